@@ -87,7 +87,9 @@ impl SeqNumber {
     /// How far this number lies after `start`, or `None` if it lies before it.
     #[must_use]
     pub fn offset_from(self, start: Self) -> Option<usize> {
-        self.0.checked_sub(start.0).and_then(|distance| usize::try_from(distance).ok())
+        self.0
+            .checked_sub(start.0)
+            .and_then(|distance| usize::try_from(distance).ok())
     }
 }
 

@@ -88,8 +88,9 @@ impl SegmentHeader {
     /// [`DecodeError::Truncated`] when `bytes` ends before the header or the payload does,
     /// [`DecodeError::UnknownCommand`] for a command outside 81..=84.
     pub fn decode(bytes: &[u8]) -> Result<(Self, &[u8], &[u8]), DecodeError> {
-        let (head, rest) =
-            bytes.split_first_chunk::<SEGMENT_HEADER_LEN>().ok_or(DecodeError::Truncated)?;
+        let (head, rest) = bytes
+            .split_first_chunk::<SEGMENT_HEADER_LEN>()
+            .ok_or(DecodeError::Truncated)?;
         let header = Self {
             conversation: ConversationId::new(u32_at(head, CONVERSATION)),
             command: Command::try_from(head[COMMAND])?,
@@ -171,7 +172,12 @@ impl<'a> Iterator for Segments<'a> {
 }
 
 fn u32_at(head: &[u8; SEGMENT_HEADER_LEN], offset: usize) -> u32 {
-    u32::from_le_bytes([head[offset], head[offset + 1], head[offset + 2], head[offset + 3]])
+    u32::from_le_bytes([
+        head[offset],
+        head[offset + 1],
+        head[offset + 2],
+        head[offset + 3],
+    ])
 }
 
 fn put_u32(head: &mut [u8; SEGMENT_HEADER_LEN], offset: usize, value: u32) {

@@ -55,7 +55,13 @@ impl ShardHeader {
             0xf3 => ShardKind::OutOfBand,
             _ => return None,
         };
-        Some((Self { sequence: u32::from_le_bytes([s0, s1, s2, s3]), kind }, shard))
+        Some((
+            Self {
+                sequence: u32::from_le_bytes([s0, s1, s2, s3]),
+                kind,
+            },
+            shard,
+        ))
     }
 
     /// Writes the header to the first [`SHARD_HEADER_LEN`] bytes of `out`.
@@ -81,11 +87,16 @@ impl ShardHeader {
     /// [`DecodeError::Truncated`] if the shard ends before its size field says,
     /// [`DecodeError::ShardSize`] if that is less than the size field itself.
     pub fn body(shard: &[u8]) -> Result<&[u8], DecodeError> {
-        let (size, _) =
-            shard.split_first_chunk::<SHARD_SIZE_LEN>().ok_or(DecodeError::Truncated)?;
+        let (size, _) = shard
+            .split_first_chunk::<SHARD_SIZE_LEN>()
+            .ok_or(DecodeError::Truncated)?;
         let size = u16::from_le_bytes(*size);
-        let whole = shard.get(..usize::from(size)).ok_or(DecodeError::Truncated)?;
-        whole.get(SHARD_SIZE_LEN..).ok_or(DecodeError::ShardSize(size))
+        let whole = shard
+            .get(..usize::from(size))
+            .ok_or(DecodeError::Truncated)?;
+        whole
+            .get(SHARD_SIZE_LEN..)
+            .ok_or(DecodeError::ShardSize(size))
     }
 
     /// Fills in the size field of a data or out-of-band shard that ends where `shard` does.
@@ -108,14 +119,21 @@ mod tests {
     #[test]
     fn header_has_the_layout_of_the_table() {
         let mut bytes = [0; SHARD_HEADER_LEN + 5];
-        ShardHeader { sequence: 0x0403_0201, kind: ShardKind::Data }.encode(&mut bytes);
+        ShardHeader {
+            sequence: 0x0403_0201,
+            kind: ShardKind::Data,
+        }
+        .encode(&mut bytes);
         ShardHeader::encode_size(&mut bytes[SHARD_HEADER_LEN..]);
         assert_eq!(bytes, [1, 2, 3, 4, 0xf1, 0, 5, 0, 0, 0, 0]);
     }
 
     #[test]
     fn size_that_excludes_itself_is_refused() {
-        assert_eq!(ShardHeader::body(&[1, 0, 9]), Err(DecodeError::ShardSize(1)));
+        assert_eq!(
+            ShardHeader::body(&[1, 0, 9]),
+            Err(DecodeError::ShardSize(1))
+        );
         assert_eq!(ShardHeader::body(&[4, 0, 9]), Err(DecodeError::Truncated));
         assert_eq!(ShardHeader::body(&[3, 0, 9, 0, 0]), Ok(&[9][..]));
     }
@@ -140,10 +158,10 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
-            if let Some((_, shard)) = ShardHeader::detect(&bytes) {
-                if let Ok(body) = ShardHeader::body(shard) {
-                    prop_assert!(body.len() < shard.len());
-                }
+            if let Some((_, shard)) = ShardHeader::detect(&bytes)
+                && let Ok(body) = ShardHeader::body(shard)
+            {
+                prop_assert!(body.len() < shard.len());
             }
         }
     }

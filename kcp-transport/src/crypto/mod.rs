@@ -1,0 +1,1 @@
+//! Packet ciphers of kcp-go's wire format.

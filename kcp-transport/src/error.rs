@@ -1,0 +1,159 @@
+//! Errors, one type per kind of operation.
+
+use std::io;
+
+/// Why bytes from the network could not be read.
+///
+/// A datagram with such an error is counted and dropped; it never changes a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The datagram ends before a header or its payload does.
+    #[error("datagram ends in the middle of a header or payload")]
+    Truncated,
+    /// A segment's command is none of push, ack, window probe and window update.
+    #[error("segment has unknown command {0}; known are 81 to 84")]
+    UnknownCommand(u8),
+    /// A segment belongs to another conversation.
+    #[error("segment belongs to another conversation")]
+    ForeignConversation,
+    /// A segment acknowledges what was never sent.
+    #[error("segment acknowledges data that was never sent")]
+    AcknowledgesUnsent,
+    /// A message announces more fragments than the receive window can ever hold, or its fragments
+    /// do not count down by one.
+    #[error("message fragments cannot be put together")]
+    BadFragments,
+    /// A FEC shard's size field is smaller than itself.
+    #[error("shard says its size is {0}, less than the size field")]
+    ShardSize(u16),
+    /// A FEC packet's number lies outside of what its sender can use.
+    #[error("shard number is out of range")]
+    ShardSequence,
+}
+
+/// Why an encrypted or checksummed packet was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The packet is shorter than nonce, checksum and tag together.
+    #[error("packet is too short for its nonce and checksum or tag")]
+    TooShort,
+    /// Checksum or authentication tag do not fit: corrupted, forged, or sealed under another key.
+    #[error("packet fails its checksum or authentication tag")]
+    Unauthentic,
+}
+
+/// Why a configuration was refused: names the option, what was given and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A numeric option lies outside of its range.
+    #[error("{option} is {given}; allowed are {allowed}")]
+    OutOfRange {
+        /// The option's name.
+        option: &'static str,
+        /// The value that was given.
+        given: String,
+        /// The values that are allowed.
+        allowed: &'static str,
+    },
+    /// The mtu leaves no room for data after all headers.
+    #[error(
+        "mtu is {given}; with this cipher and FEC setting at least {minimum} is needed, at most 1500"
+    )]
+    MtuTooSmall {
+        /// The mtu that was given.
+        given: usize,
+        /// The smallest mtu that leaves room for one byte of data.
+        minimum: usize,
+    },
+    /// A cipher's key has the wrong length.
+    #[error("key for {cipher} has {given} bytes; allowed are {allowed}")]
+    KeyLength {
+        /// The cipher's name.
+        cipher: &'static str,
+        /// Length of the key that was given, in bytes.
+        given: usize,
+        /// The lengths that are allowed.
+        allowed: &'static str,
+    },
+    /// No cipher has this name.
+    #[error("unknown cipher {given:?}; allowed are {allowed}")]
+    UnknownCipher {
+        /// The name that was given.
+        given: String,
+        /// The names that are allowed.
+        allowed: &'static str,
+    },
+}
+
+impl From<ConfigError> for io::Error {
+    fn from(error: ConfigError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}
+
+/// Why a connection ended before its user ended it.
+///
+/// Reads and writes report it as an [`io::Error`] whose source is this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// No answer while connecting. [`io::ErrorKind::TimedOut`].
+    #[error(
+        "peer did not answer; check its address, and that cipher, key and FEC setting are the same on both sides"
+    )]
+    ConnectTimeout,
+    /// The peer's host answered that nobody listens there. [`io::ErrorKind::ConnectionRefused`].
+    #[error("nobody listens at the peer's address")]
+    Refused,
+    /// Sent data stayed unacknowledged for longer than the user time-out.
+    /// [`io::ErrorKind::TimedOut`].
+    #[doc(alias = "dead_link")]
+    #[error("peer acknowledged nothing for the user time-out")]
+    PeerUnresponsive,
+    /// Nothing at all was received for longer than the idle time-out.
+    /// [`io::ErrorKind::TimedOut`].
+    #[error("nothing was received for the idle time-out")]
+    IdleTimeout,
+    /// The peer lost the conversation's state, as after a restart.
+    /// [`io::ErrorKind::ConnectionReset`].
+    #[error("peer has lost the state of this connection")]
+    PeerRestarted,
+    /// The peer broke the protocol in a way that cannot be repaired.
+    /// [`io::ErrorKind::InvalidData`].
+    #[error("peer violated the protocol: {0}")]
+    Protocol(DecodeError),
+    /// The linger time passed before everything written was acknowledged.
+    /// [`io::ErrorKind::TimedOut`].
+    #[error("linger time passed before the peer acknowledged everything")]
+    LingerTimeout,
+    /// The socket or the runtime that drove the connection is gone.
+    /// [`io::ErrorKind::ConnectionAborted`].
+    #[error("the endpoint that drove this connection is closed")]
+    EndpointClosed,
+}
+
+impl ConnectionError {
+    /// The kind an [`io::Error`] made of this has.
+    #[must_use]
+    pub const fn kind(self) -> io::ErrorKind {
+        match self {
+            Self::ConnectTimeout
+            | Self::PeerUnresponsive
+            | Self::IdleTimeout
+            | Self::LingerTimeout => io::ErrorKind::TimedOut,
+            Self::Refused => io::ErrorKind::ConnectionRefused,
+            Self::PeerRestarted => io::ErrorKind::ConnectionReset,
+            Self::Protocol(_) => io::ErrorKind::InvalidData,
+            Self::EndpointClosed => io::ErrorKind::ConnectionAborted,
+        }
+    }
+}
+
+impl From<ConnectionError> for io::Error {
+    fn from(error: ConnectionError) -> Self {
+        Self::new(error.kind(), error)
+    }
+}

@@ -1,0 +1,79 @@
+//! Forward error correction as kcp-go does it: Reed-Solomon over groups of packets.
+
+use crate::error::ConfigError;
+
+/// Data and parity packets of a FEC group.
+///
+/// Any `parity` packets of a group may be lost without a retransmission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FecRatio {
+    data: u16,
+    parity: u16,
+}
+
+impl FecRatio {
+    /// A group of `data` data packets followed by `parity` parity packets.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::OutOfRange`] if either is 0 or both together are more than 256, the most
+    /// that Reed-Solomon over bytes can tell apart.
+    pub fn new(data: usize, parity: usize) -> Result<Self, ConfigError> {
+        let out_of_range = || ConfigError::OutOfRange {
+            option: "fec ratio",
+            given: format!("{data}/{parity}"),
+            allowed: "data and parity of at least 1 each, together at most 256",
+        };
+        if data == 0 || parity == 0 || data.saturating_add(parity) > 256 {
+            return Err(out_of_range());
+        }
+        let narrow = |count| u16::try_from(count).map_err(|_| out_of_range());
+        Ok(Self {
+            data: narrow(data)?,
+            parity: narrow(parity)?,
+        })
+    }
+
+    /// Data packets in a group.
+    #[must_use]
+    pub fn data(self) -> usize {
+        usize::from(self.data)
+    }
+
+    /// Parity packets in a group.
+    #[must_use]
+    pub fn parity(self) -> usize {
+        usize::from(self.parity)
+    }
+
+    /// Packets in a group.
+    #[must_use]
+    pub fn group(self) -> usize {
+        self.data() + self.parity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratio_has_at_least_one_of_each_and_at_most_256() {
+        for (data, parity) in [(1, 1), (10, 3), (255, 1), (1, 255), (128, 128)] {
+            assert!(FecRatio::new(data, parity).is_ok(), "{data}/{parity}");
+        }
+        for (data, parity) in [
+            (0, 1),
+            (1, 0),
+            (0, 0),
+            (256, 1),
+            (129, 128),
+            (usize::MAX, 1),
+        ] {
+            let error = FecRatio::new(data, parity)
+                .expect_err("refused")
+                .to_string();
+            assert!(error.contains(&format!("{data}/{parity}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Datagrams on their way out, side by side in one buffer.
+
+use super::Layout;
+
+/// Datagrams to one peer, laid one after the other in a single buffer.
+///
+/// The session fills in payloads, [`Sealer`](super::Sealer) encrypts all of them in place, and
+/// each run of equal-size datagrams leaves in one system call. A run may end with one shorter
+/// datagram, as generic segmentation offload allows.
+#[derive(Debug)]
+pub struct TransmitBatch {
+    buffer: Vec<u8>,
+    lengths: Vec<u16>,
+    layout: Layout,
+    capacity: usize,
+}
+
+impl TransmitBatch {
+    /// An empty batch for at most `capacity` datagrams.
+    #[must_use]
+    pub fn new(layout: Layout, capacity: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            lengths: Vec::new(),
+            layout,
+            capacity,
+        }
+    }
+
+    /// Number of datagrams.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Whether there are no datagrams.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// How many more datagrams the batch takes.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.capacity.saturating_sub(self.lengths.len())
+    }
+
+    /// Bytes of all datagrams together.
+    #[must_use]
+    pub fn total_len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Room and order of each datagram's parts.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Forgets all datagrams and keeps the memory.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.lengths.clear();
+    }
+
+    /// Adds one datagram whose payload (FEC header and segments) `fill` writes.
+    ///
+    /// `fill` gets the largest payload there is room for and returns how much of it it used; 0
+    /// adds no datagram. The parts in front and behind belong to the sealer.
+    pub fn push_with(&mut self, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
+        let overhead = self.layout.overhead();
+        let start = self.buffer.len();
+        self.buffer.resize(start + self.layout.mtu(), 0);
+        let end = self.buffer.len() - overhead.back;
+        let used = fill(&mut self.buffer[start + overhead.front..end]);
+        let total = if used == 0 {
+            0
+        } else {
+            overhead.front + used + overhead.back
+        };
+        self.buffer.truncate(start + total);
+        if total > 0 {
+            self.lengths
+                .push(u16::try_from(total).expect("a datagram is at most the mtu"));
+        }
+        used
+    }
+
+    /// The datagrams, each whole: front part, payload, back part.
+    pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.buffer[..];
+        self.lengths.iter().map(move |&len| {
+            let (datagram, tail) = rest.split_at(usize::from(len));
+            rest = tail;
+            datagram
+        })
+    }
+
+    /// The datagrams for changing, each whole: front part, payload, back part.
+    pub fn datagrams_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let mut rest = &mut self.buffer[..];
+        self.lengths.iter().map(move |&len| {
+            let (datagram, tail) = std::mem::take(&mut rest).split_at_mut(usize::from(len));
+            rest = tail;
+            datagram
+        })
+    }
+
+    /// The runs that segmentation offload can send at once, of at most `max_datagrams` each.
+    ///
+    /// Every datagram of a run has its segment size, but the last may be shorter.
+    pub fn runs(&self, max_datagrams: usize) -> impl Iterator<Item = Run<'_>> {
+        Runs {
+            batch: self,
+            index: 0,
+            offset: 0,
+            max_datagrams: max_datagrams.max(1),
+        }
+    }
+}
+
+/// Datagrams that leave in one system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// The datagrams, one after the other.
+    pub bytes: &'a [u8],
+    /// Length of each but the last, which may be shorter.
+    pub segment_size: usize,
+    /// How many they are.
+    pub datagrams: usize,
+}
+
+struct Runs<'a> {
+    batch: &'a TransmitBatch,
+    index: usize,
+    offset: usize,
+    max_datagrams: usize,
+}
+
+impl<'a> Iterator for Runs<'a> {
+    type Item = Run<'a>;
+
+    fn next(&mut self) -> Option<Run<'a>> {
+        let lengths = &self.batch.lengths[self.index..];
+        let segment_size = usize::from(*lengths.first()?);
+        let by_bytes = (MAX_RUN_BYTES / segment_size).max(1);
+        let limit = self.max_datagrams.min(by_bytes).min(lengths.len());
+        let equal = lengths[..limit]
+            .iter()
+            .take_while(|&&len| usize::from(len) == segment_size)
+            .count();
+        // One shorter datagram may close the run.
+        let shorter = lengths[..limit]
+            .get(equal)
+            .filter(|&&len| usize::from(len) < segment_size);
+        let datagrams = equal + usize::from(shorter.is_some());
+        let len = equal * segment_size + shorter.map_or(0, |&len| usize::from(len));
+        let bytes = &self.batch.buffer[self.offset..self.offset + len];
+        self.index += datagrams;
+        self.offset += len;
+        Some(Run {
+            bytes,
+            segment_size,
+            datagrams,
+        })
+    }
+}
+
+/// Most bytes in one run: segmentation offload builds one IP packet first, whose length has 16 bits.
+const MAX_RUN_BYTES: usize = 65_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Overhead;
+    use proptest::prelude::*;
+
+    fn batch(front: usize, back: usize) -> TransmitBatch {
+        let layout = Layout::new(1400, Overhead { front, back }, false).expect("fits");
+        TransmitBatch::new(layout, 1000)
+    }
+
+    #[test]
+    fn payload_stands_between_front_and_back() {
+        let mut batch = batch(12, 16);
+        batch.push_with(|body| {
+            assert_eq!(body.len(), 1400 - 28);
+            body[..3].copy_from_slice(b"abc");
+            3
+        });
+        let datagram = batch.datagrams().next().expect("one");
+        assert_eq!(datagram.len(), 12 + 3 + 16);
+        assert_eq!(&datagram[12..15], b"abc");
+    }
+
+    #[test]
+    fn empty_fill_adds_nothing() {
+        let mut batch = batch(12, 16);
+        batch.push_with(|_| 0);
+        assert!(batch.is_empty());
+        assert_eq!(batch.total_len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn runs_cover_every_datagram_in_order(
+            lengths in proptest::collection::vec(1_usize..1400, 0..80), max in 1_usize..70,
+        ) {
+            let mut batch = batch(0, 0);
+            for (index, &len) in lengths.iter().enumerate() {
+                batch.push_with(|body| { body[..len].fill(index as u8); len });
+            }
+            let mut seen = Vec::new();
+            for run in batch.runs(max) {
+                prop_assert!(run.datagrams >= 1 && run.datagrams <= max);
+                prop_assert!(run.bytes.len() <= MAX_RUN_BYTES);
+                let pieces: Vec<&[u8]> = run.bytes.chunks(run.segment_size).collect();
+                prop_assert_eq!(pieces.len(), run.datagrams);
+                seen.extend(pieces.into_iter().map(<[u8]>::to_vec));
+            }
+            let all: Vec<Vec<u8>> = batch.datagrams().map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(all.len(), lengths.len());
+            prop_assert_eq!(seen, all);
+        }
+    }
+}

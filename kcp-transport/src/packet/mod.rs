@@ -1,0 +1,131 @@
+//! UDP payloads: how much room each layer takes, batches of them, sealing and opening.
+//!
+//! What a payload looks like depends on the cipher and on whether its sender has FEC on:
+//!
+//! ```text
+//! block cipher, Salsa20, none:  nonce 16 | crc32 4 | FEC 8 (if on) | segments
+//! AEAD:                         nonce 12 | FEC 8 (if on) | segments | tag 16
+//! plaintext:                    FEC 8 (if on) | segments
+//! ```
+
+mod batch;
+mod opener;
+mod sealer;
+
+pub use batch::{Run, TransmitBatch};
+pub use opener::Opener;
+pub use sealer::Sealer;
+
+use crate::error::ConfigError;
+use crate::wire::{SEGMENT_HEADER_LEN, SHARD_HEADER_LEN, SHARD_SIZE_LEN};
+
+/// Largest mtu: kcp-go's buffers hold this much.
+pub const MAX_MTU: usize = 1500;
+
+/// Bytes that a cipher adds to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overhead {
+    /// In front of the payload: nonce and checksum.
+    pub front: usize,
+    /// After the payload: the authentication tag.
+    pub back: usize,
+}
+
+/// Where everything stands in a UDP payload. All mtu arithmetic is here.
+///
+/// `mtu` counts the whole UDP payload, as kcp-go's `SetMtu` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    mtu: usize,
+    overhead: Overhead,
+    fec: bool,
+}
+
+impl Layout {
+    /// The layout of packets of at most `mtu` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::MtuTooSmall`] if not one byte of data has room, or `mtu` is over [`MAX_MTU`].
+    pub fn new(mtu: usize, overhead: Overhead, fec: bool) -> Result<Self, ConfigError> {
+        let layout = Self { mtu, overhead, fec };
+        let minimum =
+            overhead.front + layout.shard_header() + overhead.back + SEGMENT_HEADER_LEN + 1;
+        if mtu < minimum || mtu > MAX_MTU {
+            return Err(ConfigError::MtuTooSmall {
+                given: mtu,
+                minimum,
+            });
+        }
+        Ok(layout)
+    }
+
+    /// Largest UDP payload, in bytes.
+    #[must_use]
+    pub const fn mtu(&self) -> usize {
+        self.mtu
+    }
+
+    /// Bytes the cipher adds.
+    #[must_use]
+    pub const fn overhead(&self) -> Overhead {
+        self.overhead
+    }
+
+    /// Bytes of FEC header in front of the segments: 8, or 0 when FEC is off.
+    #[must_use]
+    pub const fn shard_header(&self) -> usize {
+        if self.fec {
+            SHARD_HEADER_LEN + SHARD_SIZE_LEN
+        } else {
+            0
+        }
+    }
+
+    /// Most bytes of segments in one datagram: what KCP itself calls its mtu.
+    #[must_use]
+    pub const fn segments_len(&self) -> usize {
+        self.mtu - self.overhead.front - self.shard_header() - self.overhead.back
+    }
+
+    /// Most bytes of data in one segment.
+    #[must_use]
+    pub const fn mss(&self) -> usize {
+        self.segments_len() - SEGMENT_HEADER_LEN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CFB: Overhead = Overhead { front: 20, back: 0 };
+    const AEAD: Overhead = Overhead {
+        front: 12,
+        back: 16,
+    };
+    const PLAIN: Overhead = Overhead { front: 0, back: 0 };
+
+    #[test]
+    fn mss_is_kcp_gos() {
+        let mss = |overhead, fec| Layout::new(1400, overhead, fec).expect("fits").mss();
+        assert_eq!(mss(CFB, true), 1348);
+        assert_eq!(mss(AEAD, true), 1340);
+        assert_eq!(mss(PLAIN, false), 1376);
+    }
+
+    #[test]
+    fn smallest_mtu_leaves_one_byte() {
+        for (overhead, fec, minimum) in [(CFB, true, 53), (AEAD, false, 53), (PLAIN, false, 25)] {
+            assert_eq!(Layout::new(minimum, overhead, fec).expect("fits").mss(), 1);
+            assert_eq!(
+                Layout::new(minimum - 1, overhead, fec),
+                Err(ConfigError::MtuTooSmall {
+                    given: minimum - 1,
+                    minimum
+                })
+            );
+        }
+        assert!(Layout::new(MAX_MTU + 1, PLAIN, false).is_err());
+    }
+}
