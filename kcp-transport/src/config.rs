@@ -467,21 +467,21 @@ impl ConfigBuilder {
         }
         in_range(
             "linger",
-            config.linger,
+            &config.linger,
             Duration::ZERO..=MAX_TIMEOUT,
             "0 to 30 days",
         )?;
         if let Some(bytes) = config.send_buffer {
             in_range(
                 "send buffer",
-                bytes,
+                &bytes,
                 MAX_MTU..=1 << 30,
                 "1500 bytes to 1 GiB",
             )?;
         }
         in_range(
             "backlog",
-            config.backlog,
+            &config.backlog,
             1..=1 << 16,
             "1 to 65536 connections",
         )?;
