@@ -77,3 +77,20 @@ pub struct EndpointStats {
     /// Datagrams the socket refused to send.
     pub send_errors: u64,
 }
+
+#[cfg(feature = "tokio")]
+impl EndpointStats {
+    /// Adds these counts to `total` and starts again from 0.
+    pub(crate) fn move_to(&mut self, total: &mut Self) {
+        let counts = std::mem::take(self);
+        total.datagrams_received += counts.datagrams_received;
+        total.too_short += counts.too_short;
+        total.unauthentic += counts.unauthentic;
+        total.malformed += counts.malformed;
+        total.stray += counts.stray;
+        total.late += counts.late;
+        total.backlog_full += counts.backlog_full;
+        total.receive_errors += counts.receive_errors;
+        total.send_errors += counts.send_errors;
+    }
+}

@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Streams and listeners on tokio.
+//!
+//! # How it works
+//!
+//! One task drives each UDP socket, whatever the number of sessions on it. It receives a batch,
+//! opens it, and feeds each session its run of datagrams under one lock; it also owns the timers.
+//! Readers and writers lock only their own session. A write that fills segments, or a flush, sends
+//! from the caller's task at once; what the socket does not take is left to the driver.
+
+mod clock;
+mod connect;
+mod driver;
+mod endpoint;
+mod listener;
+mod shared;
+mod socket;
+mod split;
+mod stream;
+mod table;
+mod timers;
+
+pub use listener::KcpListener;
+pub use shared::ConnectionInfo;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+pub use stream::KcpStream;

@@ -1,1 +1,463 @@
-//! Placeholder.
+//! One connection without I/O: ARQ, FEC and life cycle stacked on each other.
+//!
+//! A session is driven from outside. Opened datagram payloads go into
+//! [`Session::handle_datagram`], passing time into [`Session::handle_timeout`], and
+//! [`Session::poll_transmit`] lays out what is due. Encryption and sockets are the caller's.
+
+mod demux;
+mod lifetime;
+
+pub use demux::{Destination, opens_session};
+pub use lifetime::State;
+
+use crate::arq::{Arq, ArqConfig, Provenance};
+use crate::config::Config;
+use crate::error::{ConnectionError, DecodeError};
+use crate::fec::{FecDecoder, FecEncoder};
+use crate::packet::{Layout, TransmitBatch};
+use crate::stats::Stats;
+use crate::time::Time;
+use crate::wire::{ConversationId, ShardHeader, ShardKind};
+use lifetime::{Lifetime, Pulse};
+
+/// Which side opened the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Opens the connection and asks the peer for a sign of life.
+    Connect,
+    /// Opens the connection without asking: data goes out at once.
+    ConnectLazy,
+    /// Was opened by the peer's first packet.
+    Accept,
+}
+
+/// The state of one connection.
+///
+/// ```
+/// use kcp_transport::config::Config;
+/// use kcp_transport::packet::{Overhead, TransmitBatch};
+/// use kcp_transport::session::{Role, Session};
+/// use kcp_transport::time::Time;
+/// use kcp_transport::wire::ConversationId;
+///
+/// let config = Config::default();
+/// let layout = config.layout(Overhead { front: 0, back: 0 })?;
+/// let conversation = ConversationId::new(7);
+/// let now = Time::ZERO;
+/// let mut client = Session::new(&config, layout, conversation, Role::ConnectLazy, 1, now);
+/// let mut server = Session::new(&config, layout, conversation, Role::Accept, 2, now);
+///
+/// client.write(now, b"hello");
+/// let mut batch = TransmitBatch::new(layout, 32);
+/// client.poll_transmit(now, &mut batch);
+/// for datagram in batch.datagrams() {
+///     server.handle_datagram(now, datagram);
+/// }
+/// let mut greeting = [0; 8];
+/// assert_eq!(server.read(now, &mut greeting), 5);
+/// assert_eq!(&greeting[..5], b"hello");
+/// # Ok::<(), kcp_transport::error::ConfigError>(())
+/// ```
+#[derive(Debug)]
+pub struct Session {
+    arq: Arq,
+    encoder: Option<Box<FecEncoder>>,
+    decoder: Option<Box<FecDecoder>>,
+    lifetime: Lifetime,
+    layout: Layout,
+    config_fec: Option<crate::fec::FecRatio>,
+    write_closed: bool,
+    /// Free bytes in the send buffer that are worth waking a writer for.
+    writable_at: usize,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    datagrams_sent: u64,
+    datagrams_received: u64,
+    invalid_received: u64,
+    bytes_written: u64,
+    bytes_read: u64,
+    parity_sent: u64,
+}
+
+impl Session {
+    /// A session that has sent and received nothing yet; it owns no buffers.
+    ///
+    /// `luck` should be unpredictable to others: it hides the clock in timestamps, so that only
+    /// who receives our packets can echo them.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        layout: Layout,
+        conversation: ConversationId,
+        role: Role,
+        luck: u32,
+        now: Time,
+    ) -> Self {
+        let arq = Arq::new(arq_config(config, layout), conversation, luck);
+        Self::with_arq(arq, config, layout, role, now)
+    }
+
+    /// As [`Session::new`], with the first sequence number of both directions given: lets a test
+    /// begin just below the wrap. Both sides must agree, and no other KCP peer can.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn with_initial_sequence(
+        config: &Config,
+        layout: Layout,
+        conversation: ConversationId,
+        role: Role,
+        luck: u32,
+        sequence: u32,
+    ) -> Self {
+        let arq = Arq::with_initial_sequence(
+            arq_config(config, layout),
+            conversation,
+            luck,
+            sequence,
+            sequence,
+        );
+        Self::with_arq(arq, config, layout, role, Time::ZERO)
+    }
+
+    fn with_arq(arq: Arq, config: &Config, layout: Layout, role: Role, now: Time) -> Self {
+        let mut session = Self {
+            arq,
+            encoder: config.fec().map(|ratio| Box::new(FecEncoder::new(ratio))),
+            decoder: None,
+            lifetime: Lifetime::new(config, role, now),
+            layout,
+            config_fec: config.fec(),
+            write_closed: false,
+            writable_at: (arq_config(config, layout).send_buffer / 4).max(1),
+            counters: Counters::default(),
+        };
+        if role == Role::Connect {
+            session.arq.request_probe();
+        }
+        session
+    }
+
+    /// Takes in one opened payload that was received for this conversation.
+    ///
+    /// What cannot be decoded or is not plausible is counted and changes nothing else.
+    pub fn handle_datagram(&mut self, now: Time, payload: &[u8]) {
+        if self.lifetime.is_closed() {
+            return;
+        }
+        self.counters.datagrams_received += 1;
+        match ShardHeader::detect(payload) {
+            None => self.handle_segments(now, payload, Provenance::Direct),
+            Some((header, shard)) => self.handle_shard(now, header, shard),
+        }
+        self.check_restart(now);
+        self.touch(now);
+    }
+
+    fn handle_segments(&mut self, now: Time, segments: &[u8], from: Provenance) {
+        match self.arq.handle_payload(now, segments, from) {
+            Ok(_) => self.lifetime.on_received(now),
+            Err(_) => self.counters.invalid_received += 1,
+        }
+    }
+
+    fn handle_shard(&mut self, now: Time, header: ShardHeader, shard: &[u8]) {
+        match header.kind {
+            // Out-of-band datagrams are not offered yet; nothing else may depend on them.
+            ShardKind::OutOfBand => return,
+            ShardKind::Parity => {}
+            ShardKind::Data => match ShardHeader::body(shard) {
+                Ok(body) => self.handle_segments(now, body, Provenance::Direct),
+                Err(_) => {
+                    self.counters.invalid_received += 1;
+                    return;
+                }
+            },
+        }
+        let hint = self.config_fec;
+        let decoder = self.decoder.get_or_insert_with(|| {
+            Box::new(hint.map_or_else(FecDecoder::new, FecDecoder::with_hint))
+        });
+        let arq = &mut self.arq;
+        let mut invalid = 0;
+        decoder.decode(now, header, shard, &mut |body: &[u8]| {
+            let result = arq.handle_payload(now, body, Provenance::Recovered);
+            invalid += u64::from(result.is_err());
+        });
+        self.counters.invalid_received += invalid;
+    }
+
+    /// Does what time alone makes due: probes, and the end of a connection nobody answers.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.lifetime.is_closed() {
+            return;
+        }
+        self.settle(now);
+        match self.lifetime.handle_timeout(now, &self.pulse()) {
+            lifetime::Action::None => {}
+            lifetime::Action::Probe => self.arq.request_probe(),
+            lifetime::Action::Shrink => self.shrink(),
+        }
+    }
+
+    /// The peer's host said that nobody listens there.
+    ///
+    /// Anyone can forge such a message, so it only counts while nothing was ever received.
+    pub fn handle_refused(&mut self, now: Time) {
+        self.lifetime.on_refused();
+        self.settle(now);
+    }
+
+    /// Ends the session at once; reads and writes fail with `error` from now on.
+    pub fn abort(&mut self, error: ConnectionError) {
+        self.lifetime.close(error);
+    }
+
+    /// Queues bytes and returns how many were taken: 0 when the send buffer is full, after
+    /// [`Session::shutdown`] and after the end.
+    pub fn write(&mut self, now: Time, data: &[u8]) -> usize {
+        if self.write_closed || self.lifetime.is_closed() {
+            return 0;
+        }
+        let taken = self.arq.write(data);
+        self.counters.bytes_written += taken as u64;
+        self.touch(now);
+        taken
+    }
+
+    /// Bytes [`Session::write`] would take now.
+    #[must_use]
+    pub fn send_capacity(&self) -> usize {
+        if self.write_closed {
+            0
+        } else {
+            self.arq.send_capacity()
+        }
+    }
+
+    /// Reads bytes in order and returns how many: 0 when nothing is ready.
+    pub fn read(&mut self, now: Time, out: &mut [u8]) -> usize {
+        let read = self.arq.read(out);
+        self.counters.bytes_read += read as u64;
+        self.touch(now);
+        read
+    }
+
+    /// As [`Session::read`], handing up to `limit` bytes to `sink` where they lie.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn read_with(
+        &mut self,
+        now: Time,
+        limit: usize,
+        sink: &mut impl FnMut(&[u8]),
+    ) -> usize {
+        let read = self.arq.read_with(limit, sink);
+        self.counters.bytes_read += read as u64;
+        self.touch(now);
+        read
+    }
+
+    /// Whether [`Session::read`] would return bytes.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.arq.readable()
+    }
+
+    /// Whether there is room worth waking a writer for: a quarter of the send buffer, so that
+    /// acknowledgements that trickle in do not wake it for a few bytes each.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.send_capacity() >= self.writable_at
+    }
+
+    /// Segments written and not yet sent.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.arq.queued()
+    }
+
+    /// Whether [`Session::poll_transmit`] would lay out something now.
+    #[must_use]
+    pub fn is_due(&self, now: Time) -> bool {
+        self.arq.poll_timeout().is_some_and(|at| at <= now)
+    }
+
+    /// Takes no more writes; the session is drained once all that was written is acknowledged.
+    ///
+    /// It ends with [`ConnectionError::LingerTimeout`] if that takes longer than the linger time.
+    pub fn shutdown(&mut self, now: Time) {
+        self.write_closed = true;
+        self.lifetime.start_drain(now);
+        self.settle(now);
+    }
+
+    /// The user has let go of the session: it drains in the background, acknowledges what still
+    /// comes and discards it, and ends once the peer has fallen silent.
+    pub fn abandon(&mut self, now: Time) {
+        self.write_closed = true;
+        self.arq.close_receive();
+        self.lifetime.abandon(now);
+        self.settle(now);
+    }
+
+    /// Whether all that was written is acknowledged.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.arq.is_drained()
+    }
+
+    /// Lays out datagrams that are due until `batch` is full; returns whether there were any.
+    ///
+    /// Call it until it returns `false`.
+    pub fn poll_transmit(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
+        let before = batch.len();
+        if !self.lifetime.is_closed() {
+            while batch.remaining() > 0 && (self.push_parity(batch) || self.push_data(now, batch)) {
+            }
+        }
+        let added = batch.len() - before;
+        self.counters.datagrams_sent += added as u64;
+        if added > 0 {
+            self.touch(now);
+        }
+        added > 0
+    }
+
+    fn push_parity(&mut self, batch: &mut TransmitBatch) -> bool {
+        let Some(encoder) = &mut self.encoder else {
+            return false;
+        };
+        let pushed = batch.push_with(|packet| encoder.take_parity(packet)) > 0;
+        self.counters.parity_sent += u64::from(pushed);
+        pushed
+    }
+
+    fn push_data(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
+        let header = self.layout.shard_header();
+        let arq = &mut self.arq;
+        let encoder = &mut self.encoder;
+        batch.push_with(|packet| {
+            let used = arq.poll_transmit(now, &mut packet[header..]);
+            if used == 0 {
+                return 0;
+            }
+            if let Some(encoder) = encoder {
+                encoder.encode(now, &mut packet[..header + used]);
+            }
+            header + used
+        }) > 0
+    }
+
+    /// When [`Session::handle_timeout`] or [`Session::poll_transmit`] has something to do next;
+    /// `None` when nothing is due until something else happens.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.lifetime.is_closed() {
+            return None;
+        }
+        let lifetime = self.lifetime.poll_timeout(&self.pulse());
+        [self.arq.poll_timeout(), lifetime]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Where the session is in its life.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.lifetime.state()
+    }
+
+    /// Why the session ended, if it did before its user let go.
+    #[must_use]
+    pub fn error(&self) -> Option<ConnectionError> {
+        match self.lifetime.state() {
+            State::Closed(error) => error,
+            _ => None,
+        }
+    }
+
+    /// A copy of the counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            datagrams_sent: self.counters.datagrams_sent,
+            datagrams_received: self.counters.datagrams_received,
+            invalid_received: self.counters.invalid_received,
+            bytes_written: self.counters.bytes_written,
+            bytes_read: self.counters.bytes_read,
+            fec_parity_sent: self.counters.parity_sent,
+            ..Stats::default()
+        };
+        if let Some(decoder) = &self.decoder {
+            let fec = decoder.stats();
+            stats.fec_recovered = fec.recovered;
+            stats.fec_parity_received = fec.parity_received;
+            stats.fec_errors = fec.errors;
+        }
+        self.arq.stats_into(&mut stats);
+        stats
+    }
+
+    /// A restarted peer keeps acknowledging less than it once did. Reordering also shows that, but
+    /// not for longer than a retransmission takes.
+    fn check_restart(&mut self, now: Time) {
+        let patience = (self.arq.rto() * 2).max(lifetime::MIN_REGRESSION);
+        if self
+            .arq
+            .una_regressed_since()
+            .is_some_and(|since| now - since >= patience)
+        {
+            self.lifetime.close(ConnectionError::PeerRestarted);
+        }
+    }
+
+    fn touch(&mut self, now: Time) {
+        self.lifetime.touch(now);
+        self.settle(now);
+    }
+
+    fn settle(&mut self, now: Time) {
+        let pulse = self.pulse();
+        self.lifetime.settle(now, &pulse);
+    }
+
+    fn pulse(&self) -> Pulse {
+        Pulse {
+            drained: self.arq.is_drained(),
+            readable: self.arq.readable(),
+            unacknowledged_since: self.arq.unacknowledged_since(),
+            blocked: self.arq.queued() > 0 && self.arq.remote_window() == 0,
+            rto: self.arq.rto(),
+        }
+    }
+
+    /// Gives memory back that only a busy session needs.
+    fn shrink(&mut self) {
+        self.arq.shrink();
+        if let Some(encoder) = &mut self.encoder {
+            encoder.shrink();
+        }
+        if let Some(decoder) = &mut self.decoder {
+            decoder.shrink();
+        }
+    }
+}
+
+fn arq_config(config: &Config, layout: Layout) -> ArqConfig {
+    let window_bytes = usize::from(config.send_window()) * layout.mss();
+    ArqConfig {
+        segments_len: layout.segments_len(),
+        send_window: config.send_window(),
+        receive_window: config.receive_window(),
+        no_delay: config.no_delay(),
+        flush_interval: config.flush_interval(),
+        fast_retransmit_after: config.fast_retransmit_after(),
+        congestion: config.congestion(),
+        mode: config.mode(),
+        ack_policy: config.ack_policy(),
+        send_buffer: config.send_buffer().unwrap_or(window_bytes),
+    }
+}

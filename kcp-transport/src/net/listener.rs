@@ -1,0 +1,156 @@
+//! Accepting connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+
+use crate::config::Config;
+use crate::crypto::Security;
+use crate::stats::EndpointStats;
+
+use super::driver::Driver;
+use super::endpoint::Endpoint;
+use super::socket::Socket;
+use super::stream::KcpStream;
+
+/// Accepts KCP connections on a UDP socket.
+///
+/// Sessions are told apart by the peer's address and the conversation id. A session opens on a
+/// first packet that looks like one: stray packets and the late ones of a session that ended open
+/// nothing. All sessions of a listener share its cipher and [`Config`].
+///
+/// Dropping the listener stops accepting. Sessions that were accepted go on, and keep the socket
+/// until the last of them has ended.
+///
+/// # Examples
+///
+/// ```no_run
+/// use kcp_transport::crypto::Security;
+/// use kcp_transport::net::KcpListener;
+///
+/// # async fn example() -> std::io::Result<()> {
+/// let security = Security::from_password("aes-128-gcm", "a password", "kcp-go")?;
+/// let listener = KcpListener::bind("0.0.0.0:4000".parse().unwrap(), &security).await?;
+/// loop {
+///     let (mut stream, peer) = listener.accept().await?;
+///     println!("{peer} has connected");
+///     tokio::spawn(async move {
+///         let (mut reader, mut writer) = tokio::io::split(&mut stream);
+///         tokio::io::copy(&mut reader, &mut writer).await
+///     });
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct KcpListener {
+    endpoint: Arc<Endpoint>,
+}
+
+impl KcpListener {
+    /// Listens on `addr` with the default [`Config`]; port 0 picks a free one.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpListener::bind_with`].
+    pub async fn bind(addr: SocketAddr, security: &Security) -> io::Result<Self> {
+        Self::bind_with(addr, security, &Config::default()).await
+    }
+
+    /// Listens on `addr`; port 0 picks a free one. A v6 wildcard address takes v4 peers too.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] if the mtu has no room for data under this cipher, and errors
+    /// of binding the socket.
+    ///
+    /// # Cancel safety
+    ///
+    /// Never waits.
+    #[expect(clippy::unused_async, reason = "the shape of tokio's listeners")]
+    pub async fn bind_with(
+        addr: SocketAddr,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
+        config.layout(security.overhead())?;
+        Self::start(Socket::bind(addr, config)?, security, config)
+    }
+
+    /// Listens on a socket the caller made, which should be bound and is made non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpListener::bind_with`]. Must be called within a tokio runtime.
+    pub fn from_socket(
+        socket: std::net::UdpSocket,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
+        config.layout(security.overhead())?;
+        Handle::try_current().map_err(io::Error::other)?;
+        Self::start(Socket::adopt(socket, config)?, security, config)
+    }
+
+    fn start(socket: Socket, security: &Security, config: &Config) -> io::Result<Self> {
+        let runtime = Handle::try_current().map_err(io::Error::other)?;
+        let endpoint = Arc::new(Endpoint::new(socket, security, config, true)?);
+        runtime.spawn(Driver::new(Arc::clone(&endpoint), RECEIVE_SLOTS));
+        Ok(Self { endpoint })
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    ///
+    /// Only when the socket or the runtime that drives it is gone; nothing a peer does ends it. Every
+    /// later call gives the same error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no connection.
+    pub async fn accept(&self) -> io::Result<(KcpStream, SocketAddr)> {
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Polls for the next connection; several tasks may wait at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpListener::accept`].
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(KcpStream, SocketAddr)>> {
+        self.endpoint.poll_accept(cx).map_ok(|connection| {
+            let peer = connection.path.peer;
+            (KcpStream::new(connection), peer)
+        })
+    }
+
+    /// The address the listener is bound to.
+    ///
+    /// # Errors
+    ///
+    /// That of asking the socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.socket.local_addr()
+    }
+
+    /// What the socket received, and what of it was dropped before it reached a session.
+    #[must_use]
+    pub fn stats(&self) -> EndpointStats {
+        self.endpoint.stats()
+    }
+}
+
+impl Drop for KcpListener {
+    fn drop(&mut self) {
+        // Nobody will read what those sessions receive.
+        for connection in self.endpoint.stop_accepting() {
+            drop(KcpStream::new(connection));
+        }
+    }
+}
+
+/// Receive buffers of a listener: as many as one call can fill.
+const RECEIVE_SLOTS: usize = 32;

@@ -1,0 +1,195 @@
+//! UDP sockets: making them, and moving batches through them.
+#![allow(clippy::disallowed_methods)]
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::{Context, Poll};
+
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, SockRef, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use crate::config::Config;
+use crate::packet::Run;
+
+/// Where datagrams go, and which of our addresses they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    pub(super) peer: SocketAddr,
+    /// Our address that the peer knows: a host with several must answer from the same.
+    pub(super) local: Option<IpAddr>,
+}
+
+/// A UDP socket with segmentation and receive offload where the system has them.
+#[derive(Debug)]
+pub(super) struct Socket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    /// Offload sets the traffic class of each call itself, so a code point of the user's is sent
+    /// by plain calls, which keep the socket's.
+    plain: bool,
+}
+
+impl Socket {
+    /// A socket on a free port, connected to `peer`: others' datagrams never reach it, and the
+    /// kernel reports when nobody listens there.
+    pub(super) fn connect(peer: SocketAddr, config: &Config) -> io::Result<Self> {
+        let any: SocketAddr = match peer {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = open(any)?;
+        socket.connect(&peer.into())?;
+        Self::adopt(socket.into(), config)
+    }
+
+    /// A socket bound to `addr`. A v6 wildcard address takes v4 peers too where the system can.
+    pub(super) fn bind(addr: SocketAddr, config: &Config) -> io::Result<Self> {
+        let socket = open(addr)?;
+        Self::adopt(socket.into(), config)
+    }
+
+    /// Takes over a socket the caller made.
+    pub(super) fn adopt(socket: std::net::UdpSocket, config: &Config) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        if let Some(bytes) = config.socket_buffer() {
+            let socket = SockRef::from(&socket);
+            // The kernel grants what it may; a smaller buffer is slower, not wrong.
+            let _ = socket.set_recv_buffer_size(bytes);
+            let _ = socket.set_send_buffer_size(bytes);
+        }
+        if config.dscp() != 0 {
+            set_dscp(&socket, config.dscp())?;
+        }
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let io = UdpSocket::from_std(socket)?;
+        Ok(Self {
+            io,
+            state,
+            plain: config.dscp() != 0,
+        })
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
+    }
+
+    /// Most datagrams in one call.
+    pub(super) fn max_run(&self) -> usize {
+        if self.plain {
+            1
+        } else {
+            self.state.max_gso_segments()
+        }
+    }
+
+    pub(super) fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_recv_ready(cx)
+    }
+
+    pub(super) fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_send_ready(cx)
+    }
+
+    /// Receives what is there; returns how many of the buffers hold something.
+    pub(super) fn try_recv(&self, buffers: &mut ReceiveBuffers) -> io::Result<usize> {
+        buffers.fill(|slices, metas| {
+            self.io.try_io(Interest::READABLE, || {
+                self.state.recv(UdpSockRef::from(&self.io), slices, metas)
+            })
+        })
+    }
+
+    /// Sends one run of datagrams.
+    pub(super) fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+        if self.plain {
+            return self.io.try_send_to(run.bytes, path.peer).map(|_| ());
+        }
+        let transmit = Transmit {
+            destination: path.peer,
+            ecn: None,
+            contents: run.bytes,
+            segment_size: (run.datagrams > 1).then_some(run.segment_size),
+            src_ip: path.local,
+        };
+        self.io.try_io(Interest::WRITABLE, || {
+            self.state.try_send(UdpSockRef::from(&self.io), &transmit)
+        })
+    }
+}
+
+/// Memory for one receive call. The pages a call does not touch cost nothing.
+#[derive(Debug)]
+pub(super) struct ReceiveBuffers {
+    storage: Vec<u8>,
+    metas: Vec<RecvMeta>,
+}
+
+impl ReceiveBuffers {
+    /// No memory yet; room for `count` datagrams, or as many runs of coalesced ones, when used.
+    pub(super) fn new(count: usize) -> Self {
+        let count = count.min(quinn_udp::BATCH_SIZE);
+        Self {
+            storage: Vec::new(),
+            metas: vec![RecvMeta::default(); count],
+        }
+    }
+
+    /// Gives the memory back until the next use.
+    pub(super) fn release(&mut self) {
+        self.storage = Vec::new();
+    }
+
+    fn fill(
+        &mut self,
+        receive: impl FnOnce(&mut [IoSliceMut<'_>], &mut [RecvMeta]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let count = self.metas.len();
+        if self.storage.is_empty() {
+            self.storage = vec![0; count * RECEIVE_SLOT];
+        }
+        let mut chunks = self.storage.chunks_exact_mut(RECEIVE_SLOT);
+        let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        receive(&mut slices[..count], &mut self.metas)
+    }
+
+    /// The bytes and description of the `index`th filled buffer.
+    pub(super) fn get_mut(&mut self, index: usize) -> (&mut [u8], RecvMeta) {
+        let meta = self.metas[index];
+        let start = index * RECEIVE_SLOT;
+        (
+            &mut self.storage[start..start + meta.len.min(RECEIVE_SLOT)],
+            meta,
+        )
+    }
+}
+
+fn open(addr: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        // Refused only where the system has no dual-stack sockets; v6 alone then.
+        let _ = socket.set_only_v6(false);
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+fn set_dscp(socket: &std::net::UdpSocket, code_point: u8) -> io::Result<()> {
+    // The code point is the upper six bits of the traffic class; ECN has the lower two.
+    let class = u32::from(code_point) << 2;
+    let v6 = socket.local_addr()?.is_ipv6();
+    let socket = SockRef::from(socket);
+    if v6 {
+        socket.set_tclass_v6(class)?;
+        // A dual-stack socket needs it for its v4 peers too; one that is v6 only refuses.
+        let _ = socket.set_tos_v4(class);
+        Ok(())
+    } else {
+        socket.set_tos_v4(class)
+    }
+}
+
+/// A coalesced run of datagrams is at most one maximal IP packet.
+const RECEIVE_SLOT: usize = 1 << 16;

@@ -1,0 +1,118 @@
+//! Halves of a stream.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::shared::{Connection, ConnectionInfo};
+use super::stream::{Handle, KcpStream, impl_async_write, poll_read};
+
+/// The reading half of a [`KcpStream`].
+#[derive(Debug)]
+pub struct OwnedReadHalf {
+    handle: Arc<Handle>,
+}
+
+/// The writing half of a [`KcpStream`].
+///
+/// Dropping it does not shut down writing; call `shutdown` for that.
+#[derive(Debug)]
+pub struct OwnedWriteHalf {
+    handle: Arc<Handle>,
+}
+
+/// Two halves that are not of the same stream; both are given back.
+#[derive(Debug)]
+pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+
+impl fmt::Display for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the halves are of different streams")
+    }
+}
+
+impl std::error::Error for ReuniteError {}
+
+impl OwnedReadHalf {
+    pub(super) fn new(handle: Arc<Handle>) -> Self {
+        Self { handle }
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.handle.0
+    }
+
+    /// Puts the stream together again.
+    ///
+    /// # Errors
+    ///
+    /// [`ReuniteError`] if the halves are not of the same stream.
+    pub fn reunite(self, other: OwnedWriteHalf) -> Result<KcpStream, ReuniteError> {
+        if !Arc::ptr_eq(&self.handle, &other.handle) {
+            return Err(ReuniteError(self, other));
+        }
+        drop(other);
+        match Arc::try_unwrap(self.handle) {
+            Ok(handle) => Ok(KcpStream::from_handle(handle)),
+            // There are exactly two halves, and the other is gone.
+            Err(_) => unreachable!("a stream has two halves"),
+        }
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// None; the signature is that of TCP's halves.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.connection().path.peer)
+    }
+
+    /// A handle for looking at the connection.
+    #[must_use]
+    pub fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::new(Arc::clone(&self.handle.0))
+    }
+}
+
+impl OwnedWriteHalf {
+    pub(super) fn new(handle: Arc<Handle>) -> Self {
+        Self { handle }
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.handle.0
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// None; the signature is that of TCP's halves.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.connection().path.peer)
+    }
+
+    /// A handle for looking at the connection.
+    #[must_use]
+    pub fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::new(Arc::clone(&self.handle.0))
+    }
+}
+
+impl AsyncRead for OwnedReadHalf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        poll_read(self.connection(), cx, buf)
+    }
+}
+
+impl_async_write!(OwnedWriteHalf);

@@ -1,0 +1,276 @@
+//! The byte stream.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::config::Config;
+use crate::crypto::Security;
+use crate::session::Role;
+use crate::stats::Stats;
+use crate::wire::ConversationId;
+
+use super::connect;
+use super::shared::{self, Connection, ConnectionInfo};
+use super::split::{OwnedReadHalf, OwnedWriteHalf};
+
+/// A connection over KCP, read and written like a TCP stream.
+///
+/// # Life and errors
+///
+/// KCP itself never says that a connection has begun or ended. This type does, by time:
+///
+/// - A peer that vanishes ends the stream with [`io::ErrorKind::TimedOut`] on reads and writes,
+///   never with end-of-file and never with a hang. See [`Config::user_timeout`] and
+///   [`Config::idle_timeout`].
+/// - `shutdown` (of [`tokio::io::AsyncWriteExt`]) returns once the peer has acknowledged everything
+///   written. The peer is not told: on KCP's wire there is no end-of-file, so let the protocol above
+///   say that it is done, as HTTP does.
+/// - Dropping the stream lets what was written drain in the background, for up to
+///   [`Config::linger`]. That needs the runtime: await `shutdown` before leaving `main`.
+/// - After the first error every call fails with the same one, once what had arrived is read.
+///
+/// The source of each [`io::Error`] is a [`ConnectionError`](crate::error::ConnectionError).
+///
+/// # Cancel safety
+///
+/// Dropping a future of `read`, `write`, `flush` or `shutdown` loses no data: each poll either
+/// moves bytes and says so or moves none.
+#[derive(Debug)]
+pub struct KcpStream {
+    handle: Handle,
+}
+
+/// Ownership of a session: dropping it lets go of the session.
+#[derive(Debug)]
+pub(super) struct Handle(pub(super) Arc<Connection>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+impl KcpStream {
+    /// Connects to `peer` with the default [`Config`].
+    ///
+    /// See [`KcpStream::connect_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::connect_with`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use kcp_transport::crypto::Security;
+    /// use kcp_transport::net::KcpStream;
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # async fn example() -> std::io::Result<()> {
+    /// let security = Security::from_password("aes-128-gcm", "a password", "kcp-go")?;
+    /// let mut stream = KcpStream::connect("127.0.0.1:4000".parse().unwrap(), &security).await?;
+    /// stream.write_all(b"hello").await?;
+    /// let mut answer = [0; 5];
+    /// stream.read_exact(&mut answer).await?;
+    /// stream.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect(peer: SocketAddr, security: &Security) -> io::Result<Self> {
+        Self::connect_with(peer, security, &Config::default()).await
+    }
+
+    /// Connects to `peer` and returns once it has answered.
+    ///
+    /// The stream has a UDP socket and a random conversation id of its own, which is what kcp-go
+    /// servers need. The proof that the peer is there is its answer to a window probe.
+    ///
+    /// # Errors
+    ///
+    /// - [`io::ErrorKind::InvalidInput`]: the mtu has no room for data under this cipher.
+    /// - [`io::ErrorKind::TimedOut`]: no answer within [`Config::connect_timeout`]. A peer with
+    ///   another key or cipher also stays silent.
+    /// - [`io::ErrorKind::ConnectionRefused`]: the peer's host says that nobody listens.
+    /// - Errors of making the socket.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the connection up and leaves nothing behind.
+    pub async fn connect_with(
+        peer: SocketAddr,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
+        let stream = connect::open(peer, security, config, Role::Connect)?;
+        std::future::poll_fn(|cx| stream.handle.0.poll_connected(cx)).await?;
+        Ok(stream)
+    }
+
+    /// As [`KcpStream::connect_with`], without asking the peer: saves a round trip, and reports a
+    /// peer that is not there only when written data stays unacknowledged.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] for an mtu without room for data, and errors of making the
+    /// socket. Must be called within a tokio runtime.
+    pub fn connect_lazy(
+        peer: SocketAddr,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
+        connect::open(peer, security, config, Role::ConnectLazy)
+    }
+
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self {
+            handle: Handle(connection),
+        }
+    }
+
+    pub(super) fn from_handle(handle: Handle) -> Self {
+        Self { handle }
+    }
+
+    /// The address the stream sends from.
+    ///
+    /// # Errors
+    ///
+    /// That of asking the socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        shared::local_addr(&self.handle.0)
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// None; the signature is that of TCP's stream.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.handle.0.path.peer)
+    }
+
+    /// The conversation's id, the same on both sides.
+    #[must_use]
+    #[doc(alias = "conv")]
+    pub fn conversation(&self) -> ConversationId {
+        self.handle.0.conversation
+    }
+
+    /// A copy of the connection's counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.handle.0.stats()
+    }
+
+    /// A handle for looking at the connection, also after the stream is gone.
+    #[must_use]
+    pub fn info(&self) -> ConnectionInfo {
+        ConnectionInfo::new(Arc::clone(&self.handle.0))
+    }
+
+    /// Splits the stream into halves that can move to different tasks.
+    ///
+    /// The session is let go of when both are dropped; dropping the write half alone shuts nothing
+    /// down.
+    #[must_use]
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        let handle = Arc::new(self.handle);
+        (
+            OwnedReadHalf::new(Arc::clone(&handle)),
+            OwnedWriteHalf::new(handle),
+        )
+    }
+}
+
+pub(super) fn poll_read(
+    connection: &Connection,
+    cx: &Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    connection.poll_read(cx, buf.remaining(), &mut |bytes| buf.put_slice(bytes))
+}
+
+pub(super) fn poll_write_vectored(
+    connection: &Connection,
+    cx: &Context<'_>,
+    bufs: &[io::IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    connection.poll_write(cx, bufs.iter().map(|buf| &**buf))
+}
+
+/// Implements the tokio traits for a type whose `connection()` is a [`Connection`].
+macro_rules! impl_async_write {
+    ($type:ty) => {
+        impl tokio::io::AsyncWrite for $type {
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buf: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                self.connection().poll_write(cx, std::iter::once(buf))
+            }
+
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                self.connection().poll_flush()
+            }
+
+            fn poll_shutdown(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                self.connection().poll_shutdown(cx)
+            }
+
+            fn poll_write_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                bufs: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                $crate::net::stream::poll_write_vectored(self.connection(), cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+        }
+    };
+}
+pub(super) use impl_async_write;
+
+impl KcpStream {
+    fn connection(&self) -> &Connection {
+        &self.handle.0
+    }
+}
+
+impl AsyncRead for KcpStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        poll_read(self.connection(), cx, buf)
+    }
+}
+
+impl_async_write!(KcpStream);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_moves_between_threads() {
+        fn check<T: Send + Sync + Unpin + AsyncWrite>() {}
+        check::<KcpStream>();
+        check::<OwnedWriteHalf>();
+    }
+}

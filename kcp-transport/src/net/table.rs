@@ -1,0 +1,150 @@
+//! Which session a datagram is for.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::time::Time;
+use crate::wire::ConversationId;
+
+/// Sessions by address and conversation, and those that ended a short while ago.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    sessions: HashMap<(SocketAddr, ConversationId), usize>,
+    /// The session of each address that data came for last: where its parity belongs.
+    latest: HashMap<SocketAddr, usize>,
+    tombstones: Tombstones,
+}
+
+impl Table {
+    pub(super) fn find(&self, peer: SocketAddr, conversation: ConversationId) -> Option<usize> {
+        self.sessions.get(&(peer, conversation)).copied()
+    }
+
+    /// The session that parity from `peer` is for.
+    pub(super) fn find_parity(&self, peer: SocketAddr) -> Option<usize> {
+        self.latest.get(&peer).copied()
+    }
+
+    /// Notes that data came for the session in `slot`.
+    pub(super) fn note_active(&mut self, peer: SocketAddr, slot: usize) {
+        self.latest.insert(peer, slot);
+    }
+
+    pub(super) fn insert(&mut self, peer: SocketAddr, conversation: ConversationId, slot: usize) {
+        self.sessions.insert((peer, conversation), slot);
+    }
+
+    /// Forgets a session and remembers that it was there.
+    pub(super) fn bury(
+        &mut self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        slot: usize,
+        now: Time,
+    ) {
+        self.sessions.remove(&(peer, conversation));
+        if self.latest.get(&peer) == Some(&slot) {
+            self.latest.remove(&peer);
+        }
+        self.tombstones.insert((peer, conversation), now);
+    }
+
+    /// Whether a session with this name ended a short while ago: its late packets open no new one.
+    pub(super) fn is_buried(
+        &mut self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        now: Time,
+    ) -> bool {
+        self.tombstones.contains((peer, conversation), now)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tombstones {
+    until: HashMap<(SocketAddr, ConversationId), Time>,
+    /// In the order of their ends, which is that of their making.
+    order: VecDeque<(SocketAddr, ConversationId)>,
+}
+
+impl Tombstones {
+    fn insert(&mut self, name: (SocketAddr, ConversationId), now: Time) {
+        self.expire(now);
+        if self.order.len() == MAX_TOMBSTONES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.until.remove(&oldest);
+        }
+        if self.until.insert(name, now + TOMBSTONE_TIME).is_none() {
+            self.order.push_back(name);
+        }
+    }
+
+    fn contains(&mut self, name: (SocketAddr, ConversationId), now: Time) -> bool {
+        self.expire(now);
+        self.until.contains_key(&name)
+    }
+
+    fn expire(&mut self, now: Time) {
+        while let Some(oldest) = self.order.front()
+            && self.until.get(oldest).is_none_or(|until| *until <= now)
+        {
+            self.until.remove(oldest);
+            self.order.pop_front();
+        }
+    }
+}
+
+/// Twice the longest RTO: a peer that still retransmits has done so by then.
+const TOMBSTONE_TIME: Duration = Duration::from_secs(120);
+
+/// Bounds their memory to a few MiB; the oldest are forgotten first.
+const MAX_TOMBSTONES: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(port: u16) -> SocketAddr {
+        ([127, 0, 0, 1], port).into()
+    }
+
+    #[test]
+    fn buried_session_is_remembered_for_two_minutes() {
+        let mut table = Table::default();
+        let conversation = ConversationId::new(1);
+        table.insert(peer(1), conversation, 7);
+        assert_eq!(table.find(peer(1), conversation), Some(7));
+        table.bury(peer(1), conversation, 7, Time::ZERO);
+        assert_eq!(table.find(peer(1), conversation), None);
+        assert!(table.is_buried(peer(1), conversation, Time::from_millis(119_999)));
+        assert!(!table.is_buried(peer(2), conversation, Time::ZERO));
+        assert!(!table.is_buried(peer(1), conversation, Time::from_millis(120_000)));
+    }
+
+    #[test]
+    fn tombstones_are_bounded() {
+        let mut tombstones = Tombstones::default();
+        for id in 0..=MAX_TOMBSTONES as u32 {
+            tombstones.insert((peer(1), ConversationId::new(id)), Time::ZERO);
+        }
+        assert_eq!(tombstones.order.len(), MAX_TOMBSTONES);
+        assert_eq!(tombstones.until.len(), MAX_TOMBSTONES);
+        assert!(!tombstones.contains((peer(1), ConversationId::new(0)), Time::ZERO));
+        assert!(tombstones.contains((peer(1), ConversationId::new(1)), Time::ZERO));
+    }
+
+    #[test]
+    fn parity_goes_where_data_went_last() {
+        let mut table = Table::default();
+        table.insert(peer(1), ConversationId::new(1), 0);
+        table.insert(peer(1), ConversationId::new(2), 1);
+        assert_eq!(table.find_parity(peer(1)), None);
+        table.note_active(peer(1), 0);
+        table.note_active(peer(1), 1);
+        assert_eq!(table.find_parity(peer(1)), Some(1));
+        table.bury(peer(1), ConversationId::new(2), 1, Time::ZERO);
+        assert_eq!(table.find_parity(peer(1)), None);
+    }
+}

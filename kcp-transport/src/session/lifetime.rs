@@ -1,0 +1,316 @@
+//! How a connection begins, notices that its peer is gone, and ends.
+//!
+//! KCP has no SYN, FIN or RST. What there is: a window probe is answered by every KCP peer at any
+//! time, also as the first packet of a conversation. Connecting and keepalive rest on that.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::ConnectionError;
+use crate::time::Time;
+
+use super::Role;
+
+/// Where a session is in its life.
+///
+/// ```text
+///   Connecting --answer--> Established --shutdown--> Draining --all acknowledged--> Drained
+///       |                       |                       |                             |
+///       |                       +-------abandon---------+----------abandon------------+
+///       |                       |                       v
+///       |                       |                   Lingering --acknowledged and silent--+
+///       |                       |                       |                                |
+///       +------time-outs--------+------time-outs--------+                                |
+///                               v                                                        v
+///                         Closed(Some(error))                                      Closed(None)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// The peer was asked for a sign of life and has not answered.
+    Connecting,
+    /// Data flows both ways.
+    Established,
+    /// No more writes; not everything is acknowledged.
+    Draining,
+    /// No more writes; everything is acknowledged. Reads go on.
+    Drained,
+    /// The user has let go; the session ends when all is acknowledged and the peer is silent.
+    Lingering,
+    /// Over: with an error, or because the user let go.
+    Closed(Option<ConnectionError>),
+}
+
+/// What the rest of the session looks like, as far as its life depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pulse {
+    /// Nothing queued, nothing unacknowledged.
+    pub(super) drained: bool,
+    /// Bytes wait for the reader.
+    pub(super) readable: bool,
+    /// Since when sent data waits without progress.
+    pub(super) unacknowledged_since: Option<Time>,
+    /// Data waits for the peer to open its window.
+    pub(super) blocked: bool,
+    /// Current retransmission time-out.
+    pub(super) rto: Duration,
+}
+
+/// What a passed deadline asks of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    None,
+    Probe,
+    Shrink,
+}
+
+#[derive(Debug)]
+pub(super) struct Lifetime {
+    state: State,
+    limits: Limits,
+    /// When the last plausible datagram came; until then, when the session was made.
+    last_received: Time,
+    heard: bool,
+    next_probe: Option<Time>,
+    probe_interval: Duration,
+    /// When the present state began; read only in those with a limit.
+    state_since: Time,
+    blocked_since: Option<Time>,
+    /// When memory is given back; `None` once that is done.
+    shrink_at: Option<Time>,
+}
+
+/// The configured times, kept small: a server holds many of these.
+#[derive(Debug)]
+struct Limits {
+    keepalive: Option<Duration>,
+    user: Option<Duration>,
+    idle: Option<Duration>,
+    connect: Duration,
+    linger: Duration,
+}
+
+impl Lifetime {
+    pub(super) fn new(config: &Config, role: Role, now: Time) -> Self {
+        let connecting = role == Role::Connect;
+        Self {
+            state: if connecting {
+                State::Connecting
+            } else {
+                State::Established
+            },
+            limits: Limits {
+                keepalive: config.keepalive(),
+                user: config.user_timeout(),
+                idle: config.idle_timeout(),
+                connect: config.connect_timeout(),
+                linger: config.linger(),
+            },
+            last_received: now,
+            heard: false,
+            next_probe: if connecting {
+                Some(now + FIRST_CONNECT_PROBE)
+            } else {
+                config.keepalive().map(|interval| now + interval)
+            },
+            probe_interval: FIRST_CONNECT_PROBE,
+            state_since: now,
+            blocked_since: None,
+            shrink_at: None,
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed(_))
+    }
+
+    pub(super) fn close(&mut self, error: ConnectionError) {
+        if !self.is_closed() {
+            // Who let go is not interested in why the rest failed.
+            let lingering = self.state == State::Lingering;
+            self.state = State::Closed((!lingering).then_some(error));
+        }
+    }
+
+    pub(super) fn on_received(&mut self, now: Time) {
+        self.last_received = now;
+        self.heard = true;
+        if self.state == State::Connecting {
+            self.state = State::Established;
+        }
+        self.next_probe = self.limits.keepalive.map(|interval| now + interval);
+    }
+
+    pub(super) fn on_refused(&mut self) {
+        if !self.heard {
+            self.close(ConnectionError::Refused);
+        }
+    }
+
+    pub(super) fn start_drain(&mut self, now: Time) {
+        if matches!(self.state, State::Connecting | State::Established) {
+            self.state = State::Draining;
+            self.state_since = now;
+        }
+    }
+
+    pub(super) fn abandon(&mut self, now: Time) {
+        if !matches!(self.state, State::Lingering | State::Closed(_)) {
+            if self.state == State::Connecting {
+                // Nothing can have been written that anyone waits for.
+                self.state = State::Closed(None);
+                return;
+            }
+            self.state = State::Lingering;
+            self.state_since = now;
+        }
+    }
+
+    /// Follows what happened in the rest of the session.
+    pub(super) fn settle(&mut self, now: Time, pulse: &Pulse) {
+        if self.state == State::Draining && pulse.drained {
+            self.state = State::Drained;
+        }
+        self.blocked_since = if pulse.blocked {
+            self.blocked_since.or(Some(now))
+        } else {
+            None
+        };
+    }
+
+    /// The session did something: its buffers are wanted for a while longer.
+    pub(super) fn touch(&mut self, now: Time) {
+        self.shrink_at = Some(now + SHRINK_AFTER);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Time, pulse: &Pulse) -> Action {
+        if let Some((at, error)) = self.end(pulse)
+            && now >= at
+        {
+            match error {
+                Some(error) => self.close(error),
+                None => self.state = State::Closed(None),
+            }
+            return Action::None;
+        }
+        if self.next_probe.is_some_and(|at| now >= at) {
+            self.schedule_probe(now);
+            return Action::Probe;
+        }
+        if self.shrink_due(pulse).is_some_and(|at| now >= at) {
+            self.shrink_at = None;
+            return Action::Shrink;
+        }
+        Action::None
+    }
+
+    fn schedule_probe(&mut self, now: Time) {
+        let interval = if self.state == State::Connecting {
+            self.probe_interval = (self.probe_interval * 2).min(MAX_CONNECT_PROBE);
+            Some(self.probe_interval)
+        } else {
+            // A probe or its answer may be lost: ask more often until something comes.
+            self.limits
+                .keepalive
+                .map(|interval| (interval / 4).max(MIN_KEEPALIVE_REPEAT))
+        };
+        self.next_probe = interval.map(|interval| now + interval);
+    }
+
+    pub(super) fn poll_timeout(&self, pulse: &Pulse) -> Option<Time> {
+        let end = self.end(pulse).map(|(at, _)| at);
+        [end, self.next_probe, self.shrink_due(pulse)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn shrink_due(&self, pulse: &Pulse) -> Option<Time> {
+        self.shrink_at.filter(|_| pulse.drained && !pulse.readable)
+    }
+
+    /// When the session ends if nothing happens before, and with what.
+    fn end(&self, pulse: &Pulse) -> Option<(Time, Option<ConnectionError>)> {
+        let user = self.limits.user.and_then(|limit| {
+            let since = [
+                pulse.unacknowledged_since,
+                self.blocked_since
+                    .map(|since| since.max(self.last_received)),
+            ];
+            let since = since.into_iter().flatten().min()?;
+            Some((since + limit, Some(ConnectionError::PeerUnresponsive)))
+        });
+        let idle = self.limits.idle.map(|limit| {
+            (
+                self.last_received + limit,
+                Some(ConnectionError::IdleTimeout),
+            )
+        });
+        let phase = match self.state {
+            State::Connecting => Some((
+                self.state_since + self.limits.connect,
+                Some(ConnectionError::ConnectTimeout),
+            )),
+            State::Draining => Some((
+                self.linger_until(pulse),
+                Some(ConnectionError::LingerTimeout),
+            )),
+            State::Lingering => Some((self.linger_until(pulse).min(self.quiet_at(pulse)), None)),
+            State::Established | State::Drained | State::Closed(_) => None,
+        };
+        // Connecting has its own deadline, which may be longer than the others.
+        let silence = if self.state == State::Connecting {
+            [None, None]
+        } else {
+            [user, idle]
+        };
+        silence
+            .into_iter()
+            .chain([phase])
+            .flatten()
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// The linger time counts from the last progress, so that a slow path alone ends nothing.
+    fn linger_until(&self, pulse: &Pulse) -> Time {
+        let progress = pulse.unacknowledged_since.unwrap_or(self.state_since);
+        progress.max(self.state_since) + self.limits.linger
+    }
+
+    /// When an abandoned session whose data is acknowledged has heard nothing for long enough.
+    ///
+    /// Until then it repeats acknowledgements the peer may have missed: without them a peer that
+    /// shuts down at the same time could not finish.
+    fn quiet_at(&self, pulse: &Pulse) -> Time {
+        if pulse.drained {
+            self.last_received + (pulse.rto * 4).clamp(MIN_QUIET, MAX_QUIET)
+        } else {
+            Time::from_micros(u64::MAX)
+        }
+    }
+}
+
+/// The first repetition of a connecting peer's question: KCP's initial RTO.
+const FIRST_CONNECT_PROBE: Duration = Duration::from_millis(200);
+
+/// Repetitions slow down to this, so that a lost answer costs a second at most.
+const MAX_CONNECT_PROBE: Duration = Duration::from_secs(1);
+
+/// Unanswered keepalives are not repeated faster than this.
+const MIN_KEEPALIVE_REPEAT: Duration = Duration::from_millis(100);
+
+/// An idle session keeps its buffers for this long, so that pauses in a busy one cost nothing.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
+
+/// A peer that retransmits on a short path does so well within this time.
+const MIN_QUIET: Duration = Duration::from_millis(500);
+
+/// Long enough for a few retransmissions on a long path.
+const MAX_QUIET: Duration = Duration::from_secs(5);
+
+/// Reordering never makes `una` look old for this long unless nothing newer arrives.
+pub(super) const MIN_REGRESSION: Duration = Duration::from_millis(500);
