@@ -1,4 +1,5 @@
 //! axum over KCP, under `axum::serve` and under `serve`.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The connector: names, addresses, errors.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

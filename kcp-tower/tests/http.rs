@@ -1,4 +1,5 @@
 //! HTTP/1 and HTTP/2 over KCP: hyper's client against `serve`.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -50,6 +51,12 @@ async fn http1_bodies_come_back() {
 #[tokio::test]
 async fn http2_bodies_come_back() {
     bodies_come_back(Setup::plaintext(), Version::HTTP_2).await;
+}
+
+#[tokio::test]
+async fn bodies_come_back_through_cipher_and_fec() {
+    bodies_come_back(Setup::sealed(), Version::HTTP_11).await;
+    bodies_come_back(Setup::sealed(), Version::HTTP_2).await;
 }
 
 #[tokio::test]

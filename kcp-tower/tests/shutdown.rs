@@ -1,4 +1,5 @@
 //! How `serve` ends.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! What the tests of this crate share.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use kcp_tower::kcp_transport::config::Config;
 use kcp_tower::kcp_transport::crypto::Security;
+use kcp_tower::kcp_transport::fec::FecRatio;
 use kcp_tower::kcp_transport::net::KcpListener;
 use kcp_tower::{KcpConnector, KcpIncoming, Serve};
 use tower::make::Shared;
@@ -29,6 +30,17 @@ impl Setup {
         Self {
             security: Security::Plaintext,
             config: Config::default(),
+        }
+    }
+
+    /// Everything switched on: AES-128-GCM and 3 parity packets for 10.
+    pub fn sealed() -> Self {
+        Self {
+            security: Security::from_password("aes-128-gcm", "secret", b"salt").unwrap(),
+            config: Config::builder()
+                .fec(FecRatio::new(10, 3).unwrap())
+                .build()
+                .unwrap(),
         }
     }
 
