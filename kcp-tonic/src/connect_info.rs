@@ -1,0 +1,80 @@
+//! What handlers learn about the connection.
+
+use std::task::{Context, Poll};
+
+use kcp_tower::KcpConnectInfo;
+use tonic::transport::server::TcpConnectInfo;
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Access to the connection of a request.
+pub trait KcpRequestExt {
+    /// Addresses and live statistics of the connection, if the request came over KCP.
+    fn kcp_connect_info(&self) -> Option<&KcpConnectInfo>;
+}
+
+impl<T> KcpRequestExt for tonic::Request<T> {
+    fn kcp_connect_info(&self) -> Option<&KcpConnectInfo> {
+        self.extensions().get()
+    }
+}
+
+impl<T> KcpRequestExt for http::Request<T> {
+    fn kcp_connect_info(&self) -> Option<&KcpConnectInfo> {
+        self.extensions().get()
+    }
+}
+
+/// Makes `remote_addr()` and `local_addr()` of tonic's requests work over KCP.
+///
+/// tonic looks for addresses in the [`TcpConnectInfo`] of a request only, so one is added. Part
+/// of [`server_builder`](crate::server_builder).
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct RemoteAddrLayer;
+
+impl RemoteAddrLayer {
+    /// The layer; it has no settings.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl<S> Layer<S> for RemoteAddrLayer {
+    type Service = RemoteAddr<S>;
+
+    fn layer(&self, inner: S) -> RemoteAddr<S> {
+        RemoteAddr { inner }
+    }
+}
+
+/// The service of [`RemoteAddrLayer`].
+#[derive(Clone, Debug)]
+pub struct RemoteAddr<S> {
+    inner: S,
+}
+
+impl<S, B> Service<http::Request<B>> for RemoteAddr<S>
+where
+    S: Service<http::Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<B>) -> S::Future {
+        if let Some(info) = request.kcp_connect_info() {
+            let info = TcpConnectInfo {
+                local_addr: info.local_addr(),
+                remote_addr: Some(info.peer_addr()),
+            };
+            request.extensions_mut().insert(info);
+        }
+        self.inner.call(request)
+    }
+}

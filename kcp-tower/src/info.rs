@@ -1,0 +1,50 @@
+//! What a handler or a client can learn about the connection underneath.
+
+use std::net::SocketAddr;
+
+use kcp_transport::net::ConnectionInfo;
+use kcp_transport::stats::Stats;
+use kcp_transport::wire::ConversationId;
+
+/// Addresses, conversation and live statistics of a connection.
+///
+/// Found in the extensions of each request that [`serve`](crate::serve()) handles, and of each
+/// response of a hyper-util client that uses [`KcpConnector`](crate::KcpConnector). Clones are
+/// cheap and stay valid when the connection has ended.
+#[derive(Clone, Debug)]
+pub struct KcpConnectInfo {
+    connection: ConnectionInfo,
+}
+
+impl KcpConnectInfo {
+    /// Where the peer's packets come from at present.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.connection.peer_addr()
+    }
+
+    /// The address of our socket, if the system tells it.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.connection.local_addr()
+    }
+
+    /// The number that both sides know the connection by.
+    #[must_use]
+    #[doc(alias = "conv")]
+    pub fn conversation(&self) -> ConversationId {
+        self.connection.conversation()
+    }
+
+    /// The connection's counters as of now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.connection.stats()
+    }
+}
+
+impl From<ConnectionInfo> for KcpConnectInfo {
+    fn from(connection: ConnectionInfo) -> Self {
+        Self { connection }
+    }
+}

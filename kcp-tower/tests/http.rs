@@ -1,0 +1,171 @@
+//! HTTP/1 and HTTP/2 over KCP: hyper's client against `serve`.
+
+mod support;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use kcp_tower::kcp_transport::net::KcpStream;
+use kcp_tower::{KcpConnectInfo, KcpIo};
+use support::{HttpClient, Setup, deaf_addr, pattern, serve_fn};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+async fn echo(request: Request<Incoming>) -> Result<Response<Incoming>, Infallible> {
+    Ok(Response::new(request.into_body()))
+}
+
+async fn post(client: &HttpClient, uri: &str, body: Bytes) -> (Version, Bytes) {
+    let request = Request::post(uri).body(Full::new(body)).unwrap();
+    let response = client.request(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let version = response.version();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (version, body)
+}
+
+async fn bodies_come_back(setup: Setup, version: Version) {
+    let (incoming, addr) = setup.incoming().await;
+    let server = tokio::spawn(serve_fn(incoming, echo).into_future());
+    let client = setup.client(version == Version::HTTP_2);
+    let uri = format!("http://{addr}/");
+    for len in [0, 1, 1375, 1376, 1377, 65_535, 1 << 20, 16 << 20] {
+        let sent = pattern(len);
+        let (spoken, received) = post(&client, &uri, sent.clone()).await;
+        assert_eq!(spoken, version);
+        assert!(received == sent, "{len} bytes came back differently");
+    }
+    server.abort();
+}
+
+#[tokio::test]
+async fn http1_bodies_come_back() {
+    bodies_come_back(Setup::plaintext(), Version::HTTP_11).await;
+}
+
+#[tokio::test]
+async fn http2_bodies_come_back() {
+    bodies_come_back(Setup::plaintext(), Version::HTTP_2).await;
+}
+
+#[tokio::test]
+async fn http2_requests_share_a_connection() {
+    let setup = Setup::plaintext();
+    let (incoming, addr) = setup.incoming().await;
+    let server = tokio::spawn(
+        serve_fn(incoming, |request: Request<Incoming>| async move {
+            let info = request.extensions().get::<KcpConnectInfo>().unwrap();
+            let conversation = format!("{:?}", info.conversation());
+            Ok::<_, Infallible>(Response::new(conversation))
+        })
+        .into_future(),
+    );
+    let client = setup.client(true);
+    let uri = format!("http://{addr}/");
+    let (_, first) = post(&client, &uri, Bytes::new()).await;
+    let rest = (0..100).map(|_| post(&client, &uri, pattern(10_000)));
+    for (_, other) in futures_util::future::join_all(rest).await {
+        assert_eq!(other, first);
+    }
+    server.abort();
+}
+
+#[tokio::test]
+async fn both_sides_learn_about_the_connection() {
+    let setup = Setup::plaintext();
+    let (incoming, addr) = setup.incoming().await;
+    let server = tokio::spawn(
+        serve_fn(incoming, |request: Request<Incoming>| async move {
+            let info = request.extensions().get::<KcpConnectInfo>().unwrap();
+            assert!(info.stats().bytes_read > 0);
+            Ok::<_, Infallible>(Response::new(info.peer_addr().to_string()))
+        })
+        .into_future(),
+    );
+    let uri = format!("http://{addr}/").parse().unwrap();
+    let response = setup.client(false).get(uri).await.unwrap();
+    let info = response.extensions().get::<KcpConnectInfo>().unwrap();
+    assert_eq!(info.peer_addr(), addr);
+    assert!(info.stats().bytes_written > 0);
+    let local = info.local_addr().unwrap().to_string();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, local);
+    server.abort();
+}
+
+#[tokio::test]
+async fn version_can_be_fixed() {
+    let setup = Setup::plaintext();
+    let (incoming, addr) = setup.incoming().await;
+    let server = tokio::spawn(serve_fn(incoming, echo).http2_only().into_future());
+    let uri = format!("http://{addr}/");
+    let (version, _) = post(&setup.client(true), &uri, Bytes::new()).await;
+    assert_eq!(version, Version::HTTP_2);
+    let http1 = setup.client(false).get(uri.parse().unwrap()).await;
+    assert!(http1.is_err());
+    server.abort();
+}
+
+#[tokio::test]
+async fn requests_of_unequal_peers_are_kept_apart() {
+    let setup = Setup::plaintext();
+    let (incoming, addr) = setup.incoming().await;
+    let server = tokio::spawn(serve_fn(incoming, echo).into_future());
+    let uri = &format!("http://{addr}/");
+    let calls = (0..20).map(|i| {
+        let client = setup.client(i % 2 == 0);
+        async move {
+            let sent = pattern(1000 * i);
+            let (_, received) = post(&client, uri, sent.clone()).await;
+            assert_eq!(received, sent);
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    server.abort();
+}
+
+#[tokio::test]
+async fn vectored_writes_reach_the_stream() {
+    let setup = Setup::plaintext();
+    let peer = deaf_addr().await;
+    let stream = KcpStream::connect_lazy(peer, &setup.security, &setup.config).unwrap();
+    assert!(stream.is_write_vectored());
+    let io = KcpIo::new(stream);
+    assert!(AsyncWrite::is_write_vectored(&io));
+    assert!(hyper::rt::Write::is_write_vectored(&io));
+}
+
+#[tokio::test]
+async fn silent_peer_fails_the_wait_for_the_first_byte() {
+    let setup = Setup::plaintext();
+    let (incoming, addr) = setup.incoming().await;
+    let mut incoming = incoming.with_first_byte_timeout(Duration::from_millis(50));
+    let _silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
+        .await
+        .unwrap();
+    let mut io = incoming.next().await.unwrap().unwrap();
+    let error = AsyncReadExt::read_u8(&mut io).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(error.to_string(), "peer connected but sent nothing");
+}
+
+#[tokio::test]
+async fn whoever_has_spoken_may_fall_silent() {
+    let setup = Setup::plaintext();
+    let (incoming, addr) = setup.incoming().await;
+    let mut incoming = incoming.with_first_byte_timeout(Duration::from_millis(50));
+    let mut peer = KcpStream::connect_with(addr, &setup.security, &setup.config)
+        .await
+        .unwrap();
+    peer.write_all(b"x").await.unwrap();
+    peer.flush().await.unwrap();
+    let mut io = incoming.next().await.unwrap().unwrap();
+    assert_eq!(AsyncReadExt::read_u8(&mut io).await.unwrap(), b'x');
+    let next = AsyncReadExt::read_u8(&mut io);
+    let next = tokio::time::timeout(Duration::from_millis(200), next);
+    assert!(next.await.is_err(), "the read must still be waiting");
+}
