@@ -1,1 +1,394 @@
-//! Placeholder.
+//! Automatic repeat request: turns datagrams that get lost, repeated and reordered into a stream
+//! of bytes or messages, as KCP does.
+//!
+//! [`Arq`] is a state machine over segments. It knows neither sockets nor clocks, and nothing of
+//! forward error correction, encryption or the beginning and end of connections.
+//!
+//! Where kcp-go walks its buffers on a tick, this visits what is due: acknowledging a segment is
+//! O(1), and an idle `Arq` has no timer. What differs in behaviour is said where it does.
+
+mod buffers;
+mod congestion;
+mod deadlines;
+mod flight;
+mod input;
+mod loss;
+mod output;
+mod probe;
+mod receive;
+mod rtt;
+mod send;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::config::{AckPolicy, Congestion, Mode};
+use crate::error::DecodeError;
+use crate::stats::Stats;
+use crate::time::Time;
+use crate::wire::{ConversationId, SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
+
+use buffers::Buffers;
+use congestion::CongestionWindow;
+use probe::Probe;
+use receive::Receiver;
+use rtt::RttEstimator;
+use send::Sender;
+
+/// What an [`Arq`] needs to know; the ranges are those of [`Config`](crate::config::Config).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArqConfig {
+    /// Most bytes of segments in one datagram; at least one byte more than a segment header.
+    pub segments_len: usize,
+    /// Most segments in flight.
+    pub send_window: u16,
+    /// Most segments kept for the reader, and as many again beyond a hole.
+    pub receive_window: u16,
+    /// Whether the RTO may fall to 30 ms (else 100 ms) and backs off by half (else by doubling).
+    pub no_delay: bool,
+    /// Lower bound of the RTO's variance term, and how long batched acks wait.
+    pub flush_interval: Duration,
+    /// Acks of later segments after which a segment counts as lost; `None` is off.
+    pub fast_retransmit_after: Option<NonZeroU32>,
+    /// Whether there is a congestion window.
+    pub congestion: Congestion,
+    /// Stream or messages.
+    pub mode: Mode,
+    /// When acks leave.
+    pub ack_policy: AckPolicy,
+    /// Most bytes queued and in flight.
+    pub send_buffer: usize,
+}
+
+impl ArqConfig {
+    /// Most bytes of data in one segment.
+    #[must_use]
+    pub fn mss(&self) -> usize {
+        self.segments_len.saturating_sub(SEGMENT_HEADER_LEN).max(1)
+    }
+}
+
+/// How a payload came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Provenance {
+    /// Straight from the network.
+    Direct,
+    /// Rebuilt from parity, so possibly late: says nothing about window and round-trip time.
+    Recovered,
+}
+
+/// What a payload brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Outcome {
+    /// Data was acknowledged that was not before: there may be room for more.
+    pub acknowledged: bool,
+    /// There is something to read.
+    pub readable: bool,
+    /// The peer echoed a timestamp of ours exactly, so it receives where we send to.
+    pub proved: bool,
+    /// The payload held an ack or a window update: what a peer says only in answer.
+    pub answered: bool,
+}
+
+/// Why a message cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// kcp-go's reader never gets past an empty message.
+    #[error("message is empty")]
+    Empty,
+    /// The message needs too many fragments, or more than the whole send buffer.
+    #[error("message has {len} bytes; allowed are at most {most}")]
+    TooLong {
+        /// Bytes of the message.
+        len: usize,
+        /// Most bytes of a message.
+        most: usize,
+    },
+}
+
+/// One conversation's ARQ state, both directions.
+#[derive(Debug)]
+pub struct Arq {
+    config: ArqConfig,
+    conversation: ConversationId,
+    timestamp_offset: u32,
+    send: Sender,
+    receive: Receiver,
+    rtt: RttEstimator,
+    congestion: CongestionWindow,
+    probe: Probe,
+    buffers: Buffers,
+    #[doc(alias = "rmt_wnd")]
+    remote_window: u16,
+    /// Since when, and until when, packets came whose `una` is behind ours.
+    una_regressed: Option<(Time, Time)>,
+    counters: Counters,
+}
+
+/// The part of [`Stats`] that is counted here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    bytes_written: u64,
+    bytes_read: u64,
+    segments_sent: u64,
+    segments_received: u64,
+    data_segments_sent: u64,
+    fast_retransmitted: u64,
+    early_retransmitted: u64,
+    timeout_retransmitted: u64,
+    duplicates_received: u64,
+    out_of_window_received: u64,
+}
+
+impl Arq {
+    /// A conversation in which nothing has been sent. Allocates nothing.
+    ///
+    /// Timestamps on the wire are shifted by `timestamp_offset` milliseconds; if that is secret,
+    /// only a peer that receives our segments can echo them.
+    #[must_use]
+    pub fn new(config: ArqConfig, conversation: ConversationId, timestamp_offset: u32) -> Self {
+        Self::with_initial_sequence(config, conversation, timestamp_offset, 0, 0)
+    }
+
+    /// As [`Self::new`], with other first sequence numbers than KCP's zero, for tests of wrapping.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_initial_sequence(
+        config: ArqConfig,
+        conversation: ConversationId,
+        timestamp_offset: u32,
+        first_sent: u32,
+        first_received: u32,
+    ) -> Self {
+        Self {
+            conversation,
+            timestamp_offset,
+            send: Sender::new(&config, SeqNumber::first(first_sent)),
+            receive: Receiver::new(&config, SeqNumber::first(first_received)),
+            rtt: RttEstimator::new(config.no_delay, config.flush_interval),
+            congestion: CongestionWindow::new(config.congestion, config.mss()),
+            probe: Probe::default(),
+            buffers: Buffers::default(),
+            remote_window: INITIAL_REMOTE_WINDOW,
+            una_regressed: None,
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    /// Queues bytes; returns how many were taken, 0 when the send buffer is full.
+    ///
+    /// In stream mode they fill up the last queued segment first. In message mode each call starts
+    /// a segment of its own.
+    pub fn write(&mut self, data: &[u8]) -> usize {
+        let taken = self.send.write(data, self.config.mode, &mut self.buffers);
+        self.counters.bytes_written += taken as u64;
+        taken
+    }
+
+    /// Queues a whole message, or nothing: `Ok(false)` when the send buffer is full.
+    ///
+    /// Besides its bytes, it also counts as full once as many segments as the send window wait:
+    /// small messages take more memory than they have bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError`] if the message could not be sent at any time.
+    pub fn write_message(&mut self, data: &[u8]) -> Result<bool, MessageError> {
+        if data.is_empty() {
+            return Err(MessageError::Empty);
+        }
+        let fragments = MAX_FRAGMENTS.min(usize::from(self.config.send_window));
+        let most = (fragments * self.config.mss()).min(self.config.send_buffer);
+        if data.len() > most {
+            let len = data.len();
+            return Err(MessageError::TooLong { len, most });
+        }
+        let crowded = self.send.queued() >= usize::from(self.config.send_window);
+        if crowded || data.len() > self.send.capacity() {
+            return Ok(false);
+        }
+        self.send.write_message(data, &mut self.buffers);
+        self.counters.bytes_written += data.len() as u64;
+        Ok(true)
+    }
+
+    /// Bytes that [`Self::write`] would take now.
+    #[must_use]
+    pub fn send_capacity(&self) -> usize {
+        self.send.capacity()
+    }
+
+    /// Reads bytes in order, across segments and messages; 0 when there are none.
+    pub fn read(&mut self, out: &mut [u8]) -> usize {
+        let read = self.receive.read(out, &mut self.buffers);
+        self.counters.bytes_read += read as u64;
+        self.tell_if_reopened();
+        read
+    }
+
+    /// Appends one whole message to `out`; false if none is complete.
+    ///
+    /// False for good if [`Self::broken`] says so.
+    pub fn read_message(&mut self, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        let complete = self.receive.read_message(out, &mut self.buffers);
+        self.counters.bytes_read += (out.len() - before) as u64;
+        self.tell_if_reopened();
+        complete
+    }
+
+    /// Whether there is something to read: bytes in stream mode, in message mode a whole message
+    /// or the discovery that there will never be one.
+    #[must_use]
+    pub fn readable(&self) -> bool {
+        self.receive.readable()
+    }
+
+    /// Why no message can be read any more: set by [`Self::read_message`] when it meets fragments
+    /// that cannot be put together.
+    #[must_use]
+    pub fn broken(&self) -> Option<DecodeError> {
+        self.receive.broken()
+    }
+
+    /// The reader is gone: what it has not read is dropped, and so is what comes.
+    ///
+    /// Data within the window is still acknowledged, so that the peer's sending comes to an end.
+    pub fn close_receive(&mut self) {
+        self.receive.discard(&mut self.buffers);
+        self.tell_if_reopened();
+    }
+
+    /// Asks for the peer's window at the next [`Self::poll_transmit`]: every KCP peer answers.
+    pub fn request_probe(&mut self) {
+        self.probe.ask();
+    }
+
+    /// Whether nothing is queued and nothing unacknowledged.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.send.queued() == 0 && self.send.flight().unacked() == 0
+    }
+
+    /// Segments written and not yet sent.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.send.queued()
+    }
+
+    /// Whether the next segment to be sent cannot become any fuller.
+    ///
+    /// If not, waiting for more to be written would save a segment.
+    #[must_use]
+    pub fn has_full_segment(&self) -> bool {
+        self.send.has_full_segment()
+    }
+
+    /// Segments sent and not yet acknowledged.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.send.flight().unacked()
+    }
+
+    /// Current retransmission time-out.
+    #[must_use]
+    pub fn rto(&self) -> Duration {
+        self.rtt.rto()
+    }
+
+    /// Smoothed round-trip time, once measured.
+    #[must_use]
+    pub fn smoothed_rtt(&self) -> Option<Duration> {
+        self.rtt.smoothed()
+    }
+
+    /// Segments the peer can take; 32 until it has said so.
+    #[must_use]
+    pub fn remote_window(&self) -> u16 {
+        self.remote_window
+    }
+
+    /// Since when sent data waits without any of it being acknowledged; `None` if none waits.
+    #[must_use]
+    pub fn unacknowledged_since(&self) -> Option<Time> {
+        self.send.waiting_since()
+    }
+
+    /// Since when every direct packet has carried a `una` older than one seen before.
+    ///
+    /// A restarted peer does that, but so does one late packet, if none follows it. Look at this
+    /// when a packet has come, not when a timer fires, or see [`Self::una_regressed_for`].
+    #[must_use]
+    pub fn una_regressed_since(&self) -> Option<Time> {
+        self.una_regressed.map(|(since, _)| since)
+    }
+
+    /// Between the first and the last of the packets that [`Self::una_regressed_since`] is about:
+    /// zero for a single late one, however long ago.
+    #[must_use]
+    pub fn una_regressed_for(&self) -> Duration {
+        self.una_regressed
+            .map_or(Duration::ZERO, |(since, until)| until - since)
+    }
+
+    /// Fills in what is counted here; leaves the rest alone.
+    pub fn stats_into(&self, stats: &mut Stats) {
+        let counters = &self.counters;
+        stats.bytes_written = counters.bytes_written;
+        stats.bytes_read = counters.bytes_read;
+        stats.segments_sent = counters.segments_sent;
+        stats.segments_received = counters.segments_received;
+        stats.data_segments_sent = counters.data_segments_sent;
+        stats.fast_retransmitted = counters.fast_retransmitted;
+        stats.early_retransmitted = counters.early_retransmitted;
+        stats.timeout_retransmitted = counters.timeout_retransmitted;
+        stats.retransmitted = counters.fast_retransmitted
+            + counters.early_retransmitted
+            + counters.timeout_retransmitted;
+        stats.duplicates_received = counters.duplicates_received;
+        stats.out_of_window_received = counters.out_of_window_received;
+        stats.smoothed_rtt = self.smoothed_rtt();
+        stats.rto = self.rto();
+        stats.in_flight = self.in_flight();
+        stats.queued = self.queued();
+        stats.remote_window = self.remote_window;
+    }
+
+    /// Releases memory that holds no data; worth calling when a connection falls idle.
+    pub fn shrink(&mut self) {
+        self.buffers.clear();
+        self.send.shrink();
+        self.receive.shrink();
+    }
+
+    /// The timestamp of something sent at `time`.
+    fn stamp(&self, time: Time) -> Timestamp {
+        stamp(time, self.timestamp_offset)
+    }
+
+    fn tell_if_reopened(&mut self) {
+        if !self.receive.has_reopened() {
+            return;
+        }
+        if self.receive.told_closed() {
+            self.probe.tell_reopened();
+        } else {
+            self.probe.tell();
+        }
+    }
+}
+
+fn stamp(time: Time, offset: u32) -> Timestamp {
+    // Narrowing is the point: the wire carries milliseconds modulo 2^32.
+    Timestamp::from_wire((time.as_millis() as u32).wrapping_add(offset))
+}
+
+/// Segments a peer is taken to have room for until it says.
+#[doc(alias = "IKCP_WND_RCV")]
+const INITIAL_REMOTE_WINDOW: u16 = 32;
+
+/// Most fragments of a message. kcp-go v5 kcp.go, Send: refuses more.
+const MAX_FRAGMENTS: usize = 255;

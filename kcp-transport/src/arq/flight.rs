@@ -1,0 +1,162 @@
+//! Segments that were sent and are not yet covered by the peer's `una`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::buffers::Buffers;
+use crate::time::Time;
+use crate::wire::SeqNumber;
+
+/// A segment that was sent at least once.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// Empty once acknowledged.
+    pub(super) data: Vec<u8>,
+    pub(super) first_sent: Time,
+    pub(super) last_sent: Time,
+    /// Time-out of the last transmission.
+    pub(super) rto: Duration,
+    #[doc(alias = "xmit")]
+    pub(super) transmissions: u32,
+    /// Datagrams that acknowledged a later segment sent no earlier than this one.
+    #[doc(alias = "fastack")]
+    pub(super) later_acks: u32,
+    pub(super) fragments_left: u8,
+    pub(super) acked: bool,
+    pub(super) suspicion: Suspicion,
+}
+
+/// How far loss detection has come with a segment.
+///
+/// ```text
+/// Unsuspected -> Counting -> (Suspected ->) Due -> Resent
+///                    ^                               |
+///                    +---- time-out passes ----------+
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suspicion {
+    /// No later segment is acknowledged, as far as was looked.
+    Unsuspected,
+    /// A later segment is acknowledged; acks are being counted.
+    Counting,
+    /// Only early retransmit is on, and it may have this segment.
+    Suspected,
+    /// Queued for retransmission.
+    Due,
+    /// Was fast or early retransmitted; only its time-out helps now.
+    Resent,
+}
+
+/// The segments from `una` on, in order, indexed by their distance from `una`.
+#[derive(Debug)]
+pub(super) struct Flight {
+    una: SeqNumber,
+    ring: VecDeque<Sent>,
+    unacked: usize,
+}
+
+impl Flight {
+    pub(super) fn new(first: SeqNumber) -> Self {
+        Self {
+            una: first,
+            ring: VecDeque::new(),
+            unacked: 0,
+        }
+    }
+
+    /// First sequence number that the peer has not confirmed to have received in order.
+    #[doc(alias = "snd_una")]
+    pub(super) fn una(&self) -> SeqNumber {
+        self.una
+    }
+
+    /// Sequence number of the next new segment.
+    #[doc(alias = "snd_nxt")]
+    pub(super) fn next(&self) -> SeqNumber {
+        self.una.advance(self.ring.len())
+    }
+
+    /// Segments from `una` to `next`, acknowledged ones included: what the windows limit.
+    pub(super) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Segments that are not acknowledged.
+    pub(super) fn unacked(&self) -> usize {
+        self.unacked
+    }
+
+    /// The segment with this number, if it is not yet acknowledged.
+    pub(super) fn outstanding(&self, sequence: SeqNumber) -> Option<&Sent> {
+        let index = sequence.offset_from(self.una)?;
+        self.ring.get(index).filter(|sent| !sent.acked)
+    }
+
+    /// As [`Self::outstanding`], to be changed.
+    pub(super) fn outstanding_mut(&mut self, sequence: SeqNumber) -> Option<&mut Sent> {
+        let index = sequence.offset_from(self.una)?;
+        self.ring.get_mut(index).filter(|sent| !sent.acked)
+    }
+
+    pub(super) fn push(&mut self, sent: Sent) {
+        self.ring.push_back(sent);
+        self.unacked += 1;
+    }
+
+    /// Marks one segment as acknowledged and releases its data.
+    ///
+    /// It keeps its place until `una` covers it: the peer's window counts from its `una`, which
+    /// stands still while its reader does, however much it has acknowledged. Returns the bytes
+    /// released, or `None` if the segment was not outstanding.
+    pub(super) fn acknowledge(
+        &mut self,
+        sequence: SeqNumber,
+        buffers: &mut Buffers,
+    ) -> Option<usize> {
+        let sent = self.outstanding_mut(sequence)?;
+        sent.acked = true;
+        let data = std::mem::take(&mut sent.data);
+        let len = data.len();
+        buffers.give(data);
+        self.unacked -= 1;
+        Some(len)
+    }
+
+    /// Drops every segment before `una`. Returns how many were dropped, how many of these were
+    /// outstanding, and the bytes released.
+    pub(super) fn advance(&mut self, una: SeqNumber, buffers: &mut Buffers) -> Advance {
+        let mut advance = Advance::default();
+        while self.una < una
+            && let Some(sent) = self.ring.pop_front()
+        {
+            self.una = self.una.next();
+            advance.segments += 1;
+            if !sent.acked {
+                self.unacked -= 1;
+                advance.newly_acked += 1;
+                advance.bytes += sent.data.len();
+                buffers.give(sent.data);
+            }
+        }
+        advance
+    }
+
+    /// Releases memory that is not used.
+    pub(super) fn shrink(&mut self) {
+        self.ring.shrink_to_fit();
+    }
+
+    /// Segments there is memory for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.ring.capacity()
+    }
+}
+
+/// What moving `una` changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Advance {
+    pub(super) segments: usize,
+    pub(super) newly_acked: usize,
+    pub(super) bytes: usize,
+}

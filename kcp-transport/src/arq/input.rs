@@ -1,0 +1,166 @@
+//! Payloads in.
+
+use std::time::Duration;
+
+use super::loss::Evidence;
+use super::receive::Arrival;
+use super::send::Acknowledged;
+use super::{Arq, Outcome, Provenance, stamp};
+use crate::error::DecodeError;
+use crate::time::Time;
+use crate::wire::{Command, SegmentHeader, Segments, SeqNumber};
+
+/// What the segments of one datagram add up to.
+///
+/// `una` is applied after all of them: it is mostly sent along with the very acks it covers, and
+/// those carry the timestamps.
+struct Digest {
+    now: Time,
+    from: Provenance,
+    /// The newest `una`, at least the one known before.
+    una: SeqNumber,
+    /// Whether a segment's `una` was not older than the one known before.
+    current: bool,
+    /// The highest segment newly acknowledged.
+    evidence: Option<Evidence>,
+    sample: Option<Duration>,
+    segments: u64,
+    outcome: Outcome,
+}
+
+impl Arq {
+    /// Reads all segments of one datagram's payload.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for the first segment that cannot be decoded, belongs to another
+    /// conversation or acknowledges what was never sent. Nothing of it and what follows it is
+    /// used; what precedes it was.
+    pub fn handle_payload(
+        &mut self,
+        now: Time,
+        payload: &[u8],
+        from: Provenance,
+    ) -> Result<Outcome, DecodeError> {
+        let mut digest = Digest {
+            now,
+            from,
+            una: self.send.flight().una(),
+            current: false,
+            evidence: None,
+            sample: None,
+            segments: 0,
+            outcome: Outcome::default(),
+        };
+        let mut error = None;
+        for segment in Segments::new(payload) {
+            let read =
+                segment.and_then(|(header, data)| self.handle_segment(&header, data, &mut digest));
+            if let Err(refusal) = read {
+                error = Some(refusal);
+                break;
+            }
+        }
+        self.conclude(&mut digest);
+        error.map_or(Ok(digest.outcome), Err)
+    }
+
+    fn handle_segment(
+        &mut self,
+        header: &SegmentHeader,
+        data: &[u8],
+        digest: &mut Digest,
+    ) -> Result<(), DecodeError> {
+        if header.conversation != self.conversation {
+            return Err(DecodeError::ForeignConversation);
+        }
+        let una = self.send.flight().una().widen(header.unacknowledged);
+        // kcp-go v5 kcp.go, parse_una: it believes any una and drops what was never sent.
+        if una > self.send.flight().next() {
+            return Err(DecodeError::AcknowledgesUnsent);
+        }
+        digest.segments += 1;
+        digest.current |= una >= self.send.flight().una();
+        if una >= digest.una {
+            digest.una = una;
+            // kcp-go v5 kcp.go, Input: takes the window from any direct packet. An old one may say
+            // zero long after the window has opened.
+            if digest.from == Provenance::Direct {
+                self.remote_window = header.window;
+            }
+        }
+        match header.command {
+            Command::Push => self.handle_push(header, data, digest),
+            Command::Ack => self.handle_ack(header, digest),
+            Command::WindowProbe => self.probe.tell(),
+            // Its payload means nothing to KCP; extensions are read by a layer above.
+            Command::WindowUpdate => digest.outcome.answered = true,
+        }
+        Ok(())
+    }
+
+    fn handle_push(&mut self, header: &SegmentHeader, data: &[u8], digest: &Digest) {
+        let sequence = self.receive.next().widen(header.sequence);
+        let arrival = self.receive.on_push(
+            digest.now,
+            (sequence, header.timestamp),
+            header.fragments_left,
+            data,
+            &mut self.buffers,
+        );
+        match arrival {
+            Arrival::New => self.probe.on_data(),
+            Arrival::Duplicate => self.counters.duplicates_received += 1,
+            Arrival::OutOfWindow => self.counters.out_of_window_received += 1,
+        }
+    }
+
+    fn handle_ack(&mut self, header: &SegmentHeader, digest: &mut Digest) {
+        digest.outcome.answered = true;
+        let sequence = self.send.flight().una().widen(header.sequence);
+        let offset = self.timestamp_offset;
+        let is_echo = |time| stamp(time, offset) == header.timestamp;
+        let acked = self
+            .send
+            .on_ack(digest.now, sequence, is_echo, &mut self.buffers);
+        let Some(Acknowledged { matched, evidence }) = acked else {
+            return;
+        };
+        digest.outcome.acknowledged = true;
+        if let Some(sent) = matched {
+            digest.outcome.proved = true;
+            digest.sample = Some(digest.now - sent);
+        }
+        let higher = digest
+            .evidence
+            .is_none_or(|so_far| so_far.sequence < sequence);
+        if higher {
+            digest.evidence = Some(evidence);
+        }
+    }
+
+    fn conclude(&mut self, digest: &mut Digest) {
+        let now = digest.now;
+        self.counters.segments_received += digest.segments;
+        let direct = digest.from == Provenance::Direct;
+        if direct && let Some(sample) = digest.sample {
+            self.rtt.on_sample(sample);
+        }
+        if direct && digest.segments > 0 {
+            self.una_regressed = match self.una_regressed {
+                _ if digest.current => None,
+                Some((since, _)) => Some((since, now)),
+                None => Some((now, now)),
+            };
+        }
+        let (moved, acknowledged) = self.send.on_una(now, digest.una, &mut self.buffers);
+        if moved > 0 {
+            self.congestion.on_advance(self.remote_window);
+            self.receive.hasten_acks();
+        }
+        self.send
+            .on_datagram(now, digest.evidence, self.config.flush_interval);
+        digest.outcome.acknowledged |= acknowledged;
+        digest.outcome.readable = self.receive.readable();
+    }
+}

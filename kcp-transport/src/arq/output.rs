@@ -1,0 +1,172 @@
+//! Payloads out.
+
+use super::Arq;
+use super::send::Cause;
+use crate::time::Time;
+use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
+
+/// A datagram payload being filled.
+struct Payload<'a> {
+    out: &'a mut [u8],
+    len: usize,
+}
+
+impl Payload<'_> {
+    fn has_room(&self, data: usize) -> bool {
+        self.out.len() - self.len >= SEGMENT_HEADER_LEN + data
+    }
+
+    /// Adds a segment; the caller has made sure of the room.
+    fn push(&mut self, header: &SegmentHeader, data: &[u8]) {
+        let (head, rest) = self.out[self.len..].split_at_mut(SEGMENT_HEADER_LEN);
+        header.encode(head);
+        rest[..data.len()].copy_from_slice(data);
+        self.len += SEGMENT_HEADER_LEN + data.len();
+    }
+}
+
+impl Arq {
+    /// Lays out one datagram payload of whatever is due: acks, window probe and update,
+    /// retransmissions, new data, as much of it as fits.
+    ///
+    /// Returns its length, 0 when nothing is due. `out` should hold `segments_len` bytes; a
+    /// segment that does not fit into less stays due.
+    pub fn poll_transmit(&mut self, now: Time, out: &mut [u8]) -> usize {
+        let blocked = self.is_blocked();
+        self.probe.update(now, blocked);
+        let limit = self.limit();
+        self.send.update(now, limit, self.config.flush_interval);
+
+        let acks_due = self.receive.acks_due(&self.config);
+        let data_due = self.send.peek(now, limit).is_some();
+        if !data_due && !self.probe.is_due() && acks_due.is_none_or(|at| at > now) {
+            return 0;
+        }
+        let room = out.len().min(self.config.segments_len);
+        let mut payload = Payload {
+            out: &mut out[..room],
+            len: 0,
+        };
+        // What the headers of this datagram say of the window is what the peer knows from now on.
+        self.lay_acks(&mut payload);
+        self.lay_probes(now, &mut payload);
+        self.lay_data(now, &mut payload);
+        if payload.len > 0 {
+            self.receive.on_advertised();
+        }
+        payload.len
+    }
+
+    /// When [`Self::poll_transmit`] next has something to send or decide.
+    ///
+    /// [`Time::ZERO`] if now; `None` if nothing will be due unless something is received, written
+    /// or read.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let acks = self.receive.acks_due(&self.config);
+        let probe = self.probe.next(self.is_blocked());
+        let data = self.send.next(self.limit());
+        [acks, probe, data].into_iter().flatten().min()
+    }
+
+    /// Most segments in flight.
+    fn limit(&self) -> usize {
+        let windows = self.config.send_window.min(self.remote_window);
+        usize::from(windows).min(self.congestion.limit())
+    }
+
+    /// Whether data waits for a window that only an answer of the peer can open.
+    ///
+    /// Either it has closed, or everything in flight is acknowledged but for the peer's `una`,
+    /// which stands still while its reader does: then no retransmission would bring it about.
+    fn is_blocked(&self) -> bool {
+        let flight = self.send.flight();
+        self.send.queued() > 0
+            && (self.remote_window == 0
+                || (flight.unacked() == 0 && !self.send.can_send_new(self.limit())))
+    }
+
+    fn header(&self, command: Command) -> SegmentHeader {
+        SegmentHeader {
+            conversation: self.conversation,
+            command,
+            fragments_left: 0,
+            window: self.receive.window(),
+            timestamp: Timestamp::default(),
+            sequence: 0,
+            unacknowledged: self.receive.next().to_wire(),
+            payload_len: 0,
+        }
+    }
+
+    fn lay_acks(&mut self, payload: &mut Payload<'_>) {
+        let mut header = self.header(Command::Ack);
+        while payload.has_room(0)
+            && let Some((sequence, timestamp)) = self.receive.pop_ack()
+        {
+            header.sequence = sequence.to_wire();
+            header.timestamp = timestamp;
+            payload.push(&header, &[]);
+            self.counters.segments_sent += 1;
+        }
+    }
+
+    fn lay_probes(&mut self, now: Time, payload: &mut Payload<'_>) {
+        if payload.has_room(0) && self.probe.take_ask() {
+            payload.push(&self.header(Command::WindowProbe), &[]);
+            self.counters.segments_sent += 1;
+        }
+        if payload.has_room(0) && self.probe.take_tell(now, self.rtt.rto()) {
+            payload.push(&self.header(Command::WindowUpdate), &[]);
+            self.counters.segments_sent += 1;
+        }
+    }
+
+    fn lay_data(&mut self, now: Time, payload: &mut Payload<'_>) {
+        let mut header = self.header(Command::Push);
+        header.timestamp = self.stamp(now);
+        let rto = self.rtt.rto();
+        loop {
+            let limit = self.limit();
+            let Some((cause, len)) = self.send.peek(now, limit) else {
+                return;
+            };
+            if !payload.has_room(len) {
+                return;
+            }
+            let in_flight = self.send.flight().len();
+            let sequence = self.send.transmit(now, cause, rto, self.config.no_delay);
+            if let Some(sequence) = sequence
+                && let Some(sent) = self.send.flight().outstanding(sequence)
+            {
+                header.sequence = sequence.to_wire();
+                header.fragments_left = sent.fragments_left;
+                // A segment is no longer than a datagram, which is far below 2^32.
+                header.payload_len = len as u32;
+                payload.push(&header, &sent.data);
+                self.on_transmitted(now, cause, limit, in_flight);
+            }
+        }
+    }
+
+    fn on_transmitted(&mut self, now: Time, cause: Cause, limit: usize, in_flight: usize) {
+        let tick = self.config.flush_interval;
+        let counters = &mut self.counters;
+        counters.segments_sent += 1;
+        match cause {
+            Cause::New => counters.data_segments_sent += 1,
+            Cause::Fast => counters.fast_retransmitted += 1,
+            Cause::Early => counters.early_retransmitted += 1,
+            Cause::Timeout => counters.timeout_retransmitted += 1,
+        }
+        match cause {
+            Cause::New => {}
+            Cause::Fast | Cause::Early => {
+                let threshold = self.config.fast_retransmit_after;
+                self.congestion
+                    .on_fast_retransmit(now, in_flight, threshold, tick);
+            }
+            Cause::Timeout => self.congestion.on_timeout(now, limit, tick),
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The sending half: what waits, what is in flight, and what of it is due.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::ArqConfig;
+use super::buffers::Buffers;
+use super::deadlines::{Deadline, Deadlines};
+use super::flight::{Flight, Sent, Suspicion};
+use super::loss::{Evidence, LossDetector, Resend};
+use super::rtt::MAX_RTO;
+use crate::config::Mode;
+use crate::time::Time;
+use crate::wire::SeqNumber;
+
+/// A segment that was never sent.
+#[derive(Debug)]
+struct Queued {
+    data: Vec<u8>,
+    fragments_left: u8,
+    /// Whether later writes may fill it up.
+    open: bool,
+}
+
+/// Why a segment is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    New,
+    Fast,
+    Early,
+    Timeout,
+}
+
+/// What one acknowledgement said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acknowledged {
+    /// When the transmission that arrived was sent, if its timestamp tells.
+    pub(super) matched: Option<Time>,
+    pub(super) evidence: Evidence,
+}
+
+#[derive(Debug)]
+pub(super) struct Sender {
+    queued: VecDeque<Queued>,
+    flight: Flight,
+    deadlines: Deadlines,
+    loss: LossDetector,
+    /// Bytes queued and in flight.
+    buffered: usize,
+    capacity: usize,
+    mss: usize,
+    /// Since when outstanding data waits for an acknowledgement of any of it.
+    waiting_since: Time,
+}
+
+impl Sender {
+    pub(super) fn new(config: &ArqConfig, first: SeqNumber) -> Self {
+        Self {
+            queued: VecDeque::new(),
+            flight: Flight::new(first),
+            deadlines: Deadlines::default(),
+            loss: LossDetector::new(config.fast_retransmit_after, first),
+            buffered: 0,
+            capacity: config.send_buffer,
+            mss: config.mss(),
+            waiting_since: Time::ZERO,
+        }
+    }
+
+    pub(super) fn flight(&self) -> &Flight {
+        &self.flight
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queued.len()
+    }
+
+    pub(super) fn has_full_segment(&self) -> bool {
+        let front = self.queued.front();
+        front.is_some_and(|segment| !segment.open || segment.data.len() >= self.mss)
+    }
+
+    /// Bytes that can be queued now.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity.saturating_sub(self.buffered)
+    }
+
+    pub(super) fn waiting_since(&self) -> Option<Time> {
+        (self.flight.unacked() > 0).then_some(self.waiting_since)
+    }
+
+    /// Queues as much of `data` as there is room for, filling up the last segment in stream mode.
+    pub(super) fn write(&mut self, data: &[u8], mode: Mode, buffers: &mut Buffers) -> usize {
+        let taken = data.len().min(self.capacity());
+        let mut rest = &data[..taken];
+        if let Some(tail) = self.queued.back_mut().filter(|tail| tail.open) {
+            let room = self.mss.saturating_sub(tail.data.len());
+            let (head, beyond) = rest.split_at(rest.len().min(room));
+            if tail.data.len() + head.len() > self.mss / 2 {
+                // Past half, it is likely to fill up: one last growth, to the full size.
+                tail.data.reserve_exact(room);
+            }
+            tail.data.extend_from_slice(head);
+            rest = beyond;
+        }
+        for chunk in rest.chunks(self.mss) {
+            self.queued.push_back(Queued {
+                data: buffers.copy_of(chunk),
+                fragments_left: 0,
+                open: mode == Mode::Stream,
+            });
+        }
+        self.buffered += taken;
+        taken
+    }
+
+    /// Queues a whole message in `fragments` pieces.
+    pub(super) fn write_message(&mut self, data: &[u8], buffers: &mut Buffers) {
+        let chunks = data.chunks(self.mss);
+        let fragments = chunks.len();
+        for (index, chunk) in chunks.enumerate() {
+            self.queued.push_back(Queued {
+                data: buffers.copy_of(chunk),
+                fragments_left: u8::try_from(fragments - 1 - index).unwrap_or(u8::MAX),
+                open: false,
+            });
+        }
+        self.buffered += data.len();
+    }
+
+    /// The peer acknowledged one segment, echoing `timestamp`.
+    ///
+    /// `is_stamp_of` compares that to the timestamp of a time. Returns `None` if the segment is not outstanding.
+    pub(super) fn on_ack(
+        &mut self,
+        now: Time,
+        sequence: SeqNumber,
+        is_stamp_of: impl Fn(Time) -> bool,
+        buffers: &mut Buffers,
+    ) -> Option<Acknowledged> {
+        let sent = self.flight.outstanding(sequence)?;
+        let (first, last) = (sent.first_sent, sent.last_sent);
+        let matched = [last, first].into_iter().find(|&time| is_stamp_of(time));
+        self.buffered -= self.flight.acknowledge(sequence, buffers)?;
+        self.waiting_since = now;
+        // Without a match it was a transmission in between, no earlier than the first.
+        let sent = matched.unwrap_or(first);
+        Some(Acknowledged {
+            matched,
+            evidence: Evidence { sequence, sent },
+        })
+    }
+
+    /// The peer received everything before `una`. Returns how many segments that newly covers, and
+    /// whether one of them was outstanding.
+    pub(super) fn on_una(
+        &mut self,
+        now: Time,
+        una: SeqNumber,
+        buffers: &mut Buffers,
+    ) -> (usize, bool) {
+        let advance = self.flight.advance(una, buffers);
+        self.buffered -= advance.bytes;
+        if advance.newly_acked > 0 {
+            self.waiting_since = now;
+        }
+        if advance.segments > 0 {
+            self.loss.on_advance(now, &self.flight);
+        }
+        (advance.segments, advance.newly_acked > 0)
+    }
+
+    /// A whole datagram was read; `evidence` is the highest segment it newly acknowledged.
+    pub(super) fn on_datagram(
+        &mut self,
+        now: Time,
+        evidence: Option<Evidence>,
+        flush_interval: Duration,
+    ) {
+        if let Some(evidence) = evidence.filter(|it| it.sequence >= self.flight.una()) {
+            self.loss
+                .on_datagram(now, evidence, flush_interval, &mut self.flight);
+        }
+        self.discard_stale_deadlines();
+    }
+
+    /// Whether a segment is waiting that a window of `limit` segments lets out.
+    pub(super) fn can_send_new(&self, limit: usize) -> bool {
+        !self.queued.is_empty() && self.flight.len() < limit
+    }
+
+    /// When something is due next: the epoch if now.
+    pub(super) fn next(&self, limit: usize) -> Option<Time> {
+        if self.can_send_new(limit) {
+            return Some(Time::ZERO);
+        }
+        let deadline = self.deadlines.peek().map(|deadline| deadline.at);
+        [self.loss.next(), deadline].into_iter().flatten().min()
+    }
+
+    /// Brings what is due in front, so that [`Self::peek`] finds it.
+    pub(super) fn update(&mut self, now: Time, limit: usize, flush_interval: Duration) {
+        let new_data = self.can_send_new(limit);
+        self.loss
+            .poll_early(now, new_data, flush_interval, &mut self.flight);
+        self.discard_stale_deadlines();
+    }
+
+    /// Why the next segment is due, and its bytes of data; `None` if nothing is.
+    pub(super) fn peek(&mut self, now: Time, limit: usize) -> Option<(Cause, usize)> {
+        let len = |flight: &Flight, sequence| {
+            let sent = flight.outstanding(sequence);
+            sent.map_or(0, |sent| sent.data.len())
+        };
+        if let Some((sequence, resend)) = self.loss.peek_due(&self.flight) {
+            let cause = match resend {
+                Resend::Fast => Cause::Fast,
+                Resend::Early => Cause::Early,
+            };
+            return Some((cause, len(&self.flight, sequence)));
+        }
+        self.discard_stale_deadlines();
+        if let Some(deadline) = self.deadlines.peek().filter(|next| next.at <= now) {
+            return Some((Cause::Timeout, len(&self.flight, deadline.sequence)));
+        }
+        let front = self.queued.front().filter(|_| self.flight.len() < limit)?;
+        Some((Cause::New, front.data.len()))
+    }
+
+    /// Counts what [`Self::peek`] returned as sent now, and gives its number.
+    pub(super) fn transmit(
+        &mut self,
+        now: Time,
+        cause: Cause,
+        rto: Duration,
+        no_delay: bool,
+    ) -> Option<SeqNumber> {
+        let sequence = match cause {
+            Cause::New => return self.transmit_new(now, rto),
+            Cause::Fast | Cause::Early => {
+                let (sequence, _) = self.loss.peek_due(&self.flight)?;
+                self.loss.pop_due(&mut self.flight);
+                sequence
+            }
+            Cause::Timeout => {
+                let sequence = self.deadlines.peek()?.sequence;
+                self.deadlines.pop();
+                self.loss.on_timeout(sequence, &mut self.flight);
+                sequence
+            }
+        };
+        let sent = self.flight.outstanding_mut(sequence)?;
+        // kcp-go v5 kcp.go, flush: a time-out lengthens the segment's own time-out by the current
+        // one, or half of it; a fast or early retransmit starts over.
+        sent.rto = match cause {
+            Cause::Timeout if no_delay => (sent.rto + rto / 2).min(MAX_RTO),
+            Cause::Timeout => (sent.rto + rto).min(MAX_RTO),
+            _ => rto,
+        };
+        sent.last_sent = now;
+        sent.transmissions = sent.transmissions.saturating_add(1);
+        self.deadlines.push(Deadline {
+            at: now + sent.rto,
+            sequence,
+            transmission: sent.transmissions,
+        });
+        Some(sequence)
+    }
+
+    fn transmit_new(&mut self, now: Time, rto: Duration) -> Option<SeqNumber> {
+        let queued = self.queued.pop_front()?;
+        let sequence = self.flight.next();
+        if self.flight.unacked() == 0 {
+            self.waiting_since = now;
+        }
+        self.flight.push(Sent {
+            data: queued.data,
+            first_sent: now,
+            last_sent: now,
+            rto,
+            transmissions: 1,
+            later_acks: 0,
+            fragments_left: queued.fragments_left,
+            acked: false,
+            suspicion: Suspicion::Unsuspected,
+        });
+        self.deadlines.push(Deadline {
+            at: now + rto,
+            sequence,
+            transmission: 1,
+        });
+        Some(sequence)
+    }
+
+    /// Releases memory that is not used.
+    pub(super) fn shrink(&mut self) {
+        self.queued.shrink_to_fit();
+        self.flight.shrink();
+        self.deadlines.shrink();
+        self.loss.shrink();
+    }
+
+    fn discard_stale_deadlines(&mut self) {
+        if self.flight.unacked() == 0 {
+            self.deadlines.clear();
+            return;
+        }
+        while let Some(deadline) = self.deadlines.peek() {
+            let sent = self.flight.outstanding(deadline.sequence);
+            if sent.is_some_and(|sent| sent.transmissions == deadline.transmission) {
+                return;
+            }
+            self.deadlines.pop();
+        }
+    }
+
+    /// Segments looked at to detect losses.
+    #[cfg(test)]
+    pub(super) fn loss_steps(&self) -> usize {
+        self.loss.steps
+    }
+
+    /// Entries there is memory for.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        let rings = self.queued.capacity() + self.flight.capacity();
+        rings + self.deadlines.capacity() + self.loss.capacity()
+    }
+}
