@@ -234,7 +234,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, .. } = self;
         match self.addresses.as_slice() {
-            [] => write!(f, "cannot find the address of {host}"),
+            [] => write!(f, "cannot find the address of {host}: {}", self.source),
             [addr] if addr.ip().to_string() == *host => {
                 write!(f, "no KCP connection to {addr}: {}", self.source)
             }
@@ -336,11 +336,11 @@ mod tests {
         for (uri, problem) in [
             ("/only/a/path", "it has no host"),
             (
-                "kcp://a.example",
+                "kcp://a.example/",
                 "it has no port, and its scheme no default",
             ),
             (
-                "ftp://a.example:9",
+                "ftp://a.example:9/",
                 "the scheme is none of http, https and kcp",
             ),
         ] {
