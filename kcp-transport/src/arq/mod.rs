@@ -223,7 +223,16 @@ impl Arq {
 
     /// Reads bytes in order, across segments and messages; 0 when there are none.
     pub fn read(&mut self, out: &mut [u8]) -> usize {
-        let read = self.receive.read(out, &mut self.buffers);
+        let mut at = 0;
+        self.read_with(out.len(), &mut |bytes| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        })
+    }
+
+    /// As [`Self::read`], handing at most `limit` bytes to `sink` where they lie.
+    pub fn read_with(&mut self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+        let read = self.receive.read_with(limit, sink, &mut self.buffers);
         self.counters.bytes_read += read as u64;
         self.tell_if_reopened();
         read

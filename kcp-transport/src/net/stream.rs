@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::config::Config;
 use crate::crypto::Security;
@@ -265,6 +265,8 @@ impl_async_write!(KcpStream);
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWrite;
+
     use super::*;
 
     #[test]
