@@ -139,6 +139,18 @@ fn reader_that_stands_still_closes_the_window_and_reopening_is_told_thrice() {
 }
 
 #[test]
+fn segments_behind_a_full_queue_are_acknowledged_one_by_one() {
+    let mut arq = arq(config());
+    for sequence in 0..16 {
+        direct(&mut arq, at(0), &push(sequence, b"ab"));
+    }
+    transmit(&mut arq, at(0));
+    direct(&mut arq, at(1), &push(16, b"ab"));
+    direct(&mut arq, at(1), &push(17, b"ab"));
+    assert_eq!(acks(&mut arq, at(1)), [16, 17]);
+}
+
+#[test]
 fn window_below_half_is_told_once_half_is_gained() {
     let mut arq = arq(config());
     for sequence in 0..12 {
