@@ -268,6 +268,7 @@ impl Sender {
             sequence,
             transmission: sent.transmissions,
         });
+        self.forgive_pause(now);
         Some(sequence)
     }
 

@@ -378,9 +378,17 @@ fn ack_cost_does_not_grow_with_the_window() {
 
 #[test]
 fn long_pause_resends_one_segment_and_not_the_window() {
-    let mut arq = sent(config(), 20, at(0));
+    let mut arq = arq(ArqConfig {
+        mode: Mode::Message,
+        ..config()
+    });
+    for _ in 0..20 {
+        arq.write(b"ten bytes.");
+    }
+    assert_eq!(pushes(&mut arq, at(0)).len(), 20);
     let wake = at(3_600_000);
     assert_eq!(pushes(&mut arq, wake), [0]);
+    assert_eq!(arq.poll_timeout(), Some(wake + ms(200)));
     direct(&mut arq, wake + ms(30), &tell(20, 100));
     assert!(arq.is_drained());
     assert_eq!(arq.poll_timeout(), None);
