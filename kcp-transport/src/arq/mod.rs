@@ -79,7 +79,6 @@ pub enum Provenance {
 
 /// What a payload brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use]
 pub struct Outcome {
     /// Data was acknowledged that was not before: there may be room for more.
     pub acknowledged: bool,
@@ -401,3 +400,6 @@ const INITIAL_REMOTE_WINDOW: u16 = 32;
 
 /// Most fragments of a message. kcp-go v5 kcp.go, Send: refuses more.
 const MAX_FRAGMENTS: usize = 255;
+
+#[cfg(test)]
+mod tests;
