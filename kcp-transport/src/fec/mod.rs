@@ -1,11 +1,20 @@
 //! Forward error correction as kcp-go does it: Reed-Solomon over groups of packets.
 //!
-//! [`FecEncoder`] writes the header of every packet and makes the parity packets of each group.
+//! [`FecEncoder`] writes the header of every packet and makes the parity packets of each group,
+//! [`FecDecoder`] rebuilds lost packets from them. Both are optional and one-way: each side of a
+//! connection may send groups of its own ratio, or none.
 
 mod codec;
+mod decoder;
 mod encoder;
 mod field;
+mod group;
+#[cfg(test)]
+mod roundtrip;
+mod tuner;
+mod window;
 
+pub use decoder::{FecDecoder, FecStats};
 pub use encoder::FecEncoder;
 
 use crate::error::ConfigError;
