@@ -1,4 +1,5 @@
-// Command kcp-interop is the kcp-go side of the interoperability tests: echo and gRPC peers.
+// Command kcp-interop is the kcp-go side of the interoperability tests: echo and gRPC peers, and the writer of the
+// golden vectors.
 //
 // Every subcommand prints its results on standard output as one JSON object a line, and nothing else there.
 package main
@@ -36,6 +37,7 @@ var commands = []command{
 	{"echo-client", "send bytes to an echo server and check what comes back", setupEchoClient},
 	{"grpc-server", "serve the Greeter and Echo services until standard input closes", setupGRPCServer},
 	{"grpc-client", "call the Greeter and Echo services and check the replies", setupGRPCClient},
+	{"vectors", "write the golden vectors", setupVectors},
 }
 
 func main() {

@@ -124,8 +124,15 @@ func (o *options) listen(addr string) (*net.UDPConn, *kcp.Listener, error) {
 	return conn, listener, nil
 }
 
-// dial opens a session on a socket of its own. DialWithOptions would bind to all interfaces.
+// dial opens a session with a random conversation id.
 func (o *options) dial(addr string) (*kcp.UDPSession, error) {
+	var conv [4]byte
+	rand.Read(conv[:])
+	return o.dialAs(addr, binary.LittleEndian.Uint32(conv[:]))
+}
+
+// dialAs opens a session on a socket of its own. DialWithOptions would bind to all interfaces and choose the id.
+func (o *options) dialAs(addr string, conv uint32) (*kcp.UDPSession, error) {
 	block, err := o.block()
 	if err != nil {
 		return nil, err
@@ -138,9 +145,7 @@ func (o *options) dial(addr string) (*kcp.UDPSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	var conv [4]byte
-	rand.Read(conv[:])
-	session, err := kcp.NewConn4(binary.LittleEndian.Uint32(conv[:]), remote, block, o.dataShard, o.parityShard, true, conn)
+	session, err := kcp.NewConn4(conv, remote, block, o.dataShard, o.parityShard, true, conn)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
