@@ -72,7 +72,7 @@ impl KcpStream {
     /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
     ///
     /// # async fn example() -> std::io::Result<()> {
-    /// let security = Security::from_password("aes-128-gcm", "a password", "kcp-go")?;
+    /// let security = Security::from_password("aes-128-gcm", "a password", Security::KCPTUN_SALT)?;
     /// let mut stream = KcpStream::connect("127.0.0.1:4000".parse().unwrap(), &security).await?;
     /// stream.write_all(b"hello").await?;
     /// let mut answer = [0; 5];
