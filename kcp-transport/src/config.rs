@@ -144,7 +144,6 @@ impl Default for Config {
 
 impl Config {
     /// Starts from [`Config::default`].
-    #[must_use]
     pub fn builder() -> ConfigBuilder {
         ConfigBuilder {
             config: Self::default(),
@@ -152,7 +151,6 @@ impl Config {
     }
 
     /// Starts from this configuration.
-    #[must_use]
     pub fn to_builder(&self) -> ConfigBuilder {
         ConfigBuilder {
             config: self.clone(),

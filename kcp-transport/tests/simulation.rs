@@ -29,31 +29,65 @@ fn draw(seed: u64) -> (PairConfig, usize) {
         loss: percent(&mut rng, 40),
         duplicate: percent(&mut rng, 10),
         reorder: percent(&mut rng, 25),
-        corrupt: if corruptible { percent(&mut rng, 5) } else { 0.0 },
+        corrupt: if corruptible {
+            percent(&mut rng, 5)
+        } else {
+            0.0
+        },
         rate: rng.chance(0.2).then(|| 50_000 + rng.below(5_000_000)),
         queue: 20 + rng.below(400) as usize,
     };
-    let initial_sequence = if rng.chance(0.2) { u32::MAX - rng.below(40) as u32 } else { 0 };
+    let initial_sequence = if rng.chance(0.2) {
+        u32::MAX - rng.below(40) as u32
+    } else {
+        0
+    };
     let client = draw_config(&mut rng);
     let server = draw_config(&mut rng);
     let size = [0, 1, 1000, 20_000, 150_000][rng.below(5) as usize] + rng.below(2000) as usize;
-    (PairConfig { client, server, security, link, initial_sequence }, size)
+    (
+        PairConfig {
+            client,
+            server,
+            security,
+            link,
+            initial_sequence,
+        },
+        size,
+    )
 }
 
 fn draw_config(rng: &mut Rng) -> Config {
     let preset = [Preset::Normal, Preset::Fast, Preset::Fast2, Preset::Fast3];
     let windows = [1, 2, 16, 128, 1024, 65_535];
-    let ratios = [None, Some((10, 3)), Some((2, 1)), Some((1, 1)), Some((3, 1))];
+    let ratios = [
+        None,
+        Some((10, 3)),
+        Some((2, 1)),
+        Some((1, 1)),
+        Some((3, 1)),
+    ];
     let mtus = [128, 576, 1350, 1400, 1500];
     let fec = ratios[rng.below(5) as usize]
         .map(|(data, parity)| FecRatio::new(data, parity).expect("in range"));
     Config::builder()
         .preset(preset[rng.below(4) as usize])
-        .windows(windows[rng.below(6) as usize], windows[rng.below(6) as usize])
+        .windows(
+            windows[rng.below(6) as usize],
+            windows[rng.below(6) as usize],
+        )
         .fec(fec)
         .mtu(mtus[rng.below(5) as usize])
-        .congestion(if rng.chance(0.2) { Congestion::Kcp } else { Congestion::Unlimited })
-        .ack_policy(if rng.chance(0.3) { AckPolicy::Batched } else { AckPolicy::Immediate })
+        .congestion(if rng.chance(0.2) {
+            Congestion::Kcp
+        } else {
+            Congestion::Unlimited
+        })
+        .ack_policy(if rng.chance(0.3) {
+            AckPolicy::Batched
+        } else {
+            AckPolicy::Immediate
+        })
         .mode(Mode::Stream)
         .connect_timeout(Duration::from_secs(600))
         .user_timeout(Duration::from_secs(600))
@@ -77,7 +111,10 @@ fn every_byte_arrives_in_order_over_any_link() {
         let received = pair
             .transfer(&data)
             .unwrap_or_else(|error| panic!("KCP_SIM_SEED={seed}: {error} with {config:?}"));
-        assert!(received == data, "KCP_SIM_SEED={seed}: bytes differ with {config:?}");
+        assert!(
+            received == data,
+            "KCP_SIM_SEED={seed}: bytes differ with {config:?}"
+        );
         virtual_time += pair.now() - kcp_transport::time::Time::ZERO;
     }
     println!("{:.0} virtual seconds", virtual_time.as_secs_f64());
@@ -117,7 +154,10 @@ fn half_of_all_packets_may_be_lost() {
 }
 
 fn patient() -> Config {
-    Config::builder().user_timeout(Duration::from_secs(600)).build().expect("in range")
+    Config::builder()
+        .user_timeout(Duration::from_secs(600))
+        .build()
+        .expect("in range")
 }
 
 fn connected(seed: u64, config: &PairConfig) -> Pair {
@@ -140,19 +180,32 @@ fn connecting_to_silence_times_out() {
     let mut pair = Pair::new(1, &PairConfig::default());
     pair.client.link.set_cut(true);
     pair.run_for(Duration::from_secs(11));
-    assert_eq!(pair.client.session.error(), Some(ConnectionError::ConnectTimeout));
+    assert_eq!(
+        pair.client.session.error(),
+        Some(ConnectionError::ConnectTimeout)
+    );
 }
 
 #[test]
 fn another_key_is_silence() {
-    let key = |password| Security::from_password("aes-128-gcm", password, b"kcp-go").expect("known");
-    let config = PairConfig { security: key("one"), ..PairConfig::default() };
-    let other = PairConfig { security: key("two"), ..PairConfig::default() };
+    let key =
+        |password| Security::from_password("aes-128-gcm", password, b"kcp-go").expect("known");
+    let config = PairConfig {
+        security: key("one"),
+        ..PairConfig::default()
+    };
+    let other = PairConfig {
+        security: key("two"),
+        ..PairConfig::default()
+    };
     let mut pair = Pair::new(1, &config);
     let mut stranger = Pair::new(1, &other);
     std::mem::swap(&mut pair.server, &mut stranger.server);
     pair.run_for(Duration::from_secs(11));
-    assert_eq!(pair.client.session.error(), Some(ConnectionError::ConnectTimeout));
+    assert_eq!(
+        pair.client.session.error(),
+        Some(ConnectionError::ConnectTimeout)
+    );
     assert!(pair.server.refused() > 5);
 }
 
@@ -165,7 +218,10 @@ fn vanished_peer_with_data_in_flight_is_noticed_after_the_user_timeout() {
     assert!(pair.run_until(Duration::from_secs(60), |pair| {
         pair.client.session.error().is_some()
     }));
-    assert_eq!(pair.client.session.error(), Some(ConnectionError::PeerUnresponsive));
+    assert_eq!(
+        pair.client.session.error(),
+        Some(ConnectionError::PeerUnresponsive)
+    );
     let waited = (pair.now() - start).as_secs_f64();
     assert!((29.0..31.0).contains(&waited), "{waited}");
 }
@@ -178,7 +234,10 @@ fn vanished_peer_is_noticed_when_idle() {
     assert!(pair.run_until(Duration::from_secs(120), |pair| {
         pair.client.session.error().is_some()
     }));
-    assert_eq!(pair.client.session.error(), Some(ConnectionError::IdleTimeout));
+    assert_eq!(
+        pair.client.session.error(),
+        Some(ConnectionError::IdleTimeout)
+    );
     let waited = (pair.now() - start).as_secs_f64();
     assert!((89.0..91.0).contains(&waited), "{waited}");
 }
@@ -190,14 +249,24 @@ fn idle_connection_lives_for_a_day_on_keepalives() {
     assert_eq!(pair.client.session.state(), State::Established);
     assert_eq!(pair.server.session.state(), State::Established);
     let probes = pair.client.link.stats().sent;
-    assert!((4000..10_000).contains(&probes), "{probes} datagrams in a day");
+    assert!(
+        (4000..10_000).contains(&probes),
+        "{probes} datagrams in a day"
+    );
 }
 
 #[test]
 fn idle_session_without_keepalive_wants_no_wakeup() {
-    let quiet = Config::builder().keepalive(None).idle_timeout(None).build().expect("in range");
-    let config =
-        PairConfig { client: quiet.clone(), server: quiet, ..PairConfig::default() };
+    let quiet = Config::builder()
+        .keepalive(None)
+        .idle_timeout(None)
+        .build()
+        .expect("in range");
+    let config = PairConfig {
+        client: quiet.clone(),
+        server: quiet,
+        ..PairConfig::default()
+    };
     let mut pair = connected(1, &config);
     let data = bytes(1, 100_000);
     pair.transfer(&data).expect("arrives");
@@ -211,7 +280,11 @@ fn idle_session_without_keepalive_wants_no_wakeup() {
 fn outage_of_two_seconds_kills_nothing() {
     for preset in [Preset::Normal, Preset::Fast, Preset::Fast2, Preset::Fast3] {
         let own = Config::builder().preset(preset).build().expect("in range");
-        let config = PairConfig { client: own.clone(), server: own, ..PairConfig::default() };
+        let config = PairConfig {
+            client: own.clone(),
+            server: own,
+            ..PairConfig::default()
+        };
         let mut pair = connected(1, &config);
         pair.client.session.write(pair.now(), &bytes(1, 50_000));
         pair.client.link.set_cut(true);
@@ -245,7 +318,10 @@ fn outage_of_two_seconds_kills_nothing() {
 fn shutdown_drains_everything_at_twenty_percent_loss() {
     for seed in seeds(0..500) {
         let config = PairConfig {
-            link: LinkConfig { loss: 0.2, ..LinkConfig::default() },
+            link: LinkConfig {
+                loss: 0.2,
+                ..LinkConfig::default()
+            },
             ..PairConfig::default()
         };
         let mut pair = connected(seed, &config);
@@ -267,7 +343,10 @@ fn shutdown_drains_everything_at_twenty_percent_loss() {
 fn both_sides_may_let_go_at_once_and_lose_nothing() {
     for seed in seeds(0..500) {
         let config = PairConfig {
-            link: LinkConfig { loss: 0.2, ..LinkConfig::default() },
+            link: LinkConfig {
+                loss: 0.2,
+                ..LinkConfig::default()
+            },
             ..PairConfig::default()
         };
         let mut pair = connected(seed, &config);
@@ -280,7 +359,11 @@ fn both_sides_may_let_go_at_once_and_lose_nothing() {
         let drained = pair.run_until(Duration::from_secs(30), |pair| {
             pair.server.session.state() == State::Drained
         });
-        assert!(drained, "KCP_SIM_SEED={seed}: {:?}", pair.server.session.state());
+        assert!(
+            drained,
+            "KCP_SIM_SEED={seed}: {:?}",
+            pair.server.session.state()
+        );
         assert!(pair.run_until(Duration::from_secs(60), |pair| {
             pair.client.session.state() == State::Closed(None)
         }));
@@ -303,7 +386,10 @@ fn restarted_peer_is_reported_as_a_reset() {
     assert!(pair.run_until(Duration::from_secs(40), |pair| {
         pair.client.session.error().is_some()
     }));
-    assert_eq!(pair.client.session.error(), Some(ConnectionError::PeerRestarted));
+    assert_eq!(
+        pair.client.session.error(),
+        Some(ConnectionError::PeerRestarted)
+    );
     let waited = pair.now() - start;
     assert!(waited < Duration::from_secs(5), "{waited:?}");
 }
@@ -311,7 +397,11 @@ fn restarted_peer_is_reported_as_a_reset() {
 #[test]
 fn reader_that_never_reads_bounds_memory_and_loses_nothing() {
     let own = Config::builder().windows(64, 64).build().expect("in range");
-    let config = PairConfig { client: own.clone(), server: own, ..PairConfig::default() };
+    let config = PairConfig {
+        client: own.clone(),
+        server: own,
+        ..PairConfig::default()
+    };
     let mut pair = connected(1, &config);
     let data = bytes(1, 1_000_000);
     let mut unsent = &data[..];
@@ -345,11 +435,17 @@ fn reader_that_never_reads_bounds_memory_and_loses_nothing() {
 
 #[test]
 fn fec_repairs_losses_without_retransmission() {
-    let own = Config::builder().fec(FecRatio::new(10, 3).expect("in range")).build().expect("ok");
+    let own = Config::builder()
+        .fec(FecRatio::new(10, 3).expect("in range"))
+        .build()
+        .expect("ok");
     let config = PairConfig {
         client: own.clone(),
         server: own,
-        link: LinkConfig { loss: 0.05, ..LinkConfig::default() },
+        link: LinkConfig {
+            loss: 0.05,
+            ..LinkConfig::default()
+        },
         ..PairConfig::default()
     };
     let mut pair = connected(3, &config);
@@ -363,12 +459,18 @@ fn fec_repairs_losses_without_retransmission() {
 #[test]
 fn peers_with_different_fec_ratios_understand_each_other() {
     let with = |data, parity| {
-        Config::builder().fec(FecRatio::new(data, parity).expect("in range")).build().expect("ok")
+        Config::builder()
+            .fec(FecRatio::new(data, parity).expect("in range"))
+            .build()
+            .expect("ok")
     };
     let config = PairConfig {
         client: with(3, 1),
         server: with(10, 3),
-        link: LinkConfig { loss: 0.05, ..LinkConfig::default() },
+        link: LinkConfig {
+            loss: 0.05,
+            ..LinkConfig::default()
+        },
         ..PairConfig::default()
     };
     let mut pair = connected(3, &config);

@@ -159,7 +159,7 @@ impl Arq {
             self.receive.hasten_acks();
         }
         self.send
-            .on_datagram(now, digest.evidence, self.config.flush_interval);
+            .on_datagram(now, digest.evidence, moved > 0, self.config.flush_interval);
         digest.outcome.acknowledged |= acknowledged;
         digest.outcome.readable = self.receive.readable();
     }

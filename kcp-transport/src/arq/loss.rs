@@ -69,16 +69,13 @@ impl LossDetector {
     /// kcp-go v5 kcp.go, parse_fastack: an ack counts against earlier segments whose last
     /// transmission is not younger than the one that arrived. It counts every ack segment, so two
     /// forged ones make it resend the whole window; a datagram of ours counts once.
-    pub(super) fn on_datagram(
-        &mut self,
-        now: Time,
-        evidence: Evidence,
-        flush_interval: Duration,
-        flight: &mut Flight,
-    ) {
+    ///
+    /// Returns whether that raises a doubt about a segment, so that [`Self::consider_early`] is
+    /// called for.
+    pub(super) fn on_datagram(&mut self, evidence: Evidence, flight: &mut Flight) -> bool {
         self.highest_acked = self.highest_acked.max(evidence.sequence);
         self.scan(flight);
-        let mut first_doubt = false;
+        let mut doubt = false;
         let mut index = 0;
         while let Some(&sequence) = self.holes.get(index) {
             self.count_step();
@@ -94,7 +91,7 @@ impl LossDetector {
                 continue;
             }
             sent.later_acks += 1;
-            first_doubt = true;
+            doubt = true;
             if sent.later_acks >= self.threshold.map_or(1, NonZeroU32::get) {
                 index -= 1;
                 self.holes.swap_remove(index);
@@ -107,41 +104,36 @@ impl LossDetector {
                 }
             }
         }
-        if first_doubt {
-            self.consider_early(now, flush_interval);
-        }
+        doubt
     }
 
-    /// Sets the time at which early retransmit looks at the holes.
+    /// Sets the time at which early retransmit looks at the holes, after a datagram that raised a
+    /// doubt or moved `una`.
     ///
-    /// kcp-go v5 kcp.go, Input and flush: that is the next full flush. One follows at once when a
-    /// segment has reached the threshold - with fast retransmit off, its first later ack - and
-    /// else at the next tick.
-    fn consider_early(&mut self, now: Time, flush_interval: Duration) {
-        let at = if self.due.is_empty() && self.threshold.is_some() {
-            now + flush_interval
-        } else {
-            now
-        };
+    /// kcp-go v5 kcp.go, Input and flush: that is the next full flush. One follows at once when
+    /// `una` moved or a segment has reached the threshold - with fast retransmit off, its first
+    /// later ack - and else at the next tick.
+    pub(super) fn consider_early(&mut self, now: Time, moved: bool, flush_interval: Duration) {
+        let at_once = moved || !self.due.is_empty() || self.threshold.is_none();
+        let at = if at_once { now } else { now + flush_interval };
         self.early_at = Some(self.early_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// `una` moved.
-    ///
-    /// kcp-go flushes at once then, so holes are considered for early retransmit.
-    pub(super) fn on_advance(&mut self, now: Time, flight: &Flight) {
-        if self.highest_acked < flight.una() {
-            self.highest_acked = flight.una();
-        }
+    /// `una` moved: what it covers needs no more looking at.
+    pub(super) fn on_advance(&mut self, flight: &Flight) {
+        self.highest_acked = self.highest_acked.max(flight.una());
         if self.scanned <= flight.una() {
             self.scanned = flight.una();
             self.holes.clear();
             self.suspects.clear();
             self.due.clear();
             self.early_at = None;
-        } else if self.early_at.is_some() {
-            self.early_at = Some(now);
         }
+    }
+
+    /// Whether early retransmit waits to look at the holes.
+    pub(super) fn has_doubts(&self) -> bool {
+        self.early_at.is_some()
     }
 
     /// A segment was sent again because its time-out passed: counting starts afresh.

@@ -79,7 +79,6 @@ pub enum Provenance {
 
 /// What a payload brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use]
 pub struct Outcome {
     /// Data was acknowledged that was not before: there may be room for more.
     pub acknowledged: bool,
@@ -223,7 +222,16 @@ impl Arq {
 
     /// Reads bytes in order, across segments and messages; 0 when there are none.
     pub fn read(&mut self, out: &mut [u8]) -> usize {
-        let read = self.receive.read(out, &mut self.buffers);
+        let mut at = 0;
+        self.read_with(out.len(), &mut |bytes| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        })
+    }
+
+    /// As [`Self::read`], handing at most `limit` bytes to `sink` where they lie.
+    pub fn read_with(&mut self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+        let read = self.receive.read_with(limit, sink, &mut self.buffers);
         self.counters.bytes_read += read as u64;
         self.tell_if_reopened();
         read
@@ -392,3 +400,6 @@ const INITIAL_REMOTE_WINDOW: u16 = 32;
 
 /// Most fragments of a message. kcp-go v5 kcp.go, Send: refuses more.
 const MAX_FRAGMENTS: usize = 255;
+
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,7 @@ impl Arq {
                 || (flight.unacked() == 0 && !self.send.can_send_new(self.limit())))
     }
 
-    fn header(&self, command: Command) -> SegmentHeader {
+    pub(super) fn header(&self, command: Command) -> SegmentHeader {
         SegmentHeader {
             conversation: self.conversation,
             command,

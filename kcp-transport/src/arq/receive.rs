@@ -143,18 +143,22 @@ impl Receiver {
     }
 
     /// Reads bytes in order, whatever messages they belong to.
-    pub(super) fn read(&mut self, out: &mut [u8], buffers: &mut Buffers) -> usize {
+    pub(super) fn read_with(
+        &mut self,
+        limit: usize,
+        sink: &mut impl FnMut(&[u8]),
+        buffers: &mut Buffers,
+    ) -> usize {
         let mut read = 0;
-        while let Some(front) = self.ready.front() {
+        while read < limit
+            && let Some(front) = self.ready.front()
+        {
             let rest = &front.data[self.ready_offset..];
-            let len = rest.len().min(out.len() - read);
-            out[read..read + len].copy_from_slice(&rest[..len]);
+            let len = rest.len().min(limit - read);
+            sink(&rest[..len]);
             read += len;
             if len < rest.len() {
                 self.ready_offset += len;
-                break;
-            }
-            if out.is_empty() {
                 break;
             }
             self.pop_ready(buffers);

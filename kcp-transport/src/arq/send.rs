@@ -165,21 +165,24 @@ impl Sender {
             self.waiting_since = now;
         }
         if advance.segments > 0 {
-            self.loss.on_advance(now, &self.flight);
+            self.loss.on_advance(&self.flight);
         }
         (advance.segments, advance.newly_acked > 0)
     }
 
-    /// A whole datagram was read; `evidence` is the highest segment it newly acknowledged.
+    /// A whole datagram was read; `evidence` is the highest segment it newly acknowledged, and
+    /// `moved` says whether it moved `una`.
     pub(super) fn on_datagram(
         &mut self,
         now: Time,
         evidence: Option<Evidence>,
+        moved: bool,
         flush_interval: Duration,
     ) {
-        if let Some(evidence) = evidence.filter(|it| it.sequence >= self.flight.una()) {
-            self.loss
-                .on_datagram(now, evidence, flush_interval, &mut self.flight);
+        let evidence = evidence.filter(|it| it.sequence >= self.flight.una());
+        let doubt = evidence.is_some_and(|it| self.loss.on_datagram(it, &mut self.flight));
+        if doubt || (moved && self.loss.has_doubts()) {
+            self.loss.consider_early(now, moved, flush_interval);
         }
         self.discard_stale_deadlines();
     }
@@ -204,6 +207,7 @@ impl Sender {
         self.loss
             .poll_early(now, new_data, flush_interval, &mut self.flight);
         self.discard_stale_deadlines();
+        self.forgive_pause(now);
     }
 
     /// Why the next segment is due, and its bytes of data; `None` if nothing is.
@@ -264,6 +268,7 @@ impl Sender {
             sequence,
             transmission: sent.transmissions,
         });
+        self.forgive_pause(now);
         Some(sequence)
     }
 
@@ -314,6 +319,24 @@ impl Sender {
         }
     }
 
+    /// Grants the time-outs that passed long ago another term, but for the oldest segment's.
+    ///
+    /// That late, it was this side that slept, and acks may wait unread. One segment asks the peer
+    /// for its state; a window full of them would be a burst into a path that lost nothing.
+    fn forgive_pause(&mut self, now: Time) {
+        while let Some(deadline) = self.deadlines.peek()
+            && deadline.at + LONG_PAUSE < now
+            && deadline.sequence > self.flight.una()
+        {
+            self.deadlines.pop();
+            let sent = self.flight.outstanding(deadline.sequence);
+            if let Some(sent) = sent.filter(|sent| sent.transmissions == deadline.transmission) {
+                let at = now + sent.rto;
+                self.deadlines.push(Deadline { at, ..deadline });
+            }
+        }
+    }
+
     /// Segments looked at to detect losses.
     #[cfg(test)]
     pub(super) fn loss_steps(&self) -> usize {
@@ -327,3 +350,8 @@ impl Sender {
         rings + self.deadlines.capacity() + self.loss.capacity()
     }
 }
+
+/// How late a time-out is noticed before it counts as this side's own pause.
+///
+/// Far beyond what a busy machine delays a timer, and below the shortest sensible user time-out.
+const LONG_PAUSE: Duration = Duration::from_secs(1);

@@ -1,1 +1,32 @@
-//! Packet ciphers of kcp-go's wire format.
+//! Packet ciphers of kcp-go's wire format: keys, key streams, nonces.
+//!
+//! What stands where in a packet is the business of [`packet`](crate::packet); entropy is an
+//! argument. A new block cipher is one constructor of [`LegacyCipher`] and one line in the list of
+//! names behind [`Security::from_name`].
+
+mod aead;
+mod cfb;
+mod nonce;
+mod packet_cipher;
+mod stream;
+mod suite;
+
+pub use aead::AeadKey;
+pub use nonce::{NonceSource, Nonces};
+pub use packet_cipher::LegacyCipher;
+pub use suite::Security;
+
+pub(crate) use aead::TAG_LEN;
+pub(crate) use nonce::{AEAD_NONCE_LEN, NONCE_LEN};
+
+/// Bytes that a cipher adds to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overhead {
+    /// In front of the payload: nonce and checksum.
+    pub front: usize,
+    /// After the payload: the authentication tag.
+    pub back: usize,
+}
+
+/// Bytes of the CRC-32 between nonce and payload, for ciphers without a tag.
+pub(crate) const CHECKSUM_LEN: usize = 4;

@@ -1,4 +1,21 @@
 //! Forward error correction as kcp-go does it: Reed-Solomon over groups of packets.
+//!
+//! [`FecEncoder`] writes the header of every packet and makes the parity packets of each group,
+//! [`FecDecoder`] rebuilds lost packets from them. Both are optional and one-way: each side of a
+//! connection may send groups of its own ratio, or none.
+
+mod codec;
+mod decoder;
+mod encoder;
+mod field;
+mod group;
+#[cfg(test)]
+mod roundtrip;
+mod tuner;
+mod window;
+
+pub use decoder::{FecDecoder, FecStats};
+pub use encoder::FecEncoder;
 
 use crate::error::ConfigError;
 
@@ -50,6 +67,18 @@ impl FecRatio {
     #[must_use]
     pub fn group(self) -> usize {
         self.data() + self.parity()
+    }
+
+    /// Where packet numbers start again at 0: after the last whole group that 32 bits can count.
+    fn sequence_period(self) -> u32 {
+        let group = u32::from(self.data) + u32::from(self.parity);
+        u32::MAX / group * group
+    }
+
+    /// The group that a packet number belongs to, and its place in it; data comes first.
+    fn place(self, sequence: u32) -> (u32, usize) {
+        let group = u32::from(self.data) + u32::from(self.parity);
+        (sequence / group, (sequence % group) as usize)
     }
 }
 

@@ -32,7 +32,7 @@ use super::stream::KcpStream;
 /// use kcp_transport::net::KcpListener;
 ///
 /// # async fn example() -> std::io::Result<()> {
-/// let security = Security::from_password("aes-128-gcm", "a password", "kcp-go")?;
+/// let security = Security::from_password("aes-128-gcm", "a password", Security::KCPTUN_SALT)?;
 /// let listener = KcpListener::bind("0.0.0.0:4000".parse().unwrap(), &security).await?;
 /// loop {
 ///     let (mut stream, peer) = listener.accept().await?;

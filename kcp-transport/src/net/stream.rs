@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::config::Config;
 use crate::crypto::Security;
@@ -72,7 +72,7 @@ impl KcpStream {
     /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
     ///
     /// # async fn example() -> std::io::Result<()> {
-    /// let security = Security::from_password("aes-128-gcm", "a password", "kcp-go")?;
+    /// let security = Security::from_password("aes-128-gcm", "a password", Security::KCPTUN_SALT)?;
     /// let mut stream = KcpStream::connect("127.0.0.1:4000".parse().unwrap(), &security).await?;
     /// stream.write_all(b"hello").await?;
     /// let mut answer = [0; 5];
@@ -265,6 +265,8 @@ impl_async_write!(KcpStream);
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWrite;
+
     use super::*;
 
     #[test]

@@ -110,10 +110,19 @@ impl TransmitBatch {
     ///
     /// Every datagram of a run has its segment size, but the last may be shorter.
     pub fn runs(&self, max_datagrams: usize) -> impl Iterator<Item = Run<'_>> {
+        self.runs_from(0, max_datagrams)
+    }
+
+    /// As [`TransmitBatch::runs`], without the first `start` datagrams.
+    pub fn runs_from(&self, start: usize, max_datagrams: usize) -> impl Iterator<Item = Run<'_>> {
+        let offset = self.lengths[..start]
+            .iter()
+            .map(|&len| usize::from(len))
+            .sum();
         Runs {
             batch: self,
-            index: 0,
-            offset: 0,
+            index: start,
+            offset,
             max_datagrams: max_datagrams.max(1),
         }
     }

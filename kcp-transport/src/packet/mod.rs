@@ -12,6 +12,7 @@ mod batch;
 mod opener;
 mod sealer;
 
+pub use crate::crypto::Overhead;
 pub use batch::{Run, TransmitBatch};
 pub use opener::Opener;
 pub use sealer::Sealer;
@@ -21,15 +22,6 @@ use crate::wire::{SEGMENT_HEADER_LEN, SHARD_HEADER_LEN, SHARD_SIZE_LEN};
 
 /// Largest mtu: kcp-go's buffers hold this much.
 pub const MAX_MTU: usize = 1500;
-
-/// Bytes that a cipher adds to a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overhead {
-    /// In front of the payload: nonce and checksum.
-    pub front: usize,
-    /// After the payload: the authentication tag.
-    pub back: usize,
-}
 
 /// Where everything stands in a UDP payload. All mtu arithmetic is here.
 ///

@@ -1,5 +1,245 @@
-//! Placeholder.
+//! Encrypting outgoing packets.
 
-/// Placeholder.
-#[derive(Debug)]
-pub struct Sealer;
+use std::sync::Arc;
+
+use super::TransmitBatch;
+use crate::crypto::{
+    AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, NONCE_LEN, NonceSource, Security, TAG_LEN,
+};
+
+/// Encrypts packets in place, batch by batch.
+///
+/// Clones share key and nonces, so that several tasks can seal at once.
+///
+/// ```
+/// use kcp_transport::crypto::{AeadKey, Security};
+/// use kcp_transport::packet::{Layout, Opener, Sealer, TransmitBatch};
+///
+/// let security = Security::Aead(AeadKey::aes_128_gcm(&[1; 16])?);
+/// let sealer = Sealer::new(&security, [2; 32]); // in earnest: 32 random bytes
+///
+/// let layout = Layout::new(1400, security.overhead(), false)?;
+/// let mut batch = TransmitBatch::new(layout, 20);
+/// batch.push_with(|payload| {
+///     payload[..5].copy_from_slice(b"hello");
+///     5
+/// });
+/// sealer.seal(&mut batch);
+///
+/// let mut datagram = batch.datagrams().next().expect("one was pushed").to_vec();
+/// let payload = Opener::new(&security).open(&mut datagram).expect("the same key");
+/// assert_eq!(payload, b"hello");
+/// # Ok::<(), kcp_transport::error::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Sealer {
+    security: Security,
+    nonces: Arc<NonceSource>,
+}
+
+impl Sealer {
+    /// A sealer whose nonces follow from `seed`.
+    ///
+    /// The seed must be random and its own for every sealer: two sealers with the same seed and key
+    /// repeat nonces, which lets anyone read and forge what an AEAD protects.
+    #[must_use]
+    pub fn new(security: &Security, seed: [u8; 32]) -> Self {
+        Self {
+            security: security.clone(),
+            nonces: Arc::new(NonceSource::new(seed)),
+        }
+    }
+
+    /// Fills in nonces, checksums or tags and encrypts all datagrams of the batch.
+    ///
+    /// # Panics
+    ///
+    /// If the batch's layout leaves another room for the cipher than this one takes.
+    pub fn seal(&self, batch: &mut TransmitBatch) {
+        assert_eq!(
+            batch.layout().overhead(),
+            self.security.overhead(),
+            "the batch is laid out for another cipher"
+        );
+        let mut nonces = self.nonces.reserve(batch.len());
+        match &self.security {
+            Security::Aead(key) => {
+                for datagram in batch.datagrams_mut() {
+                    let nonce = nonces.next_counted().expect(RESERVED);
+                    seal_aead(key, datagram, nonce);
+                }
+            }
+            // Framed as the cipher takes them, while they are in the cache.
+            Security::Legacy(cipher) => {
+                cipher.encrypt(
+                    &mut batch
+                        .datagrams_mut()
+                        .map(|datagram| frame(datagram, nonces.next_opaque().expect(RESERVED))),
+                );
+            }
+            Security::Plaintext => {}
+        }
+    }
+
+    /// Seals one datagram under a given nonce of 12 (AEAD) or 16 bytes, to compare with known bytes.
+    ///
+    /// A nonce used twice breaks the cipher: never for packets that leave.
+    #[doc(hidden)]
+    pub fn seal_with_nonce(security: &Security, datagram: &mut [u8], nonce: &[u8]) {
+        match security {
+            Security::Aead(key) => {
+                let nonce = nonce.try_into().expect("an AEAD's nonce has 12 bytes");
+                seal_aead(key, datagram, nonce);
+            }
+            Security::Legacy(cipher) => {
+                let nonce = nonce.try_into().expect("the nonce has 16 bytes");
+                cipher.encrypt(&mut std::iter::once(frame(datagram, nonce)));
+            }
+            Security::Plaintext => {}
+        }
+    }
+}
+
+fn seal_aead(key: &AeadKey, datagram: &mut [u8], nonce: [u8; AEAD_NONCE_LEN]) {
+    let (front, rest) = datagram.split_at_mut(AEAD_NONCE_LEN);
+    let (payload, tag) = rest.split_at_mut(rest.len() - TAG_LEN);
+    front.copy_from_slice(&nonce);
+    tag.copy_from_slice(&key.seal(nonce, payload));
+}
+
+/// Writes nonce and checksum in front of the payload and returns the whole.
+fn frame(datagram: &mut [u8], nonce: [u8; NONCE_LEN]) -> &mut [u8] {
+    let (front, payload) = datagram.split_at_mut(NONCE_LEN + CHECKSUM_LEN);
+    front[..NONCE_LEN].copy_from_slice(&nonce);
+    front[NONCE_LEN..].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    datagram
+}
+
+/// Why a reserved nonce is there.
+const RESERVED: &str = "as many nonces as datagrams were reserved";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Layout, Opener, Overhead};
+    use std::collections::HashSet;
+
+    fn ciphers() -> impl Iterator<Item = Security> {
+        Security::NAMES
+            .iter()
+            .map(|name| Security::from_password(name, "secret", b"salt").expect("a known name"))
+    }
+
+    fn payload(len: usize) -> Vec<u8> {
+        (0..len).map(|i| (i * 31 + len) as u8).collect()
+    }
+
+    fn batch(security: &Security, lengths: impl Iterator<Item = usize>) -> TransmitBatch {
+        let layout = Layout::new(1500, security.overhead(), false).expect("fits");
+        let mut batch = TransmitBatch::new(layout, 2000);
+        for len in lengths {
+            batch.push_with(|body| {
+                body[..len].copy_from_slice(&payload(len));
+                len
+            });
+        }
+        batch
+    }
+
+    #[test]
+    fn what_is_sealed_opens_at_every_length() {
+        for security in ciphers() {
+            let Overhead { front, back } = security.overhead();
+            let most = 1500 - front - back;
+            let mut batch = batch(&security, 1..=most);
+            Sealer::new(&security, [1; 32]).seal(&mut batch);
+            let opener = Opener::new(&security);
+            let mut len = 0;
+            for datagram in batch.datagrams_mut() {
+                len += 1;
+                assert_eq!(datagram.len(), front + len + back);
+                let opened = opener.open(datagram).expect("sealed under the same key");
+                assert_eq!(opened, payload(len), "{} of {len}", security.name());
+            }
+            assert_eq!(len, most);
+        }
+    }
+
+    #[test]
+    fn empty_payload_opens() {
+        for security in ciphers() {
+            let Overhead { front, back } = security.overhead();
+            let mut datagram = vec![0; front + back];
+            let nonce = vec![5; if back > 0 { AEAD_NONCE_LEN } else { NONCE_LEN }];
+            Sealer::seal_with_nonce(&security, &mut datagram, &nonce);
+            assert_eq!(Opener::new(&security).open(&mut datagram), Ok(&mut [][..]));
+        }
+    }
+
+    #[test]
+    fn batch_is_the_same_as_one_by_one() {
+        // Equal sizes and ragged ones, more and fewer than move in step.
+        let lengths = [1300, 1300, 7, 1300, 900, 1, 1300, 1300, 1300, 16, 44, 1299];
+        for security in ciphers() {
+            for count in 0..=lengths.len() {
+                let lengths = || lengths[..count].iter().copied();
+                let mut sealed = batch(&security, lengths());
+                Sealer::new(&security, [1; 32]).seal(&mut sealed);
+                let single = Sealer::new(&security, [1; 32]);
+                for (datagram, len) in sealed.datagrams().zip(lengths()) {
+                    let mut alone = batch(&security, std::iter::once(len));
+                    single.seal(&mut alone);
+                    assert_eq!(alone.datagrams().next(), Some(datagram));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equal_payloads_never_look_equal() {
+        for security in ciphers().filter(|security| !matches!(security, Security::Plaintext)) {
+            let mut batch = batch(&security, std::iter::repeat_n(100, 500));
+            let sealer = Sealer::new(&security, [1; 32]);
+            sealer.clone().seal(&mut batch);
+            let mut seen: HashSet<_> = batch.datagrams().map(<[u8]>::to_vec).collect();
+            sealer.seal(&mut batch);
+            seen.extend(batch.datagrams().map(<[u8]>::to_vec));
+            assert_eq!(seen.len(), 1000, "{}", security.name());
+        }
+    }
+
+    #[test]
+    fn parts_stand_where_kcp_go_has_them() {
+        let seal = |name, nonce: &[u8], len| {
+            let security = Security::from_password(name, "secret", b"salt").expect("known");
+            let mut datagram = vec![7; len];
+            Sealer::seal_with_nonce(&security, &mut datagram, nonce);
+            datagram
+        };
+        let checksum = crc32fast::hash(&[7; 10]).to_le_bytes();
+        let none = seal("none", &[5; 16], 30);
+        assert_eq!(none, [&[5; 16][..], &checksum[..], &[7; 10][..]].concat());
+        let salsa20 = seal("salsa20", &[5; 16], 30);
+        assert_eq!(salsa20[..8], [5; 8], "its nonce travels in clear");
+        assert_ne!(salsa20[8..16], [5; 8]);
+        let aead = seal("aes-128-gcm", &[5; 12], 38);
+        assert_eq!(aead[..12], [5; 12]);
+        assert_ne!(aead[12..22], [7; 10]);
+    }
+
+    #[test]
+    #[should_panic(expected = "laid out for another cipher")]
+    fn foreign_layout_is_refused() {
+        let mut batch = batch(&Security::Plaintext, std::iter::once(100));
+        let security = Security::from_password("aes", "secret", b"salt").expect("known");
+        Sealer::new(&security, [1; 32]).seal(&mut batch);
+    }
+
+    #[test]
+    fn sealer_and_opener_move_between_threads() {
+        fn shared<T: Send + Sync + Clone>() {}
+        shared::<Sealer>();
+        shared::<Opener>();
+        shared::<Security>();
+    }
+}

@@ -12,7 +12,7 @@ pub use lifetime::State;
 
 use crate::arq::{Arq, ArqConfig, Provenance};
 use crate::config::Config;
-use crate::error::{ConnectionError, DecodeError};
+use crate::error::ConnectionError;
 use crate::fec::{FecDecoder, FecEncoder};
 use crate::packet::{Layout, TransmitBatch};
 use crate::stats::Stats;
@@ -77,8 +77,6 @@ struct Counters {
     datagrams_sent: u64,
     datagrams_received: u64,
     invalid_received: u64,
-    bytes_written: u64,
-    bytes_read: u64,
     parity_sent: u64,
 }
 
@@ -152,7 +150,7 @@ impl Session {
             None => self.handle_segments(now, payload, Provenance::Direct),
             Some((header, shard)) => self.handle_shard(now, header, shard),
         }
-        self.check_restart(now);
+        self.check_restart();
         self.touch(now);
     }
 
@@ -222,7 +220,6 @@ impl Session {
             return 0;
         }
         let taken = self.arq.write(data);
-        self.counters.bytes_written += taken as u64;
         self.touch(now);
         taken
     }
@@ -240,7 +237,6 @@ impl Session {
     /// Reads bytes in order and returns how many: 0 when nothing is ready.
     pub fn read(&mut self, now: Time, out: &mut [u8]) -> usize {
         let read = self.arq.read(out);
-        self.counters.bytes_read += read as u64;
         self.touch(now);
         read
     }
@@ -254,7 +250,6 @@ impl Session {
         sink: &mut impl FnMut(&[u8]),
     ) -> usize {
         let read = self.arq.read_with(limit, sink);
-        self.counters.bytes_read += read as u64;
         self.touch(now);
         read
     }
@@ -386,8 +381,6 @@ impl Session {
             datagrams_sent: self.counters.datagrams_sent,
             datagrams_received: self.counters.datagrams_received,
             invalid_received: self.counters.invalid_received,
-            bytes_written: self.counters.bytes_written,
-            bytes_read: self.counters.bytes_read,
             fec_parity_sent: self.counters.parity_sent,
             ..Stats::default()
         };
@@ -403,13 +396,9 @@ impl Session {
 
     /// A restarted peer keeps acknowledging less than it once did. Reordering also shows that, but
     /// not for longer than a retransmission takes.
-    fn check_restart(&mut self, now: Time) {
+    fn check_restart(&mut self) {
         let patience = (self.arq.rto() * 2).max(lifetime::MIN_REGRESSION);
-        if self
-            .arq
-            .una_regressed_since()
-            .is_some_and(|since| now - since >= patience)
-        {
+        if self.arq.una_regressed_for() >= patience {
             self.lifetime.close(ConnectionError::PeerRestarted);
         }
     }

@@ -1,0 +1,116 @@
+// Command kcp-interop is the kcp-go side of the interoperability tests: echo and gRPC peers, and the writer of the
+// golden vectors.
+//
+// Every subcommand prints its results on standard output as one JSON object a line, and nothing else there.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes. A test that fails and a command line that makes no sense must be told apart by a script.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// command is one subcommand: it registers its flags and returns what to do once they are parsed.
+type command struct {
+	name    string
+	summary string
+	setup   func(fs *flag.FlagSet, o *options) action
+}
+
+// action runs a subcommand until it is done or ctx ends.
+type action func(ctx context.Context, out io.Writer) error
+
+var commands = []command{
+	{"echo-server", "echo the bytes of every session until standard input closes", setupEchoServer},
+	{"echo-client", "send bytes to an echo server and check what comes back", setupEchoClient},
+	{"grpc-server", "serve the Greeter and Echo services until standard input closes", setupGRPCServer},
+	{"grpc-client", "call the Greeter and Echo services and check the replies", setupGRPCClient},
+	{"vectors", "write the golden vectors", setupVectors},
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(args []string, out, diagnostics io.Writer) int {
+	if len(args) == 0 {
+		usage(diagnostics)
+		return exitUsage
+	}
+	for _, c := range commands {
+		if c.name == args[0] {
+			return c.run(args[1:], out, diagnostics)
+		}
+	}
+	usage(diagnostics)
+	return exitUsage
+}
+
+func (c command) run(args []string, out, diagnostics io.Writer) int {
+	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	fs.SetOutput(diagnostics)
+	var o options
+	act := c.setup(fs, &o)
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return exitUsage
+	}
+	if fs.NArg() > 0 {
+		fmt.Fprintf(diagnostics, "%s: unexpected argument %q\n", c.name, fs.Arg(0))
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := act(ctx, out); err != nil {
+		fmt.Fprintf(diagnostics, "%s: %v\n", c.name, err)
+		return exitFailed
+	}
+	return 0
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "usage: kcp-interop COMMAND [flags]; COMMAND -h lists the flags")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.summary)
+	}
+}
+
+// untilEOF ends the returned context when r does: a server whose parent dies sees its standard input close, and so
+// cannot outlive the test that started it.
+func untilEOF(ctx context.Context, r io.Reader) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		io.Copy(io.Discard, r)
+	}()
+	return ctx
+}
+
+// printLine writes v as one line of JSON.
+func printLine(out io.Writer, v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s\n", line)
+	return err
+}
+
+// ready is the line a server prints once datagrams sent to it will be read.
+type ready struct {
+	Listening string `json:"listening"`
+}

@@ -1,0 +1,414 @@
+//! Sending, retransmitting and the windows.
+
+use super::*;
+
+#[test]
+fn writes_fill_up_the_last_segment_in_stream_mode_only() {
+    for (mode, expected) in [(Mode::Stream, vec![100, 50]), (Mode::Message, vec![60, 90])] {
+        let mut arq = arq(ArqConfig { mode, ..config() });
+        arq.write(&[1; 60]);
+        assert!(arq.has_full_segment() == (mode == Mode::Message));
+        arq.write(&[2; 90]);
+        let lengths: Vec<u32> = transmit(&mut arq, at(0))
+            .iter()
+            .map(|header| header.payload_len)
+            .collect();
+        assert_eq!(lengths, expected);
+    }
+}
+
+#[test]
+fn write_stops_at_the_send_buffer_and_acks_make_room() {
+    let mut arq = arq(config());
+    assert_eq!(arq.write(&[0; 10_000]), 64 * MSS);
+    assert_eq!((arq.write(&[0; 1]), arq.send_capacity()), (0, 0));
+    assert_eq!(pushes(&mut arq, at(0)).len(), 32);
+    assert!(direct(&mut arq, at(50), &ack(3, at(0), 0)).acknowledged);
+    assert_eq!(arq.send_capacity(), MSS);
+    assert!(direct(&mut arq, at(50), &tell(32, 100)).acknowledged);
+    assert_eq!(arq.send_capacity(), 32 * MSS);
+}
+
+#[test]
+fn remote_window_is_32_until_told() {
+    let mut arq = arq(config());
+    arq.write(&[0; 64 * MSS]);
+    assert_eq!(pushes(&mut arq, at(0)).len(), 32);
+    direct(&mut arq, at(1), &tell(0, 40));
+    assert_eq!(pushes(&mut arq, at(1)).len(), 8);
+}
+
+#[test]
+fn small_segments_share_a_datagram() {
+    let mut arq = arq(ArqConfig {
+        mode: Mode::Message,
+        segments_len: 3 * (SEGMENT_HEADER_LEN + 10),
+        ..config()
+    });
+    for _ in 0..4 {
+        arq.write(&[0; 10]);
+    }
+    let lengths: Vec<usize> = datagrams(&mut arq, at(0)).iter().map(Vec::len).collect();
+    assert_eq!(lengths, [102, 34]);
+}
+
+#[test]
+fn time_out_backs_off_by_half_or_by_doubling() {
+    for (no_delay, expected) in [(true, [200, 300, 400, 500]), (false, [200, 400, 600, 800])] {
+        let mut arq = sent(
+            ArqConfig {
+                no_delay,
+                ..config()
+            },
+            1,
+            at(1000),
+        );
+        let mut last = at(1000);
+        for wait in expected {
+            let due = arq.poll_timeout().expect("in flight");
+            assert_eq!(due - last, ms(wait));
+            assert!(pushes(&mut arq, Time::from_micros(due.as_micros() - 1)).is_empty());
+            assert_eq!(pushes(&mut arq, due), [0]);
+            last = due;
+        }
+        assert_eq!(stats(&arq).timeout_retransmitted, 4);
+    }
+}
+
+#[test]
+fn back_off_ends_at_a_minute() {
+    let mut arq = sent(config(), 1, at(0));
+    let mut last = at(0);
+    for _ in 0..700 {
+        let due = arq.poll_timeout().expect("in flight");
+        assert!(due - last <= Duration::from_secs(60));
+        pushes(&mut arq, due);
+        last = due;
+    }
+    assert_eq!(arq.poll_timeout().expect("in flight") - last, ms(60_000));
+}
+
+#[test]
+fn fast_retransmit_happens_once_until_the_time_out() {
+    let mut arq = sent(config(), 10, at(0));
+    direct(&mut arq, at(10), &ack(1, at(0), 0));
+    assert!(pushes(&mut arq, at(10)).is_empty());
+    direct(&mut arq, at(10), &ack(2, at(0), 0));
+    assert_eq!(pushes(&mut arq, at(10)), [0]);
+    for sequence in 3..10 {
+        direct(&mut arq, at(11), &ack(sequence, at(0), 0));
+        assert!(pushes(&mut arq, at(11)).is_empty());
+    }
+    assert_eq!(stats(&arq).fast_retransmitted, 1);
+    let due = arq.poll_timeout().expect("in flight");
+    assert_eq!(pushes(&mut arq, due), [0]);
+    assert_eq!(stats(&arq).timeout_retransmitted, 1);
+}
+
+#[test]
+fn acks_in_one_datagram_count_once() {
+    let mut arq = sent(config(), 10, at(0));
+    let together: Vec<u8> = (1..9).flat_map(|sn| ack(sn, at(0), 0)).collect();
+    direct(&mut arq, at(10), &together);
+    assert!(pushes(&mut arq, at(10)).is_empty());
+    direct(&mut arq, at(11), &ack(9, at(0), 0));
+    assert_eq!(pushes(&mut arq, at(11)), [0]);
+}
+
+#[test]
+fn acks_of_older_transmissions_do_not_count() {
+    let mut arq = sent(config(), 5, at(0));
+    // All time out at 200 and are sent again.
+    assert_eq!(pushes(&mut arq, at(200)).len(), 5);
+    for sequence in 1..5 {
+        direct(&mut arq, at(210), &ack(sequence, at(0), 0));
+    }
+    assert!(pushes(&mut arq, at(240)).is_empty());
+}
+
+#[test]
+fn counting_starts_afresh_after_a_time_out() {
+    let mut arq = sent(config(), 5, at(0));
+    direct(&mut arq, at(10), &ack(1, at(0), 0));
+    direct(&mut arq, at(10), &ack(2, at(0), 0));
+    assert_eq!(pushes(&mut arq, at(10)), [0]);
+    let due = arq.poll_timeout().expect("in flight");
+    let resent = arq.send.flight().outstanding(SeqNumber::first(0));
+    assert_eq!(resent.expect("in flight").later_acks, 2);
+    pushes(&mut arq, due);
+    // Later acks of segments sent after the time-out count again.
+    arq.write(&[0; 3 * MSS]);
+    let later = due + ms(5);
+    assert_eq!(pushes(&mut arq, later), [5, 6, 7]);
+    direct(&mut arq, later + ms(1), &ack(5, later, 0));
+    direct(&mut arq, later + ms(1), &ack(6, later, 0));
+    assert!(pushes(&mut arq, later + ms(1)).contains(&0));
+    assert!(stats(&arq).fast_retransmitted >= 2);
+}
+
+#[test]
+fn early_retransmit_waits_a_tick_and_for_no_new_data() {
+    let mut arq = sent(config(), 3, at(0));
+    direct(&mut arq, at(10), &ack(1, at(0), 0));
+    assert_eq!(arq.poll_timeout(), Some(at(30)));
+    assert!(pushes(&mut arq, at(29)).is_empty());
+    arq.write(&[0; 5]);
+    assert_eq!(pushes(&mut arq, at(30)), [3]);
+    assert_eq!(arq.poll_timeout(), Some(at(50)));
+    assert_eq!(pushes(&mut arq, at(50)), [0]);
+    assert_eq!(stats(&arq).early_retransmitted, 1);
+}
+
+#[test]
+fn early_retransmit_is_immediate_when_una_moves_or_fast_retransmit_is_off() {
+    let mut arq = sent(config(), 4, at(0));
+    direct(&mut arq, at(10), &ack(2, at(0), 1));
+    assert_eq!(pushes(&mut arq, at(10)), [1]);
+    let mut arq = sent(config(), 4, at(0));
+    direct(&mut arq, at(10), &ack(3, at(0), 0));
+    direct(&mut arq, at(11), &tell(1, 1000));
+    assert_eq!(pushes(&mut arq, at(11)), [1, 2]);
+    let mut arq = sent(
+        ArqConfig {
+            fast_retransmit_after: None,
+            ..config()
+        },
+        3,
+        at(0),
+    );
+    direct(&mut arq, at(10), &ack(2, at(0), 0));
+    assert_eq!(pushes(&mut arq, at(10)), [0, 1]);
+    assert_eq!(stats(&arq).early_retransmitted, 2);
+}
+
+#[test]
+fn rtt_is_sampled_from_exact_echoes_only() {
+    let mut arq = sent(config(), 4, at(0));
+    let wrong = direct(&mut arq, at(40), &ack(0, at(1), 0));
+    assert!(wrong.acknowledged && wrong.answered && !wrong.proved);
+    assert_eq!(arq.smoothed_rtt(), None);
+    let recovered = arq.handle_payload(at(40), &ack(1, at(0), 0), Provenance::Recovered);
+    assert!(recovered.expect("valid").proved);
+    assert_eq!(arq.smoothed_rtt(), None);
+    let exact = direct(&mut arq, at(40), &ack(2, at(0), 3));
+    assert!(
+        exact.proved,
+        "una of the same segment does not hide the echo"
+    );
+    assert_eq!(arq.smoothed_rtt(), Some(ms(40)));
+}
+
+#[test]
+fn first_and_last_transmission_both_give_samples() {
+    for (echo, rtt) in [(0, 210), (200, 10)] {
+        let mut arq = sent(config(), 1, at(0));
+        assert_eq!(pushes(&mut arq, at(200)), [0]);
+        direct(&mut arq, at(210), &ack(0, at(echo), 1));
+        assert_eq!(arq.smoothed_rtt(), Some(ms(rtt)));
+    }
+}
+
+#[test]
+fn acknowledging_what_was_never_sent_changes_nothing() {
+    let mut arq = sent(config(), 3, at(0));
+    let before = format!("{:?}", (&arq.send, &arq.receive, arq.remote_window));
+    let mut forged = tell(4, 0);
+    forged.extend(push(0, b"x"));
+    let refused = arq.handle_payload(at(5), &forged, Provenance::Direct);
+    assert_eq!(refused, Err(DecodeError::AcknowledgesUnsent));
+    let mut foreign = ack(0, at(0), 1);
+    foreign[0] ^= 1;
+    let refused = arq.handle_payload(at(5), &foreign, Provenance::Direct);
+    assert_eq!(refused, Err(DecodeError::ForeignConversation));
+    // Acks of what is not in flight, and a una far in the past.
+    for payload in [ack(3, at(0), 0), ack(u32::MAX, at(0), 0), tell(1 << 31, 0)] {
+        arq.handle_payload(at(5), &payload, Provenance::Direct)
+            .expect("old or early, not invalid");
+    }
+    let after = format!("{:?}", (&arq.send, &arq.receive, arq.remote_window));
+    assert_eq!(before, after);
+}
+
+#[test]
+fn segments_before_an_invalid_one_are_used() {
+    let mut arq = sent(config(), 3, at(0));
+    let mut payload = ack(0, at(0), 1);
+    payload.extend(tell(9, 5));
+    payload.extend(ack(1, at(0), 2));
+    assert!(
+        arq.handle_payload(at(5), &payload, Provenance::Direct)
+            .is_err()
+    );
+    assert_eq!((arq.in_flight(), arq.remote_window()), (2, 1000));
+}
+
+#[test]
+fn window_is_taken_from_fresh_direct_segments_only() {
+    let mut arq = sent(config(), 3, at(0));
+    direct(&mut arq, at(5), &tell(2, 50));
+    direct(&mut arq, at(6), &tell(1, 0));
+    arq.handle_payload(at(7), &tell(2, 9), Provenance::Recovered)
+        .expect("valid");
+    assert_eq!(arq.remote_window(), 50);
+    direct(&mut arq, at(8), &tell(2, 60));
+    assert_eq!(arq.remote_window(), 60);
+}
+
+#[test]
+fn closed_window_is_probed_and_reopening_resumes() {
+    let mut arq = arq(config());
+    direct(&mut arq, at(0), &tell(0, 0));
+    assert_eq!(arq.poll_timeout(), None, "nothing to send, nothing to ask");
+    arq.write(&[0; 300]);
+    assert_eq!(arq.poll_timeout(), Some(Time::ZERO));
+    assert!(commands(&mut arq, at(0)).is_empty());
+    let mut now = at(0);
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let due = arq.poll_timeout().expect("blocked");
+        waits.push((due - now).as_millis());
+        assert_eq!(commands(&mut arq, due), [Command::WindowProbe]);
+        now = due;
+    }
+    assert_eq!(waits, [500, 750, 1125, 1687, 2000, 2000]);
+    direct(&mut arq, now, &tell(0, 2));
+    assert_eq!(commands(&mut arq, now), [Command::Push; 2]);
+}
+
+#[test]
+fn sender_with_all_acknowledged_and_una_standing_still_probes() {
+    let mut arq = sent(
+        ArqConfig {
+            send_window: 4,
+            ..config()
+        },
+        4,
+        at(0),
+    );
+    arq.write(&[0; 100]);
+    let acks: Vec<u8> = (0..4).flat_map(|sn| ack(sn, at(0), 0)).collect();
+    direct(&mut arq, at(10), &acks);
+    assert_eq!((arq.in_flight(), arq.is_drained()), (0, false));
+    assert!(commands(&mut arq, at(10)).is_empty());
+    assert_eq!(commands(&mut arq, at(510)), [Command::WindowProbe]);
+    direct(&mut arq, at(520), &tell(4, 10));
+    assert_eq!(pushes(&mut arq, at(520)), [4]);
+}
+
+#[test]
+fn requested_probe_leaves_at_once() {
+    let mut arq = arq(config());
+    arq.request_probe();
+    assert_eq!(arq.poll_timeout(), Some(Time::ZERO));
+    assert_eq!(commands(&mut arq, at(3)), [Command::WindowProbe]);
+    assert_eq!(arq.poll_timeout(), None);
+}
+
+#[test]
+fn waiting_time_restarts_at_every_new_ack() {
+    let mut arq = sent(config(), 3, at(5));
+    assert_eq!(arq.unacknowledged_since(), Some(at(5)));
+    direct(&mut arq, at(20), &ack(1, at(5), 0));
+    assert_eq!(arq.unacknowledged_since(), Some(at(20)));
+    direct(&mut arq, at(30), &ack(1, at(5), 0));
+    assert_eq!(arq.unacknowledged_since(), Some(at(20)));
+    direct(&mut arq, at(40), &tell(3, 9));
+    assert_eq!(arq.unacknowledged_since(), None);
+}
+
+#[test]
+fn una_falling_back_is_noticed_until_a_current_one_comes() {
+    let mut arq = sent(config(), 3, at(0));
+    direct(&mut arq, at(10), &tell(2, 9));
+    direct(&mut arq, at(20), &tell(0, 9));
+    direct(&mut arq, at(50), &tell(0, 9));
+    assert_eq!(arq.una_regressed_since(), Some(at(20)));
+    assert_eq!(arq.una_regressed_for(), ms(30));
+    arq.handle_payload(at(55), &tell(2, 9), Provenance::Recovered)
+        .expect("valid");
+    assert!(arq.una_regressed_since().is_some());
+    direct(&mut arq, at(60), &tell(2, 9));
+    assert_eq!(arq.una_regressed_since(), None);
+}
+
+#[test]
+fn congestion_window_limits_grows_and_collapses() {
+    let mut arq = sent(
+        ArqConfig {
+            congestion: Congestion::Kcp,
+            ..config()
+        },
+        1,
+        at(0),
+    );
+    arq.write(&[0; 40 * MSS]);
+    assert!(pushes(&mut arq, at(1)).is_empty());
+    direct(&mut arq, at(10), &ack(0, at(0), 1));
+    assert_eq!(pushes(&mut arq, at(10)), [1, 2]);
+    let due = arq.poll_timeout().expect("in flight");
+    pushes(&mut arq, due);
+    direct(&mut arq, due + ms(1), &tell(3, 1000));
+    assert_eq!(pushes(&mut arq, due + ms(1)), [3, 4]);
+}
+
+#[test]
+fn ack_cost_does_not_grow_with_the_window() {
+    let cost = |window: u16| {
+        let mut arq = sent(
+            ArqConfig {
+                send_window: window,
+                send_buffer: 1 << 24,
+                ..config()
+            },
+            usize::from(window).min(1000),
+            at(0),
+        );
+        direct(&mut arq, at(0), &tell(0, window));
+        arq.write(&vec![0; usize::from(window) * MSS]);
+        pushes(&mut arq, at(0));
+        let before = arq.send.loss_steps();
+        // One forged ack at the far end, then honest ones.
+        direct(&mut arq, at(1), &ack(u32::from(window) - 1, at(0), 0));
+        let worst = arq.send.loss_steps() - before;
+        direct(&mut arq, at(1), &ack(1, at(0), 0));
+        (worst, arq.send.loss_steps() - before - worst)
+    };
+    assert_eq!(cost(2000), cost(60_000));
+}
+
+#[test]
+fn long_pause_resends_one_segment_and_not_the_window() {
+    let mut arq = arq(ArqConfig {
+        mode: Mode::Message,
+        ..config()
+    });
+    for _ in 0..20 {
+        arq.write(b"ten bytes.");
+    }
+    assert_eq!(pushes(&mut arq, at(0)).len(), 20);
+    let wake = at(3_600_000);
+    assert_eq!(pushes(&mut arq, wake), [0]);
+    assert_eq!(arq.poll_timeout(), Some(wake + ms(200)));
+    direct(&mut arq, wake + ms(30), &tell(20, 100));
+    assert!(arq.is_drained());
+    assert_eq!(arq.poll_timeout(), None);
+}
+
+#[test]
+fn nothing_is_kept_after_drain_and_shrink() {
+    let mut arq = sent(config(), 30, at(0));
+    direct(&mut arq, at(10), &push(3, b"early"));
+    let acks: Vec<u8> = (5..30).flat_map(|sn| ack(sn, at(0), 0)).collect();
+    direct(&mut arq, at(10), &acks);
+    pushes(&mut arq, at(10));
+    for sequence in 0..3 {
+        direct(&mut arq, at(11), &push(sequence, b"late"));
+    }
+    direct(&mut arq, at(12), &tell(30, 100));
+    commands(&mut arq, at(12));
+    assert_eq!(arq.read(&mut [0; 100]), 17);
+    assert!(memory(&arq) > 0);
+    arq.shrink();
+    assert_eq!(memory(&arq), 0);
+    assert_eq!((arq.poll_timeout(), arq.is_drained()), (None, true));
+}

@@ -1,0 +1,57 @@
+//! Packet ciphers that are no block cipher in CFB mode.
+
+use cipher::{KeyIvInit, StreamCipher};
+use zeroize::Zeroizing;
+
+use super::packet_cipher::PacketCipher;
+
+/// Salsa20 with a 32-byte key.
+///
+/// The packet's first 8 bytes stay as they are and are the Salsa20 nonce. The rest is combined with
+/// the key stream from its start.
+pub(super) struct Salsa20 {
+    key: Zeroizing<[u8; KEY_LEN]>,
+}
+
+impl Salsa20 {
+    /// The cipher, unless `key` has a length other than 32 bytes.
+    pub(super) fn new(key: &[u8]) -> Option<Self> {
+        let key = Zeroizing::new(key.try_into().ok()?);
+        Some(Self { key })
+    }
+
+    fn apply(&self, packet: &mut [u8]) {
+        // Nothing follows the nonce of a shorter packet, which the checksum will refuse.
+        if let Some((nonce, rest)) = packet.split_first_chunk_mut::<NONCE_LEN>() {
+            let key: &[u8; KEY_LEN] = &self.key;
+            salsa20::Salsa20::new(key.into(), (&*nonce).into()).apply_keystream(rest);
+        }
+    }
+}
+
+impl PacketCipher for Salsa20 {
+    fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
+        packets.for_each(|packet| self.apply(packet));
+    }
+
+    fn decrypt(&self, packet: &mut [u8]) {
+        self.apply(packet);
+    }
+}
+
+/// No encryption at all.
+pub(super) struct Identity;
+
+impl PacketCipher for Identity {
+    fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
+        // The caller frames each packet as it is taken from the iterator.
+        packets.for_each(drop);
+    }
+
+    fn decrypt(&self, _packet: &mut [u8]) {}
+}
+
+const KEY_LEN: usize = 32;
+
+/// Bytes of the packet's nonce that Salsa20 uses.
+const NONCE_LEN: usize = 8;

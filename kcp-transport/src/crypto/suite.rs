@@ -1,0 +1,265 @@
+//! The choice of a cipher, by type or by kcptun's names.
+
+use std::num::NonZeroU32;
+use std::sync::LazyLock;
+
+use ring::pbkdf2;
+use zeroize::Zeroizing;
+
+use super::{AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, LegacyCipher, NONCE_LEN, Overhead, TAG_LEN};
+use crate::error::ConfigError;
+
+/// How packets are protected. Both sides need the same cipher and key.
+///
+/// One key serves both directions and, at a listener, all its connections.
+///
+/// ```
+/// use kcp_transport::crypto::Security;
+///
+/// // What `kcptun --crypt aes-128-gcm --key secret` uses.
+/// let security = Security::from_password("aes-128-gcm", "secret", Security::KCPTUN_SALT)?;
+/// assert_eq!(security.overhead().back, 16);
+/// # Ok::<(), kcp_transport::error::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Security {
+    /// Authenticated encryption: nobody without the key reads, changes or makes packets.
+    Aead(AeadKey),
+    /// Encryption without authentication, or a checksum alone. For peers that cannot do better.
+    Legacy(LegacyCipher),
+    /// Neither encryption nor a checksum: anyone on the path, and anyone who guesses addresses and
+    /// conversation, can read or write. For tests, or under TLS.
+    Plaintext,
+}
+
+impl Security {
+    /// Names that [`from_name`](Self::from_name) and [`from_password`](Self::from_password) take.
+    pub const NAMES: &'static [&'static str] = &names();
+
+    /// The salt with which kcptun derives keys from passwords.
+    pub const KCPTUN_SALT: &'static [u8] = b"kcp-go";
+
+    /// The cipher that kcptun calls `name`, under `key`.
+    ///
+    /// `null` is [`Security::Plaintext`], and `aes` is AES-256 in CFB mode, which is not
+    /// authenticated. `null` and `none` need no key and ignore the one they get.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownCipher`] if the name is none of [`NAMES`](Self::NAMES), and
+    /// [`ConfigError::KeyLength`] if the cipher takes no key of this length.
+    pub fn from_name(name: &str, key: &[u8]) -> Result<Self, ConfigError> {
+        (Suite::find(name)?.build)(key)
+    }
+
+    /// The cipher that kcptun calls `name`, under a key derived from `password`.
+    ///
+    /// As kcptun does: PBKDF2-HMAC-SHA1, 4096 rounds, cut to the cipher's key length; kcptun's salt
+    /// is [`KCPTUN_SALT`](Self::KCPTUN_SALT). This takes a few milliseconds. It slows down guessing
+    /// of weak passwords only a little, so the password should be long and random.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownCipher`] if the name is none of [`NAMES`](Self::NAMES).
+    pub fn from_password(name: &str, password: &str, salt: &[u8]) -> Result<Self, ConfigError> {
+        let suite = Suite::find(name)?;
+        let key = derive(password, salt);
+        (suite.build)(&key[..suite.key_len])
+    }
+
+    /// The cipher's name, one of [`NAMES`](Self::NAMES).
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Aead(key) => key.name(),
+            Self::Legacy(cipher) => cipher.name(),
+            Self::Plaintext => "null",
+        }
+    }
+
+    /// Bytes the cipher adds to each packet.
+    #[must_use]
+    pub const fn overhead(&self) -> Overhead {
+        match self {
+            Self::Aead(_) => Overhead {
+                front: AEAD_NONCE_LEN,
+                back: TAG_LEN,
+            },
+            Self::Legacy(_) => Overhead {
+                front: NONCE_LEN + CHECKSUM_LEN,
+                back: 0,
+            },
+            Self::Plaintext => Overhead { front: 0, back: 0 },
+        }
+    }
+}
+
+/// A name and what it stands for.
+struct Suite {
+    name: &'static str,
+    /// Bytes of a derived key that the cipher takes.
+    key_len: usize,
+    build: fn(&[u8]) -> Result<Security, ConfigError>,
+}
+
+impl Suite {
+    fn find(name: &str) -> Result<&'static Self, ConfigError> {
+        static ALLOWED: LazyLock<String> = LazyLock::new(|| Security::NAMES.join(", "));
+        SUITES
+            .iter()
+            .find(|suite| suite.name == name)
+            .ok_or_else(|| ConfigError::UnknownCipher {
+                given: name.to_owned(),
+                allowed: ALLOWED.as_str(),
+            })
+    }
+
+    const fn new(
+        name: &'static str,
+        key_len: usize,
+        build: fn(&[u8]) -> Result<Security, ConfigError>,
+    ) -> Self {
+        Self {
+            name,
+            key_len,
+            build,
+        }
+    }
+}
+
+fn derive(password: &str, salt: &[u8]) -> Zeroizing<[u8; DERIVED_KEY_LEN]> {
+    let mut key = Zeroizing::new([0; DERIVED_KEY_LEN]);
+    let algorithm = pbkdf2::PBKDF2_HMAC_SHA1;
+    let password = password.as_bytes();
+    pbkdf2::derive(algorithm, PASSWORD_ROUNDS, salt, password, &mut *key);
+    key
+}
+
+const fn names() -> [&'static str; SUITES.len()] {
+    let mut names = [""; SUITES.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = SUITES[index].name;
+        index += 1;
+    }
+    names
+}
+
+/// All names, in the order of the error message.
+const SUITES: &[Suite] = &[
+    Suite::new("null", 0, |_| Ok(Security::Plaintext)),
+    Suite::new("none", 0, |_| Ok(Security::Legacy(LegacyCipher::none()))),
+    Suite::new("aes", 32, |key| {
+        LegacyCipher::aes_256(key).map(Security::Legacy)
+    }),
+    Suite::new("aes-128", 16, |key| {
+        LegacyCipher::aes_128(key).map(Security::Legacy)
+    }),
+    Suite::new("aes-192", 24, |key| {
+        LegacyCipher::aes_192(key).map(Security::Legacy)
+    }),
+    Suite::new("salsa20", 32, |key| {
+        LegacyCipher::salsa20(key).map(Security::Legacy)
+    }),
+    Suite::new("aes-128-gcm", 16, |key| {
+        AeadKey::aes_128_gcm(key).map(Security::Aead)
+    }),
+    Suite::new("aes-192-gcm", 24, |key| {
+        AeadKey::aes_192_gcm(key).map(Security::Aead)
+    }),
+    Suite::new("aes-256-gcm", 32, |key| {
+        AeadKey::aes_256_gcm(key).map(Security::Aead)
+    }),
+    Suite::new("chacha20-poly1305", 32, |key| {
+        AeadKey::chacha20_poly1305(key).map(Security::Aead)
+    }),
+];
+
+/// Cost of a password guess, as kcptun sets it.
+const PASSWORD_ROUNDS: NonZeroU32 = NonZeroU32::new(4096).expect("not zero");
+
+/// Bytes derived from a password; ciphers with shorter keys take the front.
+const DERIVED_KEY_LEN: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(name: &str, key: &[u8]) -> String {
+        Security::from_name(name, key)
+            .expect_err("refused")
+            .to_string()
+    }
+
+    #[test]
+    fn each_name_is_the_name_of_what_it_makes() {
+        for suite in SUITES {
+            let security = Security::from_name(suite.name, &[1; 32][..suite.key_len]);
+            assert_eq!(security.expect("right key length").name(), suite.name);
+        }
+        assert_eq!(Security::NAMES.len(), SUITES.len());
+    }
+
+    #[test]
+    fn weak_choices_are_named_as_such() {
+        let make = |name| Security::from_password(name, "secret", b"salt").expect("known");
+        for name in ["none", "aes", "aes-128", "aes-192", "salsa20"] {
+            assert!(matches!(make(name), Security::Legacy(_)), "{name}");
+        }
+        assert!(matches!(make("null"), Security::Plaintext));
+        for name in Security::NAMES.iter().filter(|name| name.contains("gcm")) {
+            assert!(matches!(make(name), Security::Aead(_)), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_exact_key_lengths_are_taken() {
+        for suite in SUITES.iter().filter(|suite| suite.key_len > 0) {
+            for len in (0..=64).filter(|&len| len != suite.key_len) {
+                assert_eq!(
+                    refusal(suite.name, &vec![1; len]),
+                    format!(
+                        "key for {} has {len} bytes; allowed are {}",
+                        suite.name, suite.key_len
+                    ),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_name_is_refused_with_the_list() {
+        assert_eq!(
+            refusal("rot13", &[]),
+            "unknown cipher \"rot13\"; allowed are null, none, aes, aes-128, aes-192, salsa20, \
+             aes-128-gcm, aes-192-gcm, aes-256-gcm, chacha20-poly1305"
+        );
+        assert!(Security::from_password("", "secret", b"salt").is_err());
+    }
+
+    #[test]
+    fn debug_shows_the_cipher_and_no_key() {
+        for (name, expected) in [
+            ("aes-256-gcm", r#"Aead(AeadKey("aes-256-gcm"))"#),
+            ("aes-192-gcm", r#"Aead(AeadKey("aes-192-gcm"))"#),
+            ("salsa20", r#"Legacy(LegacyCipher("salsa20"))"#),
+            ("null", "Plaintext"),
+        ] {
+            let security = Security::from_password(name, "secret", b"salt").expect("known");
+            assert_eq!(format!("{security:?}"), expected);
+        }
+    }
+
+    /// Computed with Python's `hashlib.pbkdf2_hmac` for kcptun's default password.
+    #[test]
+    fn password_makes_the_key_that_kcptun_makes() {
+        const KEY: [u8; 32] = [
+            0x25, 0xd7, 0xd7, 0xbd, 0x51, 0x05, 0x07, 0x42, 0xd8, 0xd7, 0x91, 0xf2, 0xb6, 0x53,
+            0xc6, 0xc8, 0xb2, 0x36, 0x6b, 0x7e, 0x25, 0xa1, 0x24, 0xcf, 0x7a, 0x2e, 0x12, 0xea,
+            0xf4, 0xff, 0xa4, 0x44,
+        ];
+        let key = derive("it's a secrect", Security::KCPTUN_SALT);
+        assert_eq!(*key, KEY);
+    }
+}

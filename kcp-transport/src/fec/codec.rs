@@ -1,0 +1,259 @@
+//! Reed-Solomon over a group's shards: adding a shard to the parity, and getting lost ones back.
+//!
+//! The generator matrix is that of [`ReedSolomon`], whose parity rows are all that is kept: 30
+//! bytes for 10/3. The type itself is not, since each of its values takes 6 KiB, and caches up to
+//! 254 inverted matrices of the whole group's size as shards are reconstructed: another 300 KiB
+//! for 10/3, megabytes for large groups, without a way to bound it. Solving for the lost shards
+//! alone inverts a matrix of their number only, and needs no cache.
+
+use reed_solomon_erasure::{Field, ReedSolomon};
+
+use super::FecRatio;
+use super::field::{Gf256, Kernel};
+
+/// The coefficients of a ratio's parity.
+#[derive(Clone, Debug)]
+pub(super) struct Codec {
+    /// For each parity shard, one factor for each data shard.
+    rows: Vec<u8>,
+    data: usize,
+    kernel: Kernel,
+}
+
+/// A group could not be reconstructed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Inconsistent;
+
+impl Codec {
+    /// Computes the coefficients of `ratio`.
+    pub(super) fn new(ratio: FecRatio) -> Self {
+        let codec = ReedSolomon::<Gf256>::new(ratio.data(), ratio.parity())
+            .expect("a ratio has as many shards as the field allows");
+        // Unit vectors for data give the rows of the matrix for parity.
+        let unit = |at| {
+            let mut unit = vec![0; ratio.data()];
+            unit[at] = 1;
+            unit
+        };
+        let units: Vec<Vec<u8>> = (0..ratio.data()).map(unit).collect();
+        let mut rows = vec![vec![0; ratio.data()]; ratio.parity()];
+        codec
+            .encode_sep(&units, &mut rows)
+            .expect("shards have the codec's number and equal length");
+        Self {
+            rows: rows.concat(),
+            data: ratio.data(),
+            kernel: Kernel::best(),
+        }
+    }
+
+    /// Adds data shard `index` to the parity of its group.
+    ///
+    /// Shards count as padded with zeros, which add nothing: only the first bytes of the parity
+    /// change, as many as the shard has.
+    pub(super) fn accumulate(&self, index: usize, shard: &[u8], parity: &mut [Vec<u8>]) {
+        for (parity, row) in parity.iter_mut().zip(self.rows.chunks_exact(self.data)) {
+            self.kernel
+                .mul_add(row[index], shard, &mut parity[..shard.len()]);
+        }
+    }
+
+    /// Computes the missing data shards of a group and gives each to `rebuilt`, in order and
+    /// padded to the length of the parity.
+    ///
+    /// `data` are the shards that are there, `parity` as many as are missing; both with their
+    /// index. `scratch` is overwritten.
+    ///
+    /// What is known of the data is first taken out of the parity, so that it holds sums of the
+    /// missing shards only. As many equations as unknowns are left, to be solved for each.
+    pub(super) fn reconstruct(
+        &self,
+        data: &[(usize, &[u8])],
+        parity: &[(usize, &[u8])],
+        scratch: &mut Vec<u8>,
+        mut rebuilt: impl FnMut(&[u8]),
+    ) -> Result<(), Inconsistent> {
+        let missing: Vec<usize> = (0..self.data)
+            .filter(|at| data.iter().all(|(index, _)| index != at))
+            .collect();
+        let length = parity.first().ok_or(Inconsistent)?.1.len();
+        let fits = parity.len() == missing.len()
+            && parity.iter().all(|(_, shard)| shard.len() == length)
+            && data.iter().all(|(_, shard)| shard.len() <= length)
+            && length > 0;
+        if !fits {
+            return Err(Inconsistent);
+        }
+        let row = |parity: usize| &self.rows[parity * self.data..][..self.data];
+        let system = parity
+            .iter()
+            .flat_map(|&(index, _)| missing.iter().map(move |&at| row(index)[at]))
+            .collect();
+        let inverse = self.invert(system, missing.len())?;
+
+        scratch.clear();
+        scratch.resize((parity.len() + 1) * length, 0);
+        let (solution, sums) = scratch.split_at_mut(length);
+        for (sum, &(index, shard)) in sums.chunks_exact_mut(length).zip(parity) {
+            sum.copy_from_slice(shard);
+            for &(at, shard) in data {
+                self.kernel
+                    .mul_add(row(index)[at], shard, &mut sum[..shard.len()]);
+            }
+        }
+        for factors in inverse.chunks_exact(missing.len()) {
+            solution.fill(0);
+            for (&factor, sum) in factors.iter().zip(sums.chunks_exact(length)) {
+                self.kernel.mul_add(factor, sum, solution);
+            }
+            rebuilt(solution);
+        }
+        Ok(())
+    }
+
+    /// Inverts a matrix of `size` rows and columns by Gauss-Jordan elimination.
+    fn invert(&self, mut matrix: Vec<u8>, size: usize) -> Result<Vec<u8>, Inconsistent> {
+        let mut inverse = vec![0; size * size];
+        for row in 0..size {
+            inverse[row * size + row] = 1;
+        }
+        for column in 0..size {
+            let pivot = (column..size)
+                .find(|row| matrix[row * size + column] != 0)
+                .ok_or(Inconsistent)?;
+            let scale = Gf256::inverse(matrix[pivot * size + column]);
+            for side in [&mut matrix, &mut inverse] {
+                for at in 0..size {
+                    side.swap(pivot * size + at, column * size + at);
+                    let element = &mut side[column * size + at];
+                    *element = Gf256::mul(*element, scale);
+                }
+            }
+            let factors: Vec<u8> = (0..size).map(|row| matrix[row * size + column]).collect();
+            for side in [&mut matrix, &mut inverse] {
+                let source = side[column * size..][..size].to_vec();
+                for (row, target) in side.chunks_exact_mut(size).enumerate() {
+                    if row != column {
+                        self.kernel.mul_add(factors[row], &source, target);
+                    }
+                }
+            }
+        }
+        Ok(inverse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use reed_solomon_erasure::galois_8;
+
+    fn ratios() -> impl Strategy<Value = FecRatio> {
+        let any = (1..=255_usize)
+            .prop_flat_map(|data| (Just(data), 1..=(256 - data)))
+            .prop_map(|(data, parity)| FecRatio::new(data, parity).expect("in range"));
+        let small = (1..=20_usize, 1..=8_usize)
+            .prop_map(|(data, parity)| FecRatio::new(data, parity).expect("in range"));
+        prop_oneof![1 => any, 4 => small]
+    }
+
+    /// Data shards of a ratio, not all of one length.
+    fn groups() -> impl Strategy<Value = (FecRatio, Vec<Vec<u8>>)> {
+        ratios().prop_flat_map(|ratio| {
+            let shard = prop::collection::vec(any::<u8>(), 1..40);
+            (Just(ratio), prop::collection::vec(shard, ratio.data()))
+        })
+    }
+
+    fn accumulated(codec: &Codec, ratio: FecRatio, shards: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let length = shards.iter().map(Vec::len).max().expect("not empty");
+        let mut parity = vec![vec![0; length]; ratio.parity()];
+        for (index, shard) in shards.iter().enumerate() {
+            codec.accumulate(index, shard, &mut parity);
+        }
+        parity
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn parity_added_up_shard_by_shard_is_that_of_padded_shards((ratio, shards) in groups()) {
+            let parity = accumulated(&Codec::new(ratio), ratio, &shards);
+            let pad = |shard: &Vec<u8>| {
+                let mut shard = shard.clone();
+                shard.resize(parity[0].len(), 0);
+                shard
+            };
+            let padded: Vec<Vec<u8>> = shards.iter().map(pad).collect();
+            let mut ours = vec![vec![0; parity[0].len()]; ratio.parity()];
+            ReedSolomon::<Gf256>::new(ratio.data(), ratio.parity())
+                .expect("in range")
+                .encode_sep(&padded, &mut ours)
+                .expect("equal lengths");
+            prop_assert_eq!(&parity, &ours);
+            let mut theirs = vec![vec![0; parity[0].len()]; ratio.parity()];
+            galois_8::ReedSolomon::new(ratio.data(), ratio.parity())
+                .expect("in range")
+                .encode_sep(&padded, &mut theirs)
+                .expect("equal lengths");
+            prop_assert_eq!(&parity, &theirs);
+        }
+
+        #[test]
+        fn any_sufficient_shards_give_the_others_back(
+            (ratio, shards) in groups(),
+            order in Just(()).prop_perturb(|(), mut rng| {
+                let mut order: Vec<usize> = (0..256).collect();
+                for at in 0..256 {
+                    order.swap(at, rng.random_range(at..256));
+                }
+                order
+            }),
+        ) {
+            let codec = Codec::new(ratio);
+            let parity_shards = accumulated(&codec, ratio, &shards);
+            let kept: Vec<usize> =
+                order.into_iter().filter(|&at| at < ratio.group()).take(ratio.data()).collect();
+            let data: Vec<_> = kept
+                .iter()
+                .filter(|&&at| at < ratio.data())
+                .map(|&at| (at, &shards[at][..]))
+                .collect();
+            let parity: Vec<_> = kept
+                .iter()
+                .filter(|&&at| at >= ratio.data())
+                .map(|&at| (at - ratio.data(), &parity_shards[at - ratio.data()][..]))
+                .collect();
+            if parity.is_empty() {
+                return Ok(());
+            }
+            let mut rebuilt = Vec::new();
+            codec
+                .reconstruct(&data, &parity, &mut Vec::new(), |shard| rebuilt.push(shard.to_vec()))
+                .expect("consistent");
+            let missing = (0..ratio.data()).filter(|at| !kept.contains(at));
+            for (at, rebuilt) in missing.zip(&rebuilt) {
+                let (shard, padding) = rebuilt.split_at(shards[at].len());
+                prop_assert_eq!(shard, &shards[at][..]);
+                prop_assert!(padding.iter().all(|&byte| byte == 0));
+            }
+            prop_assert_eq!(rebuilt.len(), parity.len());
+        }
+    }
+
+    #[test]
+    fn shards_of_contradicting_lengths_are_refused() {
+        let codec = Codec::new(FecRatio::new(3, 2).expect("in range"));
+        let refuse = |data: &[(usize, &[u8])], parity: &[(usize, &[u8])]| {
+            let result = codec.reconstruct(data, parity, &mut Vec::new(), |_| {});
+            assert_eq!(result, Err(Inconsistent));
+        };
+        refuse(&[(0, &[1, 2])], &[(0, &[1, 2]), (1, &[1])]);
+        refuse(&[(0, &[1, 2]), (1, &[1, 2, 3])], &[(0, &[1, 2])]);
+        refuse(&[(0, &[1])], &[(0, &[1])]);
+        refuse(&[(0, &[]), (1, &[])], &[(0, &[])]);
+        refuse(&[(0, &[1]), (1, &[1]), (2, &[1])], &[]);
+    }
+}

@@ -1,0 +1,281 @@
+//! Receiving side: rebuilds lost packets from a group's parity.
+
+use std::collections::VecDeque;
+
+use super::FecRatio;
+use super::codec::Codec;
+use super::group::{Group, Inserted, MAX_SPARE_BYTES, Shards};
+use super::tuner::Tuner;
+use super::window::{Place, Window};
+use crate::time::Time;
+use crate::wire::{SHARD_HEADER_LEN, SHARD_SIZE_LEN, ShardHeader, ShardKind};
+
+/// Collects shards by group and rebuilds missing data as soon as a group has enough of them.
+///
+/// The sender's ratio is learned from its packets, unless a hint is right. Memory is bounded by
+/// 512 KiB of shards whatever is received, and nothing is allocated before the first shard.
+///
+/// No packet is believed on its own: one that lies far from the others, or contradicts the ratio
+/// by its kind, is dropped and counted, and changes nothing until others agree with it.
+#[derive(Debug)]
+pub struct FecDecoder {
+    tuner: Tuner,
+    window: Option<Window>,
+    /// Groups that are current or done, oldest first.
+    groups: VecDeque<Group>,
+    /// Buffers of the group that was done last, for the next one.
+    spare: Shards,
+    scratch: Vec<u8>,
+    /// Of the present ratio; computed when the first packet is rebuilt.
+    codec: Option<Codec>,
+    stats: FecStats,
+}
+
+/// What a [`FecDecoder`] has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FecStats {
+    /// Packets rebuilt from parity.
+    pub recovered: u64,
+    /// Parity packets received, useful or not.
+    pub parity_received: u64,
+    /// Groups whose shards contradict each other, and rebuilt packets that make no sense.
+    pub errors: u64,
+    /// Packets that were not used for recovery because they contradict the sender's ratio, lie
+    /// too far from the others, are malformed, or found no room. Copies are not counted.
+    pub ignored: u64,
+}
+
+impl Default for FecDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FecDecoder {
+    /// A decoder that learns the sender's ratio.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::with_tuner(Tuner::new(None))
+    }
+
+    /// A decoder that takes the sender's ratio to be `hint` until packets contradict it.
+    #[must_use]
+    pub const fn with_hint(hint: FecRatio) -> Self {
+        Self::with_tuner(Tuner::new(Some(hint)))
+    }
+
+    const fn with_tuner(tuner: Tuner) -> Self {
+        Self {
+            tuner,
+            window: None,
+            groups: VecDeque::new(),
+            spare: Shards::new(),
+            scratch: Vec::new(),
+            codec: None,
+            stats: FecStats {
+                recovered: 0,
+                parity_received: 0,
+                errors: 0,
+                ignored: 0,
+            },
+        }
+    }
+
+    /// The sender's ratio as far as it is known: hinted or learned.
+    #[must_use]
+    pub const fn ratio(&self) -> Option<FecRatio> {
+        self.tuner.ratio()
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub const fn stats(&self) -> FecStats {
+        self.stats
+    }
+
+    /// Takes a data or parity packet, and calls `recovered` with the segments of each packet of
+    /// its group that can now be rebuilt.
+    ///
+    /// `shard` starts at the size field. The segments of a data packet that arrived are its
+    /// receiver's business; they are not handed out here. Out-of-band packets are ignored.
+    pub fn decode(
+        &mut self,
+        now: Time,
+        header: ShardHeader,
+        shard: &[u8],
+        recovered: &mut impl FnMut(&[u8]),
+    ) {
+        let parity = match header.kind {
+            ShardKind::Data => false,
+            ShardKind::Parity => true,
+            ShardKind::OutOfBand => return,
+        };
+        self.stats.parity_received += u64::from(parity);
+        if self.tuner.observe(now, header.sequence, parity) {
+            self.forget_groups();
+        }
+        let Some(ratio) = self.tuner.ratio() else {
+            return;
+        };
+        let (group, index) = ratio.place(header.sequence);
+        let plausible = header.sequence < ratio.sequence_period()
+            && (index >= ratio.data()) == parity
+            && (SHARD_SIZE_LEN..=MAX_SHARD_LEN).contains(&shard.len());
+        if !plausible {
+            self.stats.ignored += 1;
+            return;
+        }
+        let window = self.window.get_or_insert_with(|| Window::new(ratio));
+        let id = match window.place(group, header.sequence) {
+            Place::Current(id) | Place::Ahead(id) => id,
+            Place::Restart(id) => {
+                self.groups.clear();
+                id
+            }
+            Place::Stray => {
+                self.stats.ignored += 1;
+                return;
+            }
+        };
+        self.insert(ratio, id, index, shard, recovered);
+    }
+
+    /// Releases all memory, groups that are not complete included. For when nothing was received
+    /// for a while; the ratio and the place among the numbers are kept.
+    pub fn shrink(&mut self) {
+        self.groups = VecDeque::new();
+        self.spare = Shards::new();
+        self.scratch = Vec::new();
+        self.codec = None;
+        self.tuner.shrink();
+    }
+
+    /// Number of groups, and bytes of their shards.
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> (usize, usize) {
+        (self.groups.len(), self.groups.iter().map(Group::len).sum())
+    }
+
+    /// Whether no memory is held.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.capacity() == 0
+            && self.spare.is_empty()
+            && self.scratch.capacity() == 0
+            && self.codec.is_none()
+    }
+
+    /// Starts over with another ratio.
+    fn forget_groups(&mut self) {
+        self.groups.clear();
+        self.window = None;
+        self.codec = None;
+    }
+
+    fn insert(
+        &mut self,
+        ratio: FecRatio,
+        id: u64,
+        index: usize,
+        shard: &[u8],
+        recovered: &mut impl FnMut(&[u8]),
+    ) {
+        let Some(at) = self.find_or_open(id) else {
+            self.stats.ignored += 1;
+            return;
+        };
+        if !self.groups[at].wants(index) {
+            return;
+        }
+        let Some(at) = self.make_room(at, shard.len()) else {
+            self.stats.ignored += 1;
+            return;
+        };
+        match self.groups[at].insert(ratio, index, shard) {
+            Inserted::Useless | Inserted::Kept => {}
+            Inserted::Complete => self.finish(at),
+            Inserted::Sufficient => {
+                self.rebuild(ratio, at, recovered);
+                self.finish(at);
+            }
+        }
+    }
+
+    /// The place of a group in the queue, where it is put if it is not there yet; `None` if too
+    /// many groups are ahead of the current ones.
+    fn find_or_open(&mut self, id: u64) -> Option<usize> {
+        // Most packets belong to the last group.
+        let before = self.groups.iter().rev().take_while(|group| group.id > id);
+        let at = self.groups.len() - before.count();
+        if at > 0 && self.groups[at - 1].id == id {
+            return Some(at - 1);
+        }
+        let window = self.window.as_ref()?;
+        let ahead = |group: &&Group| window.is_ahead(group.id);
+        if window.is_ahead(id) && self.groups.iter().rev().take_while(ahead).count() >= MAX_AHEAD {
+            return None;
+        }
+        let buffers = std::mem::replace(&mut self.spare, Shards::new());
+        self.groups.insert(at, Group::new(id, buffers));
+        let past = self
+            .groups
+            .partition_point(|group| window.is_past(group.id));
+        for _ in 0..past {
+            if let Some(mut group) = self.groups.pop_front() {
+                self.spare.replace_if_larger(group.finish());
+            }
+        }
+        debug_assert!(self.groups.len() <= window.capacity() + MAX_AHEAD);
+        Some(at - past)
+    }
+
+    /// Drops groups, oldest first, until `len` more bytes fit into the budget; returns where the
+    /// group at `at` is then, or `None` if they still do not fit.
+    fn make_room(&mut self, mut at: usize, len: usize) -> Option<usize> {
+        let mut used: usize = self.groups.iter().map(Group::len).sum();
+        while used + len > BYTE_BUDGET && at > 0 {
+            used -= self.groups.pop_front().map_or(0, |group| group.len());
+            at -= 1;
+        }
+        (used + len <= BYTE_BUDGET).then_some(at)
+    }
+
+    /// Keeps the group only as a mark that nothing more is to be done for it.
+    fn finish(&mut self, at: usize) {
+        self.spare.replace_if_larger(self.groups[at].finish());
+    }
+
+    fn rebuild(&mut self, ratio: FecRatio, at: usize, recovered: &mut impl FnMut(&[u8])) {
+        let codec = self.codec.get_or_insert_with(|| Codec::new(ratio));
+        let (stats, tuner) = (&mut self.stats, &mut self.tuner);
+        let deliver = |shard: &[u8]| {
+            let body = ShardHeader::body(shard);
+            tuner.on_rebuilt(body.is_ok());
+            match body {
+                Ok(body) => {
+                    stats.recovered += 1;
+                    recovered(body);
+                }
+                Err(_) => stats.errors += 1,
+            }
+        };
+        let result = self.groups[at].rebuild(ratio, codec, &mut self.scratch, deliver);
+        self.stats.errors += u64::from(result.is_err());
+        if self.scratch.capacity() > MAX_SPARE_BYTES {
+            self.scratch = Vec::new();
+        }
+    }
+}
+
+/// Bytes of all shards that are kept.
+///
+/// Enough for one group of any ratio, and for the usual four groups of up to 87 full packets.
+const BYTE_BUDGET: usize = 512 * 1024;
+
+/// Groups kept ahead of the current ones: room for the first packets after an outage, but not for
+/// a scatter of stray ones.
+const MAX_AHEAD: usize = 4;
+
+/// Longest shard: no KCP peer sends datagrams of more than 1500 bytes.
+const MAX_SHARD_LEN: usize = 1500 - SHARD_HEADER_LEN;

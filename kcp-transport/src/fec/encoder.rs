@@ -1,0 +1,302 @@
+//! Sending side: numbers the packets and adds parity to each group.
+
+use std::time::Duration;
+
+use super::FecRatio;
+use super::codec::Codec;
+use crate::time::Time;
+use crate::wire::{SHARD_HEADER_LEN, ShardHeader, ShardKind};
+
+/// Writes FEC headers and computes the parity packets of each group.
+///
+/// A packet is added to its group's parity as it passes and is not kept. Without a packet there
+/// is no memory: parity is allocated by the first packet of a group, to the length of the longest,
+/// and used again by the next group.
+#[derive(Debug)]
+pub struct FecEncoder {
+    ratio: FecRatio,
+    /// Number of the next packet.
+    next: u32,
+    /// Data packets of the open group so far.
+    filled: usize,
+    /// Parity packets of the last group that were not taken yet.
+    pending: usize,
+    /// When the last data packet passed.
+    last_data: Option<Time>,
+    /// Parity of the open group, or of the last one while any is pending.
+    parity: Vec<Vec<u8>>,
+    codec: Option<Codec>,
+}
+
+impl FecEncoder {
+    /// An encoder that sends groups of `ratio`, whose first packet has number 0.
+    #[must_use]
+    pub const fn new(ratio: FecRatio) -> Self {
+        Self {
+            ratio,
+            next: 0,
+            filled: 0,
+            pending: 0,
+            last_data: None,
+            parity: Vec::new(),
+            codec: None,
+        }
+    }
+
+    /// Like [`new`](Self::new), but the first packet has number `sequence`, which must begin a
+    /// group.
+    #[cfg(test)]
+    pub(super) fn starting_at(ratio: FecRatio, sequence: u32) -> Self {
+        assert_eq!(sequence as usize % ratio.group(), 0);
+        Self {
+            next: sequence,
+            ..Self::new(ratio)
+        }
+    }
+
+    /// What the encoder was made with.
+    #[must_use]
+    pub const fn ratio(&self) -> FecRatio {
+        self.ratio
+    }
+
+    /// Writes number, type and size to the first 8 bytes of `packet`, of which all others are its
+    /// segments, and adds it to its group.
+    ///
+    /// Returns whether the group is complete and its parity ready for
+    /// [`take_parity`](Self::take_parity). Parity that is not taken before the next packet is
+    /// never sent.
+    ///
+    /// No parity follows a group whose last packet came 500 ms or more after the packet before it:
+    /// its packets are too far apart for parity to be faster than a retransmission.
+    ///
+    /// # Panics
+    ///
+    /// If `packet` has no room for the header, or is longer than a datagram can be.
+    pub fn encode(&mut self, now: Time, packet: &mut [u8]) -> bool {
+        let left_behind = std::mem::take(&mut self.pending);
+        self.skip(left_behind);
+        let header = ShardHeader {
+            sequence: self.next,
+            kind: ShardKind::Data,
+        };
+        header.encode(packet);
+        let shard = &mut packet[SHARD_HEADER_LEN..];
+        ShardHeader::encode_size(shard);
+        self.skip(1);
+
+        // kcp-go v5 fec.go: the very first packet counts as late, which matters only for groups
+        // of one. Followed, so that the same packets give the same bytes.
+        let late = self
+            .last_data
+            .is_none_or(|last| now - last >= MAX_PACKET_GAP);
+        self.last_data = Some(now);
+        let complete = self.filled + 1 == self.ratio.data();
+        if complete && late {
+            self.filled = 0;
+            self.skip(self.ratio.parity());
+            return false;
+        }
+        self.add(shard);
+        if complete {
+            self.filled = 0;
+            self.pending = self.ratio.parity();
+        } else {
+            self.filled += 1;
+        }
+        complete
+    }
+
+    /// Writes the next parity packet of the group that was completed last to the front of
+    /// `packet`, and returns its length in bytes; 0 if none is left.
+    ///
+    /// It is as long as the longest packet of its group.
+    ///
+    /// # Panics
+    ///
+    /// If `packet` is shorter than that.
+    pub fn take_parity(&mut self, packet: &mut [u8]) -> usize {
+        if self.pending == 0 {
+            return 0;
+        }
+        let parity = &self.parity[self.ratio.parity() - self.pending];
+        let len = SHARD_HEADER_LEN + parity.len();
+        packet[SHARD_HEADER_LEN..len].copy_from_slice(parity);
+        let header = ShardHeader {
+            sequence: self.next,
+            kind: ShardKind::Parity,
+        };
+        header.encode(packet);
+        self.pending -= 1;
+        self.skip(1);
+        len
+    }
+
+    /// Writes the header of a packet that belongs to no group: unreliable, and without parity.
+    ///
+    /// # Panics
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn out_of_band(packet: &mut [u8]) {
+        let header = ShardHeader {
+            sequence: u32::MAX,
+            kind: ShardKind::OutOfBand,
+        };
+        header.encode(packet);
+        ShardHeader::encode_size(&mut packet[SHARD_HEADER_LEN..]);
+    }
+
+    /// Releases all memory, unless a group is open or its parity not taken yet.
+    pub fn shrink(&mut self) {
+        if self.filled == 0 && self.pending == 0 {
+            self.parity = Vec::new();
+            self.codec = None;
+        }
+    }
+
+    /// Adds a shard to the open group's parity.
+    fn add(&mut self, shard: &[u8]) {
+        let ratio = self.ratio;
+        let codec = self.codec.get_or_insert_with(|| Codec::new(ratio));
+        self.parity.resize_with(ratio.parity(), Vec::new);
+        for parity in &mut self.parity {
+            if self.filled == 0 {
+                parity.clear();
+            }
+            let longest = parity.len().max(shard.len());
+            parity.resize(longest, 0);
+        }
+        codec.accumulate(self.filled, shard, &mut self.parity);
+    }
+
+    /// Moves on by `count` numbers, which wrap where a group ends.
+    fn skip(&mut self, count: usize) {
+        // A group's size divides the period and `count` is at most that size, so after the wrap
+        // the number is less than a group.
+        let left = self.ratio.sequence_period() - self.next;
+        let count = u32::try_from(count).expect("a group has at most 256 packets");
+        self.next = if count < left {
+            self.next + count
+        } else {
+            count - left
+        };
+    }
+}
+
+/// Time between a group's last two data packets from which on its parity is not sent.
+///
+/// kcp-go v5 sess.go passes this constant, not the measured time-out its comments speak of.
+const MAX_PACKET_GAP: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ratio(data: usize, parity: usize) -> FecRatio {
+        FecRatio::new(data, parity).expect("in range")
+    }
+
+    /// Sends `len` bytes of segments; returns the packet and whether parity is due.
+    fn send(encoder: &mut FecEncoder, at: u64, len: usize) -> (ShardHeader, Vec<u8>, bool) {
+        let mut packet = vec![7; 8 + len];
+        let complete = encoder.encode(Time::from_millis(at), &mut packet);
+        let (header, shard) = ShardHeader::detect(&packet).expect("has a header");
+        (header, shard.to_vec(), complete)
+    }
+
+    fn parity_of(encoder: &mut FecEncoder) -> Vec<(ShardHeader, usize)> {
+        let mut packet = [0; 1500];
+        std::iter::from_fn(|| match encoder.take_parity(&mut packet) {
+            0 => None,
+            len => Some((ShardHeader::detect(&packet).expect("has a header").0, len)),
+        })
+        .collect()
+    }
+
+    #[test]
+    fn group_is_data_then_parity_of_the_longest_packet_s_length() {
+        let mut encoder = FecEncoder::new(ratio(2, 2));
+        for group in 0..3 {
+            let (header, shard, complete) = send(&mut encoder, 0, 30);
+            assert_eq!((header.sequence, header.kind), (group * 4, ShardKind::Data));
+            assert_eq!(shard[..3], [32, 0, 7]);
+            assert!(!complete);
+            assert!(parity_of(&mut encoder).is_empty());
+            let (header, _, complete) = send(&mut encoder, 0, 20);
+            assert_eq!(header.sequence, group * 4 + 1);
+            assert!(complete);
+            let parity = parity_of(&mut encoder);
+            assert_eq!(parity.len(), 2);
+            for (at, (header, len)) in (2..).zip(parity) {
+                assert_eq!((header.sequence, len), (group * 4 + at, 38));
+                assert_eq!(header.kind, ShardKind::Parity);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_wrap_where_the_last_whole_group_ends() {
+        let period = 0xffff_ffff / 13 * 13;
+        let mut encoder = FecEncoder::starting_at(ratio(10, 3), period - 13);
+        let numbers = |encoder: &mut FecEncoder| -> Vec<u32> {
+            let mut numbers: Vec<u32> = (0..10).map(|_| send(encoder, 0, 1).0.sequence).collect();
+            numbers.extend(parity_of(encoder).iter().map(|(header, _)| header.sequence));
+            numbers
+        };
+        assert!(numbers(&mut encoder).into_iter().eq(period - 13..period));
+        assert!(numbers(&mut encoder).into_iter().eq(0..13));
+    }
+
+    #[test]
+    fn numbers_wrap_over_skipped_parity() {
+        let period = 0xffff_ffff / 3 * 3;
+        let mut encoder = FecEncoder::starting_at(ratio(2, 1), period - 3);
+        send(&mut encoder, 0, 1);
+        assert!(!send(&mut encoder, 500, 1).2);
+        assert_eq!(send(&mut encoder, 500, 1).0.sequence, 0);
+    }
+
+    #[test]
+    fn group_whose_last_packet_is_late_has_no_parity_and_uses_its_numbers() {
+        let mut encoder = FecEncoder::new(ratio(2, 3));
+        send(&mut encoder, 0, 1);
+        assert!(!send(&mut encoder, 500, 1).2);
+        assert!(parity_of(&mut encoder).is_empty());
+        assert_eq!(send(&mut encoder, 2000, 1).0.sequence, 5);
+        assert!(send(&mut encoder, 2499, 1).2);
+        assert_eq!(parity_of(&mut encoder)[0].0.sequence, 7);
+    }
+
+    #[test]
+    fn parity_left_behind_is_skipped() {
+        let mut encoder = FecEncoder::new(ratio(1, 3));
+        send(&mut encoder, 0, 1);
+        assert!(send(&mut encoder, 0, 1).2);
+        assert!(encoder.take_parity(&mut [0; 20]) > 0);
+        assert_eq!(send(&mut encoder, 0, 1).0.sequence, 8);
+    }
+
+    #[test]
+    fn memory_is_allocated_by_the_first_packet_and_released_between_groups() {
+        let mut encoder = FecEncoder::new(ratio(2, 1));
+        let unused =
+            |encoder: &FecEncoder| encoder.parity.capacity() == 0 && encoder.codec.is_none();
+        assert!(unused(&encoder));
+        send(&mut encoder, 0, 1);
+        encoder.shrink();
+        assert!(!unused(&encoder));
+        send(&mut encoder, 0, 1);
+        encoder.shrink();
+        assert_eq!(parity_of(&mut encoder).len(), 1);
+        encoder.shrink();
+        assert!(unused(&encoder));
+        assert_eq!(send(&mut encoder, 0, 1).0.sequence, 3);
+    }
+
+    #[test]
+    fn out_of_band_packet_has_the_last_number() {
+        let mut packet = [9; 11];
+        FecEncoder::out_of_band(&mut packet);
+        assert_eq!(packet, [255, 255, 255, 255, 0xf3, 0, 5, 0, 9, 9, 9]);
+    }
+}

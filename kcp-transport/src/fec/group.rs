@@ -1,0 +1,137 @@
+//! What a receiver keeps of one group.
+
+use super::FecRatio;
+use super::codec::{Codec, Inconsistent};
+
+/// The shards of a group that arrived, side by side in one buffer.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// The group's widened number.
+    pub(super) id: u64,
+    /// Nothing is left to do: all data is there, or was rebuilt, or cannot be.
+    done: bool,
+    shards: Shards,
+}
+
+/// Buffers of a group, to be used again by another.
+#[derive(Debug)]
+pub(super) struct Shards {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+/// Where a shard ends in the buffer; it starts where the one before it ends.
+#[derive(Debug)]
+struct Entry {
+    /// Place in the group, data first.
+    index: usize,
+    end: usize,
+}
+
+/// What became of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inserted {
+    /// It was there before, or its group is done.
+    Useless,
+    /// It is kept; more are needed.
+    Kept,
+    /// All data of the group has arrived.
+    Complete,
+    /// As many shards have arrived as it takes to rebuild the missing data.
+    Sufficient,
+}
+
+impl Group {
+    pub(super) fn new(id: u64, mut shards: Shards) -> Self {
+        shards.bytes.clear();
+        shards.entries.clear();
+        Self {
+            id,
+            done: false,
+            shards,
+        }
+    }
+
+    /// Bytes of all shards together.
+    pub(super) fn len(&self) -> usize {
+        self.shards.bytes.len()
+    }
+
+    /// Whether this shard could still be of use.
+    pub(super) fn wants(&self, index: usize) -> bool {
+        !self.done && self.shards.entries.iter().all(|entry| entry.index != index)
+    }
+
+    /// Keeps a copy of a shard.
+    pub(super) fn insert(&mut self, ratio: FecRatio, index: usize, shard: &[u8]) -> Inserted {
+        if !self.wants(index) {
+            return Inserted::Useless;
+        }
+        self.shards.bytes.extend_from_slice(shard);
+        self.shards.entries.push(Entry {
+            index,
+            end: self.shards.bytes.len(),
+        });
+        let entries = &self.shards.entries;
+        if entries.len() < ratio.data() {
+            Inserted::Kept
+        } else if entries.iter().all(|entry| entry.index < ratio.data()) {
+            Inserted::Complete
+        } else {
+            Inserted::Sufficient
+        }
+    }
+
+    /// Computes the missing data shards.
+    pub(super) fn rebuild(
+        &self,
+        ratio: FecRatio,
+        codec: &Codec,
+        scratch: &mut Vec<u8>,
+        rebuilt: impl FnMut(&[u8]),
+    ) -> Result<(), Inconsistent> {
+        let (mut data, mut parity) = (Vec::new(), Vec::new());
+        let mut start = 0;
+        for entry in &self.shards.entries {
+            let shard = &self.shards.bytes[start..entry.end];
+            start = entry.end;
+            match entry.index.checked_sub(ratio.data()) {
+                None => data.push((entry.index, shard)),
+                Some(index) => parity.push((index, shard)),
+            }
+        }
+        codec.reconstruct(&data, &parity, scratch, rebuilt)
+    }
+
+    /// Marks the group as done, so that its shards are not kept again, and returns its buffers.
+    pub(super) fn finish(&mut self) -> Shards {
+        self.done = true;
+        std::mem::replace(&mut self.shards, Shards::new())
+    }
+}
+
+impl Shards {
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            entries: Vec::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.capacity() == 0 && self.entries.capacity() == 0
+    }
+
+    /// Keeps `other` in place of these buffers, if that saves more allocations and is not so large
+    /// that it had better be released.
+    pub(super) fn replace_if_larger(&mut self, other: Self) {
+        let capacity = other.bytes.capacity();
+        if capacity > self.bytes.capacity() && capacity <= MAX_SPARE_BYTES {
+            *self = other;
+        }
+    }
+}
+
+/// Largest buffer that is kept for later: the packets of a group of 40.
+pub(super) const MAX_SPARE_BYTES: usize = 64 * 1024;

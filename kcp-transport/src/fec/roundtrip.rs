@@ -1,0 +1,480 @@
+//! Tests of encoder and decoder together, over channels that lose, repeat and reorder.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::{FecDecoder, FecEncoder, FecRatio, FecStats};
+use crate::time::Time;
+use crate::wire::{ShardHeader, ShardKind};
+
+fn ratio(data: usize, parity: usize) -> FecRatio {
+    FecRatio::new(data, parity).expect("in range")
+}
+
+/// A small generator, so that a test's luck depends on its seed alone.
+struct Luck(u64);
+
+impl Luck {
+    fn below(&mut self, limit: u64) -> u64 {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
+    }
+}
+
+/// The segments of data packet `at`: its number, then as many bytes as luck will have it.
+fn segments(at: usize) -> Vec<u8> {
+    let mut luck = Luck(at as u64 + 1);
+    let len = 4 + luck.below(60);
+    let mut segments = at.to_le_bytes()[..4].to_vec();
+    segments.extend((4..len).map(|_| luck.below(256) as u8));
+    segments
+}
+
+/// Sends `count` data packets; returns all packets with their parity, in order.
+fn packets(encoder: &mut FecEncoder, count: usize) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    for at in 0..count {
+        let mut packet = vec![0; 8];
+        packet.extend(segments(at));
+        let complete = encoder.encode(Time::ZERO, &mut packet);
+        packets.push(packet);
+        assert!(complete || encoder.take_parity(&mut []) == 0);
+        let mut parity = [0; 100];
+        packets.extend(std::iter::from_fn(|| {
+            match encoder.take_parity(&mut parity) {
+                0 => None,
+                len => Some(parity[..len].to_vec()),
+            }
+        }));
+    }
+    packets
+}
+
+/// A decoder, and which data packets arrived or were rebuilt.
+struct Receiver {
+    decoder: FecDecoder,
+    arrived: HashSet<usize>,
+    rebuilt: HashSet<usize>,
+    /// Somebody else's packets arrive too, so what is rebuilt may be wrong.
+    poisoned: bool,
+}
+
+impl Receiver {
+    fn new(decoder: FecDecoder) -> Self {
+        Self {
+            decoder,
+            arrived: HashSet::new(),
+            rebuilt: HashSet::new(),
+            poisoned: false,
+        }
+    }
+
+    fn receive(&mut self, packet: &[u8]) {
+        let (header, shard) = ShardHeader::detect(packet).expect("has a header");
+        let number =
+            |body: &[u8]| u32::from_le_bytes(body[..4].try_into().expect("4 bytes")) as usize;
+        if header.kind == ShardKind::Data {
+            let body = ShardHeader::body(shard).expect("whole");
+            self.arrived.insert(number(body));
+        }
+        let (rebuilt, poisoned) = (&mut self.rebuilt, self.poisoned);
+        self.decoder
+            .decode(Time::ZERO, header, shard, &mut |body: &[u8]| {
+                let right = body.len() >= 4 && body == segments(number(body));
+                assert!(right || poisoned, "rebuilt byte by byte");
+                if right {
+                    let first = rebuilt.insert(number(body));
+                    assert!(first || poisoned, "rebuilt once");
+                }
+            });
+    }
+
+    /// Offers a packet that was not sent by the encoder.
+    fn receive_forged(&mut self, sequence: u32, kind: ShardKind) {
+        let header = ShardHeader { sequence, kind };
+        let shard = [
+            20, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18,
+        ];
+        self.decoder
+            .decode(Time::ZERO, header, &shard, &mut |_: &[u8]| {});
+    }
+
+    fn got(&self, at: usize) -> bool {
+        self.arrived.contains(&at) || self.rebuilt.contains(&at)
+    }
+
+    fn stats(&self) -> FecStats {
+        self.decoder.stats()
+    }
+}
+
+fn ratios() -> impl Strategy<Value = FecRatio> {
+    let small = (1..=20_usize, 1..=8_usize).prop_map(|(data, parity)| ratio(data, parity));
+    let any = (1..=255_usize)
+        .prop_flat_map(|data| (Just(data), 1..=(256 - data)))
+        .prop_map(|(data, parity)| ratio(data, parity));
+    prop_oneof![9 => small, 1 => any]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn group_is_whole_with_any_data_of_its_packets(ratio in ratios(), seed in 1..u64::MAX) {
+        let mut luck = Luck(seed);
+        // The first packet of a group of one counts as late, so the first group is left alone.
+        let groups = 4;
+        let sent = packets(&mut FecEncoder::new(ratio), ratio.data() * groups);
+        let mut receiver = Receiver::new(FecDecoder::with_hint(ratio));
+        let whole = |packet: &&Vec<u8>| {
+            ShardHeader::detect(packet).expect("has a header").0.sequence as usize >= ratio.group()
+        };
+        let sent: Vec<&Vec<u8>> = sent.iter().filter(whole).collect();
+        for group in sent.chunks(ratio.group()) {
+            let mut group = group.to_vec();
+            for at in 0..group.len() {
+                let left = (group.len() - at) as u64;
+                group.swap(at, at + luck.below(left) as usize);
+            }
+            for packet in &group[..ratio.data()] {
+                receiver.receive(packet);
+                receiver.receive(packet);
+            }
+        }
+        for at in ratio.data()..ratio.data() * groups {
+            prop_assert!(receiver.got(at), "{} is missing", at);
+        }
+        prop_assert_eq!(receiver.stats().errors, 0);
+        prop_assert_eq!(receiver.stats().ignored, 0);
+        prop_assert_eq!(receiver.stats().recovered, receiver.rebuilt.len() as u64);
+    }
+
+    #[test]
+    fn every_group_with_enough_packets_is_whole_on_a_bad_path(
+        ratio in (1..=20_usize, 1..=8_usize).prop_map(|(data, parity)| ratio(data, parity)),
+        hinted: bool,
+        seed in 1..u64::MAX,
+    ) {
+        let mut luck = Luck(seed);
+        let sent = packets(&mut FecEncoder::new(ratio), 3000 / ratio.group() * ratio.data());
+        let mut channel: Vec<&Vec<u8>> = Vec::new();
+        let mut delivered = vec![0; 3000 / ratio.group() + 1];
+        for packet in &sent {
+            if luck.below(10) == 0 {
+                continue;
+            }
+            let (header, _) = ShardHeader::detect(packet).expect("has a header");
+            delivered[ratio.place(header.sequence).0 as usize] += 1;
+            let back = if luck.below(8) == 0 { 3 } else { 0 };
+            channel.insert(channel.len().saturating_sub(back), packet);
+            if luck.below(10) == 0 {
+                channel.push(packet);
+            }
+        }
+        let mut receiver = Receiver::new(if hinted {
+            FecDecoder::with_hint(ratio)
+        } else {
+            FecDecoder::new()
+        });
+        for packet in channel {
+            receiver.receive(packet);
+        }
+        prop_assert_eq!(receiver.decoder.ratio(), Some(ratio));
+        prop_assert_eq!(receiver.stats().errors, 0);
+        // Without a hint the first groups go to learning.
+        let learned = if hinted { 0 } else { delivered.len() / 2 };
+        for (group, _) in delivered.iter().enumerate().skip(learned)
+            .filter(|&(_, &count)| count >= ratio.data())
+        {
+            for at in group * ratio.data()..(group + 1) * ratio.data() {
+                prop_assert!(receiver.got(at), "{} of group {} is missing", at, group);
+            }
+        }
+    }
+
+    #[test]
+    fn any_packets_are_decoded_without_panic(
+        hint in prop::option::of(ratios()),
+        received in prop::collection::vec(
+            (
+                prop_oneof![0..200_u32, any::<u32>(), u32::MAX - 300..=u32::MAX],
+                any::<bool>(),
+                prop::collection::vec(any::<u8>(), 0..20),
+            ),
+            0..1000,
+        ),
+    ) {
+        let mut decoder = hint.map_or_else(FecDecoder::new, FecDecoder::with_hint);
+        for (sequence, parity, shard) in received {
+            let kind = if parity { ShardKind::Parity } else { ShardKind::Data };
+            decoder.decode(Time::ZERO, ShardHeader { sequence, kind }, &shard, &mut |_: &[u8]| {});
+        }
+    }
+}
+
+#[test]
+fn groups_are_rebuilt_across_the_wrap() {
+    for ratio in [ratio(1, 1), ratio(3, 1), ratio(10, 3), ratio(100, 50)] {
+        for hint in [true, false] {
+            let start = ratio.sequence_period() - u32::try_from(8 * ratio.group()).expect("small");
+            let sent = packets(
+                &mut FecEncoder::starting_at(ratio, start),
+                ratio.data() * 20,
+            );
+            let mut receiver = Receiver::new(if hint {
+                FecDecoder::with_hint(ratio)
+            } else {
+                FecDecoder::new()
+            });
+            for packet in &sent {
+                let (header, _) = ShardHeader::detect(packet).expect("has a header");
+                // Learning takes the first groups; from the sixth on the first packet is lost.
+                let after_wrap = header.sequence < start;
+                let late = after_wrap || header.sequence - start > 5 * ratio.group() as u32;
+                if !late || ratio.place(header.sequence).1 != 0 {
+                    receiver.receive(packet);
+                }
+            }
+            for at in 6 * ratio.data()..20 * ratio.data() {
+                assert!(receiver.got(at), "{ratio:?}: {at} is missing");
+            }
+            assert_eq!(receiver.stats().errors, 0);
+        }
+    }
+}
+
+#[test]
+fn other_ratio_than_hinted_is_learned_and_used() {
+    let theirs = ratio(3, 1);
+    let sent = packets(&mut FecEncoder::new(theirs), 300);
+    let mut receiver = Receiver::new(FecDecoder::with_hint(ratio(10, 3)));
+    for (at, packet) in sent.iter().enumerate() {
+        if at < 20 || at % 4 != 1 {
+            receiver.receive(packet);
+        }
+    }
+    assert_eq!(receiver.decoder.ratio(), Some(theirs));
+    assert!((20..300).all(|at| receiver.got(at)));
+    assert_eq!(receiver.stats().recovered, 95);
+}
+
+#[test]
+fn groups_without_parity_do_no_harm() {
+    let ratio = ratio(3, 2);
+    let mut encoder = FecEncoder::new(ratio);
+    let mut decoder = FecDecoder::with_hint(ratio);
+    let mut recovered = 0;
+    for at in 0..300_u64 {
+        let mut packet = vec![1; 50];
+        let complete = encoder.encode(Time::from_millis(at / 30 * 600 * (at % 2)), &mut packet);
+        assert!(!complete || encoder.take_parity(&mut [0; 100]) > 0);
+        let (header, shard) = ShardHeader::detect(&packet).expect("has a header");
+        decoder.decode(Time::ZERO, header, shard, &mut |_: &[u8]| recovered += 1);
+    }
+    assert_eq!(decoder.ratio(), Some(ratio));
+    assert_eq!(
+        (recovered, decoder.stats().errors, decoder.stats().ignored),
+        (0, 0, 0)
+    );
+}
+
+/// Share of lost data packets that were rebuilt at 5 % loss, with forged packets in between.
+fn recovery(ratio: FecRatio, mut forge: impl FnMut(usize, &mut Receiver)) -> f64 {
+    let mut luck = Luck(42);
+    let count = 20_000;
+    let sent = packets(&mut FecEncoder::new(ratio), count);
+    let mut receiver = Receiver::new(FecDecoder::with_hint(ratio));
+    receiver.poisoned = true;
+    for (at, packet) in sent.iter().enumerate() {
+        forge(at, &mut receiver);
+        if luck.below(20) != 0 {
+            receiver.receive(packet);
+        }
+    }
+    assert_eq!(receiver.decoder.ratio(), Some(ratio));
+    let lost = count - receiver.arrived.len();
+    receiver.rebuilt.difference(&receiver.arrived).count() as f64 / lost as f64
+}
+
+#[test]
+fn far_ahead_packets_cost_less_than_a_hundredth_of_recovery() {
+    for ratio in [ratio(10, 3), ratio(3, 1), ratio(20, 5)] {
+        let group = ratio.group();
+        let clean = recovery(ratio, |_, _| {});
+        assert!(clean > 0.7, "{clean}");
+        for ahead in [3, 30, 64, 70, 1000, 100_000_000] {
+            let sequence = |at: usize| (at + ahead * group).min(4_000_000_000) as u32;
+            let kind = |sequence| match ratio.place(sequence).1 < ratio.data() {
+                true => ShardKind::Data,
+                false => ShardKind::Parity,
+            };
+            let forge = |at, receiver: &mut Receiver| {
+                receiver.receive_forged(sequence(at), kind(sequence(at)));
+            };
+            let once = recovery(ratio, |at, receiver| {
+                if at == 1000 {
+                    forge(at, receiver);
+                }
+            });
+            assert!(
+                once > clean - 0.01,
+                "{ratio:?}, {ahead} ahead: {once} of {clean}"
+            );
+            let often = recovery(ratio, |at, receiver| {
+                if at % 250 == 0 && ahead > 64 {
+                    forge(at, receiver);
+                }
+            });
+            assert!(
+                often > clean - 0.01,
+                "{ratio:?}, {ahead} ahead: {often} of {clean}"
+            );
+        }
+    }
+}
+
+#[test]
+fn packets_that_contradict_the_ratio_cost_less_than_a_hundredth_of_recovery() {
+    for ratio in [ratio(10, 3), ratio(3, 1), ratio(20, 5)] {
+        let clean = recovery(ratio, |_, _| {});
+        let group = ratio.group();
+        let parity_of_old = recovery(ratio, |at, receiver| {
+            if at % 50 == 0 {
+                receiver.receive_forged(
+                    (at.saturating_sub(2000) / group * group) as u32,
+                    ShardKind::Parity,
+                );
+            }
+        });
+        let data_of_new = recovery(ratio, |at, receiver| {
+            if at % 50 == 0 {
+                let parity = at / group * group + 2 * group - 1;
+                receiver.receive_forged(parity as u32, ShardKind::Data);
+            }
+        });
+        let other_ratio = recovery(ratio, |at, receiver| {
+            if at % 500 == 0 {
+                for at in 0..10 {
+                    let kind = [ShardKind::Data, ShardKind::Parity][at % 2];
+                    receiver.receive_forged(3_000_000_000 + at as u32, kind);
+                }
+            }
+        });
+        for poisoned in [parity_of_old, data_of_new, other_ratio] {
+            assert!(poisoned > clean - 0.01, "{ratio:?}: {poisoned} of {clean}");
+        }
+    }
+}
+
+#[test]
+fn jump_that_others_agree_with_is_followed_and_so_is_the_way_back() {
+    let ratio = ratio(10, 3);
+    let mut receiver = Receiver::new(FecDecoder::with_hint(ratio));
+    let sent = packets(&mut FecEncoder::new(ratio), 1000);
+    for packet in &sent[..130] {
+        receiver.receive(packet);
+    }
+    for at in 0..3 {
+        receiver.receive_forged(1_300_000 + at, ShardKind::Data);
+    }
+    for (at, packet) in sent.iter().enumerate().skip(130) {
+        if at % 13 != 5 {
+            receiver.receive(packet);
+        }
+    }
+    let missing = (0..1000).filter(|&at| !receiver.got(at)).count();
+    assert!(missing <= 4, "{missing} are missing");
+}
+
+#[test]
+fn completed_group_is_not_rebuilt_again() {
+    let ratio = ratio(10, 3);
+    let mut receiver = Receiver::new(FecDecoder::with_hint(ratio));
+    let sent = packets(&mut FecEncoder::new(ratio), 20);
+    for _ in 0..10 {
+        for packet in sent.iter().skip(2) {
+            receiver.receive(packet);
+        }
+    }
+    // `Receiver` asserts that each packet is rebuilt once.
+    assert_eq!(receiver.stats().recovered, 2);
+}
+
+#[test]
+fn memory_is_bounded_whatever_is_received() {
+    for (data, parity) in [(1, 1), (10, 3), (128, 128), (255, 1), (1, 255)] {
+        let ratio = ratio(data, parity);
+        let mut decoder = FecDecoder::with_hint(ratio);
+        let group_size = u32::try_from(ratio.group()).expect("small");
+        let mut most = 0;
+        // One shard short of enough, group after group, then groups all over the place.
+        for group in (0..50).chain((50..1000).step_by(37)).chain((0..50).rev()) {
+            for index in 1..ratio.data() {
+                let header = ShardHeader {
+                    sequence: group * group_size + index as u32,
+                    kind: ShardKind::Data,
+                };
+                decoder.decode(Time::ZERO, header, &[0; 1490], &mut |_: &[u8]| {});
+            }
+            let (groups, bytes) = decoder.footprint();
+            assert!(
+                groups <= 40 && bytes <= 512 * 1024,
+                "{groups} groups, {bytes} bytes"
+            );
+            most = most.max(bytes);
+        }
+        assert!(
+            data < 100 || most > 400 * 1024,
+            "{most} bytes never came near the bound"
+        );
+        decoder.shrink();
+        assert_eq!(decoder.footprint(), (0, 0));
+    }
+}
+
+#[test]
+fn nothing_is_allocated_before_the_first_shard_nor_kept_after_shrinking() {
+    let ratio = ratio(4, 2);
+    let mut receiver = Receiver::new(FecDecoder::with_hint(ratio));
+    assert!(receiver.decoder.is_empty());
+    let sent = packets(&mut FecEncoder::new(ratio), 400);
+    for packet in sent[..300].iter().skip(1) {
+        receiver.receive(packet);
+    }
+    assert!(!receiver.decoder.is_empty());
+    receiver.decoder.shrink();
+    assert!(receiver.decoder.is_empty());
+    for (at, packet) in sent.iter().enumerate().skip(300) {
+        if at % 6 >= 2 {
+            receiver.receive(packet);
+        }
+    }
+    assert!((0..400).all(|at| receiver.got(at)));
+}
+
+#[test]
+fn rebuilt_packet_with_a_bad_size_is_counted_and_dropped() {
+    let ratio = ratio(2, 1);
+    let mut decoder = FecDecoder::with_hint(ratio);
+    let mut offer = |sequence, kind, shard: &[u8]| {
+        decoder.decode(
+            Time::ZERO,
+            ShardHeader { sequence, kind },
+            shard,
+            &mut |_: &[u8]| {
+                panic!("delivered");
+            },
+        );
+    };
+    offer(0, ShardKind::Data, &[4, 0, 1, 2]);
+    offer(2, ShardKind::Parity, &[0xff, 0xff, 0xff, 0xff]);
+    // Longer than its parity.
+    offer(3, ShardKind::Data, &[6, 0, 1, 2, 3, 4]);
+    offer(5, ShardKind::Parity, &[1, 2, 3, 4]);
+    assert_eq!((decoder.stats().errors, decoder.stats().recovered), (2, 0));
+    assert_eq!(decoder.stats().parity_received, 2);
+}

@@ -1,0 +1,222 @@
+//! Which groups are current, against packets that come from nowhere.
+//!
+//! kcp-go follows the highest number it sees, so one stray packet ends recovery for good. Here a
+//! number that is far off is followed only when others agree with it.
+
+use super::FecRatio;
+
+/// The newest group, in widened numbers, and how sure that is.
+///
+/// Group numbers are widened to 64 bits when they are first seen, so that they have a lawful
+/// order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    /// Groups this much older or newer than the newest are current.
+    span: u64,
+    /// Groups until wire numbers start again.
+    period: u64,
+    newest: Option<u64>,
+    strays: Option<Strays>,
+}
+
+/// Packets in a row that were not current but agree with each other.
+#[derive(Clone, Copy, Debug)]
+struct Strays {
+    group: u64,
+    last_sequence: u32,
+    count: u32,
+}
+
+/// Where a packet stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Belongs to this group.
+    Current(u64),
+    /// Belongs to this group, which is ahead but not so far that it could not be true.
+    Ahead(u64),
+    /// Belongs to this group; everything older or much newer has lost its meaning.
+    Restart(u64),
+    /// Belongs to nothing known.
+    Stray,
+}
+
+impl Window {
+    pub(super) fn new(ratio: FecRatio) -> Self {
+        let group = ratio.group() as u64;
+        Self {
+            span: MIN_SPAN_GROUPS.max(MIN_SPAN_PACKETS / group),
+            period: u64::from(ratio.sequence_period()) / group,
+            newest: None,
+            strays: None,
+        }
+    }
+
+    /// Whether a group with this number is too old to be kept.
+    pub(super) fn is_past(&self, group: u64) -> bool {
+        self.newest.is_some_and(|newest| group + self.span < newest)
+    }
+
+    /// Whether a group with this number is newer than what is known to be current.
+    pub(super) fn is_ahead(&self, group: u64) -> bool {
+        self.newest.is_some_and(|newest| group > newest)
+    }
+
+    /// Most groups that are current at a time.
+    pub(super) fn capacity(&self) -> usize {
+        usize::try_from(self.span).expect("spans are small") + 1
+    }
+
+    /// Places a packet that says it belongs to group `wire`, and moves the window with it if it is
+    /// plausible.
+    pub(super) fn place(&mut self, wire: u32, sequence: u32) -> Place {
+        let Some(newest) = self.newest else {
+            let group = self.first(wire);
+            self.newest = Some(group);
+            return Place::Current(group);
+        };
+        let group = self.widen(newest, wire);
+        if group + self.span >= newest && group <= newest + self.span {
+            self.newest = Some(newest.max(group));
+            self.strays = None;
+            return Place::Current(group);
+        }
+        let agreeing = self.count_stray(group, sequence);
+        if group > newest {
+            if agreeing >= STRAYS_TO_MOVE_ON {
+                self.newest = Some(group);
+                self.strays = None;
+                Place::Current(group)
+            } else if group - newest <= MAX_JUMP_GROUPS {
+                Place::Ahead(group)
+            } else {
+                Place::Stray
+            }
+        } else if agreeing >= STRAYS_TO_MOVE_BACK {
+            let group = self.first(wire);
+            self.newest = Some(group);
+            self.strays = None;
+            Place::Restart(group)
+        } else {
+            Place::Stray
+        }
+    }
+
+    /// Counts a packet that is not current; returns how many in a row agree.
+    fn count_stray(&mut self, group: u64, sequence: u32) -> u32 {
+        let count = match self.strays {
+            Some(strays) if strays.last_sequence == sequence => strays.count,
+            Some(strays) if strays.group.abs_diff(group) <= self.span => strays.count + 1,
+            _ => 1,
+        };
+        self.strays = Some(Strays {
+            group,
+            last_sequence: sequence,
+            count,
+        });
+        count
+    }
+
+    /// Widens the first group of all: far from 0, so that older ones have a number too.
+    fn first(&self, wire: u32) -> u64 {
+        self.period + u64::from(wire)
+    }
+
+    /// The number nearest to `near` that reads `wire` on the wire.
+    fn widen(&self, near: u64, wire: u32) -> u64 {
+        let ahead = (self.period + u64::from(wire) - near % self.period) % self.period;
+        if ahead <= self.period / 2 {
+            near + ahead
+        } else {
+            // `near` is at least one period, see `first`.
+            near + ahead - self.period
+        }
+    }
+}
+
+/// Groups kept besides the newest, as kcp-go does.
+const MIN_SPAN_GROUPS: u64 = 3;
+
+/// Small groups are kept for at least this many packets, so that packets may overtake each other
+/// by as much whatever the ratio.
+const MIN_SPAN_PACKETS: u64 = 64;
+
+/// How far ahead a single packet's shard is kept. Such packets are rare: a path that went dead for
+/// longer loses the two packets it takes to be believed.
+const MAX_JUMP_GROUPS: u64 = 64;
+
+/// Packets in a row that must agree before a jump ahead is followed.
+const STRAYS_TO_MOVE_ON: u32 = 3;
+
+/// Packets in a row that must agree before numbers are believed to have started again. More,
+/// because a burst of late packets looks the same.
+const STRAYS_TO_MOVE_BACK: u32 = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(data: usize, parity: usize) -> Window {
+        Window::new(FecRatio::new(data, parity).expect("in range"))
+    }
+
+    fn group(place: Place) -> u64 {
+        match place {
+            Place::Current(group) => group,
+            other => panic!("{other:?} is not current"),
+        }
+    }
+
+    #[test]
+    fn one_packet_far_ahead_does_not_move_the_window() {
+        let mut window = window(10, 3);
+        let here = group(window.place(100, 0));
+        assert_eq!(window.place(5000, 1), Place::Stray);
+        assert_eq!(window.place(160, 2), Place::Ahead(here + 60));
+        assert_eq!(group(window.place(96, 3)), here - 4);
+        assert_eq!(window.place(95, 3), Place::Stray);
+    }
+
+    #[test]
+    fn three_agreeing_packets_in_a_row_move_it() {
+        let mut window = window(10, 3);
+        let here = group(window.place(100, 0));
+        assert_eq!(window.place(5000, 1), Place::Stray);
+        assert_eq!(window.place(5000, 1), Place::Stray, "a copy says nothing");
+        assert_eq!(window.place(5001, 2), Place::Stray);
+        assert_eq!(group(window.place(5000, 3)), here + 4900);
+    }
+
+    #[test]
+    fn scattered_strays_never_move_it() {
+        let mut window = window(10, 3);
+        group(window.place(100, 0));
+        for at in 1..1000 {
+            let place = window.place(100_000 + at * 7919, at);
+            assert_eq!(place, Place::Stray);
+        }
+        for at in 1..1000 {
+            assert_eq!(window.place(100_000, at * 2), Place::Stray);
+            group(window.place(100, at * 2 + 1));
+        }
+    }
+
+    #[test]
+    fn sender_that_starts_again_is_followed_in_the_end() {
+        let mut window = window(10, 3);
+        group(window.place(100_000, 0));
+        let follows = (1..).find(|&at| matches!(window.place(0, at), Place::Restart(_)));
+        assert_eq!(follows, Some(STRAYS_TO_MOVE_BACK));
+        group(window.place(0, 99));
+    }
+
+    #[test]
+    fn numbers_go_on_where_the_wire_wraps() {
+        for (data, parity) in [(1, 1), (10, 3), (128, 128)] {
+            let mut window = window(data, parity);
+            let period = u32::try_from(window.period).expect("fits");
+            let last = group(window.place(period - 1, 0));
+            assert_eq!(group(window.place(0, 1)), last + 1);
+            assert_eq!(group(window.place(period - 1, 2)), last);
+        }
+    }
+}
