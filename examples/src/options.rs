@@ -18,7 +18,7 @@ use kcp_transport::fec::FecRatio;
 pub struct Args {
     /// Cipher, the same on both sides
     #[arg(long, value_name = "NAME", default_value = "aes")]
-    #[arg(value_parser = PossibleValuesParser::new(Security::NAMES), hide_possible_values = false)]
+    #[arg(value_parser = PossibleValuesParser::new(Security::NAMES))]
     pub crypt: String,
 
     /// Password that the cipher's key is derived from, the same on both sides

@@ -11,7 +11,11 @@ use kcp_transport::net::{KcpListener, KcpStream};
 
 /// Echoes bytes over KCP, for any KCP peer with the same cipher and key
 #[derive(Debug, clap::Parser)]
-#[command(name = "echo")]
+#[command(
+    name = "echo",
+    subcommand_required = true,
+    arg_required_else_help = false
+)]
 enum Echo {
     /// Echo what arrives, until Ctrl-C or SIGTERM
     Server {

@@ -81,8 +81,10 @@ pub enum StreamOutcome {
     /// The server has no such method, like the greeters of gRPC's older examples.
     NotOffered,
     /// It failed, and is counted among the errors.
-    #[default]
     Failed,
+    /// There had been too many errors before.
+    #[default]
+    NotTried,
 }
 
 impl std::fmt::Display for StreamOutcome {
@@ -91,6 +93,7 @@ impl std::fmt::Display for StreamOutcome {
             Self::Replies(replies) => write!(f, "{replies} replies"),
             Self::NotOffered => f.write_str("not offered by the server"),
             Self::Failed => f.write_str("failed"),
+            Self::NotTried => f.write_str("not tried"),
         }
     }
 }
@@ -98,7 +101,7 @@ impl std::fmt::Display for StreamOutcome {
 /// Makes the unary calls of the plan, one server stream and one bidirectional stream, and checks
 /// every answer.
 ///
-/// After [`MAX_ERRORS`] it makes no more calls.
+/// A worker with [`MAX_ERRORS`] makes no more calls; with as many in all the streams are not tried.
 pub async fn drive(channel: Channel, plan: Plan) -> Outcome {
     let client = GreeterClient::new(channel);
     let mut outcome = unary_calls(&client, plan).await;
