@@ -1,5 +1,6 @@
 //! The client's side: makes calls, times them, checks the answers.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +18,7 @@ use tower_service::Service;
 use super::proto::HelloRequest;
 use super::proto::greeter_client::GreeterClient;
 use super::{Connections, GreeterError};
+use crate::cli::one_line;
 use crate::options::Transport;
 
 /// Opens a channel to a greeter. Its connections, the later ones included, join `connections`.
@@ -239,8 +241,13 @@ fn unexpected(name: &str, message: &str) -> Status {
     Status::data_loss(format!("the reply to {name:?} is {message:?}"))
 }
 
+/// Code, message and causes. A status shows its cause in the form for debugging, so not by itself.
 fn explain(status: &Status) -> String {
-    format!("{:?}: {}", status.code(), crate::cli::one_line(status))
+    let mut text = format!("{}: {}", status.code(), status.message());
+    if let Some(cause) = status.source() {
+        text = format!("{text}: {}", one_line(cause));
+    }
+    text
 }
 
 /// Errors of one worker after which it gives up: then the server is gone rather than unlucky.
@@ -248,3 +255,28 @@ pub const MAX_ERRORS: usize = 5;
 
 /// Messages in each direction of the bidirectional stream.
 const BIDI_MESSAGES: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn explanation_shows_causes_and_no_debugging_form() {
+        let cause = std::io::Error::new(std::io::ErrorKind::TimedOut, "peer is silent");
+        let mut status = Status::unavailable("connection lost");
+        status.set_source(Arc::new(cause));
+        let text = explain(&status);
+        assert!(
+            text.ends_with(": connection lost: peer is silent"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn only_the_greeting_of_the_same_name_is_right() {
+        assert!(check("Ann", "Hello Ann").is_ok());
+        for message in ["Hello Bob", "Hello Ann ", "Ann", ""] {
+            assert!(check("Ann", message).is_err(), "{message}");
+        }
+    }
+}
