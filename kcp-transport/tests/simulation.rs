@@ -155,6 +155,7 @@ fn half_of_all_packets_may_be_lost() {
 
 fn patient() -> Config {
     Config::builder()
+        .connect_timeout(Duration::from_secs(600))
         .user_timeout(Duration::from_secs(600))
         .build()
         .expect("in range")

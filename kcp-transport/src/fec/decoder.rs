@@ -12,7 +12,7 @@ use crate::wire::{SHARD_HEADER_LEN, SHARD_SIZE_LEN, ShardHeader, ShardKind};
 
 /// Collects shards by group and rebuilds missing data as soon as a group has enough of them.
 ///
-/// The sender's ratio is learned from its packets, unless a hint is right. Memory is bounded by
+/// The sender's ratio is learned from its packets. Memory is bounded by
 /// 512 KiB of shards whatever is received, and nothing is allocated before the first shard.
 ///
 /// No packet is believed on its own: one that lies far from the others, or contradicts the ratio
@@ -53,16 +53,16 @@ impl Default for FecDecoder {
 }
 
 impl FecDecoder {
-    /// A decoder that learns the sender's ratio.
+    /// A decoder that learns the sender's ratio from its packets.
     #[must_use]
     pub const fn new() -> Self {
-        Self::with_tuner(Tuner::new(None))
+        Self::with_tuner(Tuner::new())
     }
 
-    /// A decoder that takes the sender's ratio to be `hint` until packets contradict it.
-    #[must_use]
-    pub const fn with_hint(hint: FecRatio) -> Self {
-        Self::with_tuner(Tuner::new(Some(hint)))
+    /// A decoder that has learned `ratio` already.
+    #[cfg(test)]
+    pub(super) const fn knowing(ratio: FecRatio) -> Self {
+        Self::with_tuner(Tuner::knowing(ratio))
     }
 
     const fn with_tuner(tuner: Tuner) -> Self {
@@ -82,7 +82,7 @@ impl FecDecoder {
         }
     }
 
-    /// The sender's ratio as far as it is known: hinted or learned.
+    /// The sender's ratio, once it is known.
     #[must_use]
     pub const fn ratio(&self) -> Option<FecRatio> {
         self.tuner.ratio()
@@ -115,7 +115,8 @@ impl FecDecoder {
         if self.tuner.observe(now, header.sequence, parity) {
             self.forget_groups();
         }
-        let Some(ratio) = self.tuner.ratio() else {
+        let Some(ratio) = self.tuner.ratio().filter(|_| self.tuner.is_trusted()) else {
+            self.stats.ignored += 1;
             return;
         };
         let (group, index) = ratio.place(header.sequence);
@@ -248,10 +249,9 @@ impl FecDecoder {
 
     fn rebuild(&mut self, ratio: FecRatio, at: usize, recovered: &mut impl FnMut(&[u8])) {
         let codec = self.codec.get_or_insert_with(|| Codec::new(ratio));
-        let (stats, tuner) = (&mut self.stats, &mut self.tuner);
+        let stats = &mut self.stats;
         let deliver = |shard: &[u8]| {
             let body = ShardHeader::body(shard);
-            tuner.on_rebuilt(body.is_ok());
             match body {
                 Ok(body) => {
                     stats.recovered += 1;

@@ -129,7 +129,7 @@ proptest! {
         // The first packet of a group of one counts as late, so the first group is left alone.
         let groups = 4;
         let sent = packets(&mut FecEncoder::new(ratio), ratio.data() * groups);
-        let mut receiver = Receiver::new(FecDecoder::with_hint(ratio));
+        let mut receiver = Receiver::new(FecDecoder::knowing(ratio));
         let whole = |packet: &&Vec<u8>| {
             ShardHeader::detect(packet).expect("has a header").0.sequence as usize >= ratio.group()
         };
@@ -176,7 +176,7 @@ proptest! {
             }
         }
         let mut receiver = Receiver::new(if hinted {
-            FecDecoder::with_hint(ratio)
+            FecDecoder::knowing(ratio)
         } else {
             FecDecoder::new()
         });
@@ -208,7 +208,7 @@ proptest! {
             0..1000,
         ),
     ) {
-        let mut decoder = hint.map_or_else(FecDecoder::new, FecDecoder::with_hint);
+        let mut decoder = hint.map_or_else(FecDecoder::new, FecDecoder::knowing);
         for (sequence, parity, shard) in received {
             let kind = if parity { ShardKind::Parity } else { ShardKind::Data };
             decoder.decode(Time::ZERO, ShardHeader { sequence, kind }, &shard, &mut |_: &[u8]| {});
@@ -226,7 +226,7 @@ fn groups_are_rebuilt_across_the_wrap() {
                 ratio.data() * 20,
             );
             let mut receiver = Receiver::new(if hint {
-                FecDecoder::with_hint(ratio)
+                FecDecoder::knowing(ratio)
             } else {
                 FecDecoder::new()
             });
@@ -248,10 +248,10 @@ fn groups_are_rebuilt_across_the_wrap() {
 }
 
 #[test]
-fn other_ratio_than_hinted_is_learned_and_used() {
+fn unknown_ratio_is_learned_and_used() {
     let theirs = ratio(3, 1);
     let sent = packets(&mut FecEncoder::new(theirs), 300);
-    let mut receiver = Receiver::new(FecDecoder::with_hint(ratio(10, 3)));
+    let mut receiver = Receiver::new(FecDecoder::new());
     for (at, packet) in sent.iter().enumerate() {
         if at < 20 || at % 4 != 1 {
             receiver.receive(packet);
@@ -266,7 +266,7 @@ fn other_ratio_than_hinted_is_learned_and_used() {
 fn groups_without_parity_do_no_harm() {
     let ratio = ratio(3, 2);
     let mut encoder = FecEncoder::new(ratio);
-    let mut decoder = FecDecoder::with_hint(ratio);
+    let mut decoder = FecDecoder::knowing(ratio);
     let mut recovered = 0;
     for at in 0..300_u64 {
         let mut packet = vec![1; 50];
@@ -287,7 +287,7 @@ fn recovery(ratio: FecRatio, mut forge: impl FnMut(usize, &mut Receiver)) -> f64
     let mut luck = Luck(42);
     let count = 20_000;
     let sent = packets(&mut FecEncoder::new(ratio), count);
-    let mut receiver = Receiver::new(FecDecoder::with_hint(ratio));
+    let mut receiver = Receiver::new(FecDecoder::knowing(ratio));
     receiver.poisoned = true;
     for (at, packet) in sent.iter().enumerate() {
         forge(at, &mut receiver);
@@ -373,7 +373,7 @@ fn packets_that_contradict_the_ratio_cost_less_than_a_hundredth_of_recovery() {
 #[test]
 fn jump_that_others_agree_with_is_followed_and_so_is_the_way_back() {
     let ratio = ratio(10, 3);
-    let mut receiver = Receiver::new(FecDecoder::with_hint(ratio));
+    let mut receiver = Receiver::new(FecDecoder::knowing(ratio));
     let sent = packets(&mut FecEncoder::new(ratio), 1000);
     for packet in &sent[..130] {
         receiver.receive(packet);
@@ -393,7 +393,7 @@ fn jump_that_others_agree_with_is_followed_and_so_is_the_way_back() {
 #[test]
 fn completed_group_is_not_rebuilt_again() {
     let ratio = ratio(10, 3);
-    let mut receiver = Receiver::new(FecDecoder::with_hint(ratio));
+    let mut receiver = Receiver::new(FecDecoder::knowing(ratio));
     let sent = packets(&mut FecEncoder::new(ratio), 20);
     for _ in 0..10 {
         for packet in sent.iter().skip(2) {
@@ -408,7 +408,7 @@ fn completed_group_is_not_rebuilt_again() {
 fn memory_is_bounded_whatever_is_received() {
     for (data, parity) in [(1, 1), (10, 3), (128, 128), (255, 1), (1, 255)] {
         let ratio = ratio(data, parity);
-        let mut decoder = FecDecoder::with_hint(ratio);
+        let mut decoder = FecDecoder::knowing(ratio);
         let group_size = u32::try_from(ratio.group()).expect("small");
         let mut most = 0;
         // One shard short of enough, group after group, then groups all over the place.
@@ -439,7 +439,7 @@ fn memory_is_bounded_whatever_is_received() {
 #[test]
 fn nothing_is_allocated_before_the_first_shard_nor_kept_after_shrinking() {
     let ratio = ratio(4, 2);
-    let mut receiver = Receiver::new(FecDecoder::with_hint(ratio));
+    let mut receiver = Receiver::new(FecDecoder::knowing(ratio));
     assert!(receiver.decoder.is_empty());
     let sent = packets(&mut FecEncoder::new(ratio), 400);
     for packet in sent[..300].iter().skip(1) {
@@ -459,7 +459,7 @@ fn nothing_is_allocated_before_the_first_shard_nor_kept_after_shrinking() {
 #[test]
 fn rebuilt_packet_with_a_bad_size_is_counted_and_dropped() {
     let ratio = ratio(2, 1);
-    let mut decoder = FecDecoder::with_hint(ratio);
+    let mut decoder = FecDecoder::knowing(ratio);
     let mut offer = |sequence, kind, shard: &[u8]| {
         decoder.decode(
             Time::ZERO,

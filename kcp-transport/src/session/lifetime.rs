@@ -52,6 +52,8 @@ pub(super) struct Pulse {
     pub(super) unacknowledged_since: Option<Time>,
     /// Data waits for the peer to open its window.
     pub(super) blocked: bool,
+    /// The peer acknowledges less than it once did.
+    pub(super) regressed: bool,
     /// Current retransmission time-out.
     pub(super) rto: Duration,
 }
@@ -76,6 +78,8 @@ pub(super) struct Lifetime {
     /// When the present state began; read only in those with a limit.
     state_since: Time,
     blocked_since: Option<Time>,
+    /// The peer was asked whether it still acknowledges less than it once did.
+    suspected: bool,
     /// When memory is given back; `None` once that is done.
     shrink_at: Option<Time>,
 }
@@ -116,6 +120,7 @@ impl Lifetime {
             probe_interval: FIRST_CONNECT_PROBE,
             state_since: now,
             blocked_since: None,
+            suspected: false,
             shrink_at: None,
         }
     }
@@ -180,6 +185,12 @@ impl Lifetime {
         } else {
             None
         };
+        if pulse.regressed && !self.suspected {
+            // Nothing else may be on its way that would tell a restarted peer from reordering.
+            let ask = now + MIN_REGRESSION.max(pulse.rto * 2);
+            self.next_probe = Some(self.next_probe.map_or(ask, |at| at.min(ask)));
+        }
+        self.suspected = pulse.regressed;
     }
 
     /// The session did something: its buffers are wanted for a while longer.
@@ -287,7 +298,7 @@ impl Lifetime {
     /// shuts down at the same time could not finish.
     fn quiet_at(&self, pulse: &Pulse) -> Time {
         if pulse.drained {
-            self.last_received + (pulse.rto * 4).clamp(MIN_QUIET, MAX_QUIET)
+            self.last_received + (pulse.rto * 16).clamp(MIN_QUIET, MAX_QUIET)
         } else {
             Time::from_micros(u64::MAX)
         }
@@ -306,11 +317,12 @@ const MIN_KEEPALIVE_REPEAT: Duration = Duration::from_millis(100);
 /// An idle session keeps its buffers for this long, so that pauses in a busy one cost nothing.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
-/// A peer that retransmits on a short path does so well within this time.
-const MIN_QUIET: Duration = Duration::from_millis(500);
+/// A peer on a short path retransmits about a dozen times within this time: even if every third
+/// datagram is lost, one of them and its acknowledgement come through.
+const MIN_QUIET: Duration = Duration::from_secs(3);
 
-/// Long enough for a few retransmissions on a long path.
-const MAX_QUIET: Duration = Duration::from_secs(5);
+/// Long enough for as many on a long path.
+const MAX_QUIET: Duration = Duration::from_secs(15);
 
 /// Reordering never makes `una` look old for this long unless nothing newer arrives.
 pub(super) const MIN_REGRESSION: Duration = Duration::from_millis(500);

@@ -65,7 +65,6 @@ pub struct Session {
     decoder: Option<Box<FecDecoder>>,
     lifetime: Lifetime,
     layout: Layout,
-    config_fec: Option<crate::fec::FecRatio>,
     write_closed: bool,
     /// Free bytes in the send buffer that are worth waking a writer for.
     writable_at: usize,
@@ -127,7 +126,6 @@ impl Session {
             decoder: None,
             lifetime: Lifetime::new(config, role, now),
             layout,
-            config_fec: config.fec(),
             write_closed: false,
             writable_at: (arq_config(config, layout).send_buffer / 4).max(1),
             counters: Counters::default(),
@@ -174,10 +172,7 @@ impl Session {
                 }
             },
         }
-        let hint = self.config_fec;
-        let decoder = self.decoder.get_or_insert_with(|| {
-            Box::new(hint.map_or_else(FecDecoder::new, FecDecoder::with_hint))
-        });
+        let decoder = self.decoder.get_or_insert_default();
         let arq = &mut self.arq;
         let mut invalid = 0;
         decoder.decode(now, header, shard, &mut |body: &[u8]| {
@@ -419,6 +414,7 @@ impl Session {
             readable: self.arq.readable(),
             unacknowledged_since: self.arq.unacknowledged_since(),
             blocked: self.arq.queued() > 0 && self.arq.remote_window() == 0,
+            regressed: self.arq.una_regressed_since().is_some(),
             rto: self.arq.rto(),
         }
     }

@@ -1,0 +1,42 @@
+//! HTTP over KCP: an axum app fetched by a hyper client, both in this process.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use kcp_examples::cli::{self, Failure};
+use kcp_examples::http::{Summary, demo};
+use kcp_examples::options;
+
+/// Serves an axum app over KCP and fetches from it, over HTTP/1.1 and HTTP/2: bodies of 0 bytes to
+/// 16 MiB, each by GET and as the echo of a POST, compared byte by byte
+#[derive(Debug, clap::Parser)]
+#[command(name = "http")]
+struct Http {
+    /// Print one JSON object: requests, mismatches and results, in place of the table
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    transport: options::Args,
+}
+
+fn main() -> ExitCode {
+    cli::main(Http::command(), run)
+}
+
+async fn run(http: Http) -> Result<(), Failure> {
+    let fetches = demo(&http.transport.transport()?).await?;
+    let summary = Summary::new(&fetches);
+    if http.json {
+        cli::print_json(&summary)?;
+    } else {
+        cli::print(&summary.table().to_string())?;
+    }
+    match summary.mismatches {
+        0 => Ok(()),
+        wrong => Err(Failure::Check(format!(
+            "{wrong} of {} answers were wrong",
+            summary.requests
+        ))),
+    }
+}

@@ -1,0 +1,282 @@
+//! The client's side: makes calls, times them, checks the answers.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use kcp_tonic::KcpConnector;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Uri};
+use tonic::{Code, Status};
+use tower_service::Service;
+
+use super::proto::HelloRequest;
+use super::proto::greeter_client::GreeterClient;
+use super::{Connections, GreeterError};
+use crate::cli::one_line;
+use crate::options::Transport;
+
+/// Opens a channel to a greeter. Its connections, the later ones included, join `connections`.
+///
+/// # Errors
+///
+/// If the server does not answer.
+pub async fn open(
+    server: SocketAddr,
+    transport: &Transport,
+    connections: &Connections,
+) -> Result<Channel, GreeterError> {
+    let connector =
+        KcpConnector::new(transport.security.clone()).with_config(transport.config.clone());
+    let connections = connections.clone();
+    let connector = tower::service_fn(move |uri: Uri| {
+        let connecting = connector.clone().call(uri);
+        let connections = connections.clone();
+        async move {
+            let io = connecting.await?;
+            connections.add(io.info());
+            Ok::<_, std::io::Error>(io)
+        }
+    });
+    let endpoint = kcp_tonic::endpoint(format!("http://{server}"))?;
+    Ok(endpoint.connect_with_connector(connector).await?)
+}
+
+/// What to call.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Unary calls.
+    pub calls: usize,
+    /// Unary calls in flight at a time.
+    pub workers: usize,
+    /// Goes on by one with each unary call.
+    pub progress: ProgressBar,
+}
+
+/// What came of the calls.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// How long each unary call took that was answered right.
+    pub latencies: Vec<Duration>,
+    /// Unary calls made.
+    pub calls: usize,
+    /// Calls, streams included, that failed or were answered wrong.
+    pub errors: usize,
+    /// What was wrong the first time.
+    pub first_error: Option<String>,
+    /// The server stream.
+    pub server_stream: StreamOutcome,
+    /// The stream in both directions.
+    pub bidi_stream: StreamOutcome,
+}
+
+/// What came of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StreamOutcome {
+    /// This many replies, all as expected.
+    Replies(usize),
+    /// The server has no such method, like the greeters of gRPC's older examples.
+    NotOffered,
+    /// It failed, and is counted among the errors.
+    Failed,
+    /// There had been too many errors before.
+    #[default]
+    NotTried,
+}
+
+impl std::fmt::Display for StreamOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Replies(replies) => write!(f, "{replies} replies"),
+            Self::NotOffered => f.write_str("not offered by the server"),
+            Self::Failed => f.write_str("failed"),
+            Self::NotTried => f.write_str("not tried"),
+        }
+    }
+}
+
+/// Makes the unary calls of the plan, one server stream and one bidirectional stream, and checks
+/// every answer.
+///
+/// A worker with [`MAX_ERRORS`] makes no more calls; with as many in all the streams are not tried.
+pub async fn drive(channel: Channel, plan: Plan) -> Outcome {
+    let client = GreeterClient::new(channel);
+    let mut outcome = unary_calls(&client, plan).await;
+    if outcome.errors < MAX_ERRORS {
+        let ended = server_stream(client.clone()).await;
+        outcome.server_stream = outcome.stream_ended("server stream", ended);
+        let ended = bidi_stream(client).await;
+        outcome.bidi_stream = outcome.stream_ended("bidirectional stream", ended);
+    }
+    outcome
+}
+
+impl Outcome {
+    fn failed(&mut self, error: String) {
+        self.errors += 1;
+        self.first_error.get_or_insert(error);
+    }
+
+    fn stream_ended(&mut self, which: &str, ended: Result<usize, Status>) -> StreamOutcome {
+        match ended {
+            Ok(replies) => StreamOutcome::Replies(replies),
+            Err(status) if status.code() == Code::Unimplemented => StreamOutcome::NotOffered,
+            Err(status) => {
+                self.failed(format!("{which}: {}", explain(&status)));
+                StreamOutcome::Failed
+            }
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.calls += other.calls;
+        self.errors += other.errors;
+        self.first_error = self.first_error.take().or(other.first_error);
+    }
+}
+
+async fn unary_calls(client: &GreeterClient<Channel>, plan: Plan) -> Outcome {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut workers = JoinSet::new();
+    for _ in 0..plan.workers.min(plan.calls) {
+        let (client, plan, next) = (client.clone(), plan.clone(), Arc::clone(&next));
+        workers.spawn(worker(client, plan, next));
+    }
+    let mut total = Outcome::default();
+    while let Some(worked) = workers.join_next().await {
+        match worked {
+            Ok(outcome) => total.merge(outcome),
+            Err(error) => total.failed(error.to_string()),
+        }
+    }
+    plan.progress.finish_and_clear();
+    total
+}
+
+async fn worker(mut client: GreeterClient<Channel>, plan: Plan, next: Arc<AtomicUsize>) -> Outcome {
+    let mut outcome = Outcome::default();
+    while outcome.errors < MAX_ERRORS {
+        let call = next.fetch_add(1, Ordering::Relaxed);
+        if call >= plan.calls {
+            break;
+        }
+        let name = format!("caller {call}");
+        let start = Instant::now();
+        let replied = client.say_hello(request(&name)).await;
+        let latency = start.elapsed();
+        let checked = replied.and_then(|reply| check(&name, &reply.into_inner().message));
+        outcome.calls += 1;
+        match checked {
+            Ok(()) => outcome.latencies.push(latency),
+            Err(status) => outcome.failed(format!("call {call}: {}", explain(&status))),
+        }
+        plan.progress.inc(1);
+    }
+    outcome
+}
+
+async fn server_stream(mut client: GreeterClient<Channel>) -> Result<usize, Status> {
+    let name = "stream";
+    let replies = client.say_hello_stream_reply(request(name)).await?;
+    let mut replies = replies.into_inner();
+    let mut count = 0;
+    while let Some(reply) = replies.message().await? {
+        // How often and with which words is the server's choice, but not to whom.
+        if !reply.message.contains(name) {
+            return Err(unexpected(name, &reply.message));
+        }
+        count += 1;
+    }
+    if count == 0 {
+        return Err(Status::data_loss("the stream ended without a reply"));
+    }
+    Ok(count)
+}
+
+/// Sends a name, waits for its greeting, and so on.
+async fn bidi_stream(mut client: GreeterClient<Channel>) -> Result<usize, Status> {
+    let (requests, outgoing) = mpsc::channel(1);
+    let name = |index| format!("guest {index}");
+    // Some servers answer nothing at all before the first message.
+    let gone = |_| Status::unavailable("the stream ended before its time");
+    requests.try_send(request(&name(0))).map_err(|_| gone(()))?;
+    let replies = client.say_hello_bidi_stream(ReceiverStream::new(outgoing));
+    let mut replies = replies.await?.into_inner();
+    for index in 0..BIDI_MESSAGES {
+        if index > 0 {
+            let request = request(&name(index));
+            requests.send(request).await.map_err(|_| gone(()))?;
+        }
+        let reply = replies.message().await?.ok_or_else(|| gone(()))?;
+        check(&name(index), &reply.message)?;
+    }
+    drop(requests);
+    match replies.message().await? {
+        None => Ok(BIDI_MESSAGES),
+        Some(reply) => Err(unexpected("nobody", &reply.message)),
+    }
+}
+
+fn request(name: &str) -> HelloRequest {
+    HelloRequest {
+        name: name.to_owned(),
+    }
+}
+
+fn check(name: &str, message: &str) -> Result<(), Status> {
+    if message.strip_prefix("Hello ") == Some(name) {
+        Ok(())
+    } else {
+        Err(unexpected(name, message))
+    }
+}
+
+fn unexpected(name: &str, message: &str) -> Status {
+    Status::data_loss(format!("the reply to {name:?} is {message:?}"))
+}
+
+/// Code, message and causes. A status shows its cause in the form for debugging, so not by itself.
+fn explain(status: &Status) -> String {
+    let mut text = format!("{}: {}", status.code(), status.message());
+    if let Some(cause) = status.source() {
+        text = format!("{text}: {}", one_line(cause));
+    }
+    text
+}
+
+/// Errors of one worker after which it gives up: then the server is gone rather than unlucky.
+pub const MAX_ERRORS: usize = 5;
+
+/// Messages in each direction of the bidirectional stream.
+const BIDI_MESSAGES: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn explanation_shows_causes_and_no_debugging_form() {
+        let cause = std::io::Error::new(std::io::ErrorKind::TimedOut, "peer is silent");
+        let mut status = Status::unavailable("connection lost");
+        status.set_source(Arc::new(cause));
+        let text = explain(&status);
+        assert!(
+            text.ends_with(": connection lost: peer is silent"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn only_the_greeting_of_the_same_name_is_right() {
+        assert!(check("Ann", "Hello Ann").is_ok());
+        for message in ["Hello Bob", "Hello Ann ", "Ann", ""] {
+            assert!(check("Ann", message).is_err(), "{message}");
+        }
+    }
+}

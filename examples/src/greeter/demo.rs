@@ -1,0 +1,124 @@
+//! Server and client in one process, with a bad path between them.
+
+use indicatif::ProgressBar;
+use kcp_tonic::KcpIncoming;
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use super::{Connections, GreeterError, Outcome, Plan, StreamOutcome, Totals, drive, open, serve};
+use crate::options::Transport;
+use crate::relay::{Relay, RelayConfig};
+use crate::report::{Latencies, Table, milliseconds};
+
+/// What to run, and over what.
+#[derive(Clone, Debug)]
+pub struct DemoConfig {
+    /// Unary calls.
+    pub calls: usize,
+    /// Unary calls in flight at a time.
+    pub workers: usize,
+    /// The path between client and server.
+    pub relay: RelayConfig,
+    /// Cipher and configuration of both sides.
+    pub transport: Transport,
+    /// Goes on by one with each unary call.
+    pub progress: ProgressBar,
+}
+
+/// Runs server, relay and client, until the client is through.
+///
+/// # Errors
+///
+/// If a socket cannot be made, or no connection.
+pub async fn demo(config: DemoConfig) -> Result<Summary, GreeterError> {
+    let Transport {
+        security,
+        config: kcp,
+    } = &config.transport;
+    let server_side = Connections::default();
+    let incoming = KcpIncoming::bind_with(([127, 0, 0, 1], 0).into(), security, kcp).await?;
+    let server = incoming.local_addr()?;
+    let mut serving = JoinSet::new();
+    serving.spawn(serve(
+        incoming,
+        Some(server_side.clone()),
+        std::future::pending(),
+    ));
+
+    let relay = Relay::start(server, config.relay)?;
+    let client_side = Connections::default();
+    let channel = open(relay.local_addr(), &config.transport, &client_side).await?;
+    let plan = Plan {
+        calls: config.calls,
+        workers: config.workers,
+        progress: config.progress,
+    };
+    let outcome = drive(channel, plan).await;
+    let totals = client_side.totals() + server_side.totals();
+    Ok(Summary::new(outcome, totals))
+}
+
+/// What the greeter's programs tell at the end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Unary calls made.
+    pub calls: usize,
+    /// Calls, streams included, that failed or were answered wrong.
+    pub errors: usize,
+    /// Median time of a unary call, in microseconds.
+    pub p50_us: u64,
+    /// Time that 99 % of the unary calls do not exceed, in microseconds.
+    pub p99_us: u64,
+    /// Segments sent, retransmissions included.
+    pub segments: u64,
+    /// Segments sent again.
+    pub retransmitted: u64,
+    /// Packets rebuilt from parity.
+    pub fec_recovered: u64,
+    /// What was wrong the first time.
+    #[serde(skip)]
+    pub first_error: Option<String>,
+    /// The server stream.
+    #[serde(skip)]
+    pub server_stream: StreamOutcome,
+    /// The stream in both directions.
+    #[serde(skip)]
+    pub bidi_stream: StreamOutcome,
+}
+
+impl Summary {
+    /// Of a client's outcome and the statistics of its connections, or those of both sides.
+    #[must_use]
+    pub fn new(outcome: Outcome, totals: Totals) -> Self {
+        let latencies = Latencies::new(outcome.latencies);
+        Self {
+            calls: outcome.calls,
+            errors: outcome.errors,
+            p50_us: latencies.percentile_us(50),
+            p99_us: latencies.percentile_us(99),
+            segments: totals.segments,
+            retransmitted: totals.retransmitted,
+            fec_recovered: totals.fec_recovered,
+            first_error: outcome.first_error,
+            server_stream: outcome.server_stream,
+            bidi_stream: outcome.bidi_stream,
+        }
+    }
+
+    /// The summary as a table.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        let mut table = Table::new();
+        table
+            .row([&"calls", &self.calls])
+            .row([&"server stream", &self.server_stream])
+            .row([&"bidi stream", &self.bidi_stream])
+            .row([&"errors", &self.errors])
+            .row([&"p50", &milliseconds(self.p50_us)])
+            .row([&"p99", &milliseconds(self.p99_us)])
+            .row([&"segments sent", &self.segments])
+            .row([&"retransmitted", &self.retransmitted])
+            .row([&"rebuilt by FEC", &self.fec_recovered]);
+        table
+    }
+}

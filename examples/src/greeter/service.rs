@@ -1,0 +1,100 @@
+//! The server's side.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use kcp_tonic::KcpIncoming;
+use tokio::sync::oneshot;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::proto::greeter_server::{self, GreeterServer};
+use super::proto::{HelloReply, HelloRequest};
+use super::{Connections, GreeterError};
+
+/// Greets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Greeter;
+
+type Replies = Pin<Box<dyn Stream<Item = Result<HelloReply, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl greeter_server::Greeter for Greeter {
+    /// Answers "Hello NAME", as the greeters of gRPC's examples do.
+    async fn say_hello(
+        &self,
+        request: Request<HelloRequest>,
+    ) -> Result<Response<HelloReply>, Status> {
+        Ok(Response::new(greet(&request.into_inner())))
+    }
+
+    type SayHelloStreamReplyStream = Replies;
+
+    /// Answers [`STREAM_REPLIES`] times "Hello NAME".
+    async fn say_hello_stream_reply(
+        &self,
+        request: Request<HelloRequest>,
+    ) -> Result<Response<Replies>, Status> {
+        let reply = greet(&request.into_inner());
+        let replies = std::iter::repeat_n(Ok(reply), STREAM_REPLIES);
+        Ok(Response::new(Box::pin(tokio_stream::iter(replies))))
+    }
+
+    type SayHelloBidiStreamStream = Replies;
+
+    /// Answers each name, as it comes, with "Hello NAME".
+    async fn say_hello_bidi_stream(
+        &self,
+        request: Request<Streaming<HelloRequest>>,
+    ) -> Result<Response<Replies>, Status> {
+        let requests = request.into_inner();
+        let replies = requests.map(|request| request.map(|request| greet(&request)));
+        Ok(Response::new(Box::pin(replies)))
+    }
+}
+
+fn greet(request: &HelloRequest) -> HelloReply {
+    HelloReply {
+        message: format!("Hello {}", request.name),
+    }
+}
+
+/// Serves the greeter until `stop` completes; calls at work then get a little time to finish.
+///
+/// # Errors
+///
+/// The listener's.
+pub async fn serve(
+    incoming: KcpIncoming,
+    connections: Option<Connections>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), GreeterError> {
+    let incoming = incoming.map(move |accepted| {
+        if let (Some(connections), Ok(io)) = (&connections, &accepted) {
+            connections.add(io.get_ref().info());
+        }
+        accepted
+    });
+    let (stopping, drain) = oneshot::channel();
+    let serving = kcp_tonic::server_builder()
+        .add_service(GreeterServer::new(Greeter))
+        .serve_with_incoming_shutdown(incoming, async {
+            stop.await;
+            drop(stopping);
+        });
+    // A client that has vanished would hold up the shutdown until a PING to it is due.
+    let overdue = async {
+        let _: Result<(), _> = drain.await;
+        tokio::time::sleep(DRAIN_TIMEOUT).await;
+    };
+    tokio::select! {
+        ended = serving => Ok(ended?),
+        () = overdue => Ok(()),
+    }
+}
+
+/// Replies of a server stream.
+pub const STREAM_REPLIES: usize = 10;
+
+/// Time for the calls at work after the stop signal.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,0 +1,345 @@
+//! A UDP relay that makes a good path bad.
+//!
+//! It stands between any number of clients and one server. Luck and delays are those of the
+//! transport's simulator, here on real sockets and real time.
+
+mod path;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kcp_transport::testing::{Link, LinkConfig};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use path::Path;
+
+/// How bad the path is, the same in each direction. Probabilities are per datagram, 0 to 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RelayConfig {
+    /// Datagrams that vanish. Default 0.
+    pub loss: f64,
+    /// Time every datagram takes. Default 0.
+    pub delay: Duration,
+    /// Further time, drawn anew for each datagram up to this. Default 0.
+    pub jitter: Duration,
+    /// Datagrams that are overtaken: they take up to three times the delay longer. Default 0.
+    pub reorder: f64,
+    /// Datagrams that arrive twice. Default 0.
+    pub duplicate: f64,
+    /// What luck depends on, besides the order in which datagrams arrive. Default 1.
+    pub seed: u64,
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        Self {
+            loss: 0.0,
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            reorder: 0.0,
+            duplicate: 0.0,
+            seed: 1,
+        }
+    }
+}
+
+impl RelayConfig {
+    fn link(&self, seed: u64) -> Link {
+        let config = LinkConfig {
+            loss: self.loss,
+            delay: self.delay,
+            jitter: self.jitter,
+            reorder: self.reorder,
+            duplicate: self.duplicate,
+            ..LinkConfig::default()
+        };
+        Link::new(config, seed)
+    }
+}
+
+/// A running relay. It stops when dropped, with all that is under way.
+#[derive(Debug)]
+pub struct Relay {
+    local_addr: SocketAddr,
+    counters: Arc<Counters>,
+    task: AbortHandle,
+}
+
+impl Relay {
+    /// Starts a relay to a server, on a free loopback port.
+    ///
+    /// # Errors
+    ///
+    /// If no socket can be made. Must be called within a tokio runtime.
+    pub fn start(server: SocketAddr, config: RelayConfig) -> io::Result<Self> {
+        let loopback = match server {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        let front = Arc::new(bind(SocketAddr::new(loopback, 0))?);
+        let local_addr = front.local_addr()?;
+        let counters = Arc::default();
+        let relaying = Front {
+            server,
+            next_seed: config.seed,
+            config,
+            socket: front,
+            clients: HashMap::new(),
+            tasks: JoinSet::new(),
+            counters: Arc::clone(&counters),
+        };
+        let task = tokio::spawn(relaying.run()).abort_handle();
+        Ok(Self {
+            local_addr,
+            counters,
+            task,
+        })
+    }
+
+    /// Where clients connect to.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// What has become of the datagrams, in both directions together.
+    #[must_use]
+    pub fn stats(&self) -> RelayStats {
+        RelayStats {
+            received: self.counters.received.load(Ordering::Relaxed),
+            lost: self.counters.lost.load(Ordering::Relaxed),
+            overflowed: self.counters.overflowed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Counts of datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayStats {
+    /// That came in.
+    pub received: u64,
+    /// That bad luck took, as configured.
+    pub lost: u64,
+    /// That a full queue took, or for which there was no client's place left.
+    pub overflowed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    received: AtomicU64,
+    lost: AtomicU64,
+    overflowed: AtomicU64,
+}
+
+impl Counters {
+    fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// The socket that all clients send to: hands their datagrams to a task for each.
+struct Front {
+    server: SocketAddr,
+    config: RelayConfig,
+    next_seed: u64,
+    socket: Arc<UdpSocket>,
+    clients: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>,
+    /// Aborts the clients' tasks when dropped.
+    tasks: JoinSet<()>,
+    counters: Arc<Counters>,
+}
+
+impl Front {
+    async fn run(mut self) {
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        loop {
+            while self.tasks.try_join_next().is_some() {}
+            // Errors are of single datagrams: a relay goes on.
+            let Ok((len, client)) = self.socket.recv_from(&mut buffer).await else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            Counters::add(&self.counters.received, 1);
+            if self.hand_over(client, &buffer[..len]).is_err() {
+                Counters::add(&self.counters.overflowed, 1);
+            }
+        }
+    }
+
+    fn hand_over(&mut self, client: SocketAddr, datagram: &[u8]) -> Result<(), Overflow> {
+        let known = self.clients.get(&client);
+        let sender = match known.filter(|sender| !sender.is_closed()) {
+            Some(sender) => sender.clone(),
+            None => self.admit(client)?,
+        };
+        sender.try_send(datagram.to_vec()).map_err(|_| Overflow)
+    }
+
+    fn admit(&mut self, client: SocketAddr) -> Result<mpsc::Sender<Vec<u8>>, Overflow> {
+        self.clients.retain(|_, sender| !sender.is_closed());
+        if self.clients.len() >= MAX_CLIENTS {
+            return Err(Overflow);
+        }
+        let upstream = connect(self.server).map_err(|_| Overflow)?;
+        let links = [self.next_link(), self.next_link()];
+        let path = Path::new(client, Arc::clone(&self.socket), upstream, links);
+        let (sender, datagrams) = mpsc::channel(MAX_UNDER_WAY);
+        self.tasks
+            .spawn(path.run(datagrams, Arc::clone(&self.counters)));
+        self.clients.insert(client, sender.clone());
+        Ok(sender)
+    }
+
+    /// A link with luck of its own.
+    fn next_link(&mut self) -> Link {
+        self.next_seed = self.next_seed.wrapping_add(1);
+        self.config.link(self.next_seed)
+    }
+}
+
+/// A datagram found no place.
+struct Overflow;
+
+fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
+    UdpSocket::from_std(unconnected(addr)?.into())
+}
+
+fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any = match server {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = unconnected(SocketAddr::new(any, 0))?;
+    socket.connect(&server.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn unconnected(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    // A wish: the system may grant less.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+/// Datagrams that wait at one place. About 12 MB when full.
+const MAX_UNDER_WAY: usize = 8192;
+
+/// Clients at a time: each costs a socket and a task.
+const MAX_CLIENTS: usize = 1024;
+
+/// No UDP payload is larger.
+const MAX_DATAGRAM: usize = 65_536;
+
+/// Holds a whole window of large packets, so that loss is what the configuration says.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pair(config: RelayConfig) -> (UdpSocket, UdpSocket, Relay) {
+        let server = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let relay = Relay::start(server.local_addr().unwrap(), config).unwrap();
+        let client = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        client.connect(relay.local_addr()).await.unwrap();
+        (client, server, relay)
+    }
+
+    async fn receive(socket: &UdpSocket) -> Option<(Vec<u8>, SocketAddr)> {
+        let mut buffer = [0; 64];
+        let receiving = socket.recv_from(&mut buffer);
+        let received = tokio::time::timeout(Duration::from_millis(500), receiving).await;
+        let (len, from) = received.ok()?.unwrap();
+        Some((buffer[..len].to_vec(), from))
+    }
+
+    #[tokio::test]
+    async fn everything_arrives_in_order_on_a_good_path() {
+        let (client, server, relay) = pair(RelayConfig::default()).await;
+        for index in 0..200_u16 {
+            client.send(&index.to_le_bytes()).await.unwrap();
+            let (datagram, from) = receive(&server).await.expect("arrives");
+            assert_eq!(datagram, index.to_le_bytes());
+            server.send_to(&datagram, from).await.unwrap();
+            let (answer, from) = receive(&client).await.expect("comes back");
+            assert_eq!(answer, index.to_le_bytes());
+            assert_eq!(from, relay.local_addr());
+        }
+        let stats = relay.stats();
+        assert_eq!((stats.received, stats.lost, stats.overflowed), (400, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn clients_are_told_apart() {
+        let (first, server, relay) = pair(RelayConfig::default()).await;
+        let second = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        second.connect(relay.local_addr()).await.unwrap();
+        first.send(b"first").await.unwrap();
+        second.send(b"second").await.unwrap();
+        for _ in 0..2 {
+            let (datagram, from) = receive(&server).await.expect("arrives");
+            server.send_to(&datagram, from).await.unwrap();
+        }
+        assert_eq!(receive(&first).await.expect("comes back").0, b"first");
+        assert_eq!(receive(&second).await.expect("comes back").0, b"second");
+    }
+
+    #[tokio::test]
+    async fn as_many_are_lost_as_configured() {
+        let config = RelayConfig {
+            loss: 0.2,
+            ..RelayConfig::default()
+        };
+        let (client, server, relay) = pair(config).await;
+        let (mut arrived, sent) = (0_u64, 3000);
+        for round in 0..sent / 50 {
+            for _ in 0..50 {
+                client.send(b"x").await.unwrap();
+            }
+            // Small batches, so that no socket buffer overflows.
+            while relay.stats().received < (round + 1) * 50 {
+                tokio::task::yield_now().await;
+            }
+        }
+        while arrived + relay.stats().lost < sent && receive(&server).await.is_some() {
+            arrived += 1;
+        }
+        assert_eq!(arrived + relay.stats().lost, sent);
+        assert!(
+            (500..700).contains(&relay.stats().lost),
+            "{:?}",
+            relay.stats()
+        );
+    }
+
+    #[tokio::test]
+    async fn datagrams_take_the_delay() {
+        let config = RelayConfig {
+            delay: Duration::from_millis(30),
+            duplicate: 1.0,
+            ..RelayConfig::default()
+        };
+        let (client, server, _relay) = pair(config).await;
+        let start = tokio::time::Instant::now();
+        client.send(b"x").await.unwrap();
+        receive(&server).await.expect("arrives");
+        assert!(start.elapsed() >= Duration::from_millis(30));
+        receive(&server).await.expect("arrives twice");
+    }
+}
