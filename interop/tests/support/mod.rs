@@ -1,0 +1,20 @@
+//! What the tests against Go peers share.
+
+use std::path::Path;
+
+use kcp_interop::go::{self, GoError};
+
+/// The Go peers; `None`, said aloud, on a machine without Go.
+///
+/// In continuous integration (`CI` is set) there must be a Go: a test that silently does nothing
+/// there would go unnoticed.
+pub(crate) fn go_peers(left_out: &str) -> Option<&'static Path> {
+    match go::build() {
+        Ok(program) => Some(program),
+        Err(error @ GoError::Missing) if std::env::var_os("CI").is_none() => {
+            eprintln!("NOT TESTED: {left_out}: {error}");
+            None
+        }
+        Err(error) => panic!("no Go peers: {error}"),
+    }
+}
