@@ -35,7 +35,7 @@ fn ciphers(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(DATAGRAMS as u64 * 1400));
         let mut batch = full_batch(&security);
         group.bench_function("seal", |bencher| {
-            bencher.iter(|| sealer.seal(black_box(&mut batch)))
+            bencher.iter(|| sealer.seal(black_box(&mut batch)));
         });
         let mut sealed = full_batch(&security);
         sealer.seal(&mut sealed);
