@@ -21,3 +21,8 @@ pub mod options;
 pub mod pattern;
 pub mod relay;
 pub mod report;
+
+/// The README's programs, compiled as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -110,8 +110,8 @@ impl Driver {
         Ok(connection)
     }
 
-    /// Receives a bounded number of batches. Ready with `true` if there may be more, with an error
-    /// when the socket is gone; pending when nothing is left.
+    /// Receives a bounded number of batches. Ready if there may be more, with an error when the
+    /// socket is gone; pending when nothing is left.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut failures = 0;
         for _ in 0..MAX_RECEIVES_PER_POLL {
@@ -142,22 +142,17 @@ impl Driver {
     fn handle_receive_error(&mut self, error: &io::Error) -> io::Result<()> {
         tracing::trace!(%error, "receive failed");
         self.stats.receive_errors += 1;
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => {
-                let now = self.endpoint.clock.now();
-                for (_, connection) in &self.connections {
-                    connection.refused(now);
-                    self.dirty.push(connection.key);
-                }
-                Ok(())
-            }
-            // What a descriptor that is closed or no socket gives.
-            io::ErrorKind::NotConnected | io::ErrorKind::InvalidInput => Ok(()),
-            _ if matches!(error.raw_os_error(), Some(EBADF | ENOTSOCK)) => {
-                Err(io::Error::new(error.kind(), error.to_string()))
-            }
-            _ => Ok(()),
+        if error.raw_os_error() == Some(EBADF) {
+            return Err(io::Error::new(error.kind(), error.to_string()));
         }
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            let now = self.endpoint.clock.now();
+            for (_, connection) in &self.connections {
+                connection.refused(now);
+                self.dirty.push(connection.key);
+            }
+        }
+        Ok(())
     }
 
     /// Opens and routes every datagram of one receive buffer, then gives each session its run.
@@ -411,6 +406,5 @@ const MAX_FAILURES_PER_POLL: usize = 4;
 /// Silence after which the memory for receiving is given back.
 const RELEASE_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// The descriptor is closed, or is no socket: the same numbers on every Unix.
+/// The descriptor is closed; the same number on every Unix.
 const EBADF: i32 = 9;
-const ENOTSOCK: i32 = 88;
