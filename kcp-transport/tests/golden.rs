@@ -96,9 +96,11 @@ fn parity_is_kcp_gos_and_rebuilds_any_shard() {
             }
         }
         for (lost, expected) in data.iter().enumerate() {
-            let mut decoder = FecDecoder::with_hint(ratio);
+            let mut decoder = FecDecoder::new();
             let mut rebuilt = Vec::new();
-            for packet in without(&packets, |index| index == lost) {
+            let earlier = earlier_packets(ratio);
+            let packets = without(&packets, |index| index == lost);
+            for packet in earlier.iter().chain(packets) {
                 let (header, shard) = ShardHeader::detect(packet).expect("a FEC header");
                 decoder.decode(Time::ZERO, header, shard, &mut |body: &[u8]| {
                     rebuilt.push(body.to_vec());
@@ -163,7 +165,9 @@ fn captured_sessions_survive_the_loss_of_any_shard() {
         let groups = payloads.len() / ratio.group();
         for place in 0..ratio.data() {
             let mut session = vector.link.session(Role::Accept, 0, 1024);
-            for payload in without(&payloads, |index| index % ratio.group() == place) {
+            let earlier = earlier_packets(ratio);
+            let payloads = without(&payloads, |index| index % ratio.group() == place);
+            for payload in earlier.iter().chain(payloads) {
                 session.handle_datagram(Time::ZERO, payload);
             }
             let context = format!("{:?} without shard {place} of each group", vector.link);
@@ -339,6 +343,27 @@ fn encode_group(encoder: &mut FecEncoder, data: &[Vec<u8>]) -> Vec<Vec<u8>> {
     }
 }
 
+/// Packets without content that come before number 0, around the wrap: from them a decoder learns
+/// the sender's ratio, before which it rebuilds nothing.
+fn earlier_packets(ratio: FecRatio) -> Vec<Vec<u8>> {
+    let group = u32::try_from(ratio.group()).expect("at most 256");
+    let period = u32::MAX / group * group;
+    let packet = |sequence| {
+        let kind = if (sequence % group) < ratio.data() as u32 {
+            ShardKind::Data
+        } else {
+            ShardKind::Parity
+        };
+        let mut packet = vec![0; SHARD_HEADER_LEN + SHARD_SIZE_LEN];
+        ShardHeader { sequence, kind }.encode(&mut packet);
+        ShardHeader::encode_size(&mut packet[SHARD_HEADER_LEN..]);
+        packet
+    };
+    (period - EARLIER_GROUPS * group..period)
+        .map(packet)
+        .collect()
+}
+
 fn without<T>(all: &[T], lost: impl Fn(usize) -> bool) -> impl Iterator<Item = &T> {
     let kept = move |(index, item)| (!lost(index)).then_some(item);
     all.iter().enumerate().filter_map(kept)
@@ -381,3 +406,6 @@ fn normalized(bytes: &[u8]) -> Vec<(SegmentHeader, Vec<u8>)> {
     });
     segments.collect()
 }
+
+/// Enough for a decoder to tell any two ratios of the file apart.
+const EARLIER_GROUPS: u32 = 8;
