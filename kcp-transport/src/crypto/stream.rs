@@ -19,23 +19,19 @@ impl Salsa20 {
         let key = Zeroizing::new(key.try_into().ok()?);
         Some(Self { key })
     }
+}
 
-    fn apply(&self, packet: &mut [u8]) {
+impl PacketCipher for Salsa20 {
+    fn encrypt(&self, packet: &mut [u8]) {
         // Nothing follows the nonce of a shorter packet, which the checksum will refuse.
         if let Some((nonce, rest)) = packet.split_first_chunk_mut::<NONCE_LEN>() {
             let key: &[u8; KEY_LEN] = &self.key;
             salsa20::Salsa20::new(key.into(), (&*nonce).into()).apply_keystream(rest);
         }
     }
-}
-
-impl PacketCipher for Salsa20 {
-    fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
-        packets.for_each(|packet| self.apply(packet));
-    }
 
     fn decrypt(&self, packet: &mut [u8]) {
-        self.apply(packet);
+        self.encrypt(packet);
     }
 }
 
@@ -43,10 +39,7 @@ impl PacketCipher for Salsa20 {
 pub(super) struct Identity;
 
 impl PacketCipher for Identity {
-    fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
-        // The caller frames each packet as it is taken from the iterator.
-        packets.for_each(drop);
-    }
+    fn encrypt(&self, _packet: &mut [u8]) {}
 
     fn decrypt(&self, _packet: &mut [u8]) {}
 }

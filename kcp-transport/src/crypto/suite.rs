@@ -64,8 +64,10 @@ impl Security {
     /// [`ConfigError::UnknownCipher`] if the name is none of [`NAMES`](Self::NAMES).
     pub fn from_password(name: &str, password: &str, salt: &[u8]) -> Result<Self, ConfigError> {
         let suite = Suite::find(name)?;
-        let key = derive(password, salt);
-        (suite.build)(&key[..suite.key_len])
+        let mut key = Zeroizing::new([0; MAX_KEY_LEN]);
+        let key = &mut key[..suite.key_len];
+        derive_key(password, salt, key);
+        (suite.build)(key)
     }
 
     /// The cipher's name, one of [`NAMES`](Self::NAMES).
@@ -93,6 +95,25 @@ impl Security {
             Self::Plaintext => Overhead { front: 0, back: 0 },
         }
     }
+}
+
+/// Fills `key` with the key that kcptun derives from a password.
+///
+/// PBKDF2-HMAC-SHA1 with 4096 rounds. kcptun's salt is [`Security::KCPTUN_SALT`]. A shorter key is
+/// the front of a longer one. For [`Security::from_name`] and ciphers of your own;
+/// [`Security::from_password`] does it by itself.
+///
+/// ```
+/// use kcp_transport::crypto::{LegacyCipher, Security, derive_key};
+///
+/// let mut key = [0; 24];
+/// derive_key("secret", Security::KCPTUN_SALT, &mut key);
+/// let security = Security::Legacy(LegacyCipher::aes_192(&key)?);
+/// # Ok::<(), kcp_transport::error::ConfigError>(())
+/// ```
+pub fn derive_key(password: &str, salt: &[u8], key: &mut [u8]) {
+    let algorithm = pbkdf2::PBKDF2_HMAC_SHA1;
+    pbkdf2::derive(algorithm, PASSWORD_ROUNDS, salt, password.as_bytes(), key);
 }
 
 /// A name and what it stands for.
@@ -126,14 +147,6 @@ impl Suite {
             build,
         }
     }
-}
-
-fn derive(password: &str, salt: &[u8]) -> Zeroizing<[u8; DERIVED_KEY_LEN]> {
-    let mut key = Zeroizing::new([0; DERIVED_KEY_LEN]);
-    let algorithm = pbkdf2::PBKDF2_HMAC_SHA1;
-    let password = password.as_bytes();
-    pbkdf2::derive(algorithm, PASSWORD_ROUNDS, salt, password, &mut *key);
-    key
 }
 
 const fn names() -> [&'static str; SUITES.len()] {
@@ -179,8 +192,8 @@ const SUITES: &[Suite] = &[
 /// Cost of a password guess, as kcptun sets it.
 const PASSWORD_ROUNDS: NonZeroU32 = NonZeroU32::new(4096).expect("not zero");
 
-/// Bytes derived from a password; ciphers with shorter keys take the front.
-const DERIVED_KEY_LEN: usize = 32;
+/// Largest [`Suite::key_len`].
+const MAX_KEY_LEN: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -204,12 +217,13 @@ mod tests {
     #[test]
     fn weak_choices_are_named_as_such() {
         let make = |name| Security::from_password(name, "secret", b"salt").expect("known");
-        for name in ["none", "aes", "aes-128", "aes-192", "salsa20"] {
-            assert!(matches!(make(name), Security::Legacy(_)), "{name}");
-        }
-        assert!(matches!(make("null"), Security::Plaintext));
-        for name in Security::NAMES.iter().filter(|name| name.contains("gcm")) {
-            assert!(matches!(make(name), Security::Aead(_)), "{name}");
+        for name in Security::NAMES {
+            let is_aead = name.contains("gcm") || name.contains("poly1305");
+            match make(name) {
+                Security::Aead(_) => assert!(is_aead, "{name}"),
+                Security::Legacy(_) => assert!(!is_aead && *name != "null", "{name}"),
+                Security::Plaintext => assert_eq!(*name, "null"),
+            }
         }
     }
 
@@ -259,7 +273,10 @@ mod tests {
             0xc6, 0xc8, 0xb2, 0x36, 0x6b, 0x7e, 0x25, 0xa1, 0x24, 0xcf, 0x7a, 0x2e, 0x12, 0xea,
             0xf4, 0xff, 0xa4, 0x44,
         ];
-        let key = derive("it's a secrect", Security::KCPTUN_SALT);
-        assert_eq!(*key, KEY);
+        for len in [0, 1, 16, 24, 32] {
+            let mut key = vec![0; len];
+            derive_key("it's a secrect", Security::KCPTUN_SALT, &mut key);
+            assert_eq!(key, KEY[..len]);
+        }
     }
 }

@@ -56,7 +56,7 @@ fn open_aead<'a>(key: &AeadKey, datagram: &'a mut [u8]) -> Result<&'a mut [u8], 
     let (nonce, sealed) = datagram
         .split_first_chunk_mut()
         .ok_or(OpenError::TooShort)?;
-    key.open(*nonce, sealed).ok_or(OpenError::Unauthentic)
+    key.open(nonce, sealed)
 }
 
 fn open_checksummed<'a>(
