@@ -4,6 +4,7 @@
 //! argument. A cipher that is not here is an implementation of [`PacketCipher`] or [`AeadCipher`].
 
 mod aead;
+mod block;
 mod cfb;
 mod nonce;
 mod packet_cipher;

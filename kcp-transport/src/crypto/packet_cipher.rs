@@ -6,8 +6,9 @@ use std::sync::Arc;
 use aes::{Aes128, Aes192, Aes256};
 use cipher::{BlockCipherEncrypt, KeyInit};
 
+use super::block::{Blowfish, Cast5, Sm4, Tea, TripleDes, Twofish, Xtea};
 use super::cfb::Cfb;
-use super::stream::{Identity, Salsa20};
+use super::stream::{Identity, Salsa20, Xor};
 use crate::error::ConfigError;
 
 /// A keyed transformation of whole packets, nonce and checksum included, without authentication.
@@ -125,6 +126,84 @@ impl LegacyCipher {
         match Salsa20::new(key) {
             Some(cipher) => Ok(Self::new(NAME, cipher)),
             None => Err(key_length(NAME, key, "32")),
+        }
+    }
+
+    /// SM4 in CFB mode with a key of 16 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn sm4(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("sm4", Sm4::new(key), key, "16")
+    }
+
+    /// Twofish in CFB mode with a key of 16, 24 or 32 bytes; kcptun uses 32.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn twofish(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("twofish", Twofish::new(key), key, "16, 24 or 32")
+    }
+
+    /// Triple DES in CFB mode with a key of 24 bytes. Slow, with blocks of 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn triple_des(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("3des", TripleDes::new(key), key, "24")
+    }
+
+    /// CAST5 (CAST-128) in CFB mode with a key of 16 bytes. Blocks of 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn cast5(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("cast5", Cast5::new(key), key, "16")
+    }
+
+    /// Blowfish in CFB mode with a key of 1 to 56 bytes; kcptun uses 32. Blocks of 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn blowfish(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("blowfish", Blowfish::new(key), key, "1 to 56")
+    }
+
+    /// TEA in CFB mode with a key of 16 bytes. Weak: kcp-go runs 8 cycles of the standard's 32.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn tea(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("tea", Tea::new(key), key, "16")
+    }
+
+    /// XTEA in CFB mode with a key of 16 bytes. Blocks of 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn xtea(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("xtea", Xtea::new(key), key, "16")
+    }
+
+    /// The same 1500 bytes, derived from a key of any length but 0, combined with every packet.
+    ///
+    /// This hides nothing from anyone who looks: two packets combined show where they differ.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for an empty key.
+    pub fn xor(key: &[u8]) -> Result<Self, ConfigError> {
+        const NAME: &str = "xor";
+        match Xor::new(key) {
+            Some(cipher) => Ok(Self::new(NAME, cipher)),
+            None => Err(key_length(NAME, key, "1 or more")),
         }
     }
 

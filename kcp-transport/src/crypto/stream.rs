@@ -1,6 +1,9 @@
 //! Packet ciphers that are no block cipher in CFB mode.
 
+use std::num::NonZeroU32;
+
 use cipher::{KeyIvInit, StreamCipher};
+use ring::pbkdf2;
 use zeroize::Zeroizing;
 
 use super::packet_cipher::PacketCipher;
@@ -35,6 +38,37 @@ impl PacketCipher for Salsa20 {
     }
 }
 
+/// The same bytes, derived from the key, combined with every packet.
+pub(super) struct Xor {
+    table: Box<Zeroizing<[u8; XOR_LEN]>>,
+}
+
+impl Xor {
+    /// The cipher, unless `key` is empty.
+    pub(super) fn new(key: &[u8]) -> Option<Self> {
+        if key.is_empty() {
+            return None;
+        }
+        let mut table = Box::new(Zeroizing::new([0; XOR_LEN]));
+        let algorithm = pbkdf2::PBKDF2_HMAC_SHA1;
+        pbkdf2::derive(algorithm, XOR_ROUNDS, XOR_SALT, key, &mut **table);
+        Some(Self { table })
+    }
+}
+
+impl PacketCipher for Xor {
+    fn encrypt(&self, packet: &mut [u8]) {
+        // As in kcp-go, what is beyond the table stays as it is.
+        for (byte, key) in packet.iter_mut().zip(self.table.iter()) {
+            *byte ^= key;
+        }
+    }
+
+    fn decrypt(&self, packet: &mut [u8]) {
+        self.encrypt(packet);
+    }
+}
+
 /// No encryption at all.
 pub(super) struct Identity;
 
@@ -48,3 +82,10 @@ const KEY_LEN: usize = 32;
 
 /// Bytes of the packet's nonce that Salsa20 uses.
 const NONCE_LEN: usize = 8;
+
+/// Bytes that the xor cipher covers: kcp-go's largest mtu.
+const XOR_LEN: usize = 1500;
+
+const XOR_ROUNDS: NonZeroU32 = NonZeroU32::new(32).expect("not zero");
+
+const XOR_SALT: &[u8] = b"sH3CIVoF#rWLtJo6";

@@ -106,9 +106,9 @@ impl Security {
 /// ```
 /// use kcp_transport::crypto::{LegacyCipher, Security, derive_key};
 ///
-/// let mut key = [0; 24];
+/// let mut key = [0; 56];
 /// derive_key("secret", Security::KCPTUN_SALT, &mut key);
-/// let security = Security::Legacy(LegacyCipher::aes_192(&key)?);
+/// let security = Security::Legacy(LegacyCipher::blowfish(&key)?);
 /// # Ok::<(), kcp_transport::error::ConfigError>(())
 /// ```
 pub fn derive_key(password: &str, salt: &[u8], key: &mut [u8]) {
@@ -175,6 +175,30 @@ const SUITES: &[Suite] = &[
     Suite::new("salsa20", 32, |key| {
         LegacyCipher::salsa20(key).map(Security::Legacy)
     }),
+    Suite::new("sm4", 16, |key| {
+        LegacyCipher::sm4(key).map(Security::Legacy)
+    }),
+    Suite::new("twofish", 32, |key| {
+        LegacyCipher::twofish(key).map(Security::Legacy)
+    }),
+    Suite::new("3des", 24, |key| {
+        LegacyCipher::triple_des(key).map(Security::Legacy)
+    }),
+    Suite::new("cast5", 16, |key| {
+        LegacyCipher::cast5(key).map(Security::Legacy)
+    }),
+    Suite::new("blowfish", 32, |key| {
+        LegacyCipher::blowfish(key).map(Security::Legacy)
+    }),
+    Suite::new("tea", 16, |key| {
+        LegacyCipher::tea(key).map(Security::Legacy)
+    }),
+    Suite::new("xtea", 16, |key| {
+        LegacyCipher::xtea(key).map(Security::Legacy)
+    }),
+    Suite::new("xor", 32, |key| {
+        LegacyCipher::xor(key).map(Security::Legacy)
+    }),
     Suite::new("aes-128-gcm", 16, |key| {
         AeadKey::aes_128_gcm(key).map(Security::Aead)
     }),
@@ -230,14 +254,26 @@ mod tests {
     #[test]
     fn only_exact_key_lengths_are_taken() {
         for suite in SUITES.iter().filter(|suite| suite.key_len > 0) {
-            for len in (0..=64).filter(|&len| len != suite.key_len) {
-                assert_eq!(
-                    refusal(suite.name, &vec![1; len]),
-                    format!(
-                        "key for {} has {len} bytes; allowed are {}",
-                        suite.name, suite.key_len
-                    ),
-                );
+            let exact = suite.key_len.to_string();
+            let (lengths, allowed) = match suite.name {
+                "twofish" => (vec![16, 24, 32], "16, 24 or 32"),
+                "blowfish" => ((1..=56).collect(), "1 to 56"),
+                "xor" => ((1..=100).collect(), "1 or more"),
+                _ => (vec![suite.key_len], &exact[..]),
+            };
+            for len in 0..=100 {
+                let key = vec![1; len];
+                if lengths.contains(&len) {
+                    assert!(Security::from_name(suite.name, &key).is_ok());
+                } else {
+                    assert_eq!(
+                        refusal(suite.name, &key),
+                        format!(
+                            "key for {} has {len} bytes; allowed are {allowed}",
+                            suite.name
+                        ),
+                    );
+                }
             }
         }
     }
@@ -246,8 +282,8 @@ mod tests {
     fn unknown_name_is_refused_with_the_list() {
         assert_eq!(
             refusal("rot13", &[]),
-            "unknown cipher \"rot13\"; allowed are null, none, aes, aes-128, aes-192, salsa20, \
-             aes-128-gcm, aes-192-gcm, aes-256-gcm, chacha20-poly1305"
+            "unknown cipher \"rot13\"; allowed are null, none, aes, aes-128, aes-192, salsa20, sm4, \
+             twofish, 3des, cast5, blowfish, tea, xtea, xor, aes-128-gcm, aes-192-gcm, aes-256-gcm, chacha20-poly1305"
         );
         assert!(Security::from_password("", "secret", b"salt").is_err());
     }
