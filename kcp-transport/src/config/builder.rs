@@ -1,12 +1,13 @@
 //! Setting options one by one, and checking them.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use super::{AckPolicy, Config, Congestion, Mode, Preset};
+use super::{AckPolicy, Config, Congestion, Mode, Preset, WriteCoalescing};
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
 use crate::packet::{MAX_MTU, Overhead};
+use crate::wire::ConversationId;
 
 /// Builds a [`Config`]; each option is described at the getter of the same name there.
 #[derive(Clone, Debug)]
@@ -143,6 +144,25 @@ impl ConfigBuilder {
         self
     }
 
+    /// When written data leaves.
+    pub fn write_coalescing(mut self, policy: WriteCoalescing) -> Self {
+        self.config.write_coalescing = policy;
+        self
+    }
+
+    /// Most bytes of UDP payload sent per second, at least 1500.
+    pub fn send_rate(mut self, bytes_per_second: impl Into<Option<NonZeroU64>>) -> Self {
+        self.config.send_rate = bytes_per_second.into();
+        self
+    }
+
+    /// Conversation id of connections that are opened; read the warning at
+    /// [`Config::conversation`].
+    pub fn conversation(mut self, id: impl Into<Option<ConversationId>>) -> Self {
+        self.config.conversation = id.into();
+        self
+    }
+
     /// Checks every option.
     ///
     /// Whether the mtu leaves room for the cipher's part of a packet is checked when the endpoint
@@ -155,66 +175,68 @@ impl ConfigBuilder {
         let config = self.config;
         // The smallest overhead there is: what it refuses, every cipher refuses.
         config.layout(Overhead { front: 0, back: 0 })?;
-        in_range(
-            "send window",
-            &config.send_window,
-            1..=u16::MAX,
-            "1 to 65535 segments",
-        )?;
-        in_range(
-            "receive window",
-            &config.receive_window,
-            1..=u16::MAX,
-            "1 to 65535 segments",
-        )?;
-        in_range(
-            "flush interval",
-            &config.flush_interval,
-            Duration::from_millis(1)..=Duration::from_secs(5),
-            "1 ms to 5 s",
-        )?;
-        let timeouts = [
-            ("connect timeout", Some(config.connect_timeout)),
-            ("keepalive", config.keepalive),
-            ("user timeout", config.user_timeout),
-            ("idle timeout", config.idle_timeout),
-        ];
-        for (option, timeout) in timeouts {
-            if let Some(timeout) = timeout {
-                in_range(
-                    option,
-                    &timeout,
-                    MIN_TIMEOUT..=MAX_TIMEOUT,
-                    "10 ms to 30 days",
-                )?;
-            }
-        }
-        in_range(
-            "linger",
-            &config.linger,
-            Duration::ZERO..=MAX_TIMEOUT,
-            "0 to 30 days",
-        )?;
-        if let Some(bytes) = config.send_buffer {
-            in_range(
-                "send buffer",
-                &bytes,
-                MAX_MTU..=1 << 30,
-                "1500 bytes to 1 GiB",
-            )?;
-        }
-        in_range(
-            "backlog",
-            &config.backlog,
-            1..=1 << 16,
-            "1 to 65536 connections",
-        )?;
-        in_range("dscp", &config.dscp, 0..=63, "0 to 63")?;
-        if let Some(bytes) = config.socket_buffer {
-            in_range("sockbuf", &bytes, 4096..=1 << 30, "4096 bytes to 1 GiB")?;
-        }
+        check_windows(&config)?;
+        check_times(&config)?;
+        check_sizes(&config)?;
         Ok(config)
     }
+}
+
+fn check_windows(config: &Config) -> Result<(), ConfigError> {
+    let windows = [
+        ("send window", config.send_window),
+        ("receive window", config.receive_window),
+    ];
+    for (option, window) in windows {
+        in_range(option, &window, 1..=u16::MAX, "1 to 65535 segments")?;
+    }
+    Ok(())
+}
+
+fn check_times(config: &Config) -> Result<(), ConfigError> {
+    in_range(
+        "flush interval",
+        &config.flush_interval,
+        Duration::from_millis(1)..=Duration::from_secs(5),
+        "1 ms to 5 s",
+    )?;
+    let timeouts = [
+        ("connect timeout", Some(config.connect_timeout)),
+        ("keepalive", config.keepalive),
+        ("user timeout", config.user_timeout),
+        ("idle timeout", config.idle_timeout),
+    ];
+    for (option, timeout) in timeouts {
+        if let Some(timeout) = timeout {
+            let range = MIN_TIMEOUT..=MAX_TIMEOUT;
+            in_range(option, &timeout, range, "10 ms to 30 days")?;
+        }
+    }
+    let lingers = Duration::ZERO..=MAX_TIMEOUT;
+    in_range("linger", &config.linger, lingers, "0 to 30 days")
+}
+
+fn check_sizes(config: &Config) -> Result<(), ConfigError> {
+    if let Some(bytes) = config.send_buffer {
+        let range = MAX_MTU..=1 << 30;
+        in_range("send buffer", &bytes, range, "1500 bytes to 1 GiB")?;
+    }
+    if let Some(rate) = config.send_rate {
+        let allowed = "1500 bytes per second or more, or none";
+        in_range("send rate", &rate.get(), MIN_RATE..=u64::MAX, allowed)?;
+    }
+    let backlogs = 1..=1 << 16;
+    in_range(
+        "backlog",
+        &config.backlog,
+        backlogs,
+        "1 to 65536 connections",
+    )?;
+    in_range("dscp", &config.dscp, 0..=63, "0 to 63")?;
+    if let Some(bytes) = config.socket_buffer {
+        in_range("sockbuf", &bytes, 4096..=1 << 30, "4096 bytes to 1 GiB")?;
+    }
+    Ok(())
 }
 
 fn in_range<T: PartialOrd + std::fmt::Debug>(
@@ -233,6 +255,9 @@ fn in_range<T: PartialOrd + std::fmt::Debug>(
         })
     }
 }
+
+/// A datagram a second: slower than this the time-outs pass before anything is sent.
+const MIN_RATE: u64 = MAX_MTU as u64;
 
 /// Shorter than this a time-out would fire before a round trip on any real path.
 const MIN_TIMEOUT: Duration = Duration::from_millis(10);
@@ -287,6 +312,10 @@ mod tests {
                 "send buffer is 0",
             ),
             (refused(Config::builder().socket_buffer(1)), "sockbuf is 1"),
+            (
+                refused(Config::builder().send_rate(NonZeroU64::new(1499))),
+                "send rate is 1499; allowed are 1500 bytes per second or more",
+            ),
         ];
         for (message, expected) in refusals {
             assert!(message.contains(expected), "{message:?} lacks {expected:?}");

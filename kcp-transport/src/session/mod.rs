@@ -443,6 +443,7 @@ fn arq_config(config: &Config, layout: Layout) -> ArqConfig {
         congestion: config.congestion(),
         mode: config.mode(),
         ack_policy: config.ack_policy(),
+        write_coalescing: config.write_coalescing(),
         send_buffer: config.send_buffer().unwrap_or(window_bytes),
     }
 }
