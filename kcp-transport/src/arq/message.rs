@@ -64,7 +64,7 @@ impl Arq {
             let len = data.len();
             return Err(MessageError::TooLong { len, most });
         }
-        if self.is_crowded() || data.len() > self.send.capacity() {
+        if self.has_full_queue() || data.len() > self.send.capacity() {
             return Ok(false);
         }
         self.send.write_message(data, &mut self.buffers);
@@ -72,9 +72,13 @@ impl Arq {
         Ok(true)
     }
 
-    /// Whether as many segments wait as fit into the send window: then no more messages are taken.
+    /// Whether messages are not taken because as many segments wait as fit into the send window.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
+        self.config.mode == Mode::Message && self.has_full_queue()
+    }
+
+    fn has_full_queue(&self) -> bool {
         self.send.queued() >= usize::from(self.config.send_window)
     }
 
