@@ -9,9 +9,12 @@
 
 mod clock;
 mod connect;
+mod datagrams;
 mod driver;
 mod endpoint;
+mod info;
 mod listener;
+mod message;
 mod shared;
 mod socket;
 mod split;
@@ -19,7 +22,9 @@ mod stream;
 mod table;
 mod timers;
 
+pub use datagrams::Datagrams;
+pub use info::ConnectionInfo;
 pub use listener::KcpListener;
-pub use shared::ConnectionInfo;
+pub use message::{KcpMessageStream, MessageReceiver, MessageSender};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stream::KcpStream;
