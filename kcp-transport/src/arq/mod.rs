@@ -326,6 +326,7 @@ impl Arq {
         stats.rto = self.rto();
         stats.in_flight = self.in_flight();
         stats.queued = self.queued();
+        stats.unread = self.unread();
         stats.remote_window = self.remote_window;
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::stats::Stats;
+use crate::stats::{EndpointStats, Stats};
 use crate::wire::ConversationId;
 
 use super::shared::Connection;
@@ -45,6 +45,12 @@ impl ConnectionInfo {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.connection.stats()
+    }
+
+    /// What the socket received that the connection is on, and what of it was dropped.
+    #[must_use]
+    pub fn endpoint_stats(&self) -> EndpointStats {
+        self.connection.endpoint.stats()
     }
 }
 

@@ -7,6 +7,7 @@
 //! Readers and writers lock only their own session. A write that fills segments, or a flush, sends
 //! from the caller's task at once; what the socket does not take is left to the driver.
 
+mod census;
 mod clock;
 mod connect;
 mod datagrams;

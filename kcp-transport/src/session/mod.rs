@@ -9,6 +9,7 @@ mod lifetime;
 mod message;
 mod out_of_band;
 mod pacing;
+mod report;
 mod transmit;
 
 pub use demux::{Destination, opens_session};
@@ -19,12 +20,12 @@ use crate::config::{Config, Mode};
 use crate::error::ConnectionError;
 use crate::fec::{FecDecoder, FecEncoder};
 use crate::packet::Layout;
-use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::{ConversationId, ShardHeader, ShardKind};
 use lifetime::{Lifetime, Pulse};
 use out_of_band::OutOfBand;
 use pacing::Pacer;
+use report::Counters;
 
 /// Which side opened the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,16 +81,6 @@ pub struct Session {
     /// Free bytes in the send buffer that are worth waking a writer for.
     writable_at: usize,
     counters: Counters,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    datagrams_sent: u64,
-    datagrams_received: u64,
-    bytes_sent: u64,
-    bytes_received: u64,
-    invalid_received: u64,
-    parity_sent: u64,
 }
 
 impl Session {
@@ -331,26 +322,6 @@ impl Session {
             State::Closed(error) => error,
             _ => None,
         }
-    }
-
-    /// A copy of the counters.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let mut stats = Stats {
-            datagrams_sent: self.counters.datagrams_sent,
-            datagrams_received: self.counters.datagrams_received,
-            invalid_received: self.counters.invalid_received,
-            fec_parity_sent: self.counters.parity_sent,
-            ..Stats::default()
-        };
-        if let Some(decoder) = &self.decoder {
-            let fec = decoder.stats();
-            stats.fec_recovered = fec.recovered;
-            stats.fec_parity_received = fec.parity_received;
-            stats.fec_errors = fec.errors;
-        }
-        self.arq.stats_into(&mut stats);
-        stats
     }
 
     /// A restarted peer keeps acknowledging less than it once did. Reordering also shows that, but
