@@ -30,7 +30,10 @@ pub(super) fn open(
     let socket = Socket::connect(peer, config)?;
     let endpoint = Arc::new(Endpoint::new(socket, security, config, false)?);
     let now = endpoint.clock.now();
-    let conversation = ConversationId::new(u32::from_le_bytes(entropy()?));
+    let conversation = match config.conversation() {
+        Some(conversation) => conversation,
+        None => ConversationId::new(u32::from_le_bytes(entropy()?)),
+    };
     let mut driver = Driver::new(endpoint, RECEIVE_SLOTS);
     // The kernel reports a connected socket's peer in the form it was given.
     let path = Path { peer, local: None };

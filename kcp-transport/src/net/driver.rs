@@ -105,6 +105,7 @@ impl Driver {
             session,
         ));
         entry.insert(Arc::clone(&connection));
+        endpoint.census.opened(&connection, role);
         self.table.insert(path.peer, conversation, key.slot);
         self.dirty.push(key);
         Ok(connection)
@@ -181,6 +182,7 @@ impl Driver {
             start += len;
         }
         self.stats.datagrams_received += datagrams;
+        self.stats.wire_bytes_received += start as u64;
         self.stats.too_short += too_short;
         self.stats.unauthentic += unauthentic;
         self.route(now, index, meta, &mut routes);
@@ -306,6 +308,7 @@ impl Driver {
 
     fn remove(&mut self, key: SessionKey) {
         let connection = self.connections.remove(key.slot);
+        self.endpoint.census.closed(&connection);
         let now = self.endpoint.clock.now();
         self.table
             .bury(connection.path.peer, connection.conversation, key.slot, now);
@@ -345,6 +348,7 @@ impl Driver {
         self.endpoint.die(kind);
         for connection in self.connections.drain() {
             connection.abort(ConnectionError::EndpointClosed);
+            self.endpoint.census.closed(&connection);
         }
     }
 }
@@ -371,7 +375,7 @@ impl Future for Driver {
             let transmitted = driver.poll_transmit(cx);
             driver
                 .endpoint
-                .update_stats(|stats| driver.stats.move_to(stats));
+                .update_stats(|stats| stats.absorb(&std::mem::take(&mut driver.stats)));
             if driver.connections.is_empty() && !driver.endpoint.is_accepting() {
                 driver.finish(io::ErrorKind::NotConnected);
                 return Poll::Ready(());

@@ -7,11 +7,15 @@
 //! Readers and writers lock only their own session. A write that fills segments, or a flush, sends
 //! from the caller's task at once; what the socket does not take is left to the driver.
 
+mod census;
 mod clock;
 mod connect;
+mod datagrams;
 mod driver;
 mod endpoint;
+mod info;
 mod listener;
+mod message;
 mod shared;
 mod socket;
 mod split;
@@ -19,7 +23,9 @@ mod stream;
 mod table;
 mod timers;
 
+pub use datagrams::Datagrams;
+pub use info::ConnectionInfo;
 pub use listener::KcpListener;
-pub use shared::ConnectionInfo;
+pub use message::{KcpMessageStream, MessageReceiver, MessageSender};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stream::KcpStream;
