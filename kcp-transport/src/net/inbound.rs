@@ -1,0 +1,205 @@
+//! The way in: from the socket through the cipher to the sessions.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::error::OpenError;
+use crate::session::{Destination, Role, opens_session};
+use crate::stats::EndpointStats;
+use crate::time::Time;
+use crate::wire::ConversationId;
+
+use super::endpoint::{Admission, Endpoint};
+use super::sessions::Sessions;
+use super::socket::{Path, ReceiveBuffers};
+use super::timers::SessionKey;
+
+/// Receives, opens and routes datagrams. Its memory is reused from batch to batch.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    buffers: ReceiveBuffers,
+    /// Payloads of the buffer at hand.
+    routed: Vec<Routed>,
+    last_received: Time,
+    pub(super) stats: EndpointStats,
+}
+
+/// One opened payload, as a place in the receive buffer, and the session it is for.
+#[derive(Clone, Copy, Debug)]
+struct Routed {
+    slot: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Inbound {
+    pub(super) fn new(now: Time, receive_slots: usize) -> Self {
+        Self {
+            buffers: ReceiveBuffers::new(receive_slots),
+            routed: Vec::new(),
+            last_received: now,
+            stats: EndpointStats::default(),
+        }
+    }
+
+    /// Receives one batch and gives each session its part; those that got some become dirty.
+    pub(super) fn receive(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        sessions: &mut Sessions,
+        dirty: &mut Vec<SessionKey>,
+    ) -> io::Result<()> {
+        let count = endpoint.socket.try_recv(&mut self.buffers)?;
+        let now = endpoint.clock.now();
+        self.last_received = now;
+        for index in 0..count {
+            let (bytes, meta) = self.buffers.get_mut(index);
+            let mut router = Router {
+                endpoint,
+                sessions,
+                stats: &mut self.stats,
+                now,
+                path: Path {
+                    peer: meta.addr,
+                    local: meta.dst_ip,
+                },
+                previous: None,
+            };
+            router.route_all(bytes, meta.stride, &mut self.routed);
+            deliver(now, bytes, &self.routed, sessions, dirty);
+        }
+        Ok(())
+    }
+
+    /// Gives memory back after a silence.
+    pub(super) fn release(&mut self, now: Time) -> bool {
+        let silent = now - self.last_received >= RELEASE_AFTER;
+        if silent {
+            self.buffers.release();
+        }
+        silent
+    }
+}
+
+/// Finds the sessions of datagrams that came from one path.
+struct Router<'a> {
+    endpoint: &'a Arc<Endpoint>,
+    sessions: &'a mut Sessions,
+    stats: &'a mut EndpointStats,
+    now: Time,
+    path: Path,
+    previous: Option<(Destination, usize)>,
+}
+
+impl Router<'_> {
+    /// Opens every datagram where it lies, and notes those that have a session.
+    fn route_all(&mut self, bytes: &mut [u8], stride: usize, routed: &mut Vec<Routed>) {
+        let front = self.endpoint.layout.overhead().front;
+        routed.clear();
+        let mut start = 0;
+        for datagram in bytes.chunks_mut(stride.max(1)) {
+            let next = start + datagram.len();
+            self.stats.datagrams_received += 1;
+            match self.endpoint.opener.open(datagram) {
+                Ok(payload) => {
+                    if let Some(slot) = self.route(payload) {
+                        let start = start + front;
+                        let end = start + payload.len();
+                        routed.push(Routed { slot, start, end });
+                    }
+                }
+                Err(OpenError::TooShort) => self.stats.too_short += 1,
+                Err(_) => self.stats.unauthentic += 1,
+            }
+            start = next;
+        }
+    }
+
+    /// Finds the session of a payload, or opens one for it.
+    fn route(&mut self, payload: &[u8]) -> Option<usize> {
+        let destination = Destination::of(payload);
+        // Most runs are for one session.
+        if let Some((same, slot)) = self.previous
+            && same == destination
+        {
+            return Some(slot);
+        }
+        let slot = match self.sessions.find(self.path, destination) {
+            Some(slot) => slot,
+            None => self.admit(destination, payload)?,
+        };
+        if destination != Destination::Parity {
+            self.sessions.note_active(self.path, slot);
+        }
+        self.previous = Some((destination, slot));
+        Some(slot)
+    }
+
+    /// Opens a session for a payload that belongs to none, if it may.
+    fn admit(&mut self, destination: Destination, payload: &[u8]) -> Option<usize> {
+        let conversation = match destination {
+            Destination::Conversation(conversation) => conversation,
+            Destination::Parity => {
+                self.stats.stray += 1;
+                return None;
+            }
+            Destination::Malformed => {
+                self.stats.malformed += 1;
+                return None;
+            }
+        };
+        if self.sessions.is_buried(self.path, conversation, self.now) {
+            self.stats.late += 1;
+            return None;
+        }
+        let opens = opens_session(payload, self.endpoint.config.receive_window());
+        match self.endpoint.admits() {
+            Admission::Open if opens => self.open(conversation),
+            Admission::Full if opens => {
+                self.stats.backlog_full += 1;
+                None
+            }
+            _ => {
+                self.stats.stray += 1;
+                None
+            }
+        }
+    }
+
+    fn open(&mut self, conversation: ConversationId) -> Option<usize> {
+        let connection = self
+            .sessions
+            .open(
+                self.endpoint,
+                self.now,
+                self.path,
+                conversation,
+                Role::Accept,
+            )
+            .ok()?;
+        tracing::debug!(peer = %self.path.peer, %conversation, "session opened");
+        let slot = connection.key.slot;
+        self.endpoint.offer(connection);
+        Some(slot)
+    }
+}
+
+/// Gives each session its runs of payloads, each under one lock.
+fn deliver(
+    now: Time,
+    bytes: &[u8],
+    routed: &[Routed],
+    sessions: &Sessions,
+    dirty: &mut Vec<SessionKey>,
+) {
+    for run in routed.chunk_by(|a, b| a.slot == b.slot) {
+        let Some(connection) = sessions.at(run[0].slot) else {
+            continue;
+        };
+        connection.deliver(now, run.iter().map(|place| &bytes[place.start..place.end]));
+        dirty.push(connection.key);
+    }
+}
+
+/// Silence after which the memory for receiving is given back.
+const RELEASE_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
