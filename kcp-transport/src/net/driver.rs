@@ -17,8 +17,8 @@ use super::endpoint::Endpoint;
 use super::inbound::Inbound;
 use super::sessions::Sessions;
 use super::shared::Connection;
-use super::socket::Path;
 use super::timers::{SessionKey, Timers};
+use super::transport::Path;
 
 /// Receives for all sessions of a socket, wakes them when their time comes, and sends what their
 /// streams left to it. Ends when the last session has ended and no listener wants more.
@@ -71,7 +71,7 @@ impl Driver {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut failures = 0;
         for _ in 0..MAX_RECEIVES_PER_POLL {
-            ready!(self.endpoint.socket.poll_recv_ready(cx))?;
+            ready!(self.endpoint.transport.poll_recv_ready(cx))?;
             let received =
                 self.inbound
                     .receive(&self.endpoint, &mut self.sessions, &mut self.dirty);

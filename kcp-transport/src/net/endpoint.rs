@@ -13,13 +13,13 @@ use crate::time::Time;
 
 use super::clock::{Clock, entropy};
 use super::shared::Connection;
-use super::socket::{Path, Socket};
 use super::timers::SessionKey;
+use super::transport::{Path, Transport};
 
-/// A socket with its cipher, and the mailboxes between its driver and everyone else.
+/// A transport with its cipher, and the mailboxes between its driver and everyone else.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    pub(super) socket: Socket,
+    pub(super) transport: Arc<dyn Transport>,
     pub(super) clock: Clock,
     pub(super) config: Config,
     pub(super) layout: Layout,
@@ -65,13 +65,13 @@ struct Backlog {
 
 impl Endpoint {
     pub(super) fn new(
-        socket: Socket,
+        transport: Arc<dyn Transport>,
         security: &Security,
         config: &Config,
         accepting: bool,
     ) -> io::Result<Self> {
         Ok(Self {
-            socket,
+            transport,
             clock: Clock::start(),
             config: config.clone(),
             layout: config.layout(security.overhead())?,
@@ -160,8 +160,8 @@ impl Endpoint {
         from: usize,
     ) -> usize {
         let mut sent = from;
-        for run in batch.runs_from(from, self.socket.max_run()) {
-            match self.socket.try_send(path, run) {
+        for run in batch.runs_from(from, self.transport.max_run()) {
+            match self.transport.try_send(path, run) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return sent,
                 Err(error) => {
@@ -185,7 +185,7 @@ impl Endpoint {
             let Some(mut blocked) = self.outbox().blocked.pop_front() else {
                 return Poll::Ready(());
             };
-            let ready = self.socket.poll_send_ready(cx);
+            let ready = self.transport.poll_send_ready(cx);
             if ready.is_ready() {
                 let now = self.clock.now();
                 blocked.sent = self.send(now, None, blocked.path, &blocked.batch, blocked.sent);

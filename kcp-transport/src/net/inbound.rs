@@ -11,8 +11,8 @@ use crate::wire::ConversationId;
 
 use super::endpoint::{Admission, Endpoint};
 use super::sessions::Sessions;
-use super::socket::{Path, ReceiveBuffers};
 use super::timers::SessionKey;
+use super::transport::{Path, ReceiveBuffers};
 
 /// Receives, opens and routes datagrams. Its memory is reused from batch to batch.
 #[derive(Debug)]
@@ -49,23 +49,20 @@ impl Inbound {
         sessions: &mut Sessions,
         dirty: &mut Vec<SessionKey>,
     ) -> io::Result<()> {
-        let count = endpoint.socket.try_recv(&mut self.buffers)?;
+        let count = self.buffers.receive(&*endpoint.transport)?;
         let now = endpoint.clock.now();
         self.last_received = now;
         for index in 0..count {
-            let (bytes, meta) = self.buffers.get_mut(index);
+            let (bytes, received) = self.buffers.get_mut(index);
             let mut router = Router {
                 endpoint,
                 sessions,
                 stats: &mut self.stats,
                 now,
-                path: Path {
-                    peer: meta.addr,
-                    local: meta.dst_ip,
-                },
+                path: received.path,
                 previous: None,
             };
-            router.route_all(bytes, meta.stride, &mut self.routed);
+            router.route_all(bytes, received.stride, &mut self.routed);
             deliver(now, bytes, &self.routed, sessions, dirty);
         }
         Ok(())

@@ -12,9 +12,9 @@ use crate::wire::ConversationId;
 use super::clock::entropy;
 use super::endpoint::Endpoint;
 use super::shared::Connection;
-use super::socket::Path;
 use super::table::Table;
 use super::timers::SessionKey;
+use super::transport::Path;
 
 /// Sessions by their place, and by what datagrams call them.
 #[derive(Debug, Default)]
