@@ -18,7 +18,7 @@ use super::inbound::Inbound;
 use super::sessions::Sessions;
 use super::shared::Connection;
 use super::timers::{SessionKey, Timers};
-use super::transport::Path;
+use super::transport::{Path, is_closed};
 
 /// Receives for all sessions of a socket, wakes them when their time comes, and sends what their
 /// streams left to it. Ends when the last session has ended and no listener wants more.
@@ -67,10 +67,13 @@ impl Driver {
     }
 
     /// Receives a bounded number of batches. Ready if there may be more, with an error when the
-    /// socket is gone; pending when nothing is left.
+    /// socket is gone; pending when nothing is left, or while receiving pauses.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut failures = 0;
+        let mut blocked = false;
         for _ in 0..MAX_RECEIVES_PER_POLL {
+            if self.inbound.is_paused(self.endpoint.clock.now()) {
+                return Poll::Pending;
+            }
             ready!(self.endpoint.transport.poll_recv_ready(cx))?;
             let received =
                 self.inbound
@@ -79,28 +82,26 @@ impl Driver {
                 Ok(()) => {
                     let _ = self.poll_transmit(cx);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    self.handle_receive_error(&error)?;
-                    failures += 1;
-                    if failures == MAX_FAILURES_PER_POLL {
-                        break;
-                    }
+                // Once means that nothing is left, if the transport then stops saying it is ready.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !blocked => {
+                    blocked = true;
                 }
+                Err(error) => self.handle_receive_error(error)?,
             }
         }
         Poll::Ready(Ok(()))
     }
 
     /// Receive errors are hints, counted; only a socket that is gone ends its sessions.
-    fn handle_receive_error(&mut self, error: &io::Error) -> io::Result<()> {
-        tracing::trace!(%error, "receive failed");
-        self.inbound.stats.receive_errors += 1;
-        if error.raw_os_error() == Some(EBADF) {
-            return Err(io::Error::new(error.kind(), error.to_string()));
+    fn handle_receive_error(&mut self, error: io::Error) -> io::Result<()> {
+        if is_closed(&error) {
+            return Err(error);
         }
+        tracing::trace!(%error, "receive failed");
+        let now = self.endpoint.clock.now();
+        self.inbound.stats.receive_errors += 1;
+        self.inbound.on_failure(now);
         if error.kind() == io::ErrorKind::ConnectionRefused {
-            let now = self.endpoint.clock.now();
             for connection in self.sessions.iter() {
                 connection.refused(now);
                 self.dirty.push(connection.key);
@@ -149,7 +150,8 @@ impl Driver {
 
     /// Arms the one timer for the earliest deadline. Ready when that has passed already.
     fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(next) = self.timers.next() else {
+        let deadlines = [self.timers.next(), self.inbound.paused_until()];
+        let Some(next) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;
         };
         if self.sleeping_until != Some(next) {
@@ -159,6 +161,11 @@ impl Driver {
         ready!(self.sleep.as_mut().poll(cx));
         self.sleeping_until = None;
         Poll::Ready(())
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        tracing::error!(%error, "socket is gone");
+        self.finish(error.kind());
     }
 
     fn finish(&mut self, kind: io::ErrorKind) {
@@ -177,13 +184,16 @@ impl Future for Driver {
         for _ in 0..MAX_ROUNDS_PER_POLL {
             let received = driver.poll_receive(cx);
             if let Poll::Ready(Err(error)) = &received {
-                tracing::error!(%error, "socket is gone");
-                driver.finish(error.kind());
+                driver.fail(error);
                 return Poll::Ready(());
             }
-            driver
+            let asked = driver
                 .endpoint
                 .drain_inbox(cx, &mut driver.dirty, &mut driver.deadlines);
+            if let Err(error) = &asked {
+                driver.fail(error);
+                return Poll::Ready(());
+            }
             for (at, key) in driver.deadlines.drain(..) {
                 driver.timers.arm(at, key);
             }
@@ -219,9 +229,3 @@ const MAX_RECEIVES_PER_POLL: usize = 8;
 
 /// Rounds before the driver yields. A round with full buffers takes about a millisecond.
 const MAX_ROUNDS_PER_POLL: usize = 4;
-
-/// Failed receive calls in one poll: a socket that only fails must not spin.
-const MAX_FAILURES_PER_POLL: usize = 4;
-
-/// The descriptor is closed; the same number on every Unix.
-const EBADF: i32 = 9;

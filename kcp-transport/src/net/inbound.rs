@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::OpenError;
 use crate::session::{Destination, Role, opens_session};
@@ -21,6 +22,10 @@ pub(super) struct Inbound {
     /// Payloads of the buffer at hand.
     routed: Vec<Routed>,
     last_received: Time,
+    /// Calls that failed since the last that did not.
+    failures: u32,
+    /// Until when receiving is not worth a call.
+    paused_until: Option<Time>,
     pub(super) stats: EndpointStats,
 }
 
@@ -38,6 +43,8 @@ impl Inbound {
             buffers: ReceiveBuffers::new(receive_slots),
             routed: Vec::new(),
             last_received: now,
+            failures: 0,
+            paused_until: None,
             stats: EndpointStats::default(),
         }
     }
@@ -52,6 +59,7 @@ impl Inbound {
         let count = self.buffers.receive(&*endpoint.transport)?;
         let now = endpoint.clock.now();
         self.last_received = now;
+        self.failures = 0;
         for index in 0..count {
             let (bytes, received) = self.buffers.get_mut(index);
             let mut router = Router {
@@ -66,6 +74,27 @@ impl Inbound {
             deliver(now, bytes, &self.routed, sessions, dirty);
         }
         Ok(())
+    }
+
+    /// Notes that receiving failed. After a few times it pauses, each time for longer: an error may
+    /// stay for as long as the socket lives.
+    pub(super) fn on_failure(&mut self, now: Time) {
+        self.failures += 1;
+        if let Some(excess) = self.failures.checked_sub(FAILURES_BEFORE_PAUSE) {
+            let pause = SHORTEST_PAUSE * (1 << excess.min(6));
+            self.paused_until = Some(now + pause.min(LONGEST_PAUSE));
+        }
+    }
+
+    /// Whether receiving pauses; ends the pause when its time has come.
+    pub(super) fn is_paused(&mut self, now: Time) -> bool {
+        self.paused_until = self.paused_until.filter(|&until| until > now);
+        self.paused_until.is_some()
+    }
+
+    /// When [`Inbound::is_paused`] must be asked again.
+    pub(super) fn paused_until(&self) -> Option<Time> {
+        self.paused_until
     }
 
     /// Gives memory back after a silence.
@@ -198,5 +227,15 @@ fn deliver(
     }
 }
 
+/// Failures that say something about one datagram at most. A refused port is told once for each
+/// datagram that went there.
+const FAILURES_BEFORE_PAUSE: u32 = 4;
+
+/// The finest the runtime's timer can do.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// Delay that a storm of errors adds to what comes between them; it costs 16 calls a second.
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+
 /// Silence after which the memory for receiving is given back.
-const RELEASE_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+const RELEASE_AFTER: Duration = Duration::from_secs(1);

@@ -77,6 +77,14 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// Whether an error says that the transport is closed. All others pass.
+pub(super) fn is_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+        || error
+            .raw_os_error()
+            .is_some_and(|code| NO_SOCKET.contains(&code))
+}
+
 /// Where datagrams go or come from, and which of our addresses they use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Path {
@@ -160,3 +168,11 @@ const BUFFER_LEN: usize = 1 << 16;
 
 /// Most buffers in one receive call.
 pub(super) const MAX_BUFFERS: usize = 32;
+
+/// The descriptor is closed (EBADF), or names something else by now (ENOTSOCK).
+#[cfg(windows)]
+const NO_SOCKET: [i32; 2] = [10_009, 10_038];
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NO_SOCKET: [i32; 2] = [9, 88];
+#[cfg(not(any(windows, target_os = "linux", target_os = "android")))]
+const NO_SOCKET: [i32; 2] = [9, 38];
