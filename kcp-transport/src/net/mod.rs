@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //!
-//! One task drives each UDP socket, whatever the number of sessions on it. It receives a batch,
+//! One task drives each UDP socket or other [`Transport`], whatever the number of sessions on it. It receives a batch,
 //! opens it, and feeds each session its run of datagrams under one lock; it also owns the timers.
 //! Readers and writers lock only their own session. A write that fills segments, or a flush, sends
 //! from the caller's task at once; what the socket does not take is left to the driver.
@@ -13,15 +13,18 @@ mod connect;
 mod datagrams;
 mod driver;
 mod endpoint;
+mod inbound;
 mod info;
 mod listener;
 mod message;
+mod sessions;
 mod shared;
 mod socket;
 mod split;
 mod stream;
 mod table;
 mod timers;
+mod transport;
 
 pub use datagrams::Datagrams;
 pub use info::ConnectionInfo;
@@ -29,3 +32,4 @@ pub use listener::KcpListener;
 pub use message::{KcpMessageStream, MessageReceiver, MessageSender};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stream::KcpStream;
+pub use transport::{Path, Received, Transport};

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -13,13 +13,7 @@ use tokio::net::UdpSocket;
 use crate::config::Config;
 use crate::packet::Run;
 
-/// Where datagrams go, and which of our addresses they come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Path {
-    pub(super) peer: SocketAddr,
-    /// Our address that the peer knows: a host with several must answer from the same.
-    pub(super) local: Option<IpAddr>,
-}
+use super::transport::{Path, Received, Transport};
 
 /// A UDP socket with segmentation and receive offload where the system has them.
 #[derive(Debug)]
@@ -70,39 +64,47 @@ impl Socket {
             plain: config.dscp() != 0,
         })
     }
+}
 
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+impl Transport for Socket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
     }
 
-    /// Most datagrams in one call.
-    pub(super) fn max_run(&self) -> usize {
-        if self.plain {
-            1
-        } else {
-            self.state.max_gso_segments()
-        }
-    }
-
-    pub(super) fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_recv_ready(cx)
     }
 
-    pub(super) fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_send_ready(cx)
     }
 
-    /// Receives what is there; returns how many of the buffers hold something.
-    pub(super) fn try_recv(&self, buffers: &mut ReceiveBuffers) -> io::Result<usize> {
-        buffers.fill(|slices, metas| {
-            self.io.try_io(Interest::READABLE, || {
-                self.state.recv(UdpSockRef::from(&self.io), slices, metas)
-            })
-        })
+    fn try_recv(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> io::Result<usize> {
+        let mut metas = [RecvMeta::default(); quinn_udp::BATCH_SIZE];
+        let most = buffers.len().min(received.len()).min(metas.len());
+        let count = self.io.try_io(Interest::READABLE, || {
+            let socket = UdpSockRef::from(&self.io);
+            self.state
+                .recv(socket, &mut buffers[..most], &mut metas[..most])
+        })?;
+        for (received, meta) in received.iter_mut().zip(&metas[..count]) {
+            *received = Received {
+                path: Path {
+                    peer: meta.addr,
+                    local: meta.dst_ip,
+                },
+                len: meta.len,
+                stride: meta.stride,
+            };
+        }
+        Ok(count)
     }
 
-    /// Sends one run of datagrams.
-    pub(super) fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
         if self.plain {
             return self.io.try_send_to(run.bytes, path.peer).map(|_| ());
         }
@@ -117,52 +119,13 @@ impl Socket {
             self.state.try_send(UdpSockRef::from(&self.io), &transmit)
         })
     }
-}
 
-/// Memory for one receive call. The pages a call does not touch cost nothing.
-#[derive(Debug)]
-pub(super) struct ReceiveBuffers {
-    storage: Vec<u8>,
-    metas: Vec<RecvMeta>,
-}
-
-impl ReceiveBuffers {
-    /// No memory yet; room for `count` datagrams, or as many runs of coalesced ones, when used.
-    pub(super) fn new(count: usize) -> Self {
-        let count = count.min(quinn_udp::BATCH_SIZE);
-        Self {
-            storage: Vec::new(),
-            metas: vec![RecvMeta::default(); count],
+    fn max_run(&self) -> usize {
+        if self.plain {
+            1
+        } else {
+            self.state.max_gso_segments()
         }
-    }
-
-    /// Gives the memory back until the next use.
-    pub(super) fn release(&mut self) {
-        self.storage = Vec::new();
-    }
-
-    fn fill(
-        &mut self,
-        receive: impl FnOnce(&mut [IoSliceMut<'_>], &mut [RecvMeta]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        let count = self.metas.len();
-        if self.storage.is_empty() {
-            self.storage = vec![0; count * RECEIVE_SLOT];
-        }
-        let mut chunks = self.storage.chunks_exact_mut(RECEIVE_SLOT);
-        let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
-            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        receive(&mut slices[..count], &mut self.metas)
-    }
-
-    /// The bytes and description of the `index`th filled buffer.
-    pub(super) fn get_mut(&mut self, index: usize) -> (&mut [u8], RecvMeta) {
-        let meta = self.metas[index];
-        let start = index * RECEIVE_SLOT;
-        (
-            &mut self.storage[start..start + meta.len.min(RECEIVE_SLOT)],
-            meta,
-        )
     }
 }
 
@@ -190,6 +153,3 @@ fn set_dscp(socket: &std::net::UdpSocket, code_point: u8) -> io::Result<()> {
         socket.set_tos_v4(class)
     }
 }
-
-/// A coalesced run of datagrams is at most one maximal IP packet.
-const RECEIVE_SLOT: usize = 1 << 16;
