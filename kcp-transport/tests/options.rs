@@ -360,15 +360,17 @@ fn send_rate_holds_for_batches_parity_and_retransmissions() {
 
 #[test]
 fn send_rate_is_reached_and_the_transfer_takes_its_time() {
-    let mut config = PairConfig::default();
-    config.link = LinkConfig {
-        delay: ms(5),
-        ..LinkConfig::default()
+    let config = PairConfig {
+        link: LinkConfig {
+            delay: ms(5),
+            ..LinkConfig::default()
+        },
+        client: Config::builder()
+            .send_rate(NonZeroU64::new(500_000))
+            .build()
+            .expect("in range"),
+        ..PairConfig::default()
     };
-    config.client = Config::builder()
-        .send_rate(NonZeroU64::new(500_000))
-        .build()
-        .expect("in range");
     let mut pair = Pair::new(1, &config);
     let data = vec![7; 2_000_000];
     assert_eq!(pair.transfer(&data), Ok(data));
@@ -477,17 +479,20 @@ fn out_of_band_queues_drop_the_oldest_and_count() {
 
 #[test]
 fn messages_survive_a_bad_link_with_their_boundaries() {
-    let mut config = PairConfig::default();
-    config.client = Config::builder()
+    let own = Config::builder()
         .mode(Mode::Message)
         .build()
         .expect("in range");
-    config.server = config.client.clone();
-    config.link = LinkConfig {
-        loss: 0.2,
-        reorder: 0.2,
-        duplicate: 0.1,
-        ..LinkConfig::default()
+    let config = PairConfig {
+        client: own.clone(),
+        server: own,
+        link: LinkConfig {
+            loss: 0.2,
+            reorder: 0.2,
+            duplicate: 0.1,
+            ..LinkConfig::default()
+        },
+        ..PairConfig::default()
     };
     let mut pair = Pair::new(11, &config);
     let lengths: Vec<usize> = (1..60)
