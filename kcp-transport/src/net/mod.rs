@@ -9,6 +9,8 @@
 
 mod clock;
 mod connect;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod control;
 mod driver;
 mod endpoint;
 mod inbound;
