@@ -87,6 +87,7 @@ impl Arq {
             // zero long after the window has opened.
             if digest.from == Provenance::Direct {
                 self.remote_window = header.window;
+                self.remote_capacity = self.remote_capacity.max(Some(header.window));
             }
         }
         match header.command {

@@ -38,7 +38,7 @@ impl Arq {
         self.send.update(now, limit, self.config.flush_interval);
 
         let acks_due = self.receive.acks_due(&self.config);
-        let data_due = self.send.peek(now, limit).is_some();
+        let data_due = self.send.peek(now, limit, false).is_some();
         if !data_due && !self.probe.is_due() && acks_due.is_none_or(|at| at > now) {
             return 0;
         }
@@ -128,7 +128,7 @@ impl Arq {
         let rto = self.rtt.rto();
         loop {
             let limit = self.limit();
-            let Some((cause, len)) = self.send.peek(now, limit) else {
+            let Some((cause, len)) = self.send.peek(now, limit, payload.len > 0) else {
                 return;
             };
             if !payload.has_room(len) {

@@ -43,7 +43,10 @@ pub(super) fn open_on(
     let runtime = Handle::try_current().map_err(io::Error::other)?;
     let endpoint = Arc::new(Endpoint::new(transport, security, config, false)?);
     let now = endpoint.clock.now();
-    let conversation = ConversationId::new(u32::from_le_bytes(entropy()?));
+    let conversation = match config.conversation() {
+        Some(conversation) => conversation,
+        None => ConversationId::new(u32::from_le_bytes(entropy()?)),
+    };
     let mut driver = Driver::new(endpoint, RECEIVE_SLOTS);
     // The kernel reports a connected socket's peer in the form it was given.
     let path = Path { peer, local: None };

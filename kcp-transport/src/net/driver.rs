@@ -172,6 +172,7 @@ impl Driver {
         self.endpoint.die(kind);
         for connection in self.sessions.drain() {
             connection.abort(ConnectionError::EndpointClosed);
+            self.endpoint.census.closed(&connection);
         }
     }
 }
@@ -201,7 +202,7 @@ impl Future for Driver {
             let transmitted = driver.poll_transmit(cx);
             driver
                 .endpoint
-                .update_stats(|stats| driver.inbound.stats.move_to(stats));
+                .update_stats(|stats| stats.absorb(&std::mem::take(&mut driver.inbound.stats)));
             if driver.sessions.is_empty() && !driver.endpoint.is_accepting() {
                 driver.finish(io::ErrorKind::NotConnected);
                 return Poll::Ready(());

@@ -11,6 +11,7 @@ use crate::packet::{Layout, Opener, Sealer, TransmitBatch};
 use crate::stats::EndpointStats;
 use crate::time::Time;
 
+use super::census::Census;
 use super::clock::{Clock, entropy};
 use super::shared::Connection;
 use super::timers::SessionKey;
@@ -24,6 +25,7 @@ pub(super) struct Endpoint {
     pub(super) config: Config,
     pub(super) layout: Layout,
     pub(super) opener: Opener,
+    pub(super) census: Census,
     sealer: Sealer,
     inbox: Mutex<Inbox>,
     outbox: Mutex<Outbox>,
@@ -78,6 +80,7 @@ impl Endpoint {
             config: config.clone(),
             layout: config.layout(security.overhead())?,
             opener: Opener::new(security),
+            census: Census::default(),
             sealer: Sealer::new(security, entropy()?),
             inbox: Mutex::default(),
             outbox: Mutex::default(),
@@ -340,7 +343,9 @@ impl Endpoint {
     }
 
     pub(super) fn stats(&self) -> EndpointStats {
-        *lock(&self.stats)
+        let mut stats = *lock(&self.stats);
+        self.census.stats_into(&mut stats);
+        stats
     }
 
     pub(super) fn update_stats(&self, update: impl FnOnce(&mut EndpointStats)) {

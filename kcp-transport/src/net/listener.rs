@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::config::Config;
 use crate::crypto::Security;
-use crate::stats::EndpointStats;
+use crate::stats::{EndpointStats, Stats};
 
 use super::driver::Driver;
 use super::endpoint::Endpoint;
@@ -153,6 +153,12 @@ impl KcpListener {
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
         self.endpoint.stats()
+    }
+
+    /// The sum over all connections there are and were. Looks at each of those there are.
+    #[must_use]
+    pub fn totals(&self) -> Stats {
+        self.endpoint.census.totals()
     }
 }
 

@@ -7,14 +7,18 @@
 //! Readers and writers lock only their own session. A write that fills segments, or a flush, sends
 //! from the caller's task at once; what the socket does not take is left to the driver.
 
+mod census;
 mod clock;
 mod connect;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod control;
+mod datagrams;
 mod driver;
 mod endpoint;
 mod inbound;
+mod info;
 mod listener;
+mod message;
 mod sessions;
 mod shared;
 mod socket;
@@ -24,8 +28,10 @@ mod table;
 mod timers;
 mod transport;
 
+pub use datagrams::Datagrams;
+pub use info::ConnectionInfo;
 pub use listener::KcpListener;
-pub use shared::ConnectionInfo;
+pub use message::{KcpMessageStream, MessageReceiver, MessageSender};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stream::KcpStream;
 pub use transport::{Path, Received, Transport};

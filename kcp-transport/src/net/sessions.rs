@@ -51,6 +51,7 @@ impl Sessions {
             session,
         ));
         entry.insert(Arc::clone(&connection));
+        endpoint.census.opened(&connection, role);
         self.table.insert(path.peer, conversation, key.slot);
         Ok(connection)
     }
@@ -58,6 +59,7 @@ impl Sessions {
     /// Forgets a session, but not that it was there.
     pub(super) fn remove(&mut self, key: SessionKey, now: Time) {
         let connection = self.connections.remove(key.slot);
+        connection.endpoint.census.closed(&connection);
         self.table
             .bury(connection.path.peer, connection.conversation, key.slot, now);
     }

@@ -15,7 +15,10 @@ use crate::stats::Stats;
 use crate::wire::ConversationId;
 
 use super::connect;
-use super::shared::{self, Connection, ConnectionInfo};
+use super::datagrams::Datagrams;
+use super::info::{self, ConnectionInfo};
+use super::message::KcpMessageStream;
+use super::shared::Connection;
 use super::split::{OwnedReadHalf, OwnedWriteHalf};
 use super::transport::Transport;
 
@@ -166,7 +169,7 @@ impl KcpStream {
     ///
     /// That of asking the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        shared::local_addr(&self.handle.0)
+        info::local_addr(&self.handle.0)
     }
 
     /// The peer's address.
@@ -195,6 +198,52 @@ impl KcpStream {
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo::new(Arc::clone(&self.handle.0))
+    }
+
+    /// Sends and receives messages from now on.
+    ///
+    /// What was written before is a message of its own for each segment, and what the peer wrote
+    /// in stream mode arrives so.
+    #[must_use]
+    pub fn into_messages(self) -> KcpMessageStream {
+        KcpMessageStream::new(self.handle)
+    }
+
+    /// Sends one unreliable datagram beside the stream; never waits. See [`Datagrams::send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Datagrams::send`].
+    #[doc(alias = "SendOOB")]
+    pub fn send_datagram(&self, data: &[u8]) -> io::Result<()> {
+        self.connection().send_datagram(data)
+    }
+
+    /// Waits for the next unreliable datagram. See [`Datagrams::recv`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Datagrams::recv`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no datagram.
+    #[doc(alias = "SetOOBHandler")]
+    pub async fn recv_datagram(&self) -> io::Result<Vec<u8>> {
+        std::future::poll_fn(|cx| self.connection().poll_recv_datagram(cx)).await
+    }
+
+    /// Most bytes of an unreliable datagram, or `None` if our side has FEC off and can send none.
+    #[must_use]
+    #[doc(alias = "GetOOBMaxSize")]
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.connection().max_datagram_size()
+    }
+
+    /// A handle for unreliable datagrams that works beside whoever owns the stream or its halves.
+    #[must_use]
+    pub fn datagrams(&self) -> Datagrams {
+        Datagrams::new(Arc::clone(&self.handle.0))
     }
 
     /// Splits the stream into halves that can move to different tasks.
