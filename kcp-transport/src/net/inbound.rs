@@ -140,6 +140,7 @@ impl Router<'_> {
             }
             start = next;
         }
+        self.stats.wire_bytes_received += start as u64;
     }
 
     /// Finds the session of a payload, or opens one for it.

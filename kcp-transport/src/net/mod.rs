@@ -10,6 +10,8 @@
 mod census;
 mod clock;
 mod connect;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod control;
 mod datagrams;
 mod driver;
 mod endpoint;

@@ -1,11 +1,16 @@
 //! UDP sockets: making them, and moving batches through them.
 #![allow(clippy::disallowed_methods)]
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::io::IoSlice;
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use socket2::MsgHdr;
 use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -13,6 +18,8 @@ use tokio::net::UdpSocket;
 use crate::config::Config;
 use crate::packet::Run;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::control::ControlMessages;
 use super::transport::{Path, Received, Transport};
 
 /// A UDP socket with segmentation and receive offload where the system has them.
@@ -20,9 +27,11 @@ use super::transport::{Path, Received, Transport};
 pub(super) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
-    /// Offload sets the traffic class of each call itself, so a code point of the user's is sent
-    /// by plain calls, which keep the socket's.
-    plain: bool,
+    /// The user chose a code point. `quinn_udp` sets the traffic class of each call itself, so
+    /// sending goes past it, and keeps the socket's.
+    marked: bool,
+    /// Segmentation offload works for such calls, until it turns out that it does not.
+    offload: AtomicBool,
 }
 
 impl Socket {
@@ -61,8 +70,46 @@ impl Socket {
         Ok(Self {
             io,
             state,
-            plain: config.dscp() != 0,
+            marked: config.dscp() != 0,
+            offload: AtomicBool::new(true),
         })
+    }
+
+    /// Sends a run with the socket's own traffic class.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn send_marked(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+        let mut control = ControlMessages::default();
+        if run.datagrams > 1 {
+            let size = u16::try_from(run.segment_size).map_err(io::Error::other)?;
+            control = control.segment_size(size);
+        }
+        if let Some(ip) = path.local {
+            control = control.source(ip);
+        }
+        let peer = path.peer.into();
+        let contents = [IoSlice::new(run.bytes)];
+        let message = MsgHdr::new()
+            .with_addr(&peer)
+            .with_buffers(&contents)
+            .with_control(control.bytes());
+        let sent = SockRef::from(&self.io).sendmsg(&message, 0);
+        if let Err(error) = &sent
+            && run.datagrams > 1
+            && matches!(error.raw_os_error(), Some(EIO | EINVAL))
+        {
+            // The network card's driver cannot do it.
+            self.offload.store(false, Ordering::Relaxed);
+        }
+        sent.map(|_| ())
+    }
+
+    /// Sends a datagram with the socket's own traffic class.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn send_marked(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+        let peer = path.peer.into();
+        SockRef::from(&self.io)
+            .send_to(run.bytes, &peer)
+            .map(|_| ())
     }
 }
 
@@ -105,8 +152,9 @@ impl Transport for Socket {
     }
 
     fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
-        if self.plain {
-            return self.io.try_send_to(run.bytes, path.peer).map(|_| ());
+        if self.marked {
+            let send = || self.send_marked(path, run);
+            return self.io.try_io(Interest::WRITABLE, send);
         }
         let transmit = Transmit {
             destination: path.peer,
@@ -121,7 +169,7 @@ impl Transport for Socket {
     }
 
     fn max_run(&self) -> usize {
-        if self.plain {
+        if self.marked && !(OFFLOAD_IS_REACHABLE && self.offload.load(Ordering::Relaxed)) {
             1
         } else {
             self.state.max_gso_segments()
@@ -153,3 +201,12 @@ fn set_dscp(socket: &std::net::UdpSocket, code_point: u8) -> io::Result<()> {
         socket.set_tos_v4(class)
     }
 }
+
+/// Whether runs can be sent with the socket's own traffic class.
+const OFFLOAD_IS_REACHABLE: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// What Linux says when a network card's driver cannot segment.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const EIO: i32 = 5;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const EINVAL: i32 = 22;
