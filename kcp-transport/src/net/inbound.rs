@@ -121,6 +121,7 @@ impl Router<'_> {
     /// Opens every datagram where it lies, and notes those that have a session.
     fn route_all(&mut self, bytes: &mut [u8], stride: usize, routed: &mut Vec<Routed>) {
         let front = self.endpoint.layout.overhead().front;
+        self.stats.wire_bytes_received += bytes.len() as u64;
         routed.clear();
         let mut start = 0;
         for datagram in bytes.chunks_mut(stride.max(1)) {
@@ -139,7 +140,6 @@ impl Router<'_> {
             }
             start = next;
         }
-        self.stats.wire_bytes_received += start as u64;
     }
 
     /// Finds the session of a payload, or opens one for it.
