@@ -57,3 +57,56 @@ async fn endpoint_counts_its_connections_and_adds_them_up() {
     assert_eq!(totals.bytes_read, 3000, "what ended still counts");
     assert!(totals.to_string().contains("bytes_read "), "{totals}");
 }
+
+#[tokio::test]
+async fn connections_beyond_the_backlog_are_counted_and_come_later() {
+    let config = Config::builder()
+        .backlog(1)
+        .connect_timeout(Duration::from_secs(20))
+        .build()
+        .expect("in range");
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = KcpListener::bind_with(any, &Security::Plaintext, &config)
+        .await
+        .expect("binds");
+    let addr = listener.local_addr().expect("bound");
+    let connect = || KcpStream::connect_with(addr, &Security::Plaintext, &config);
+    let _first = connect().await.expect("connects");
+    let second = {
+        let config = config.clone();
+        tokio::spawn(
+            async move { KcpStream::connect_with(addr, &Security::Plaintext, &config).await },
+        )
+    };
+    while listener.stats().backlog_full == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(listener.stats().passive_opens, 1);
+    listener.accept().await.expect("accepts");
+    second.await.expect("no panic").expect("connects");
+    assert_eq!(listener.stats().passive_opens, 2);
+}
+
+#[tokio::test]
+async fn code_point_and_buffer_size_are_set_on_v4_and_v6_sockets() {
+    for addr in ["127.0.0.1:0", "[::1]:0"] {
+        let socket = std::net::UdpSocket::bind(addr).expect("binds");
+        let same = socket2::Socket::from(socket.try_clone().expect("clones"));
+        let config = Config::builder()
+            .dscp(46)
+            .socket_buffer(64 * 1024)
+            .build()
+            .expect("in range");
+        let _listener =
+            KcpListener::from_socket(socket, &Security::Plaintext, &config).expect("starts");
+        let class = if addr.starts_with('[') {
+            same.tclass_v6()
+        } else {
+            same.tos_v4()
+        };
+        assert_eq!(class.expect("asks"), 46 << 2, "{addr}: above the ECN bits");
+        // Linux reports twice what it was asked for, to account for its own use.
+        let size = same.recv_buffer_size().expect("asks");
+        assert!((64 * 1024..=128 * 1024).contains(&size), "{size}");
+    }
+}

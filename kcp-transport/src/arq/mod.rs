@@ -21,6 +21,7 @@ mod queue;
 mod receive;
 mod rtt;
 mod send;
+mod trace;
 
 use std::num::NonZeroU32;
 use std::time::Duration;

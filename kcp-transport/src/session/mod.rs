@@ -124,11 +124,12 @@ impl Session {
     }
 
     fn with_arq(arq: Arq, config: &Config, layout: Layout, role: Role, now: Time) -> Self {
+        let conversation = arq.conversation();
         let mut session = Self {
             arq,
             encoder: config.fec().map(|ratio| Box::new(FecEncoder::new(ratio))),
             decoder: None,
-            lifetime: Lifetime::new(config, role, now),
+            lifetime: Lifetime::new(config, conversation, role, now),
             layout,
             pacer: config
                 .send_rate()
@@ -156,6 +157,7 @@ impl Session {
         let len = overhead.front + payload.len() + overhead.back;
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += len as u64;
+        tracing::trace!(conv = self.arq.conversation().get(), len, "datagram in");
         match ShardHeader::detect(payload) {
             None => self.handle_segments(now, payload, Provenance::Direct),
             Some((header, shard)) => self.handle_shard(now, header, shard),

@@ -63,8 +63,12 @@ impl Session {
         let pushed = self.push_out_of_band(batch) > 0
             || self.push_parity(batch) > 0
             || self.push_segments(now, batch) > 0;
+        let len = batch.total_len() - before;
         if let Some(pacer) = &mut self.pacer {
-            pacer.spend(batch.total_len() - before);
+            pacer.spend(len);
+        }
+        if pushed {
+            tracing::trace!(conv = self.arq.conversation().get(), len, "datagram out");
         }
         pushed
     }
