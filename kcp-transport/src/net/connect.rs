@@ -13,7 +13,7 @@ use crate::wire::ConversationId;
 
 use super::clock::entropy;
 use super::driver::Driver;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Purpose};
 use super::socket::Socket;
 use super::stream::KcpStream;
 use super::transport::{Path, Transport};
@@ -41,7 +41,7 @@ pub(super) fn open_on(
     role: Role,
 ) -> io::Result<KcpStream> {
     let runtime = Handle::try_current().map_err(io::Error::other)?;
-    let endpoint = Arc::new(Endpoint::new(transport, security, config, false)?);
+    let endpoint = Arc::new(Endpoint::new(transport, security, config, Purpose::One)?);
     let now = endpoint.clock.now();
     let conversation = match config.conversation() {
         Some(conversation) => conversation,

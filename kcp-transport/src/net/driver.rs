@@ -9,14 +9,16 @@ use std::task::{Context, Poll, ready};
 use tokio::time::Sleep;
 
 use crate::error::ConnectionError;
-use crate::session::{Role, State};
+use crate::session::{Destination, Role, State};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
+use super::clock::entropy;
 use super::endpoint::Endpoint;
 use super::inbound::Inbound;
 use super::sessions::Sessions;
 use super::shared::Connection;
+use super::stream::KcpStream;
 use super::timers::{SessionKey, Timers};
 use super::transport::{Path, is_closed};
 
@@ -64,6 +66,29 @@ impl Driver {
             .open(&self.endpoint, now, path, conversation, role)?;
         self.dirty.push(connection.key);
         Ok(connection)
+    }
+
+    /// Opens the sessions others asked for.
+    fn open_asked(&mut self) {
+        for ask in self.endpoint.drain_asked() {
+            let now = self.endpoint.clock.now();
+            let opened = self
+                .free_conversation(ask.path)
+                .and_then(|conversation| self.register(now, ask.path, conversation, ask.role));
+            // Who no longer waits for the stream drops it.
+            let _ = ask.answer.send(opened.map(KcpStream::new));
+        }
+    }
+
+    /// A conversation that the path has no session for.
+    fn free_conversation(&self, path: Path) -> io::Result<ConversationId> {
+        loop {
+            let conversation = ConversationId::new(u32::from_le_bytes(entropy()?));
+            let taken = Destination::Conversation(conversation);
+            if self.sessions.find(path, taken).is_none() {
+                return Ok(conversation);
+            }
+        }
     }
 
     /// Receives a bounded number of batches. Ready if there may be more, with an error when the
@@ -195,6 +220,7 @@ impl Future for Driver {
                 driver.fail(error);
                 return Poll::Ready(());
             }
+            driver.open_asked();
             for (at, key) in driver.deadlines.drain(..) {
                 driver.timers.arm(at, key);
             }
@@ -203,7 +229,7 @@ impl Future for Driver {
             driver
                 .endpoint
                 .update_stats(|stats| stats.absorb(&std::mem::take(&mut driver.inbound.stats)));
-            if driver.sessions.is_empty() && !driver.endpoint.is_accepting() {
+            if driver.sessions.is_empty() && !driver.endpoint.is_held() {
                 driver.finish(io::ErrorKind::NotConnected);
                 return Poll::Ready(());
             }

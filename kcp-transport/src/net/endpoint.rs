@@ -5,15 +5,20 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::oneshot;
+
 use crate::config::Config;
 use crate::crypto::Security;
 use crate::packet::{Layout, Opener, Sealer, TransmitBatch};
+use crate::session::Role;
 use crate::stats::EndpointStats;
 use crate::time::Time;
 
+use super::backlog::Backlog;
 use super::census::Census;
 use super::clock::{Clock, entropy};
 use super::shared::Connection;
+use super::stream::KcpStream;
 use super::timers::SessionKey;
 use super::transport::{Path, Transport, is_closed};
 
@@ -29,7 +34,7 @@ pub(super) struct Endpoint {
     sealer: Sealer,
     inbox: Mutex<Inbox>,
     outbox: Mutex<Outbox>,
-    backlog: Mutex<Backlog>,
+    pub(super) backlog: Backlog,
     stats: Mutex<EndpointStats>,
 }
 
@@ -38,6 +43,11 @@ pub(super) struct Endpoint {
 struct Inbox {
     dirty: Vec<SessionKey>,
     deadlines: Vec<(Time, SessionKey)>,
+    asked: Vec<Ask>,
+    /// Someone may want more sessions.
+    held: bool,
+    /// Why there is no driver any more.
+    ended: Option<io::ErrorKind>,
     /// A call other than the driver's own has shown that the transport is closed.
     closed: Option<io::ErrorKind>,
     waker: Option<Waker>,
@@ -57,14 +67,23 @@ struct Blocked {
     path: Path,
 }
 
-/// Sessions that wait to be accepted.
-#[derive(Debug, Default)]
-struct Backlog {
-    queue: VecDeque<Arc<Connection>>,
-    wakers: Vec<Waker>,
-    accepting: bool,
-    /// Why nothing comes any more.
-    dead: Option<io::ErrorKind>,
+/// What an endpoint is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// One session, given from the beginning.
+    One,
+    /// Sessions that are asked for.
+    Connect,
+    /// Sessions that peers open.
+    Accept,
+}
+
+/// A session someone wants to open.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) path: Path,
+    pub(super) role: Role,
+    pub(super) answer: oneshot::Sender<io::Result<KcpStream>>,
 }
 
 impl Endpoint {
@@ -72,7 +91,7 @@ impl Endpoint {
         transport: Arc<dyn Transport>,
         security: &Security,
         config: &Config,
-        accepting: bool,
+        purpose: Purpose,
     ) -> io::Result<Self> {
         Ok(Self {
             transport,
@@ -82,12 +101,12 @@ impl Endpoint {
             opener: Opener::new(security),
             census: Census::default(),
             sealer: Sealer::new(security, entropy()?),
-            inbox: Mutex::default(),
-            outbox: Mutex::default(),
-            backlog: Mutex::new(Backlog {
-                accepting,
-                ..Backlog::default()
+            inbox: Mutex::new(Inbox {
+                held: purpose != Purpose::One,
+                ..Inbox::default()
             }),
+            outbox: Mutex::default(),
+            backlog: Backlog::new(config.backlog(), purpose == Purpose::Accept),
             stats: Mutex::default(),
         })
     }
@@ -274,72 +293,47 @@ impl Endpoint {
         inbox.closed.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
-    /// Whether there is room for one more session to accept.
-    pub(super) fn admits(&self) -> Admission {
-        let backlog = lock(&self.backlog);
-        if !backlog.accepting {
-            Admission::Closed
-        } else if backlog.queue.len() >= self.config.backlog() {
-            Admission::Full
-        } else {
-            Admission::Open
-        }
-    }
-
-    /// Offers a new session to whoever accepts.
-    pub(super) fn offer(&self, connection: Arc<Connection>) {
-        let wakers = {
-            let mut backlog = lock(&self.backlog);
-            backlog.queue.push_back(connection);
-            std::mem::take(&mut backlog.wakers)
-        };
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    pub(super) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<Arc<Connection>>> {
-        let mut backlog = lock(&self.backlog);
-        if let Some(connection) = backlog.queue.pop_front() {
-            return Poll::Ready(Ok(connection));
-        }
-        if let Some(kind) = backlog.dead {
-            return Poll::Ready(Err(io::Error::new(kind, "the listener's socket is closed")));
-        }
-        if !backlog
-            .wakers
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            backlog.wakers.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// Takes no more sessions and returns those nobody accepted. The driver looks again, since it
-    /// may have nothing left to do.
-    pub(super) fn stop_accepting(&self) -> VecDeque<Arc<Connection>> {
-        let queue = {
-            let mut backlog = lock(&self.backlog);
-            backlog.accepting = false;
-            std::mem::take(&mut backlog.queue)
-        };
-        self.notify(|_| {});
+    /// Takes no more sessions, asked for or offered, and returns those nobody accepted. The driver
+    /// looks again, since it may have nothing left to do.
+    pub(super) fn release(&self) -> VecDeque<Arc<Connection>> {
+        let queue = self.backlog.close();
+        self.notify(|inbox| inbox.held = false);
         queue
     }
 
-    pub(super) fn is_accepting(&self) -> bool {
-        lock(&self.backlog).accepting
+    /// Whether someone may want more sessions.
+    pub(super) fn is_held(&self) -> bool {
+        lock(&self.inbox).held
     }
 
-    /// The socket or the driver is gone.
+    /// Asks the driver for a session that speaks first; it answers even if its end is near.
+    pub(super) fn ask(&self, ask: Ask) {
+        self.notify(|inbox| {
+            // Dropping it is the answer that nobody is there to give one.
+            if inbox.ended.is_none() {
+                inbox.asked.push(ask);
+            }
+        });
+    }
+
+    pub(super) fn drain_asked(&self) -> Vec<Ask> {
+        std::mem::take(&mut lock(&self.inbox).asked)
+    }
+
+    /// The transport or the driver is gone.
     pub(super) fn die(&self, kind: io::ErrorKind) {
-        let wakers = {
-            let mut backlog = lock(&self.backlog);
-            backlog.accepting = false;
+        self.notify(|inbox| {
+            inbox.held = false;
             // The driver's own end follows; the first reason is the one to tell.
-            backlog.dead.get_or_insert(kind);
-            std::mem::take(&mut backlog.wakers)
-        };
-        wakers.into_iter().for_each(Waker::wake);
+            inbox.ended.get_or_insert(kind);
+        });
+        drop(self.drain_asked());
+        self.backlog.end(kind);
+    }
+
+    /// Why the driver has ended, if it has.
+    pub(super) fn ended(&self) -> Option<io::ErrorKind> {
+        lock(&self.inbox).ended
     }
 
     pub(super) fn stats(&self) -> EndpointStats {
@@ -364,14 +358,6 @@ impl Outbox {
             self.spares.push(batch);
         }
     }
-}
-
-/// Whether a new session can be accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
-    Open,
-    Full,
-    Closed,
 }
 
 /// Locks a mutex whose data stays sound if another holder panicked: every critical section leaves

@@ -10,7 +10,8 @@ use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::ConversationId;
 
-use super::endpoint::{Admission, Endpoint};
+use super::backlog::Admission;
+use super::endpoint::Endpoint;
 use super::sessions::Sessions;
 use super::timers::SessionKey;
 use super::transport::{Path, ReceiveBuffers};
@@ -140,7 +141,6 @@ impl Router<'_> {
             }
             start = next;
         }
-        self.stats.wire_bytes_received += start as u64;
     }
 
     /// Finds the session of a payload, or opens one for it.
@@ -181,7 +181,7 @@ impl Router<'_> {
             return None;
         }
         let opens = opens_session(payload, self.endpoint.config.receive_window());
-        match self.endpoint.admits() {
+        match self.endpoint.backlog.admits() {
             Admission::Open if opens => self.open(conversation),
             Admission::Full if opens => {
                 self.stats.backlog_full += 1;
@@ -207,7 +207,7 @@ impl Router<'_> {
             .ok()?;
         tracing::debug!(peer = %self.path.peer, %conversation, "session opened");
         let slot = connection.key.slot;
-        self.endpoint.offer(connection);
+        self.endpoint.backlog.offer(connection);
         Some(slot)
     }
 }

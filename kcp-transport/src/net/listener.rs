@@ -12,7 +12,7 @@ use crate::crypto::Security;
 use crate::stats::{EndpointStats, Stats};
 
 use super::driver::Driver;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Purpose};
 use super::socket::Socket;
 use super::stream::KcpStream;
 use super::transport::Transport;
@@ -109,7 +109,7 @@ impl KcpListener {
         config: &Config,
     ) -> io::Result<Self> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
-        let endpoint = Arc::new(Endpoint::new(transport, security, config, true)?);
+        let endpoint = Arc::new(Endpoint::new(transport, security, config, Purpose::Accept)?);
         runtime.spawn(Driver::new(Arc::clone(&endpoint), RECEIVE_SLOTS));
         Ok(Self { endpoint })
     }
@@ -134,7 +134,7 @@ impl KcpListener {
     ///
     /// As [`KcpListener::accept`].
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(KcpStream, SocketAddr)>> {
-        self.endpoint.poll_accept(cx).map_ok(|connection| {
+        self.endpoint.backlog.poll_accept(cx).map_ok(|connection| {
             let peer = connection.path.peer;
             (KcpStream::new(connection), peer)
         })
@@ -165,7 +165,7 @@ impl KcpListener {
 impl Drop for KcpListener {
     fn drop(&mut self) {
         // Nobody will read what those sessions receive.
-        for connection in self.endpoint.stop_accepting() {
+        for connection in self.endpoint.release() {
             drop(KcpStream::new(connection));
         }
     }

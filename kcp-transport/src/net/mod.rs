@@ -7,7 +7,9 @@
 //! Readers and writers lock only their own session. A write that fills segments, or a flush, sends
 //! from the caller's task at once; what the socket does not take is left to the driver.
 
+mod backlog;
 mod census;
+mod client;
 mod clock;
 mod connect;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -28,6 +30,7 @@ mod table;
 mod timers;
 mod transport;
 
+pub use client::KcpEndpoint;
 pub use datagrams::Datagrams;
 pub use info::ConnectionInfo;
 pub use listener::KcpListener;

@@ -111,7 +111,7 @@ impl KcpStream {
         config: &Config,
     ) -> io::Result<Self> {
         let stream = connect::open(peer, security, config, Role::Connect)?;
-        std::future::poll_fn(|cx| stream.handle.0.poll_connected(cx)).await?;
+        stream.connected().await?;
         Ok(stream)
     }
 
@@ -149,8 +149,13 @@ impl KcpStream {
         config: &Config,
     ) -> io::Result<Self> {
         let stream = connect::open_on(transport, peer, security, config, Role::Connect)?;
-        std::future::poll_fn(|cx| stream.handle.0.poll_connected(cx)).await?;
+        stream.connected().await?;
         Ok(stream)
+    }
+
+    /// Waits for the peer's first answer.
+    pub(super) async fn connected(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.handle.0.poll_connected(cx)).await
     }
 
     pub(super) fn new(connection: Arc<Connection>) -> Self {

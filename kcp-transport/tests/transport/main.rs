@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
-use kcp_transport::net::{KcpListener, KcpStream};
+use kcp_transport::net::{KcpEndpoint, KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
@@ -284,6 +284,26 @@ async fn closed_transport_wakes_every_waiter_with_an_error() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn endpoint_of_a_closed_transport_says_so() {
+    let network = Network::default();
+    let (host, peer) = (network.host(), network.host());
+    let endpoint =
+        KcpEndpoint::from_transport(host.clone(), &security(), &patient()).expect("in range");
+    let connecting = endpoint.connect(peer.addr());
+    let closing = async {
+        sleep(Duration::from_secs(1)).await;
+        host.set_fault(Way::Receive, Fault::Poll(io::ErrorKind::Other));
+    };
+    let (connected, ()) = tokio::join!(connecting, closing);
+    let kind = connected.expect_err("closed").kind();
+    assert_eq!(kind, io::ErrorKind::ConnectionAborted);
+    let late = timeout(Duration::from_millis(100), endpoint.connect(peer.addr())).await;
+    let kind = late.expect("answers").expect_err("closed").kind();
+    assert_eq!(kind, io::ErrorKind::Other);
+}
+
+#[cfg(target_os = "linux")]
 #[tokio::test(start_paused = true)]
 async fn refused_port_ends_what_never_received_anything() {
     let network = Network::default();
