@@ -31,7 +31,7 @@ use super::transport::Transport;
 /// - A peer that vanishes ends the stream with [`io::ErrorKind::TimedOut`] on reads and writes,
 ///   never with end-of-file and never with a hang. See [`Config::user_timeout`] and
 ///   [`Config::idle_timeout`].
-/// - `shutdown` (of [`tokio::io::AsyncWriteExt`]) returns once the peer has acknowledged everything
+/// - `shutdown` (of `tokio::io::AsyncWriteExt`) returns once the peer has acknowledged everything
 ///   written. The peer is not told: on KCP's wire there is no end-of-file, so let the protocol above
 ///   say that it is done, as HTTP does.
 /// - Dropping the stream lets what was written drain in the background, for up to
