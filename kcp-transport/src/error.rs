@@ -94,6 +94,44 @@ impl From<ConfigError> for io::Error {
     }
 }
 
+/// Why an unreliable datagram cannot be sent beside the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatagramError {
+    /// Out-of-band datagrams travel under a FEC header.
+    #[error("out-of-band datagrams need FEC on at the sending side; set the fec option")]
+    FecOff,
+    /// It does not fit into one packet.
+    #[error("out-of-band datagram has {len} bytes; allowed are at most {most}")]
+    TooLong {
+        /// Bytes of the datagram.
+        len: usize,
+        /// Most bytes of one.
+        most: usize,
+    },
+    /// The session has ended.
+    #[error("session has ended")]
+    Closed,
+}
+
+impl DatagramError {
+    /// The kind an [`io::Error`] made of this has.
+    #[must_use]
+    pub const fn kind(self) -> io::ErrorKind {
+        match self {
+            Self::FecOff => io::ErrorKind::Unsupported,
+            Self::TooLong { .. } => io::ErrorKind::InvalidInput,
+            Self::Closed => io::ErrorKind::NotConnected,
+        }
+    }
+}
+
+impl From<DatagramError> for io::Error {
+    fn from(error: DatagramError) -> Self {
+        Self::new(error.kind(), error)
+    }
+}
+
 /// Why a connection ended before its user ended it.
 ///
 /// Reads and writes report it as an [`io::Error`] whose source is this.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::loss::Evidence;
 use super::receive::Arrival;
 use super::send::Acknowledged;
-use super::{Arq, Outcome, Provenance, stamp};
+use super::{Arq, Outcome, Provenance, stamp, trace};
 use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{Command, SegmentHeader, Segments, SeqNumber};
@@ -52,10 +52,15 @@ impl Arq {
             segments: 0,
             outcome: Outcome::default(),
         };
+        let traced = trace::is_on();
         let mut error = None;
         for segment in Segments::new(payload) {
-            let read =
-                segment.and_then(|(header, data)| self.handle_segment(&header, data, &mut digest));
+            let read = segment.and_then(|(header, data)| {
+                if traced {
+                    trace::input(&header);
+                }
+                self.handle_segment(&header, data, &mut digest)
+            });
             if let Err(refusal) = read {
                 error = Some(refusal);
                 break;
@@ -87,6 +92,7 @@ impl Arq {
             // zero long after the window has opened.
             if digest.from == Provenance::Direct {
                 self.remote_window = header.window;
+                self.remote_capacity = self.remote_capacity.max(Some(header.window));
             }
         }
         match header.command {

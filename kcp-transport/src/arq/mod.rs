@@ -9,21 +9,24 @@
 
 mod buffers;
 mod congestion;
+mod cork;
 mod deadlines;
 mod flight;
 mod input;
 mod loss;
+mod message;
 mod output;
 mod probe;
+mod queue;
 mod receive;
 mod rtt;
 mod send;
+mod trace;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::{AckPolicy, Congestion, Mode};
-use crate::error::DecodeError;
+use crate::config::{AckPolicy, Congestion, Mode, WriteCoalescing};
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::{ConversationId, SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
@@ -34,6 +37,8 @@ use probe::Probe;
 use receive::Receiver;
 use rtt::RttEstimator;
 use send::Sender;
+
+pub use message::MessageError;
 
 /// What an [`Arq`] needs to know; the ranges are those of [`Config`](crate::config::Config).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +61,8 @@ pub struct ArqConfig {
     pub mode: Mode,
     /// When acks leave.
     pub ack_policy: AckPolicy,
+    /// When new data leaves.
+    pub write_coalescing: WriteCoalescing,
     /// Most bytes queued and in flight.
     pub send_buffer: usize,
 }
@@ -90,23 +97,6 @@ pub struct Outcome {
     pub answered: bool,
 }
 
-/// Why a message cannot be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MessageError {
-    /// kcp-go's reader never gets past an empty message.
-    #[error("message is empty")]
-    Empty,
-    /// The message needs too many fragments, or more than the whole send buffer.
-    #[error("message has {len} bytes; allowed are at most {most}")]
-    TooLong {
-        /// Bytes of the message.
-        len: usize,
-        /// Most bytes of a message.
-        most: usize,
-    },
-}
-
 /// One conversation's ARQ state, both directions.
 #[derive(Debug)]
 pub struct Arq {
@@ -121,6 +111,8 @@ pub struct Arq {
     buffers: Buffers,
     #[doc(alias = "rmt_wnd")]
     remote_window: u16,
+    /// The largest window the peer has told: what it holds when its reader has read all.
+    remote_capacity: Option<u16>,
     /// Since when, and until when, packets came whose `una` is behind ours.
     una_regressed: Option<(Time, Time)>,
     counters: Counters,
@@ -171,6 +163,7 @@ impl Arq {
             probe: Probe::default(),
             buffers: Buffers::default(),
             remote_window: INITIAL_REMOTE_WINDOW,
+            remote_capacity: None,
             una_regressed: None,
             counters: Counters::default(),
             config,
@@ -187,31 +180,9 @@ impl Arq {
         taken
     }
 
-    /// Queues a whole message, or nothing: `Ok(false)` when the send buffer is full.
-    ///
-    /// Besides its bytes, it also counts as full once as many segments as the send window wait:
-    /// small messages take more memory than they have bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`MessageError`] if the message could not be sent at any time.
-    pub fn write_message(&mut self, data: &[u8]) -> Result<bool, MessageError> {
-        if data.is_empty() {
-            return Err(MessageError::Empty);
-        }
-        let fragments = MAX_FRAGMENTS.min(usize::from(self.config.send_window));
-        let most = (fragments * self.config.mss()).min(self.config.send_buffer);
-        if data.len() > most {
-            let len = data.len();
-            return Err(MessageError::TooLong { len, most });
-        }
-        let crowded = self.send.queued() >= usize::from(self.config.send_window);
-        if crowded || data.len() > self.send.capacity() {
-            return Ok(false);
-        }
-        self.send.write_message(data, &mut self.buffers);
-        self.counters.bytes_written += data.len() as u64;
-        Ok(true)
+    /// Nothing more will be written: what is held back for more leaves now.
+    pub fn finish_writing(&mut self) {
+        self.send.finish_writing();
     }
 
     /// Bytes that [`Self::write`] would take now.
@@ -237,29 +208,11 @@ impl Arq {
         read
     }
 
-    /// Appends one whole message to `out`; false if none is complete.
-    ///
-    /// False for good if [`Self::broken`] says so.
-    pub fn read_message(&mut self, out: &mut Vec<u8>) -> bool {
-        let before = out.len();
-        let complete = self.receive.read_message(out, &mut self.buffers);
-        self.counters.bytes_read += (out.len() - before) as u64;
-        self.tell_if_reopened();
-        complete
-    }
-
     /// Whether there is something to read: bytes in stream mode, in message mode a whole message
     /// or the discovery that there will never be one.
     #[must_use]
     pub fn readable(&self) -> bool {
         self.receive.readable()
-    }
-
-    /// Why no message can be read any more: set by [`Self::read_message`] when it meets fragments
-    /// that cannot be put together.
-    #[must_use]
-    pub fn broken(&self) -> Option<DecodeError> {
-        self.receive.broken()
     }
 
     /// The reader is gone: what it has not read is dropped, and so is what comes.
@@ -293,6 +246,18 @@ impl Arq {
     #[must_use]
     pub fn has_full_segment(&self) -> bool {
         self.send.has_full_segment()
+    }
+
+    /// Segments that wait for the reader.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.receive.unread()
+    }
+
+    /// The conversation's id.
+    #[must_use]
+    pub fn conversation(&self) -> ConversationId {
+        self.conversation
     }
 
     /// Segments sent and not yet acknowledged.
@@ -362,6 +327,7 @@ impl Arq {
         stats.rto = self.rto();
         stats.in_flight = self.in_flight();
         stats.queued = self.queued();
+        stats.unread = self.unread();
         stats.remote_window = self.remote_window;
     }
 
@@ -397,9 +363,6 @@ fn stamp(time: Time, offset: u32) -> Timestamp {
 /// Segments a peer is taken to have room for until it says.
 #[doc(alias = "IKCP_WND_RCV")]
 const INITIAL_REMOTE_WINDOW: u16 = 32;
-
-/// Most fragments of a message. kcp-go v5 kcp.go, Send: refuses more.
-const MAX_FRAGMENTS: usize = 255;
 
 #[cfg(test)]
 mod tests;

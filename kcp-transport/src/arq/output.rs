@@ -1,7 +1,7 @@
 //! Payloads out.
 
-use super::Arq;
 use super::send::Cause;
+use super::{Arq, trace};
 use crate::time::Time;
 use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 
@@ -9,6 +9,8 @@ use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 struct Payload<'a> {
     out: &'a mut [u8],
     len: usize,
+    /// Segments are traced, with this many allowed in flight.
+    traced: Option<usize>,
 }
 
 impl Payload<'_> {
@@ -22,6 +24,9 @@ impl Payload<'_> {
         header.encode(head);
         rest[..data.len()].copy_from_slice(data);
         self.len += SEGMENT_HEADER_LEN + data.len();
+        if let Some(window) = self.traced {
+            trace::output(header, window);
+        }
     }
 }
 
@@ -38,7 +43,7 @@ impl Arq {
         self.send.update(now, limit, self.config.flush_interval);
 
         let acks_due = self.receive.acks_due(&self.config);
-        let data_due = self.send.peek(now, limit).is_some();
+        let data_due = self.send.peek(now, limit, false).is_some();
         if !data_due && !self.probe.is_due() && acks_due.is_none_or(|at| at > now) {
             return 0;
         }
@@ -46,6 +51,7 @@ impl Arq {
         let mut payload = Payload {
             out: &mut out[..room],
             len: 0,
+            traced: trace::is_on().then_some(limit),
         };
         // What the headers of this datagram say of the window is what the peer knows from now on.
         self.lay_acks(&mut payload);
@@ -128,7 +134,7 @@ impl Arq {
         let rto = self.rtt.rto();
         loop {
             let limit = self.limit();
-            let Some((cause, len)) = self.send.peek(now, limit) else {
+            let Some((cause, len)) = self.send.peek(now, limit, payload.len > 0) else {
                 return;
             };
             if !payload.has_room(len) {

@@ -75,6 +75,15 @@ impl Receiver {
         self.broken
     }
 
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// Segments that wait for the reader.
+    pub(super) fn unread(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Segments the reader's queue has room for.
     pub(super) fn window(&self) -> u16 {
         let ready = u16::try_from(self.ready.len()).unwrap_or(u16::MAX);

@@ -1,6 +1,5 @@
 //! The sending half: what waits, what is in flight, and what of it is due.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::ArqConfig;
@@ -8,19 +7,11 @@ use super::buffers::Buffers;
 use super::deadlines::{Deadline, Deadlines};
 use super::flight::{Flight, Sent, Suspicion};
 use super::loss::{Evidence, LossDetector, Resend};
+use super::queue::Queue;
 use super::rtt::MAX_RTO;
 use crate::config::Mode;
 use crate::time::Time;
 use crate::wire::SeqNumber;
-
-/// A segment that was never sent.
-#[derive(Debug)]
-struct Queued {
-    data: Vec<u8>,
-    fragments_left: u8,
-    /// Whether later writes may fill it up.
-    open: bool,
-}
 
 /// Why a segment is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +32,13 @@ pub(super) struct Acknowledged {
 
 #[derive(Debug)]
 pub(super) struct Sender {
-    queued: VecDeque<Queued>,
+    queue: Queue,
     flight: Flight,
     deadlines: Deadlines,
     loss: LossDetector,
     /// Bytes queued and in flight.
     buffered: usize,
     capacity: usize,
-    mss: usize,
     /// Since when outstanding data waits for an acknowledgement of any of it.
     waiting_since: Time,
 }
@@ -56,13 +46,12 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new(config: &ArqConfig, first: SeqNumber) -> Self {
         Self {
-            queued: VecDeque::new(),
+            queue: Queue::new(config),
             flight: Flight::new(first),
             deadlines: Deadlines::default(),
             loss: LossDetector::new(config.fast_retransmit_after, first),
             buffered: 0,
             capacity: config.send_buffer,
-            mss: config.mss(),
             waiting_since: Time::ZERO,
         }
     }
@@ -72,12 +61,11 @@ impl Sender {
     }
 
     pub(super) fn queued(&self) -> usize {
-        self.queued.len()
+        self.queue.len()
     }
 
     pub(super) fn has_full_segment(&self) -> bool {
-        let front = self.queued.front();
-        front.is_some_and(|segment| !segment.open || segment.data.len() >= self.mss)
+        self.queue.has_full_segment()
     }
 
     /// Bytes that can be queued now.
@@ -92,40 +80,20 @@ impl Sender {
     /// Queues as much of `data` as there is room for, filling up the last segment in stream mode.
     pub(super) fn write(&mut self, data: &[u8], mode: Mode, buffers: &mut Buffers) -> usize {
         let taken = data.len().min(self.capacity());
-        let mut rest = &data[..taken];
-        if let Some(tail) = self.queued.back_mut().filter(|tail| tail.open) {
-            let room = self.mss.saturating_sub(tail.data.len());
-            let (head, beyond) = rest.split_at(rest.len().min(room));
-            if tail.data.len() + head.len() > self.mss / 2 {
-                // Past half, it is likely to fill up: one last growth, to the full size.
-                tail.data.reserve_exact(room);
-            }
-            tail.data.extend_from_slice(head);
-            rest = beyond;
-        }
-        for chunk in rest.chunks(self.mss) {
-            self.queued.push_back(Queued {
-                data: buffers.copy_of(chunk),
-                fragments_left: 0,
-                open: mode == Mode::Stream,
-            });
-        }
+        self.queue.write(&data[..taken], mode, buffers);
         self.buffered += taken;
         taken
     }
 
-    /// Queues a whole message in `fragments` pieces.
+    /// Queues a whole message.
     pub(super) fn write_message(&mut self, data: &[u8], buffers: &mut Buffers) {
-        let chunks = data.chunks(self.mss);
-        let fragments = chunks.len();
-        for (index, chunk) in chunks.enumerate() {
-            self.queued.push_back(Queued {
-                data: buffers.copy_of(chunk),
-                fragments_left: u8::try_from(fragments - 1 - index).unwrap_or(u8::MAX),
-                open: false,
-            });
-        }
+        self.queue.write_message(data, buffers);
         self.buffered += data.len();
+    }
+
+    /// Nothing more will be written.
+    pub(super) fn finish_writing(&mut self) {
+        self.queue.finish();
     }
 
     /// The peer acknowledged one segment, echoing `timestamp`.
@@ -189,29 +157,41 @@ impl Sender {
 
     /// Whether a segment is waiting that a window of `limit` segments lets out.
     pub(super) fn can_send_new(&self, limit: usize) -> bool {
-        !self.queued.is_empty() && self.flight.len() < limit
+        !self.queue.is_empty() && self.flight.len() < limit
     }
 
     /// When something is due next: the epoch if now.
     pub(super) fn next(&self, limit: usize) -> Option<Time> {
-        if self.can_send_new(limit) {
-            return Some(Time::ZERO);
-        }
+        let new_data = if self.queue.wants_update() {
+            Some(Time::ZERO)
+        } else {
+            let release = self.queue.release(self.flight.len());
+            release.filter(|_| self.flight.len() < limit)
+        };
         let deadline = self.deadlines.peek().map(|deadline| deadline.at);
-        [self.loss.next(), deadline].into_iter().flatten().min()
+        [new_data, self.loss.next(), deadline]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Brings what is due in front, so that [`Self::peek`] finds it.
     pub(super) fn update(&mut self, now: Time, limit: usize, flush_interval: Duration) {
-        let new_data = self.can_send_new(limit);
+        self.queue.update(now, flush_interval);
+        let new_data = self.can_send_new(limit) && self.is_released(now);
         self.loss
             .poll_early(now, new_data, flush_interval, &mut self.flight);
         self.discard_stale_deadlines();
         self.forgive_pause(now);
     }
 
-    /// Why the next segment is due, and its bytes of data; `None` if nothing is.
-    pub(super) fn peek(&mut self, now: Time, limit: usize) -> Option<(Cause, usize)> {
+    fn is_released(&self, now: Time) -> bool {
+        self.queue.is_released(now, self.flight.len())
+    }
+
+    /// Why the next segment is due, and its bytes of data; `None` if nothing is. New data does not
+    /// wait for more if it can `ride` along with a datagram that leaves anyway.
+    pub(super) fn peek(&mut self, now: Time, limit: usize, ride: bool) -> Option<(Cause, usize)> {
         let len = |flight: &Flight, sequence| {
             let sent = flight.outstanding(sequence);
             sent.map_or(0, |sent| sent.data.len())
@@ -227,8 +207,8 @@ impl Sender {
         if let Some(deadline) = self.deadlines.peek().filter(|next| next.at <= now) {
             return Some((Cause::Timeout, len(&self.flight, deadline.sequence)));
         }
-        let front = self.queued.front().filter(|_| self.flight.len() < limit)?;
-        Some((Cause::New, front.data.len()))
+        let front = self.queue.front().filter(|_| self.flight.len() < limit)?;
+        (ride || self.is_released(now)).then_some((Cause::New, front.data.len()))
     }
 
     /// Counts what [`Self::peek`] returned as sent now, and gives its number.
@@ -273,7 +253,7 @@ impl Sender {
     }
 
     fn transmit_new(&mut self, now: Time, rto: Duration) -> Option<SeqNumber> {
-        let queued = self.queued.pop_front()?;
+        let queued = self.queue.pop()?;
         let sequence = self.flight.next();
         if self.flight.unacked() == 0 {
             self.waiting_since = now;
@@ -299,7 +279,7 @@ impl Sender {
 
     /// Releases memory that is not used.
     pub(super) fn shrink(&mut self) {
-        self.queued.shrink_to_fit();
+        self.queue.shrink();
         self.flight.shrink();
         self.deadlines.shrink();
         self.loss.shrink();
@@ -346,7 +326,7 @@ impl Sender {
     /// Entries there is memory for.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
-        let rings = self.queued.capacity() + self.flight.capacity();
+        let rings = self.queue.capacity() + self.flight.capacity();
         rings + self.deadlines.capacity() + self.loss.capacity()
     }
 }

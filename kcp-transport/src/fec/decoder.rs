@@ -44,6 +44,8 @@ pub struct FecStats {
     /// Packets that were not used for recovery because they contradict the sender's ratio, lie
     /// too far from the others, are malformed, or found no room. Copies are not counted.
     pub ignored: u64,
+    /// Groups whose data packets all arrived by themselves.
+    pub complete: u64,
 }
 
 impl Default for FecDecoder {
@@ -78,6 +80,7 @@ impl FecDecoder {
                 parity_received: 0,
                 errors: 0,
                 ignored: 0,
+                complete: 0,
             },
         }
     }
@@ -92,6 +95,12 @@ impl FecDecoder {
     #[must_use]
     pub const fn stats(&self) -> FecStats {
         self.stats
+    }
+
+    /// Groups of which too little has arrived so far.
+    #[must_use]
+    pub fn open_groups(&self) -> usize {
+        self.groups.iter().filter(|group| !group.is_done()).count()
     }
 
     /// Takes a data or parity packet, and calls `recovered` with the segments of each packet of
@@ -195,7 +204,10 @@ impl FecDecoder {
         };
         match self.groups[at].insert(ratio, index, shard) {
             Inserted::Useless | Inserted::Kept => {}
-            Inserted::Complete => self.finish(at),
+            Inserted::Complete => {
+                self.stats.complete += 1;
+                self.finish(at);
+            }
             Inserted::Sufficient => {
                 self.rebuild(ratio, at, recovered);
                 self.finish(at);

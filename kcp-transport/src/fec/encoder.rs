@@ -107,6 +107,12 @@ impl FecEncoder {
         complete
     }
 
+    /// Whether [`take_parity`](Self::take_parity) has a packet.
+    #[must_use]
+    pub const fn has_parity(&self) -> bool {
+        self.pending > 0
+    }
+
     /// Writes the next parity packet of the group that was completed last to the front of
     /// `packet`, and returns its length in bytes; 0 if none is left.
     ///

@@ -58,6 +58,10 @@ impl Group {
     }
 
     /// Whether this shard could still be of use.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
     pub(super) fn wants(&self, index: usize) -> bool {
         !self.done && self.shards.entries.iter().all(|entry| entry.index != index)
     }

@@ -5,29 +5,36 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::oneshot;
+
 use crate::config::Config;
 use crate::crypto::Security;
 use crate::packet::{Layout, Opener, Sealer, TransmitBatch};
+use crate::session::Role;
 use crate::stats::EndpointStats;
 use crate::time::Time;
 
+use super::backlog::Backlog;
+use super::census::Census;
 use super::clock::{Clock, entropy};
 use super::shared::Connection;
-use super::socket::{Path, Socket};
+use super::stream::KcpStream;
 use super::timers::SessionKey;
+use super::transport::{Path, Transport, is_closed};
 
-/// A socket with its cipher, and the mailboxes between its driver and everyone else.
+/// A transport with its cipher, and the mailboxes between its driver and everyone else.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    pub(super) socket: Socket,
+    pub(super) transport: Arc<dyn Transport>,
     pub(super) clock: Clock,
     pub(super) config: Config,
     pub(super) layout: Layout,
     pub(super) opener: Opener,
+    pub(super) census: Census,
     sealer: Sealer,
     inbox: Mutex<Inbox>,
     outbox: Mutex<Outbox>,
-    backlog: Mutex<Backlog>,
+    pub(super) backlog: Backlog,
     stats: Mutex<EndpointStats>,
 }
 
@@ -36,6 +43,13 @@ pub(super) struct Endpoint {
 struct Inbox {
     dirty: Vec<SessionKey>,
     deadlines: Vec<(Time, SessionKey)>,
+    asked: Vec<Ask>,
+    /// Someone may want more sessions.
+    held: bool,
+    /// Why there is no driver any more.
+    ended: Option<io::ErrorKind>,
+    /// A call other than the driver's own has shown that the transport is closed.
+    closed: Option<io::ErrorKind>,
     waker: Option<Waker>,
 }
 
@@ -53,36 +67,46 @@ struct Blocked {
     path: Path,
 }
 
-/// Sessions that wait to be accepted.
-#[derive(Debug, Default)]
-struct Backlog {
-    queue: VecDeque<Arc<Connection>>,
-    wakers: Vec<Waker>,
-    accepting: bool,
-    /// Why nothing comes any more.
-    dead: Option<io::ErrorKind>,
+/// What an endpoint is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// One session, given from the beginning.
+    One,
+    /// Sessions that are asked for.
+    Connect,
+    /// Sessions that peers open.
+    Accept,
+}
+
+/// A session someone wants to open.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) path: Path,
+    pub(super) role: Role,
+    pub(super) answer: oneshot::Sender<io::Result<KcpStream>>,
 }
 
 impl Endpoint {
     pub(super) fn new(
-        socket: Socket,
+        transport: Arc<dyn Transport>,
         security: &Security,
         config: &Config,
-        accepting: bool,
+        purpose: Purpose,
     ) -> io::Result<Self> {
         Ok(Self {
-            socket,
+            transport,
             clock: Clock::start(),
             config: config.clone(),
             layout: config.layout(security.overhead())?,
             opener: Opener::new(security),
+            census: Census::default(),
             sealer: Sealer::new(security, entropy()?),
-            inbox: Mutex::default(),
-            outbox: Mutex::default(),
-            backlog: Mutex::new(Backlog {
-                accepting,
-                ..Backlog::default()
+            inbox: Mutex::new(Inbox {
+                held: purpose != Purpose::One,
+                ..Inbox::default()
             }),
+            outbox: Mutex::default(),
+            backlog: Backlog::new(config.backlog(), purpose == Purpose::Accept),
             stats: Mutex::default(),
         })
     }
@@ -150,7 +174,8 @@ impl Endpoint {
     /// Sends from the datagram `from` on and returns how many of all are done.
     ///
     /// Only would-block stops it. Every other error is a lost datagram: routes flap, firewalls
-    /// refuse, buffers run out, and retransmission deals with all of that.
+    /// refuse, buffers run out, and retransmission deals with all of that. Of a closed transport the
+    /// driver learns.
     fn send(
         &self,
         now: Time,
@@ -160,8 +185,8 @@ impl Endpoint {
         from: usize,
     ) -> usize {
         let mut sent = from;
-        for run in batch.runs_from(from, self.socket.max_run()) {
-            match self.socket.try_send(path, run) {
+        for run in batch.runs_from(from, self.transport.max_run()) {
+            match self.transport.try_send(path, run) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return sent,
                 Err(error) => {
@@ -172,6 +197,10 @@ impl Endpoint {
                     {
                         connection.refused(now);
                     }
+                    if is_closed(&error) {
+                        self.close(error.kind());
+                        return batch.len();
+                    }
                 }
             }
             sent += run.datagrams;
@@ -181,17 +210,33 @@ impl Endpoint {
 
     /// Sends what the socket did not take before; ready once nothing is left.
     pub(super) fn poll_unblock(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut attempts = 0;
         loop {
             let Some(mut blocked) = self.outbox().blocked.pop_front() else {
                 return Poll::Ready(());
             };
-            let ready = self.socket.poll_send_ready(cx);
-            if ready.is_ready() {
+            let ready = self.transport.poll_send_ready(cx);
+            if let Poll::Ready(Err(error)) = &ready {
+                self.close(error.kind());
+            } else if ready.is_ready() {
                 let now = self.clock.now();
-                blocked.sent = self.send(now, None, blocked.path, &blocked.batch, blocked.sent);
+                let before = blocked.sent;
+                blocked.sent = self.send(now, None, blocked.path, &blocked.batch, before);
+                attempts = if blocked.sent > before {
+                    0
+                } else {
+                    attempts + 1
+                };
+            }
+            // A transport that says ready and takes nothing must not make us spin.
+            let lost = attempts == MAX_ATTEMPTS || matches!(ready, Poll::Ready(Err(_)));
+            if lost {
+                let left = blocked.batch.len() - blocked.sent;
+                lock(&self.stats).send_errors += left as u64;
+                attempts = 0;
             }
             let mut outbox = self.outbox();
-            if blocked.sent == blocked.batch.len() {
+            if lost || blocked.sent == blocked.batch.len() {
                 outbox.recycle(blocked.batch);
             } else {
                 outbox.blocked.push_front(blocked);
@@ -215,6 +260,10 @@ impl Endpoint {
         self.notify(|inbox| inbox.deadlines.push((at, key)));
     }
 
+    fn close(&self, kind: io::ErrorKind) {
+        self.notify(|inbox| inbox.closed = Some(kind));
+    }
+
     fn notify(&self, ask: impl FnOnce(&mut Inbox)) {
         let waker = {
             let mut inbox = lock(&self.inbox);
@@ -227,87 +276,70 @@ impl Endpoint {
     }
 
     /// Moves what others asked for to the driver's own lists, and registers the driver for more.
+    ///
+    /// # Errors
+    ///
+    /// Someone found the transport closed.
     pub(super) fn drain_inbox(
         &self,
         cx: &Context<'_>,
         dirty: &mut Vec<SessionKey>,
         deadlines: &mut Vec<(Time, SessionKey)>,
-    ) {
+    ) -> io::Result<()> {
         let mut inbox = lock(&self.inbox);
         dirty.append(&mut inbox.dirty);
         deadlines.append(&mut inbox.deadlines);
         inbox.waker = Some(cx.waker().clone());
+        inbox.closed.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
-    /// Whether there is room for one more session to accept.
-    pub(super) fn admits(&self) -> Admission {
-        let backlog = lock(&self.backlog);
-        if !backlog.accepting {
-            Admission::Closed
-        } else if backlog.queue.len() >= self.config.backlog() {
-            Admission::Full
-        } else {
-            Admission::Open
-        }
-    }
-
-    /// Offers a new session to whoever accepts.
-    pub(super) fn offer(&self, connection: Arc<Connection>) {
-        let wakers = {
-            let mut backlog = lock(&self.backlog);
-            backlog.queue.push_back(connection);
-            std::mem::take(&mut backlog.wakers)
-        };
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    pub(super) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<Arc<Connection>>> {
-        let mut backlog = lock(&self.backlog);
-        if let Some(connection) = backlog.queue.pop_front() {
-            return Poll::Ready(Ok(connection));
-        }
-        if let Some(kind) = backlog.dead {
-            return Poll::Ready(Err(io::Error::new(kind, "the listener's socket is closed")));
-        }
-        if !backlog
-            .wakers
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            backlog.wakers.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// Takes no more sessions and returns those nobody accepted. The driver looks again, since it
-    /// may have nothing left to do.
-    pub(super) fn stop_accepting(&self) -> VecDeque<Arc<Connection>> {
-        let queue = {
-            let mut backlog = lock(&self.backlog);
-            backlog.accepting = false;
-            std::mem::take(&mut backlog.queue)
-        };
-        self.notify(|_| {});
+    /// Takes no more sessions, asked for or offered, and returns those nobody accepted. The driver
+    /// looks again, since it may have nothing left to do.
+    pub(super) fn release(&self) -> VecDeque<Arc<Connection>> {
+        let queue = self.backlog.close();
+        self.notify(|inbox| inbox.held = false);
         queue
     }
 
-    pub(super) fn is_accepting(&self) -> bool {
-        lock(&self.backlog).accepting
+    /// Whether someone may want more sessions.
+    pub(super) fn is_held(&self) -> bool {
+        lock(&self.inbox).held
     }
 
-    /// The socket or the driver is gone.
+    /// Asks the driver for a session that speaks first; it answers even if its end is near.
+    pub(super) fn ask(&self, ask: Ask) {
+        self.notify(|inbox| {
+            // Dropping it is the answer that nobody is there to give one.
+            if inbox.ended.is_none() {
+                inbox.asked.push(ask);
+            }
+        });
+    }
+
+    pub(super) fn drain_asked(&self) -> Vec<Ask> {
+        std::mem::take(&mut lock(&self.inbox).asked)
+    }
+
+    /// The transport or the driver is gone.
     pub(super) fn die(&self, kind: io::ErrorKind) {
-        let wakers = {
-            let mut backlog = lock(&self.backlog);
-            backlog.accepting = false;
-            backlog.dead = Some(kind);
-            std::mem::take(&mut backlog.wakers)
-        };
-        wakers.into_iter().for_each(Waker::wake);
+        self.notify(|inbox| {
+            inbox.held = false;
+            // The driver's own end follows; the first reason is the one to tell.
+            inbox.ended.get_or_insert(kind);
+        });
+        drop(self.drain_asked());
+        self.backlog.end(kind);
+    }
+
+    /// Why the driver has ended, if it has.
+    pub(super) fn ended(&self) -> Option<io::ErrorKind> {
+        lock(&self.inbox).ended
     }
 
     pub(super) fn stats(&self) -> EndpointStats {
-        *lock(&self.stats)
+        let mut stats = *lock(&self.stats);
+        self.census.stats_into(&mut stats);
+        stats
     }
 
     pub(super) fn update_stats(&self, update: impl FnOnce(&mut EndpointStats)) {
@@ -328,14 +360,6 @@ impl Outbox {
     }
 }
 
-/// Whether a new session can be accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
-    Open,
-    Full,
-    Closed,
-}
-
 /// Locks a mutex whose data stays sound if another holder panicked: every critical section leaves
 /// it so at each point that can panic.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -348,6 +372,10 @@ const BATCH_DATAGRAMS: usize = 46;
 /// Batches one call sends before it leaves the rest to the driver, so that a writer with a large
 /// window does not hold its task for long.
 const MAX_BATCHES_PER_CALL: usize = 8;
+
+/// Calls in a row that may take nothing after the socket was said to be ready. One is usual, since a
+/// writer can be faster; then the datagrams are given up as lost.
+const MAX_ATTEMPTS: usize = 4;
 
 /// Empty batches kept per socket: the driver uses one, and so does each writer at a time.
 const MAX_SPARES: usize = 2;

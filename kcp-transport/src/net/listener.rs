@@ -9,12 +9,13 @@ use tokio::runtime::Handle;
 
 use crate::config::Config;
 use crate::crypto::Security;
-use crate::stats::EndpointStats;
+use crate::stats::{EndpointStats, Stats};
 
 use super::driver::Driver;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Purpose};
 use super::socket::Socket;
 use super::stream::KcpStream;
+use super::transport::Transport;
 
 /// Accepts KCP connections on a UDP socket.
 ///
@@ -76,7 +77,7 @@ impl KcpListener {
         config: &Config,
     ) -> io::Result<Self> {
         config.layout(security.overhead())?;
-        Self::start(Socket::bind(addr, config)?, security, config)
+        Self::from_transport(Arc::new(Socket::bind(addr, config)?), security, config)
     }
 
     /// Listens on a socket the caller made, which should be bound and is made non-blocking.
@@ -91,12 +92,24 @@ impl KcpListener {
     ) -> io::Result<Self> {
         config.layout(security.overhead())?;
         Handle::try_current().map_err(io::Error::other)?;
-        Self::start(Socket::adopt(socket, config)?, security, config)
+        let socket = Arc::new(Socket::adopt(socket, config)?);
+        Self::from_transport(socket, security, config)
     }
 
-    fn start(socket: Socket, security: &Security, config: &Config) -> io::Result<Self> {
+    /// Listens on any transport of datagrams.
+    ///
+    /// The socket options of `config` are the transport's own business.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpListener::bind_with`]. Must be called within a tokio runtime.
+    pub fn from_transport(
+        transport: Arc<dyn Transport>,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
-        let endpoint = Arc::new(Endpoint::new(socket, security, config, true)?);
+        let endpoint = Arc::new(Endpoint::new(transport, security, config, Purpose::Accept)?);
         runtime.spawn(Driver::new(Arc::clone(&endpoint), RECEIVE_SLOTS));
         Ok(Self { endpoint })
     }
@@ -121,7 +134,7 @@ impl KcpListener {
     ///
     /// As [`KcpListener::accept`].
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(KcpStream, SocketAddr)>> {
-        self.endpoint.poll_accept(cx).map_ok(|connection| {
+        self.endpoint.backlog.poll_accept(cx).map_ok(|connection| {
             let peer = connection.path.peer;
             (KcpStream::new(connection), peer)
         })
@@ -133,7 +146,7 @@ impl KcpListener {
     ///
     /// That of asking the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.endpoint.socket.local_addr()
+        self.endpoint.transport.local_addr()
     }
 
     /// What the socket received, and what of it was dropped before it reached a session.
@@ -141,12 +154,18 @@ impl KcpListener {
     pub fn stats(&self) -> EndpointStats {
         self.endpoint.stats()
     }
+
+    /// The sum over all connections there are and were. Looks at each of those there are.
+    #[must_use]
+    pub fn totals(&self) -> Stats {
+        self.endpoint.census.totals()
+    }
 }
 
 impl Drop for KcpListener {
     fn drop(&mut self) {
         // Nobody will read what those sessions receive.
-        for connection in self.endpoint.stop_accepting() {
+        for connection in self.endpoint.release() {
             drop(KcpStream::new(connection));
         }
     }

@@ -1,8 +1,6 @@
 //! One session as its stream and its driver share it.
 
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -14,8 +12,8 @@ use crate::time::Time;
 use crate::wire::ConversationId;
 
 use super::endpoint::{Endpoint, lock};
-use super::socket::Path;
 use super::timers::SessionKey;
+use super::transport::Path;
 
 /// A session behind its lock, with what never changes beside it.
 #[derive(Debug)]
@@ -24,15 +22,17 @@ pub(super) struct Connection {
     pub(super) path: Path,
     pub(super) conversation: ConversationId,
     pub(super) key: SessionKey,
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    session: Session,
-    reader: Option<Waker>,
+pub(super) struct Inner {
+    pub(super) session: Session,
+    pub(super) reader: Option<Waker>,
     /// Waits for room to write, or for the end of a shutdown.
-    writer: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+    /// Wait for datagrams out of band.
+    pub(super) datagram_readers: Vec<Waker>,
     /// The deadline the driver will wake for.
     armed: Option<Time>,
     /// The driver knows that something may be due.
@@ -47,6 +47,7 @@ struct Inner {
 pub(super) struct Wakers {
     reader: Option<Waker>,
     writer: Option<Waker>,
+    datagram_readers: Vec<Waker>,
 }
 
 /// What came of filling a batch.
@@ -61,6 +62,7 @@ impl Wakers {
         [self.reader, self.writer]
             .into_iter()
             .flatten()
+            .chain(self.datagram_readers)
             .for_each(Waker::wake);
     }
 }
@@ -78,6 +80,7 @@ impl Connection {
             session,
             reader: None,
             writer: None,
+            datagram_readers: Vec::new(),
             armed: None,
             deferred: false,
             connecting,
@@ -278,7 +281,7 @@ impl Connection {
 }
 
 impl Inner {
-    fn check_writable(&self) -> io::Result<()> {
+    pub(super) fn check_writable(&self) -> io::Result<()> {
         match self.session.state() {
             State::Closed(error) => Err(end(error)),
             State::Draining | State::Drained | State::Lingering => Err(io::Error::new(
@@ -316,67 +319,16 @@ impl Inner {
             } else {
                 None
             },
+            datagram_readers: if over || self.session.has_out_of_band() {
+                std::mem::take(&mut self.datagram_readers)
+            } else {
+                Vec::new()
+            },
         }
     }
 }
 
-/// What a stream is, to those who only look: addresses, conversation and live statistics.
-///
-/// Cheap to clone, and valid after the stream is gone.
-#[derive(Clone)]
-pub struct ConnectionInfo {
-    connection: Arc<Connection>,
-}
-
-impl ConnectionInfo {
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection }
-    }
-
-    /// Our address, if the socket is still there to ask.
-    #[must_use]
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        local_addr(&self.connection).ok()
-    }
-
-    /// The peer's address.
-    #[must_use]
-    pub fn peer_addr(&self) -> SocketAddr {
-        self.connection.path.peer
-    }
-
-    /// The conversation's id, the same on both sides.
-    #[must_use]
-    pub fn conversation(&self) -> ConversationId {
-        self.connection.conversation
-    }
-
-    /// The connection's counters as they are now.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.connection.stats()
-    }
-}
-
-impl fmt::Debug for ConnectionInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionInfo")
-            .field("peer", &self.peer_addr())
-            .field("conversation", &self.conversation())
-            .finish_non_exhaustive()
-    }
-}
-
-/// The address the peer knows us by, as far as the system told.
-pub(super) fn local_addr(connection: &Connection) -> io::Result<SocketAddr> {
-    let mut addr = connection.endpoint.socket.local_addr()?;
-    if let Some(ip) = connection.path.local {
-        addr.set_ip(ip);
-    }
-    Ok(addr)
-}
-
-fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
+pub(super) fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
     match place {
         Some(waker) => waker.clone_from(cx.waker()),
         None => *place = Some(cx.waker().clone()),
@@ -384,7 +336,7 @@ fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
 }
 
 /// The error of an ended session. Its user let go if there is none, and asks no more.
-fn end(error: Option<ConnectionError>) -> io::Error {
+pub(super) fn end(error: Option<ConnectionError>) -> io::Error {
     error.map_or_else(|| io::ErrorKind::NotConnected.into(), io::Error::from)
 }
 

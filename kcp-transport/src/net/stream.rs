@@ -15,8 +15,12 @@ use crate::stats::Stats;
 use crate::wire::ConversationId;
 
 use super::connect;
-use super::shared::{self, Connection, ConnectionInfo};
+use super::datagrams::Datagrams;
+use super::info::{self, ConnectionInfo};
+use super::message::KcpMessageStream;
+use super::shared::Connection;
 use super::split::{OwnedReadHalf, OwnedWriteHalf};
+use super::transport::Transport;
 
 /// A connection over KCP, read and written like a TCP stream.
 ///
@@ -27,7 +31,7 @@ use super::split::{OwnedReadHalf, OwnedWriteHalf};
 /// - A peer that vanishes ends the stream with [`io::ErrorKind::TimedOut`] on reads and writes,
 ///   never with end-of-file and never with a hang. See [`Config::user_timeout`] and
 ///   [`Config::idle_timeout`].
-/// - `shutdown` (of [`tokio::io::AsyncWriteExt`]) returns once the peer has acknowledged everything
+/// - `shutdown` (of `tokio::io::AsyncWriteExt`) returns once the peer has acknowledged everything
 ///   written. The peer is not told: on KCP's wire there is no end-of-file, so let the protocol above
 ///   say that it is done, as HTTP does.
 /// - Dropping the stream lets what was written drain in the background, for up to
@@ -107,7 +111,7 @@ impl KcpStream {
         config: &Config,
     ) -> io::Result<Self> {
         let stream = connect::open(peer, security, config, Role::Connect)?;
-        std::future::poll_fn(|cx| stream.handle.0.poll_connected(cx)).await?;
+        stream.connected().await?;
         Ok(stream)
     }
 
@@ -126,6 +130,34 @@ impl KcpStream {
         connect::open(peer, security, config, Role::ConnectLazy)
     }
 
+    /// Connects to `peer` over any transport of datagrams, and returns once it has answered.
+    ///
+    /// The socket options of `config` are the transport's own business. Datagrams that come from
+    /// another address than `peer` are dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::connect_with`]. Must be called within a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the connection up; the transport is dropped once it has ended.
+    pub async fn connect_transport(
+        transport: Arc<dyn Transport>,
+        peer: SocketAddr,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
+        let stream = connect::open_on(transport, peer, security, config, Role::Connect)?;
+        stream.connected().await?;
+        Ok(stream)
+    }
+
+    /// Waits for the peer's first answer.
+    pub(super) async fn connected(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.handle.0.poll_connected(cx)).await
+    }
+
     pub(super) fn new(connection: Arc<Connection>) -> Self {
         Self {
             handle: Handle(connection),
@@ -142,7 +174,7 @@ impl KcpStream {
     ///
     /// That of asking the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        shared::local_addr(&self.handle.0)
+        info::local_addr(&self.handle.0)
     }
 
     /// The peer's address.
@@ -171,6 +203,52 @@ impl KcpStream {
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo::new(Arc::clone(&self.handle.0))
+    }
+
+    /// Sends and receives messages from now on.
+    ///
+    /// What was written before is a message of its own for each segment, and what the peer wrote
+    /// in stream mode arrives so.
+    #[must_use]
+    pub fn into_messages(self) -> KcpMessageStream {
+        KcpMessageStream::new(self.handle)
+    }
+
+    /// Sends one unreliable datagram beside the stream; never waits. See [`Datagrams::send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Datagrams::send`].
+    #[doc(alias = "SendOOB")]
+    pub fn send_datagram(&self, data: &[u8]) -> io::Result<()> {
+        self.connection().send_datagram(data)
+    }
+
+    /// Waits for the next unreliable datagram. See [`Datagrams::recv`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Datagrams::recv`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no datagram.
+    #[doc(alias = "SetOOBHandler")]
+    pub async fn recv_datagram(&self) -> io::Result<Vec<u8>> {
+        std::future::poll_fn(|cx| self.connection().poll_recv_datagram(cx)).await
+    }
+
+    /// Most bytes of an unreliable datagram, or `None` if our side has FEC off and can send none.
+    #[must_use]
+    #[doc(alias = "GetOOBMaxSize")]
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.connection().max_datagram_size()
+    }
+
+    /// A handle for unreliable datagrams that works beside whoever owns the stream or its halves.
+    #[must_use]
+    pub fn datagrams(&self) -> Datagrams {
+        Datagrams::new(Arc::clone(&self.handle.0))
     }
 
     /// Splits the stream into halves that can move to different tasks.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::error::ConnectionError;
 use crate::time::Time;
+use crate::wire::ConversationId;
 
 use super::Role;
 
@@ -69,6 +70,8 @@ pub(super) enum Action {
 #[derive(Debug)]
 pub(super) struct Lifetime {
     state: State,
+    /// For tracing only.
+    conversation: ConversationId,
     limits: Limits,
     /// When the last plausible datagram came; until then, when the session was made.
     last_received: Time,
@@ -95,7 +98,12 @@ struct Limits {
 }
 
 impl Lifetime {
-    pub(super) fn new(config: &Config, role: Role, now: Time) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        conversation: ConversationId,
+        role: Role,
+        now: Time,
+    ) -> Self {
         let connecting = role == Role::Connect;
         Self {
             state: if connecting {
@@ -103,6 +111,7 @@ impl Lifetime {
             } else {
                 State::Established
             },
+            conversation,
             limits: Limits {
                 keepalive: config.keepalive(),
                 user: config.user_timeout(),
@@ -129,6 +138,12 @@ impl Lifetime {
         self.state
     }
 
+    fn enter(&mut self, state: State) {
+        let (conv, from) = (self.conversation.get(), self.state);
+        tracing::debug!(conv, ?from, to = ?state, "session changes state");
+        self.state = state;
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed(_))
     }
@@ -137,7 +152,7 @@ impl Lifetime {
         if !self.is_closed() {
             // Who let go is not interested in why the rest failed.
             let lingering = self.state == State::Lingering;
-            self.state = State::Closed((!lingering).then_some(error));
+            self.enter(State::Closed((!lingering).then_some(error)));
         }
     }
 
@@ -145,7 +160,7 @@ impl Lifetime {
         self.last_received = now;
         self.heard = true;
         if self.state == State::Connecting {
-            self.state = State::Established;
+            self.enter(State::Established);
         }
         self.next_probe = self.limits.keepalive.map(|interval| now + interval);
     }
@@ -158,7 +173,7 @@ impl Lifetime {
 
     pub(super) fn start_drain(&mut self, now: Time) {
         if matches!(self.state, State::Connecting | State::Established) {
-            self.state = State::Draining;
+            self.enter(State::Draining);
             self.state_since = now;
         }
     }
@@ -167,10 +182,10 @@ impl Lifetime {
         if !matches!(self.state, State::Lingering | State::Closed(_)) {
             if self.state == State::Connecting {
                 // Nothing can have been written that anyone waits for.
-                self.state = State::Closed(None);
+                self.enter(State::Closed(None));
                 return;
             }
-            self.state = State::Lingering;
+            self.enter(State::Lingering);
             self.state_since = now;
         }
     }
@@ -178,7 +193,7 @@ impl Lifetime {
     /// Follows what happened in the rest of the session.
     pub(super) fn settle(&mut self, now: Time, pulse: &Pulse) {
         if self.state == State::Draining && pulse.drained {
-            self.state = State::Drained;
+            self.enter(State::Drained);
         }
         self.blocked_since = if pulse.blocked {
             self.blocked_since.or(Some(now))
@@ -204,7 +219,7 @@ impl Lifetime {
         {
             match error {
                 Some(error) => self.close(error),
-                None => self.state = State::Closed(None),
+                None => self.enter(State::Closed(None)),
             }
             return Action::None;
         }

@@ -6,19 +6,26 @@
 
 mod demux;
 mod lifetime;
+mod message;
+mod out_of_band;
+mod pacing;
+mod report;
+mod transmit;
 
 pub use demux::{Destination, opens_session};
 pub use lifetime::State;
 
 use crate::arq::{Arq, ArqConfig, Provenance};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::error::ConnectionError;
 use crate::fec::{FecDecoder, FecEncoder};
-use crate::packet::{Layout, TransmitBatch};
-use crate::stats::Stats;
+use crate::packet::Layout;
 use crate::time::Time;
 use crate::wire::{ConversationId, ShardHeader, ShardKind};
 use lifetime::{Lifetime, Pulse};
+use out_of_band::OutOfBand;
+use pacing::Pacer;
+use report::Counters;
 
 /// Which side opened the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,18 +72,15 @@ pub struct Session {
     decoder: Option<Box<FecDecoder>>,
     lifetime: Lifetime,
     layout: Layout,
+    pacer: Option<Pacer>,
+    /// Made by the first datagram out of band.
+    out_of_band: Option<Box<OutOfBand>>,
     write_closed: bool,
+    /// Nobody will read any more.
+    abandoned: bool,
     /// Free bytes in the send buffer that are worth waking a writer for.
     writable_at: usize,
     counters: Counters,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    datagrams_sent: u64,
-    datagrams_received: u64,
-    invalid_received: u64,
-    parity_sent: u64,
 }
 
 impl Session {
@@ -120,13 +124,19 @@ impl Session {
     }
 
     fn with_arq(arq: Arq, config: &Config, layout: Layout, role: Role, now: Time) -> Self {
+        let conversation = arq.conversation();
         let mut session = Self {
             arq,
             encoder: config.fec().map(|ratio| Box::new(FecEncoder::new(ratio))),
             decoder: None,
-            lifetime: Lifetime::new(config, role, now),
+            lifetime: Lifetime::new(config, conversation, role, now),
             layout,
+            pacer: config
+                .send_rate()
+                .map(|rate| Pacer::new(rate, layout.mtu(), now)),
+            out_of_band: None,
             write_closed: false,
+            abandoned: false,
             writable_at: (arq_config(config, layout).send_buffer / 4).max(1),
             counters: Counters::default(),
         };
@@ -143,7 +153,11 @@ impl Session {
         if self.lifetime.is_closed() {
             return;
         }
+        let overhead = self.layout.overhead();
+        let len = overhead.front + payload.len() + overhead.back;
         self.counters.datagrams_received += 1;
+        self.counters.bytes_received += len as u64;
+        tracing::trace!(conv = self.arq.conversation().get(), len, "datagram in");
         match ShardHeader::detect(payload) {
             None => self.handle_segments(now, payload, Provenance::Direct),
             Some((header, shard)) => self.handle_shard(now, header, shard),
@@ -161,16 +175,18 @@ impl Session {
 
     fn handle_shard(&mut self, now: Time, header: ShardHeader, shard: &[u8]) {
         match header.kind {
-            // Out-of-band datagrams are not offered yet; nothing else may depend on them.
-            ShardKind::OutOfBand => return,
             ShardKind::Parity => {}
-            ShardKind::Data => match ShardHeader::body(shard) {
-                Ok(body) => self.handle_segments(now, body, Provenance::Direct),
-                Err(_) => {
+            ShardKind::Data | ShardKind::OutOfBand => {
+                let Ok(body) = ShardHeader::body(shard) else {
                     self.counters.invalid_received += 1;
                     return;
+                };
+                if header.kind == ShardKind::OutOfBand {
+                    self.handle_out_of_band(now, body);
+                    return;
                 }
-            },
+                self.handle_segments(now, body, Provenance::Direct);
+            }
         }
         let decoder = self.decoder.get_or_insert_default();
         let arq = &mut self.arq;
@@ -259,7 +275,7 @@ impl Session {
     /// acknowledgements that trickle in do not wake it for a few bytes each.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.send_capacity() >= self.writable_at
+        self.send_capacity() >= self.writable_at && !self.arq.is_crowded()
     }
 
     /// Segments written and not yet sent.
@@ -268,17 +284,12 @@ impl Session {
         self.arq.queued()
     }
 
-    /// Whether [`Session::poll_transmit`] would lay out something now.
-    #[must_use]
-    pub fn is_due(&self, now: Time) -> bool {
-        self.arq.poll_timeout().is_some_and(|at| at <= now)
-    }
-
     /// Takes no more writes; the session is drained once all that was written is acknowledged.
     ///
     /// It ends with [`ConnectionError::LingerTimeout`] if that takes longer than the linger time.
     pub fn shutdown(&mut self, now: Time) {
         self.write_closed = true;
+        self.arq.finish_writing();
         self.lifetime.start_drain(now);
         self.settle(now);
     }
@@ -287,6 +298,8 @@ impl Session {
     /// comes and discards it, and ends once the peer has fallen silent.
     pub fn abandon(&mut self, now: Time) {
         self.write_closed = true;
+        self.abandoned = true;
+        self.arq.finish_writing();
         self.arq.close_receive();
         self.lifetime.abandon(now);
         self.settle(now);
@@ -296,62 +309,6 @@ impl Session {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.arq.is_drained()
-    }
-
-    /// Lays out datagrams that are due until `batch` is full; returns whether there were any.
-    ///
-    /// Call it until it returns `false`.
-    pub fn poll_transmit(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
-        let before = batch.len();
-        if !self.lifetime.is_closed() {
-            while batch.remaining() > 0 && (self.push_parity(batch) || self.push_data(now, batch)) {
-            }
-        }
-        let added = batch.len() - before;
-        self.counters.datagrams_sent += added as u64;
-        if added > 0 {
-            self.touch(now);
-        }
-        added > 0
-    }
-
-    fn push_parity(&mut self, batch: &mut TransmitBatch) -> bool {
-        let Some(encoder) = &mut self.encoder else {
-            return false;
-        };
-        let pushed = batch.push_with(|packet| encoder.take_parity(packet)) > 0;
-        self.counters.parity_sent += u64::from(pushed);
-        pushed
-    }
-
-    fn push_data(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
-        let header = self.layout.shard_header();
-        let arq = &mut self.arq;
-        let encoder = &mut self.encoder;
-        batch.push_with(|packet| {
-            let used = arq.poll_transmit(now, &mut packet[header..]);
-            if used == 0 {
-                return 0;
-            }
-            if let Some(encoder) = encoder {
-                encoder.encode(now, &mut packet[..header + used]);
-            }
-            header + used
-        }) > 0
-    }
-
-    /// When [`Session::handle_timeout`] or [`Session::poll_transmit`] has something to do next;
-    /// `None` when nothing is due until something else happens.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Time> {
-        if self.lifetime.is_closed() {
-            return None;
-        }
-        let lifetime = self.lifetime.poll_timeout(&self.pulse());
-        [self.arq.poll_timeout(), lifetime]
-            .into_iter()
-            .flatten()
-            .min()
     }
 
     /// Where the session is in its life.
@@ -367,26 +324,6 @@ impl Session {
             State::Closed(error) => error,
             _ => None,
         }
-    }
-
-    /// A copy of the counters.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let mut stats = Stats {
-            datagrams_sent: self.counters.datagrams_sent,
-            datagrams_received: self.counters.datagrams_received,
-            invalid_received: self.counters.invalid_received,
-            fec_parity_sent: self.counters.parity_sent,
-            ..Stats::default()
-        };
-        if let Some(decoder) = &self.decoder {
-            let fec = decoder.stats();
-            stats.fec_recovered = fec.recovered;
-            stats.fec_parity_received = fec.parity_received;
-            stats.fec_errors = fec.errors;
-        }
-        self.arq.stats_into(&mut stats);
-        stats
     }
 
     /// A restarted peer keeps acknowledging less than it once did. Reordering also shows that, but
@@ -428,11 +365,19 @@ impl Session {
         if let Some(decoder) = &mut self.decoder {
             decoder.shrink();
         }
+        if let Some(out_of_band) = &mut self.out_of_band {
+            out_of_band.shrink();
+        }
     }
 }
 
 fn arq_config(config: &Config, layout: Layout) -> ArqConfig {
-    let window_bytes = usize::from(config.send_window()) * layout.mss();
+    // One message of the most fragments there can be must find room.
+    let segments = match config.mode() {
+        Mode::Stream => config.send_window(),
+        Mode::Message => config.send_window().max(MIN_MESSAGE_SEGMENTS),
+    };
+    let send_buffer = usize::from(segments) * layout.mss();
     ArqConfig {
         segments_len: layout.segments_len(),
         send_window: config.send_window(),
@@ -443,6 +388,10 @@ fn arq_config(config: &Config, layout: Layout) -> ArqConfig {
         congestion: config.congestion(),
         mode: config.mode(),
         ack_policy: config.ack_policy(),
-        send_buffer: config.send_buffer().unwrap_or(window_bytes),
+        write_coalescing: config.write_coalescing(),
+        send_buffer: config.send_buffer().unwrap_or(send_buffer),
     }
 }
+
+/// Fragments of the longest message.
+const MIN_MESSAGE_SEGMENTS: u16 = 255;

@@ -14,17 +14,8 @@ use kcp_transport::wire::{ConversationId, Segments};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 
-/// Ciphers that kcp-go knows and this crate does not yet.
-pub(crate) const NOT_YET_SUPPORTED: [&str; 8] = [
-    "sm4", "twofish", "3des", "cast5", "blowfish", "tea", "xtea", "xor",
-];
-
 /// A flush interval after the start: when batched acks are due.
 pub(crate) const FLUSH: Duration = Duration::from_millis(20);
-
-pub(crate) fn supported(cipher: &str) -> bool {
-    !NOT_YET_SUPPORTED.contains(&cipher)
-}
 
 pub(crate) fn load<T: DeserializeOwned>(name: &str) -> T {
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/vectors");
@@ -122,10 +113,6 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn is_supported(&self) -> bool {
-        supported(&self.cipher)
-    }
-
     pub(crate) fn security(&self) -> Security {
         let salt = Security::KCPTUN_SALT;
         Security::from_password(&self.cipher, &self.password, salt).expect("a name")

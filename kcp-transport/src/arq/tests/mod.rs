@@ -1,5 +1,6 @@
 //! Tests of the whole state machine, and what they share.
 
+mod coalescing;
 mod exchange;
 mod models;
 mod receiving;
@@ -9,6 +10,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
+use crate::error::DecodeError;
 use crate::wire::{Command, SegmentHeader, Segments};
 
 const CONVERSATION: ConversationId = ConversationId::new(0x1234);
@@ -35,6 +37,7 @@ fn config() -> ArqConfig {
         congestion: Congestion::Unlimited,
         mode: Mode::Stream,
         ack_policy: AckPolicy::Immediate,
+        write_coalescing: WriteCoalescing::Immediate,
         send_buffer: 64 * MSS,
     }
 }

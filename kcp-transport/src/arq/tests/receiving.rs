@@ -250,6 +250,7 @@ fn messages_are_refused_when_empty_or_too_long_and_wait_when_full() {
         ..config()
     });
     assert_eq!(arq.write_message(b""), Err(MessageError::Empty));
+    direct(&mut arq, at(0), &tell(0, 64));
     let (len, most) = (6401, 6400);
     assert_eq!(
         arq.write_message(&vec![0; len]),

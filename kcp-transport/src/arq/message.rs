@@ -1,0 +1,105 @@
+//! Messages: whole writes that the peer reads whole.
+
+use super::Arq;
+use crate::config::Mode;
+use crate::error::DecodeError;
+
+/// Why a message cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// kcp-go's reader never gets past an empty message.
+    #[error("message is empty; at least 1 byte is needed")]
+    Empty,
+    /// The message needs more fragments than the peer can hold, or than a header can count, or it
+    /// is longer than the whole send buffer.
+    #[error("message has {len} bytes; allowed are at most {most}")]
+    TooLong {
+        /// Bytes of the message.
+        len: usize,
+        /// Most bytes of a message, by what is known of the peer so far.
+        most: usize,
+    },
+}
+
+impl From<MessageError> for std::io::Error {
+    fn from(error: MessageError) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
+    }
+}
+
+impl Arq {
+    /// Changes whether boundaries are kept, from the next write and read on.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.config.mode = mode;
+        self.receive.set_mode(mode);
+    }
+
+    /// Most bytes of a message.
+    ///
+    /// A peer delivers a message once it holds all fragments, so there can be no more of them than
+    /// its receive window has segments: the largest window it has told so far, 32 until it has told
+    /// any. The header counts 255 at most.
+    #[must_use]
+    pub fn max_message_len(&self) -> usize {
+        let window = self.remote_capacity.unwrap_or(super::INITIAL_REMOTE_WINDOW);
+        let fragments = usize::from(window).clamp(1, MAX_FRAGMENTS);
+        (fragments * self.config.mss()).min(self.config.send_buffer)
+    }
+
+    /// Queues a whole message, or nothing: `Ok(false)` when the send buffer is full.
+    ///
+    /// Besides its bytes, it also counts as full once as many segments as the send window wait:
+    /// small messages take more memory than they have bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError`] if the message cannot be sent, however long one waits.
+    pub fn write_message(&mut self, data: &[u8]) -> Result<bool, MessageError> {
+        if data.is_empty() {
+            return Err(MessageError::Empty);
+        }
+        let most = self.max_message_len();
+        if data.len() > most {
+            let len = data.len();
+            return Err(MessageError::TooLong { len, most });
+        }
+        if self.has_full_queue() || data.len() > self.send.capacity() {
+            return Ok(false);
+        }
+        self.send.write_message(data, &mut self.buffers);
+        self.counters.bytes_written += data.len() as u64;
+        Ok(true)
+    }
+
+    /// Whether messages are not taken because as many segments wait as fit into the send window.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.config.mode == Mode::Message && self.has_full_queue()
+    }
+
+    fn has_full_queue(&self) -> bool {
+        self.send.queued() >= usize::from(self.config.send_window)
+    }
+
+    /// Appends one whole message to `out`; false if none is complete.
+    ///
+    /// False for good if [`Self::broken`] says so.
+    pub fn read_message(&mut self, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        let complete = self.receive.read_message(out, &mut self.buffers);
+        self.counters.bytes_read += (out.len() - before) as u64;
+        self.tell_if_reopened();
+        complete
+    }
+
+    /// Why no message can be read any more: set by [`Self::read_message`] when it meets fragments
+    /// that cannot be put together.
+    #[must_use]
+    pub fn broken(&self) -> Option<DecodeError> {
+        self.receive.broken()
+    }
+}
+
+/// Most fragments of a message. kcp-go v5 kcp.go, Send: refuses more.
+const MAX_FRAGMENTS: usize = 255;

@@ -1,0 +1,154 @@
+//! What was written and never sent.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::ArqConfig;
+use super::buffers::Buffers;
+use super::cork::Cork;
+use crate::config::Mode;
+use crate::time::Time;
+use crate::wire::SEGMENT_HEADER_LEN;
+
+/// A segment that was never sent.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) data: Vec<u8>,
+    pub(super) fragments_left: u8,
+    /// Whether later writes may fill it up.
+    open: bool,
+}
+
+/// Segments that wait for the windows, or for company.
+#[derive(Debug)]
+pub(super) struct Queue {
+    segments: VecDeque<Queued>,
+    bytes: usize,
+    cork: Cork,
+    mss: usize,
+    #[doc(alias = "snd_wnd")]
+    window: usize,
+}
+
+impl Queue {
+    pub(super) fn new(config: &ArqConfig) -> Self {
+        Self {
+            segments: VecDeque::new(),
+            bytes: 0,
+            cork: Cork::new(config.write_coalescing),
+            mss: config.mss(),
+            window: usize::from(config.send_window),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    pub(super) fn front(&self) -> Option<&Queued> {
+        self.segments.front()
+    }
+
+    pub(super) fn has_full_segment(&self) -> bool {
+        let front = self.segments.front();
+        front.is_some_and(|segment| !segment.open || segment.data.len() >= self.mss)
+    }
+
+    /// Adds `data`, filling up the last segment in stream mode.
+    pub(super) fn write(&mut self, data: &[u8], mode: Mode, buffers: &mut Buffers) {
+        self.bytes += data.len();
+        let mut rest = data;
+        if let Some(tail) = self.segments.back_mut().filter(|tail| tail.open) {
+            let room = self.mss.saturating_sub(tail.data.len());
+            let (head, beyond) = rest.split_at(rest.len().min(room));
+            if tail.data.len() + head.len() > self.mss / 2 {
+                // Past half, it is likely to fill up: one last growth, to the full size.
+                tail.data.reserve_exact(room);
+            }
+            tail.data.extend_from_slice(head);
+            rest = beyond;
+        }
+        for chunk in rest.chunks(self.mss) {
+            self.segments.push_back(Queued {
+                data: buffers.copy_of(chunk),
+                fragments_left: 0,
+                open: mode == Mode::Stream,
+            });
+        }
+    }
+
+    /// Adds a whole message, in fragments that count down to 0.
+    pub(super) fn write_message(&mut self, data: &[u8], buffers: &mut Buffers) {
+        self.bytes += data.len();
+        let chunks = data.chunks(self.mss);
+        let fragments = chunks.len();
+        for (index, chunk) in chunks.enumerate() {
+            self.segments.push_back(Queued {
+                data: buffers.copy_of(chunk),
+                fragments_left: u8::try_from(fragments - 1 - index).unwrap_or(u8::MAX),
+                open: false,
+            });
+        }
+    }
+
+    /// Takes out the first segment.
+    pub(super) fn pop(&mut self) -> Option<Queued> {
+        let queued = self.segments.pop_front()?;
+        self.bytes -= queued.data.len();
+        if self.segments.is_empty() {
+            self.cork.reset();
+        }
+        Some(queued)
+    }
+
+    /// Whether [`Self::update`] has a wait to start.
+    pub(super) fn wants_update(&self) -> bool {
+        !self.segments.is_empty() && self.cork.is_idle()
+    }
+
+    /// Starts the wait of what was written since the last call.
+    pub(super) fn update(&mut self, now: Time, wait: Duration) {
+        if !self.segments.is_empty() {
+            self.cork.start(now + wait);
+        }
+    }
+
+    /// Whether the first segment may leave now, with `in_flight` segments under way.
+    pub(super) fn is_released(&self, now: Time, in_flight: usize) -> bool {
+        self.release(in_flight).is_some_and(|at| at <= now)
+    }
+
+    /// When the first segment may leave, the epoch if now; `None` if there is none.
+    ///
+    /// Under [`Delayed`](crate::config::WriteCoalescing::Delayed) that is when a datagram or the
+    /// send window is full, or the wait over.
+    pub(super) fn release(&self, in_flight: usize) -> Option<Time> {
+        if self.segments.is_empty() {
+            return None;
+        }
+        let on_wire = self.bytes + self.segments.len() * SEGMENT_HEADER_LEN;
+        let full = on_wire >= self.mss + SEGMENT_HEADER_LEN
+            || self.segments.len() + in_flight >= self.window;
+        Some(if full { Time::ZERO } else { self.cork.until() })
+    }
+
+    /// Nothing more will be written: what is here waits for no company.
+    pub(super) fn finish(&mut self) {
+        self.cork.pull();
+    }
+
+    /// Releases memory that is not used.
+    pub(super) fn shrink(&mut self) {
+        self.segments.shrink_to_fit();
+    }
+
+    /// Segments there is memory for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.segments.capacity()
+    }
+}

@@ -1,0 +1,334 @@
+//! Setting options one by one, and checking them.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use super::{AckPolicy, Config, Congestion, Mode, Preset, WriteCoalescing};
+use crate::error::ConfigError;
+use crate::fec::FecRatio;
+use crate::packet::{MAX_MTU, Overhead};
+use crate::wire::ConversationId;
+
+/// Builds a [`Config`]; each option is described at the getter of the same name there.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until built"]
+pub struct ConfigBuilder {
+    config: Config,
+}
+
+impl ConfigBuilder {
+    pub(super) fn new(config: Config) -> Self {
+        Self { config }
+    }
+
+    /// Sets the four timing options that kcptun's mode names stand for.
+    pub fn preset(self, preset: Preset) -> Self {
+        let (no_delay, interval) = match preset {
+            Preset::Normal => (false, 40),
+            Preset::Fast => (false, 30),
+            Preset::Fast2 => (true, 20),
+            Preset::Fast3 => (true, 10),
+        };
+        self.no_delay(no_delay)
+            .flush_interval(Duration::from_millis(interval))
+            .fast_retransmit_after(NonZeroU32::new(2))
+            .congestion(Congestion::Unlimited)
+    }
+
+    /// Largest UDP payload, in bytes, at most 1500.
+    pub fn mtu(mut self, bytes: usize) -> Self {
+        self.config.mtu = bytes;
+        self
+    }
+
+    /// Send and receive window, in segments, 1..=65535 each.
+    pub fn windows(mut self, send: u16, receive: u16) -> Self {
+        self.config.send_window = send;
+        self.config.receive_window = receive;
+        self
+    }
+
+    /// Lower floor of the RTO and gentler back-off.
+    pub fn no_delay(mut self, on: bool) -> Self {
+        self.config.no_delay = on;
+        self
+    }
+
+    /// KCP's clock tick, 1 ms to 5 s. kcp-go clamps it to at least 10 ms on its own side.
+    pub fn flush_interval(mut self, interval: Duration) -> Self {
+        self.config.flush_interval = interval;
+        self
+    }
+
+    /// Acks of later segments after which a segment counts as lost.
+    pub fn fast_retransmit_after(mut self, acks: Option<NonZeroU32>) -> Self {
+        self.config.fast_retransmit_after = acks;
+        self
+    }
+
+    /// Whether there is a congestion window.
+    pub fn congestion(mut self, congestion: Congestion) -> Self {
+        self.config.congestion = congestion;
+        self
+    }
+
+    /// Stream or messages.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.config.mode = mode;
+        self
+    }
+
+    /// When acks leave.
+    pub fn ack_policy(mut self, policy: AckPolicy) -> Self {
+        self.config.ack_policy = policy;
+        self
+    }
+
+    /// FEC of what we send.
+    pub fn fec(mut self, ratio: impl Into<Option<FecRatio>>) -> Self {
+        self.config.fec = ratio.into();
+        self
+    }
+
+    /// How long connecting may take.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// Silence after which the peer is asked for a sign of life.
+    pub fn keepalive(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.config.keepalive = interval.into();
+        self
+    }
+
+    /// How long sent data may stay unacknowledged.
+    pub fn user_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.config.user_timeout = timeout.into();
+        self
+    }
+
+    /// Silence after which the connection ends.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.config.idle_timeout = timeout.into();
+        self
+    }
+
+    /// How long shutting down waits for acknowledgements.
+    pub fn linger(mut self, timeout: Duration) -> Self {
+        self.config.linger = timeout;
+        self
+    }
+
+    /// Most bytes queued and in flight.
+    pub fn send_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.config.send_buffer = bytes.into();
+        self
+    }
+
+    /// Most connections that wait for `accept`, 1..=65536.
+    pub fn backlog(mut self, connections: usize) -> Self {
+        self.config.backlog = connections;
+        self
+    }
+
+    /// Differentiated services code point, 0..=63.
+    pub fn dscp(mut self, code_point: u8) -> Self {
+        self.config.dscp = code_point;
+        self
+    }
+
+    /// Size asked of the kernel for each socket buffer; it may grant less.
+    pub fn socket_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.config.socket_buffer = bytes.into();
+        self
+    }
+
+    /// When written data leaves.
+    pub fn write_coalescing(mut self, policy: WriteCoalescing) -> Self {
+        self.config.write_coalescing = policy;
+        self
+    }
+
+    /// Most bytes of UDP payload sent per second, at least 1500.
+    pub fn send_rate(mut self, bytes_per_second: impl Into<Option<NonZeroU64>>) -> Self {
+        self.config.send_rate = bytes_per_second.into();
+        self
+    }
+
+    /// Conversation id of connections that are opened; read the warning at
+    /// [`Config::conversation`].
+    pub fn conversation(mut self, id: impl Into<Option<ConversationId>>) -> Self {
+        self.config.conversation = id.into();
+        self
+    }
+
+    /// Checks every option.
+    ///
+    /// Whether the mtu leaves room for the cipher's part of a packet is checked when the endpoint
+    /// is made, since only then is the cipher known.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the first option that is out of range.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let config = self.config;
+        // The smallest overhead there is: what it refuses, every cipher refuses.
+        let fits = config.layout(Overhead { front: 0, back: 0 });
+        fits.map_err(|_| ConfigError::OutOfRange {
+            option: "mtu",
+            given: config.mtu.to_string(),
+            allowed: "25 to 1500 bytes, 33 at least with FEC, and more with a cipher",
+        })?;
+        check_windows(&config)?;
+        check_times(&config)?;
+        check_sizes(&config)?;
+        Ok(config)
+    }
+}
+
+fn check_windows(config: &Config) -> Result<(), ConfigError> {
+    let windows = [
+        ("send window", config.send_window),
+        ("receive window", config.receive_window),
+    ];
+    for (option, window) in windows {
+        in_range(option, &window, 1..=u16::MAX, "1 to 65535 segments")?;
+    }
+    Ok(())
+}
+
+fn check_times(config: &Config) -> Result<(), ConfigError> {
+    in_range(
+        "flush interval",
+        &config.flush_interval,
+        Duration::from_millis(1)..=Duration::from_secs(5),
+        "1 ms to 5 s",
+    )?;
+    let timeouts = [
+        ("connect timeout", Some(config.connect_timeout)),
+        ("keepalive", config.keepalive),
+        ("user timeout", config.user_timeout),
+        ("idle timeout", config.idle_timeout),
+    ];
+    for (option, timeout) in timeouts {
+        if let Some(timeout) = timeout {
+            let range = MIN_TIMEOUT..=MAX_TIMEOUT;
+            in_range(option, &timeout, range, "10 ms to 30 days")?;
+        }
+    }
+    let lingers = Duration::ZERO..=MAX_TIMEOUT;
+    in_range("linger", &config.linger, lingers, "0 to 30 days")
+}
+
+fn check_sizes(config: &Config) -> Result<(), ConfigError> {
+    if let Some(bytes) = config.send_buffer {
+        let range = MAX_MTU..=1 << 30;
+        in_range("send buffer", &bytes, range, "1500 bytes to 1 GiB")?;
+    }
+    if let Some(rate) = config.send_rate {
+        let allowed = "1500 bytes per second or more, or none";
+        in_range("send rate", &rate.get(), MIN_RATE..=u64::MAX, allowed)?;
+    }
+    let backlogs = 1..=1 << 16;
+    in_range(
+        "backlog",
+        &config.backlog,
+        backlogs,
+        "1 to 65536 connections",
+    )?;
+    in_range("dscp", &config.dscp, 0..=63, "0 to 63")?;
+    if let Some(bytes) = config.socket_buffer {
+        in_range("sockbuf", &bytes, 4096..=1 << 30, "4096 bytes to 1 GiB")?;
+    }
+    Ok(())
+}
+
+fn in_range<T: PartialOrd + std::fmt::Debug>(
+    option: &'static str,
+    given: &T,
+    range: std::ops::RangeInclusive<T>,
+    allowed: &'static str,
+) -> Result<(), ConfigError> {
+    if range.contains(given) {
+        Ok(())
+    } else {
+        Err(ConfigError::OutOfRange {
+            option,
+            given: format!("{given:?}"),
+            allowed,
+        })
+    }
+}
+
+/// A datagram a second: slower than this the time-outs pass before anything is sent.
+const MIN_RATE: u64 = MAX_MTU as u64;
+
+/// Shorter than this a time-out would fire before a round trip on any real path.
+const MIN_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// Long enough for anyone who does not want the time-out switched off altogether.
+const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(builder: ConfigBuilder) -> String {
+        builder.build().expect_err("out of range").to_string()
+    }
+
+    #[test]
+    fn default_passes_its_own_checks() {
+        assert_eq!(Config::builder().build(), Ok(Config::default()));
+    }
+
+    #[test]
+    fn refusal_names_option_value_and_range() {
+        let refusals = [
+            (
+                refused(Config::builder().windows(0, 1)),
+                "send window is 0; allowed are 1 to 65535",
+            ),
+            (
+                refused(Config::builder().windows(1, 0)),
+                "receive window is 0",
+            ),
+            (
+                refused(Config::builder().mtu(24)),
+                "mtu is 24; allowed are 25 to 1500",
+            ),
+            (refused(Config::builder().mtu(1501)), "mtu is 1501"),
+            (
+                refused(Config::builder().dscp(64)),
+                "dscp is 64; allowed are 0 to 63",
+            ),
+            (refused(Config::builder().backlog(0)), "backlog is 0"),
+            (
+                refused(Config::builder().flush_interval(Duration::ZERO)),
+                "flush interval is 0ns; allowed are 1 ms to 5 s",
+            ),
+            (
+                refused(Config::builder().user_timeout(Duration::ZERO)),
+                "user timeout is 0ns",
+            ),
+            (
+                refused(Config::builder().send_buffer(0)),
+                "send buffer is 0",
+            ),
+            (refused(Config::builder().socket_buffer(1)), "sockbuf is 1"),
+            (
+                refused(Config::builder().send_rate(NonZeroU64::new(1499))),
+                "send rate is 1499; allowed are 1500 bytes per second or more",
+            ),
+        ];
+        for (message, expected) in refusals {
+            assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+        }
+        let unknown = "turbo".parse::<Preset>().expect_err("unknown");
+        assert_eq!(
+            unknown.to_string(),
+            "mode is turbo; allowed are normal, fast, fast2, fast3"
+        );
+    }
+}

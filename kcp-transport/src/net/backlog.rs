@@ -1,0 +1,101 @@
+//! Sessions that wait to be accepted.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use super::endpoint::lock;
+use super::shared::Connection;
+
+/// A bounded queue of sessions that peers have opened.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    capacity: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    queue: VecDeque<Arc<Connection>>,
+    wakers: Vec<Waker>,
+    accepting: bool,
+    /// Why nothing comes any more.
+    ended: Option<io::ErrorKind>,
+}
+
+/// Whether a new session can be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Open,
+    Full,
+    Closed,
+}
+
+impl Backlog {
+    pub(super) fn new(capacity: usize, accepting: bool) -> Self {
+        let inner = Inner {
+            accepting,
+            ..Inner::default()
+        };
+        Self {
+            capacity,
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Whether there is room for one more session to accept.
+    pub(super) fn admits(&self) -> Admission {
+        let inner = lock(&self.inner);
+        if !inner.accepting {
+            Admission::Closed
+        } else if inner.queue.len() >= self.capacity {
+            Admission::Full
+        } else {
+            Admission::Open
+        }
+    }
+
+    /// Offers a new session to whoever accepts.
+    pub(super) fn offer(&self, connection: Arc<Connection>) {
+        let wakers = {
+            let mut inner = lock(&self.inner);
+            inner.queue.push_back(connection);
+            std::mem::take(&mut inner.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<Arc<Connection>>> {
+        let mut inner = lock(&self.inner);
+        if let Some(connection) = inner.queue.pop_front() {
+            return Poll::Ready(Ok(connection));
+        }
+        if let Some(kind) = inner.ended {
+            return Poll::Ready(Err(io::Error::new(kind, "the listener's socket is closed")));
+        }
+        if !inner.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            inner.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Takes no more sessions and returns those nobody accepted.
+    pub(super) fn close(&self) -> VecDeque<Arc<Connection>> {
+        let mut inner = lock(&self.inner);
+        inner.accepting = false;
+        std::mem::take(&mut inner.queue)
+    }
+
+    /// Nothing comes any more; what came before may still be accepted.
+    pub(super) fn end(&self, kind: io::ErrorKind) {
+        let wakers = {
+            let mut inner = lock(&self.inner);
+            inner.accepting = false;
+            // The driver's own end follows; the first reason is the one to tell.
+            inner.ended.get_or_insert(kind);
+            std::mem::take(&mut inner.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}

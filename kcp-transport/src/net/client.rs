@@ -1,0 +1,151 @@
+//! Many outgoing connections on one socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::crypto::Security;
+use crate::session::Role;
+use crate::stats::{EndpointStats, Stats};
+
+use super::driver::Driver;
+use super::endpoint::{Ask, Endpoint, Purpose};
+use super::socket::Socket;
+use super::stream::KcpStream;
+use super::transport::{Path, Transport};
+
+/// Opens any number of connections from one socket, driven by one task.
+///
+/// Use it where sockets are scarce, or where all connections should leave from one port. A server
+/// of this crate tells connections from one address apart by their conversation id. **A kcp-go server
+/// does not**: it has one session for each address, so that a second connection would end the first.
+/// Use [`KcpStream::connect`] for those, which takes a socket for each connection.
+///
+/// The socket is not connected: that nobody listens at a peer is seen by the time-out only.
+/// [`Config::conversation`] is not used.
+///
+/// Dropping the endpoint ends no connection. The last of them closes the socket.
+#[derive(Debug)]
+pub struct KcpEndpoint {
+    endpoint: Arc<Endpoint>,
+}
+
+impl KcpEndpoint {
+    /// An endpoint on `addr`; port 0 picks a free one. From a v6 wildcard address it reaches v4 peers
+    /// too where the system can.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] if the mtu has no room for data under this cipher, and errors
+    /// of binding the socket. Must be called within a tokio runtime.
+    pub fn bind(addr: SocketAddr, security: &Security, config: &Config) -> io::Result<Self> {
+        config.layout(security.overhead())?;
+        Handle::try_current().map_err(io::Error::other)?;
+        Self::from_transport(Arc::new(Socket::bind(addr, config)?), security, config)
+    }
+
+    /// An endpoint on any transport of datagrams.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpEndpoint::bind`].
+    pub fn from_transport(
+        transport: Arc<dyn Transport>,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
+        let runtime = Handle::try_current().map_err(io::Error::other)?;
+        let endpoint = Endpoint::new(transport, security, config, Purpose::Connect)?;
+        let endpoint = Arc::new(endpoint);
+        runtime.spawn(Driver::new(Arc::clone(&endpoint), RECEIVE_SLOTS));
+        Ok(Self { endpoint })
+    }
+
+    /// Connects to `peer` and returns once it has answered.
+    ///
+    /// # Errors
+    ///
+    /// - [`io::ErrorKind::TimedOut`]: no answer within [`Config::connect_timeout`].
+    /// - [`io::ErrorKind::InvalidInput`]: a v4 socket reaches no v6 peer.
+    /// - That of the socket if it is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the connection up and leaves nothing behind.
+    pub async fn connect(&self, peer: SocketAddr) -> io::Result<KcpStream> {
+        let stream = self.open(peer, Role::Connect).await?;
+        stream.connected().await?;
+        Ok(stream)
+    }
+
+    /// As [`KcpEndpoint::connect`], without asking the peer.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpEndpoint::connect`], but for the first.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`KcpEndpoint::connect`]. Waits for the driver only.
+    pub async fn connect_lazy(&self, peer: SocketAddr) -> io::Result<KcpStream> {
+        self.open(peer, Role::ConnectLazy).await
+    }
+
+    async fn open(&self, peer: SocketAddr, role: Role) -> io::Result<KcpStream> {
+        let peer = reachable(self.local_addr()?, peer)?;
+        let path = Path { peer, local: None };
+        let (answer, answered) = oneshot::channel();
+        self.endpoint.ask(Ask { path, role, answer });
+        answered.await.unwrap_or_else(|_| {
+            let kind = self.endpoint.ended();
+            let kind = kind.unwrap_or(io::ErrorKind::NotConnected);
+            Err(io::Error::new(kind, "the endpoint's socket is closed"))
+        })
+    }
+
+    /// The address connections leave from.
+    ///
+    /// # Errors
+    ///
+    /// That of asking the socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.transport.local_addr()
+    }
+
+    /// What the socket received, and what of it was dropped before it reached a connection.
+    #[must_use]
+    pub fn stats(&self) -> EndpointStats {
+        self.endpoint.stats()
+    }
+
+    /// The sum over all connections there are and were. Looks at each of those there are.
+    #[must_use]
+    pub fn totals(&self) -> Stats {
+        self.endpoint.census.totals()
+    }
+}
+
+impl Drop for KcpEndpoint {
+    fn drop(&mut self) {
+        self.endpoint.release();
+    }
+}
+
+/// The peer's address in the form in which the socket reports it.
+fn reachable(local: SocketAddr, peer: SocketAddr) -> io::Result<SocketAddr> {
+    match (local, peer) {
+        (SocketAddr::V6(_), SocketAddr::V4(v4)) => Ok((v4.ip().to_ipv6_mapped(), v4.port()).into()),
+        (SocketAddr::V4(_), SocketAddr::V6(_)) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a v6 peer cannot be reached from a v4 address",
+        )),
+        _ => Ok(peer),
+    }
+}
+
+/// Receive buffers: as many as one call can fill.
+const RECEIVE_SLOTS: usize = 32;

@@ -1,0 +1,79 @@
+//! Looking at a connection from outside.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::stats::{EndpointStats, Stats};
+use crate::wire::ConversationId;
+
+use super::shared::Connection;
+
+/// What a stream is, to those who only look: addresses, conversation and live statistics.
+///
+/// Cheap to clone, and valid after the stream is gone.
+#[derive(Clone)]
+pub struct ConnectionInfo {
+    connection: Arc<Connection>,
+}
+
+impl ConnectionInfo {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        Self { connection }
+    }
+
+    /// Our address, if the socket is still there to ask.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        local_addr(&self.connection).ok()
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.connection.path.peer
+    }
+
+    /// The conversation's id, the same on both sides.
+    #[must_use]
+    pub fn conversation(&self) -> ConversationId {
+        self.connection.conversation
+    }
+
+    /// The connection's counters as they are now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.connection.stats()
+    }
+
+    /// What the socket received that the connection is on, and what of it was dropped.
+    #[must_use]
+    pub fn endpoint_stats(&self) -> EndpointStats {
+        self.connection.endpoint.stats()
+    }
+}
+
+impl Connection {
+    pub(super) fn info(self: &Arc<Self>) -> ConnectionInfo {
+        ConnectionInfo::new(Arc::clone(self))
+    }
+}
+
+impl fmt::Debug for ConnectionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionInfo")
+            .field("peer", &self.peer_addr())
+            .field("conversation", &self.conversation())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The address the peer knows us by, as far as the system told.
+pub(super) fn local_addr(connection: &Connection) -> io::Result<SocketAddr> {
+    let mut addr = connection.endpoint.transport.local_addr()?;
+    if let Some(ip) = connection.path.local {
+        addr.set_ip(ip);
+    }
+    Ok(addr)
+}

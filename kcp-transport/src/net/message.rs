@@ -1,0 +1,300 @@
+//! Messages over a connection.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use crate::config::{Config, Mode};
+use crate::crypto::Security;
+use crate::session::State;
+
+use super::datagrams::Datagrams;
+use super::endpoint::lock;
+use super::info::ConnectionInfo;
+use super::shared::{Connection, end, register};
+use super::stream::{Handle, KcpStream};
+
+/// A connection over KCP that keeps the boundaries of messages: each [`send`](Self::send) is one
+/// [`recv`](Self::recv) of the peer.
+///
+/// Made from a stream by [`KcpStream::into_messages`], on the accepting side too, or by
+/// [`KcpMessageStream::connect`]. Messages are reliable and in order; life and errors are those of
+/// [`KcpStream`]. KCP peers in C and Go understand them: kcp-go's `Read` returns one
+/// message at a time, while each of its writes arrives as one message per segment.
+///
+/// # Cancel safety
+///
+/// Dropping a future of `send` before it is ready sends nothing of the message; of `recv`, loses
+/// nothing. `shutdown` can be called again.
+///
+/// # Examples
+///
+/// ```no_run
+/// use kcp_transport::config::Config;
+/// use kcp_transport::crypto::Security;
+/// use kcp_transport::net::KcpMessageStream;
+///
+/// # async fn example() -> std::io::Result<()> {
+/// let security = Security::from_password("aes-128-gcm", "a password", Security::KCPTUN_SALT)?;
+/// let peer = "127.0.0.1:4000".parse().unwrap();
+/// let mut stream = KcpMessageStream::connect(peer, &security, &Config::default()).await?;
+/// stream.send(b"hello").await?;
+/// let mut answer = Vec::new();
+/// stream.recv(&mut answer).await?;
+/// stream.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct KcpMessageStream {
+    handle: Handle,
+}
+
+/// The sending half of a [`KcpMessageStream`]. Dropping it shuts nothing down.
+#[derive(Debug)]
+pub struct MessageSender {
+    handle: Arc<Handle>,
+}
+
+/// The receiving half of a [`KcpMessageStream`].
+#[derive(Debug)]
+pub struct MessageReceiver {
+    handle: Arc<Handle>,
+}
+
+impl KcpMessageStream {
+    /// Connects to `peer` in message mode, whatever mode `config` has, and returns once it has
+    /// answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::connect_with`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the connection up and leaves nothing behind.
+    pub async fn connect(
+        peer: SocketAddr,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
+        let config = config.to_builder().mode(Mode::Message).build()?;
+        let stream = KcpStream::connect_with(peer, security, &config).await?;
+        Ok(stream.into_messages())
+    }
+
+    pub(super) fn new(handle: Handle) -> Self {
+        handle.0.set_mode(Mode::Message);
+        Self { handle }
+    }
+
+    /// Reads and writes bytes from now on.
+    #[must_use]
+    pub fn into_stream(self) -> KcpStream {
+        self.handle.0.set_mode(Mode::Stream);
+        KcpStream::from_handle(self.handle)
+    }
+
+    /// Splits the stream into halves that can move to different tasks.
+    ///
+    /// The session is let go of when both are dropped.
+    #[must_use]
+    pub fn into_split(self) -> (MessageReceiver, MessageSender) {
+        let handle = Arc::new(self.handle);
+        (
+            MessageReceiver {
+                handle: Arc::clone(&handle),
+            },
+            MessageSender { handle },
+        )
+    }
+
+    /// A handle for looking at the connection, also after the stream is gone.
+    #[must_use]
+    pub fn info(&self) -> ConnectionInfo {
+        self.connection().info()
+    }
+
+    /// A handle for unreliable datagrams beside the messages.
+    #[must_use]
+    pub fn datagrams(&self) -> Datagrams {
+        Datagrams::new(Arc::clone(&self.handle.0))
+    }
+
+    fn connection(&self) -> &Arc<Connection> {
+        &self.handle.0
+    }
+}
+
+impl MessageSender {
+    /// A handle for looking at the connection.
+    #[must_use]
+    pub fn info(&self) -> ConnectionInfo {
+        self.connection().info()
+    }
+
+    fn connection(&self) -> &Arc<Connection> {
+        &self.handle.0
+    }
+}
+
+impl MessageReceiver {
+    /// A handle for looking at the connection.
+    #[must_use]
+    pub fn info(&self) -> ConnectionInfo {
+        self.connection().info()
+    }
+
+    fn connection(&self) -> &Arc<Connection> {
+        &self.handle.0
+    }
+}
+
+/// Implements sending for a type whose `connection()` is a [`Connection`].
+macro_rules! impl_send {
+    ($type:ty) => {
+        impl $type {
+            /// Sends one message, waiting for room in the send buffer.
+            ///
+            /// It leaves at once as far as the windows allow, or by
+            /// [`WriteCoalescing`](crate::config::WriteCoalescing).
+            ///
+            /// # Errors
+            ///
+            /// [`io::ErrorKind::InvalidInput`] for an empty message and one longer than
+            /// [`max_message_len`](Self::max_message_len), with a
+            /// [`MessageError`](crate::arq::MessageError) that says what is allowed; the stream
+            /// goes on. Else the error that ended the connection.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future before it is ready sends nothing of the message.
+            pub async fn send(&mut self, message: &[u8]) -> io::Result<()> {
+                poll_fn(|cx| self.poll_send(cx, message)).await
+            }
+
+            /// Polls for room for one message and sends it. The last task to poll is woken.
+            ///
+            /// # Errors
+            ///
+            /// As [`send`](Self::send).
+            pub fn poll_send(
+                &mut self,
+                cx: &mut Context<'_>,
+                message: &[u8],
+            ) -> Poll<io::Result<()>> {
+                self.connection().poll_send_message(cx, message)
+            }
+
+            /// Most bytes of a message: 255 segments, or as many as the largest window the peer has
+            /// told, if that is less; 32 until it tells, which is known once connected. Nor more
+            /// than the send buffer.
+            #[must_use]
+            pub fn max_message_len(&self) -> usize {
+                self.connection().max_message_len()
+            }
+
+            /// Sends no more messages; returns once all that were sent are acknowledged.
+            ///
+            /// # Errors
+            ///
+            /// [`io::ErrorKind::TimedOut`] if that takes longer than
+            /// [`Config::linger`], and the error that ended the connection before.
+            ///
+            /// # Cancel safety
+            ///
+            /// Sending has ended with the first poll; call it again to wait on.
+            pub async fn shutdown(&mut self) -> io::Result<()> {
+                poll_fn(|cx| self.connection().poll_shutdown(cx)).await
+            }
+        }
+    };
+}
+
+/// Implements receiving for a type whose `connection()` is a [`Connection`].
+macro_rules! impl_recv {
+    ($type:ty) => {
+        impl $type {
+            /// Receives the next message into `message`, whose former content goes, and returns its
+            /// length in bytes: 0 for an empty one, which peers in C can send.
+            ///
+            /// # Errors
+            ///
+            /// [`io::ErrorKind::InvalidData`] if the peer sends fragments that make no message, and
+            /// the error that ended the connection, once all messages that had arrived are read.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future loses no message and leaves `message` as it was.
+            pub async fn recv(&mut self, message: &mut Vec<u8>) -> io::Result<usize> {
+                poll_fn(|cx| self.poll_recv(cx, message)).await
+            }
+
+            /// Polls for the next message. The last task to poll is woken.
+            ///
+            /// # Errors
+            ///
+            /// As [`recv`](Self::recv).
+            pub fn poll_recv(
+                &mut self,
+                cx: &mut Context<'_>,
+                message: &mut Vec<u8>,
+            ) -> Poll<io::Result<usize>> {
+                ready!(self.connection().poll_recv_message(cx, message))?;
+                Poll::Ready(Ok(message.len()))
+            }
+        }
+    };
+}
+
+impl_send!(KcpMessageStream);
+impl_send!(MessageSender);
+impl_recv!(KcpMessageStream);
+impl_recv!(MessageReceiver);
+
+impl Connection {
+    fn set_mode(&self, mode: Mode) {
+        lock(&self.inner).session.set_mode(mode);
+    }
+
+    fn max_message_len(&self) -> usize {
+        lock(&self.inner).session.max_message_len()
+    }
+
+    fn poll_send_message(&self, cx: &Context<'_>, message: &[u8]) -> Poll<io::Result<()>> {
+        let now = self.endpoint.clock.now();
+        let mut inner = lock(&self.inner);
+        inner.check_writable()?;
+        if !inner.session.write_message(now, message)? {
+            register(&mut inner.writer, cx);
+            return Poll::Pending;
+        }
+        drop(inner);
+        self.endpoint.transmit(self);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_recv_message(&self, cx: &Context<'_>, message: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        let now = self.endpoint.clock.now();
+        let mut inner = lock(&self.inner);
+        if inner.session.is_readable() {
+            message.clear();
+            if inner.session.read_message(now, message) {
+                // Room in the receive window may be news to the peer.
+                let due = inner.session.is_due(now);
+                drop(inner);
+                if due {
+                    self.endpoint.transmit(self);
+                }
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if let State::Closed(error) = inner.session.state() {
+            return Poll::Ready(Err(end(error)));
+        }
+        register(&mut inner.reader, cx);
+        Poll::Pending
+    }
+}

@@ -1,0 +1,153 @@
+//! Unreliable datagrams beside the stream.
+//!
+//! ```text
+//! 0xffffffff u32 | 0xf3 u16 | size u16 | conversation u32 | data
+//! ```
+//!
+//! They are neither acknowledged nor repeated, nor protected by parity, and they arrive in any
+//! order or not at all. The header is that of FEC, so only a sender that has FEC on may send them:
+//! kcp-go takes them in any case, and peers older than them drop what they do not know.
+
+use std::collections::VecDeque;
+
+use super::Session;
+use crate::error::DatagramError;
+use crate::fec::FecEncoder;
+use crate::packet::TransmitBatch;
+use crate::time::Time;
+
+/// Datagrams on their way, both directions.
+#[derive(Debug, Default)]
+pub(super) struct OutOfBand {
+    outgoing: VecDeque<Vec<u8>>,
+    incoming: VecDeque<Vec<u8>>,
+    pub(super) counters: Counters,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    pub(super) dropped: u64,
+}
+
+impl OutOfBand {
+    /// Whether something waits to be sent.
+    pub(super) fn is_due(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Releases memory that is not used.
+    pub(super) fn shrink(&mut self) {
+        self.outgoing.shrink_to_fit();
+        self.incoming.shrink_to_fit();
+    }
+}
+
+impl Session {
+    /// Most bytes of an out-of-band datagram; `None` if our side has FEC off, so that none can be
+    /// sent.
+    #[must_use]
+    #[doc(alias = "GetOOBMaxSize")]
+    pub fn max_out_of_band_len(&self) -> Option<usize> {
+        self.encoder
+            .is_some()
+            .then(|| self.layout.segments_len().saturating_sub(CONVERSATION_LEN))
+    }
+
+    /// Queues an unreliable datagram; it leaves before anything else that is due.
+    ///
+    /// At most 64 wait; beyond that the oldest is dropped and counted. An empty one is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`DatagramError`] if FEC is off, the datagram is longer than
+    /// [`Session::max_out_of_band_len`], or the session has ended.
+    #[doc(alias = "SendOOB")]
+    pub fn send_out_of_band(&mut self, now: Time, data: &[u8]) -> Result<(), DatagramError> {
+        let most = self.max_out_of_band_len().ok_or(DatagramError::FecOff)?;
+        if data.len() > most {
+            let len = data.len();
+            return Err(DatagramError::TooLong { len, most });
+        }
+        if self.lifetime.is_closed() {
+            return Err(DatagramError::Closed);
+        }
+        let out_of_band = self.out_of_band.get_or_insert_default();
+        let dropped = enqueue(&mut out_of_band.outgoing, data);
+        out_of_band.counters.dropped += u64::from(dropped);
+        self.touch(now);
+        Ok(())
+    }
+
+    /// Takes the oldest out-of-band datagram that was received.
+    ///
+    /// At most 64 are kept; beyond that the oldest is dropped and counted.
+    #[doc(alias = "SetOOBHandler")]
+    pub fn poll_out_of_band(&mut self) -> Option<Vec<u8>> {
+        self.out_of_band.as_mut()?.incoming.pop_front()
+    }
+
+    /// Whether [`Session::poll_out_of_band`] would return a datagram.
+    #[must_use]
+    pub fn has_out_of_band(&self) -> bool {
+        let queues = self.out_of_band.as_ref();
+        queues.is_some_and(|queues| !queues.incoming.is_empty())
+    }
+
+    /// Takes in the body of an out-of-band shard.
+    ///
+    /// kcp-go v5 sess.go, packetInput of its listener: one of another conversation closes the
+    /// session. Here it is counted as invalid.
+    pub(super) fn handle_out_of_band(&mut self, now: Time, body: &[u8]) {
+        let conversation = self.arq.conversation().get().to_le_bytes();
+        let Some(data) = body.strip_prefix(&conversation) else {
+            self.counters.invalid_received += 1;
+            return;
+        };
+        self.lifetime.on_received(now);
+        let out_of_band = self.out_of_band.get_or_insert_default();
+        out_of_band.counters.received += 1;
+        if !self.abandoned {
+            let dropped = enqueue(&mut out_of_band.incoming, data);
+            out_of_band.counters.dropped += u64::from(dropped);
+        }
+    }
+
+    pub(super) fn push_out_of_band(&mut self, batch: &mut TransmitBatch) -> usize {
+        let Some(queues) = &mut self.out_of_band else {
+            return 0;
+        };
+        let Some(data) = queues.outgoing.pop_front() else {
+            return 0;
+        };
+        queues.counters.sent += 1;
+        let header = self.layout.shard_header();
+        let conversation = self.arq.conversation().get().to_le_bytes();
+        batch.push_with(|packet| {
+            let body = header + CONVERSATION_LEN;
+            let len = body + data.len();
+            packet[header..body].copy_from_slice(&conversation);
+            packet[body..len].copy_from_slice(&data);
+            FecEncoder::out_of_band(&mut packet[..len]);
+            len
+        })
+    }
+}
+
+/// Adds a copy of `data`; returns whether the oldest had to go for it.
+fn enqueue(queue: &mut VecDeque<Vec<u8>>, data: &[u8]) -> bool {
+    let full = queue.len() >= MAX_QUEUED;
+    if full {
+        queue.pop_front();
+    }
+    queue.push_back(data.to_vec());
+    full
+}
+
+/// Datagrams kept in each direction: about a burst, and at most 96 kB for a user who does not read
+/// them.
+const MAX_QUEUED: usize = 64;
+
+/// Bytes in front of the data.
+const CONVERSATION_LEN: usize = 4;

@@ -1,0 +1,46 @@
+//! What the session counts, and its statistics.
+
+use super::Session;
+use crate::stats::Stats;
+
+/// The part of [`Stats`] that is counted here.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) datagrams_sent: u64,
+    pub(super) datagrams_received: u64,
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_received: u64,
+    pub(super) invalid_received: u64,
+    pub(super) parity_sent: u64,
+}
+
+impl Session {
+    /// A copy of the counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            datagrams_sent: self.counters.datagrams_sent,
+            datagrams_received: self.counters.datagrams_received,
+            wire_bytes_sent: self.counters.bytes_sent,
+            wire_bytes_received: self.counters.bytes_received,
+            invalid_received: self.counters.invalid_received,
+            fec_parity_sent: self.counters.parity_sent,
+            ..Stats::default()
+        };
+        if let Some(decoder) = &self.decoder {
+            let fec = decoder.stats();
+            stats.fec_recovered = fec.recovered;
+            stats.fec_parity_received = fec.parity_received;
+            stats.fec_errors = fec.errors;
+            stats.fec_complete_groups = fec.complete;
+            stats.fec_open_groups = decoder.open_groups();
+        }
+        if let Some(out_of_band) = &self.out_of_band {
+            stats.out_of_band_sent = out_of_band.counters.sent;
+            stats.out_of_band_received = out_of_band.counters.received;
+            stats.out_of_band_dropped = out_of_band.counters.dropped;
+        }
+        self.arq.stats_into(&mut stats);
+        stats
+    }
+}

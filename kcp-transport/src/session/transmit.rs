@@ -1,0 +1,100 @@
+//! What leaves, in which order, and when.
+
+use super::Session;
+use crate::packet::TransmitBatch;
+use crate::time::Time;
+
+impl Session {
+    /// Lays out datagrams that are due until `batch` is full or the send rate asks for a pause;
+    /// returns whether there were any.
+    ///
+    /// Call it until it returns `false`. Out-of-band datagrams go first, then the parity of the
+    /// group at hand, then acks, probes and data.
+    pub fn poll_transmit(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
+        let before = (batch.len(), batch.total_len());
+        if !self.lifetime.is_closed() {
+            while batch.remaining() > 0 && self.push(now, batch) {}
+        }
+        let added = batch.len() - before.0;
+        self.counters.datagrams_sent += added as u64;
+        self.counters.bytes_sent += (batch.total_len() - before.1) as u64;
+        if added > 0 {
+            self.touch(now);
+        }
+        added > 0
+    }
+
+    /// When [`Session::handle_timeout`] or [`Session::poll_transmit`] has something to do next;
+    /// `None` when nothing is due until something else happens.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.lifetime.is_closed() {
+            return None;
+        }
+        let lifetime = self.lifetime.poll_timeout(&self.pulse());
+        [self.transmit_at(), lifetime].into_iter().flatten().min()
+    }
+
+    /// Whether [`Session::poll_transmit`] would lay out something now.
+    #[must_use]
+    pub fn is_due(&self, now: Time) -> bool {
+        self.transmit_at().is_some_and(|at| at <= now)
+    }
+
+    /// When there is something to lay out, and it may leave.
+    fn transmit_at(&self) -> Option<Time> {
+        let waiting = self.out_of_band.as_ref().is_some_and(|it| it.is_due())
+            || self.encoder.as_ref().is_some_and(|it| it.has_parity());
+        let at = if waiting {
+            Time::ZERO
+        } else {
+            self.arq.poll_timeout()?
+        };
+        let paced = self.pacer.as_ref().map(|pacer| at.max(pacer.ready_at()));
+        Some(paced.unwrap_or(at))
+    }
+
+    /// Adds one datagram, if one is due and the rate allows it.
+    fn push(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
+        if self.pacer.as_mut().is_some_and(|it| !it.is_ready(now)) {
+            return false;
+        }
+        let before = batch.total_len();
+        let pushed = self.push_out_of_band(batch) > 0
+            || self.push_parity(batch) > 0
+            || self.push_segments(now, batch) > 0;
+        let len = batch.total_len() - before;
+        if let Some(pacer) = &mut self.pacer {
+            pacer.spend(len);
+        }
+        if pushed {
+            tracing::trace!(conv = self.arq.conversation().get(), len, "datagram out");
+        }
+        pushed
+    }
+
+    fn push_parity(&mut self, batch: &mut TransmitBatch) -> usize {
+        let Some(encoder) = &mut self.encoder else {
+            return 0;
+        };
+        let pushed = batch.push_with(|packet| encoder.take_parity(packet));
+        self.counters.parity_sent += u64::from(pushed > 0);
+        pushed
+    }
+
+    fn push_segments(&mut self, now: Time, batch: &mut TransmitBatch) -> usize {
+        let header = self.layout.shard_header();
+        let arq = &mut self.arq;
+        let encoder = &mut self.encoder;
+        batch.push_with(|packet| {
+            let used = arq.poll_transmit(now, &mut packet[header..]);
+            if used == 0 {
+                return 0;
+            }
+            if let Some(encoder) = encoder {
+                encoder.encode(now, &mut packet[..header + used]);
+            }
+            header + used
+        })
+    }
+}

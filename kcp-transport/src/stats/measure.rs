@@ -1,0 +1,170 @@
+//! What a statistic is, by its type: how it adds up, prints and is published.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A statistic as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Only grows.
+    Count(u64),
+    /// Goes up and down.
+    Level(u64),
+    /// A duration, if it is known.
+    Time(Option<Duration>),
+}
+
+/// The type of a field of statistics. `u64` counts, the other integers are levels.
+pub(super) trait Measure: Copy + Default {
+    fn value(self) -> Value;
+
+    /// Adds the same statistic of another connection.
+    fn absorb(&mut self, other: Self);
+
+    /// What remains of it when its connection has ended.
+    fn past(self) -> Self {
+        Self::default()
+    }
+}
+
+impl Measure for u64 {
+    fn value(self) -> Value {
+        Value::Count(self)
+    }
+
+    fn absorb(&mut self, other: Self) {
+        *self = self.saturating_add(other);
+    }
+
+    fn past(self) -> Self {
+        self
+    }
+}
+
+impl Measure for usize {
+    fn value(self) -> Value {
+        // No platform has more than 64 bits.
+        Value::Level(self as u64)
+    }
+
+    fn absorb(&mut self, other: Self) {
+        *self = self.saturating_add(other);
+    }
+}
+
+impl Measure for u16 {
+    fn value(self) -> Value {
+        Value::Level(self.into())
+    }
+
+    fn absorb(&mut self, other: Self) {
+        *self = other.max(*self);
+    }
+}
+
+impl Measure for Duration {
+    fn value(self) -> Value {
+        Value::Time(Some(self))
+    }
+
+    fn absorb(&mut self, other: Self) {
+        *self = other.max(*self);
+    }
+}
+
+impl Measure for Option<Duration> {
+    fn value(self) -> Value {
+        Value::Time(self)
+    }
+
+    fn absorb(&mut self, other: Self) {
+        *self = other.max(*self);
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) | Self::Level(count) => count.fmt(f),
+            Self::Time(Some(time)) => {
+                let micros = time.as_micros();
+                write!(f, "{}.{:03} ms", micros / 1000, micros % 1000)
+            }
+            Self::Time(None) => f.write_str("-"),
+        }
+    }
+}
+
+/// Writes a line for each row, names left and values right.
+pub(super) fn write_table(
+    f: &mut fmt::Formatter<'_>,
+    rows: &[(&'static str, String)],
+) -> fmt::Result {
+    let names = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let values = rows.iter().map(|(_, value)| value.len()).max().unwrap_or(0);
+    let values = values.max(MIN_VALUE_WIDTH);
+    for (name, value) in rows {
+        writeln!(f, "{name:<names$} {value:>values$}")?;
+    }
+    Ok(())
+}
+
+/// Columns of values are no narrower than this, so that tables of different numbers look alike.
+const MIN_VALUE_WIDTH: usize = 12;
+
+/// Defines a struct of statistics; each field is named once. The literal is the prefix of the
+/// names under which they are published.
+macro_rules! statistics {
+    (
+        $(#[$attribute:meta])*
+        pub struct $name:ident as $prefix:literal {
+            $($(#[$doc:meta])* $field:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct $name {
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        impl $name {
+            /// Shows each field: its name, the name to publish it under, and its value.
+            fn visit(
+                &self,
+                see: &mut dyn FnMut(&'static str, &'static str, $crate::stats::measure::Value),
+            ) {
+                use $crate::stats::measure::Measure;
+                $(see(
+                    stringify!($field),
+                    concat!($prefix, stringify!($field)),
+                    self.$field.value(),
+                );)*
+            }
+
+            /// Adds the statistics of another: counts and levels add up, of times the longest
+            /// remains.
+            pub fn absorb(&mut self, other: &Self) {
+                use $crate::stats::measure::Measure;
+                $(self.$field.absorb(other.$field);)*
+            }
+
+            /// What remains once the connection has ended: counts, and neither levels nor times.
+            #[must_use]
+            pub fn past(&self) -> Self {
+                use $crate::stats::measure::Measure;
+                Self { $($field: self.$field.past(),)* }
+            }
+        }
+
+        /// A table: a line for each field, names left and values right.
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let mut rows = Vec::new();
+                self.visit(&mut |field, _, value| rows.push((field, value.to_string())));
+                $crate::stats::measure::write_table(f, &rows)
+            }
+        }
+    };
+}
+pub(super) use statistics;

@@ -1,0 +1,216 @@
+//! Counters, plain integers read as a copy.
+//!
+//! kcp-go has one set of counters for the whole process, `DefaultSnmp`. Here each connection has a
+//! [`Stats`] and each endpoint an [`EndpointStats`], as well as the sum of its connections:
+//!
+//! | kcp-go's `Snmp` | here |
+//! |---|---|
+//! | `BytesSent` | [`Stats::bytes_written`] |
+//! | `BytesReceived` | [`Stats::bytes_read`] |
+//! | `MaxConn` | [`EndpointStats::max_connections`] |
+//! | `ActiveOpens` | [`EndpointStats::active_opens`] |
+//! | `PassiveOpens` | [`EndpointStats::passive_opens`] |
+//! | `CurrEstab` | [`EndpointStats::connections`] |
+//! | `InErrs` | [`EndpointStats::receive_errors`] and [`EndpointStats::malformed`] |
+//! | `InCsumErrors` | [`EndpointStats::unauthentic`] |
+//! | `KCPInErrors` | [`Stats::invalid_received`] and [`EndpointStats::malformed`] |
+//! | `InPkts` | [`Stats::datagrams_received`]; all of the socket: [`EndpointStats::datagrams_received`] |
+//! | `OutPkts` | [`Stats::datagrams_sent`] |
+//! | `InSegs` | [`Stats::segments_received`] |
+//! | `OutSegs` | [`Stats::segments_sent`] |
+//! | `InBytes` | [`Stats::wire_bytes_received`]; all of the socket: [`EndpointStats::wire_bytes_received`] |
+//! | `OutBytes` | [`Stats::wire_bytes_sent`] |
+//! | `RetransSegs` | [`Stats::retransmitted`] |
+//! | `FastRetransSegs` | [`Stats::fast_retransmitted`] |
+//! | `EarlyRetransSegs` | [`Stats::early_retransmitted`] |
+//! | `LostSegs` | [`Stats::timeout_retransmitted`] |
+//! | `RepeatSegs` | [`Stats::duplicates_received`] |
+//! | `FECFullShardSet` | [`Stats::fec_complete_groups`] |
+//! | `FECRecovered` | [`Stats::fec_recovered`] |
+//! | `FECErrs` | [`Stats::fec_errors`] |
+//! | `FECParityShards` | [`Stats::fec_parity_received`] |
+//! | `FECShardSet` | [`Stats::fec_open_groups`] |
+//! | `FECShardMin` | none: the number of the newest group of whichever session wrote it last, a position and no measure |
+//! | `RingBufferSndQueue` | [`Stats::queued`] |
+//! | `RingBufferRcvQueue` | [`Stats::unread`] |
+//! | `RingBufferSndBuffer` | [`Stats::in_flight`] |
+//! | `OOBPackets` | [`Stats::out_of_band_received`] |
+//!
+//! kcp-go counts a datagram's bytes after the cipher on input and before it on output; here they
+//! are those of the UDP payload in both directions.
+//!
+//! Both print as a table:
+//!
+//! ```
+//! let stats = kcp_transport::stats::Stats::default();
+//! let table = stats.to_string();
+//! let first: Vec<&str> = table.lines().next().unwrap_or_default().split_whitespace().collect();
+//! assert_eq!(first, ["datagrams_sent", "0"]);
+//! ```
+
+mod measure;
+#[cfg(feature = "metrics")]
+mod publish;
+
+use std::time::Duration;
+
+use measure::statistics;
+
+statistics! {
+    /// What one connection has done so far, and how it sees the path. Or the sum of several:
+    /// counters and queue lengths added up, and the longest of the times.
+    ///
+    /// More fields may come.
+    pub struct Stats as "kcp_" {
+        /// Datagrams handed to the socket.
+        datagrams_sent: u64,
+        /// Datagrams received for this connection that passed the cipher's check.
+        datagrams_received: u64,
+        /// Bytes of the UDP payloads handed to the socket.
+        wire_bytes_sent: u64,
+        /// Bytes of the UDP payloads received for this connection.
+        wire_bytes_received: u64,
+        /// Bytes the user wrote.
+        bytes_written: u64,
+        /// Bytes the user read.
+        bytes_read: u64,
+        /// Segments sent, of all commands, retransmissions included.
+        segments_sent: u64,
+        /// Segments received, of all commands.
+        segments_received: u64,
+        /// Data segments sent for the first time.
+        data_segments_sent: u64,
+        /// Data segments sent again, for any reason.
+        retransmitted: u64,
+        /// Of these, because later segments were acknowledged.
+        fast_retransmitted: u64,
+        /// Of these, because one later segment was acknowledged and nothing new waited.
+        early_retransmitted: u64,
+        /// Of these, because the retransmission time-out passed.
+        timeout_retransmitted: u64,
+        /// Data segments received twice.
+        duplicates_received: u64,
+        /// Data segments beyond the receive window.
+        out_of_window_received: u64,
+        /// Datagrams dropped because they could not be decoded or were not plausible.
+        invalid_received: u64,
+        /// Packets rebuilt from parity.
+        fec_recovered: u64,
+        /// Parity packets sent.
+        fec_parity_sent: u64,
+        /// Parity packets received.
+        fec_parity_received: u64,
+        /// Groups whose parity was not enough or not consistent.
+        fec_errors: u64,
+        /// Groups whose data packets all arrived by themselves.
+        fec_complete_groups: u64,
+        /// Groups of which too little has arrived so far.
+        fec_open_groups: usize,
+        /// Datagrams out of band laid out for sending.
+        out_of_band_sent: u64,
+        /// Datagrams out of band received.
+        out_of_band_received: u64,
+        /// Datagrams out of band, of both directions, that were dropped for newer ones.
+        out_of_band_dropped: u64,
+        /// Smoothed round-trip time, once measured.
+        smoothed_rtt: Option<Duration>,
+        /// Current retransmission time-out.
+        rto: Duration,
+        /// Segments in flight.
+        in_flight: usize,
+        /// Segments written and not yet sent.
+        queued: usize,
+        /// Segments that wait for the reader.
+        unread: usize,
+        /// Segments the peer can take.
+        remote_window: u16,
+    }
+}
+
+statistics! {
+    /// What an endpoint did beside its connections: datagrams that it dropped before they reached
+    /// one, by reason, and how many connections there are and were.
+    ///
+    /// More fields may come.
+    pub struct EndpointStats as "kcp_endpoint_" {
+        /// Datagrams received from the socket.
+        datagrams_received: u64,
+        /// Bytes of the UDP payloads received from the socket.
+        wire_bytes_received: u64,
+        /// Too short for the cipher's nonce and checksum or tag.
+        too_short: u64,
+        /// Failed the checksum or authentication tag.
+        unauthentic: u64,
+        /// No segment header where one must be.
+        malformed: u64,
+        /// For no connection, and not fit to open one.
+        stray: u64,
+        /// For a connection that ended a short while ago.
+        late: u64,
+        /// Would have opened a connection while the backlog was full.
+        backlog_full: u64,
+        /// Receive calls that failed.
+        receive_errors: u64,
+        /// Datagrams the socket refused to send.
+        send_errors: u64,
+        /// Connections opened from this side.
+        active_opens: u64,
+        /// Connections opened by peers.
+        passive_opens: u64,
+        /// Connections there are now.
+        connections: usize,
+        /// Most connections there were at a time.
+        max_connections: usize,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy() -> Stats {
+        Stats {
+            datagrams_sent: 10,
+            in_flight: 3,
+            smoothed_rtt: Some(Duration::from_micros(12_345)),
+            rto: Duration::from_millis(40),
+            ..Stats::default()
+        }
+    }
+
+    #[test]
+    fn table_is_aligned_and_has_every_field() {
+        let table = busy().to_string();
+        let lines: Vec<&str> = table.lines().collect();
+        let mut fields = 0;
+        Stats::default().visit(&mut |_, _, _| fields += 1);
+        assert_eq!(lines.len(), fields);
+        let width = lines[0].len();
+        assert!(lines.iter().all(|line| line.len() == width), "{table}");
+        assert!(lines[0].starts_with("datagrams_sent ") && lines[0].ends_with(" 10"));
+        let rtt = lines.iter().find(|line| line.starts_with("smoothed_rtt"));
+        assert!(rtt.expect("is there").ends_with(" 12.345 ms"), "{table}");
+        let unmeasured = Stats::default().to_string();
+        assert!(unmeasured.contains(" -\n"), "{unmeasured}");
+    }
+
+    #[test]
+    fn sum_adds_counts_and_keeps_the_longest_time() {
+        let mut sum = busy();
+        sum.absorb(&Stats {
+            rto: Duration::from_millis(30),
+            smoothed_rtt: None,
+            ..busy()
+        });
+        assert_eq!((sum.datagrams_sent, sum.in_flight), (20, 6));
+        assert_eq!(sum.rto, Duration::from_millis(40));
+        assert_eq!(sum.smoothed_rtt, busy().smoothed_rtt);
+    }
+
+    #[test]
+    fn past_has_counts_and_no_levels() {
+        let past = busy().past();
+        assert_eq!((past.datagrams_sent, past.in_flight), (10, 0));
+        assert_eq!((past.rto, past.smoothed_rtt), (Duration::ZERO, None));
+    }
+}

@@ -1,0 +1,112 @@
+//! Statistics of endpoints over real sockets on loopback.
+#![allow(clippy::disallowed_methods)]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use kcp_transport::config::Config;
+use kcp_transport::crypto::Security;
+use kcp_transport::net::{KcpListener, KcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[tokio::test]
+async fn endpoint_counts_its_connections_and_adds_them_up() {
+    let security = Security::from_password("aes-128-gcm", "test", b"kcp-go").expect("known name");
+    let config = Config::default();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = KcpListener::bind_with(any, &security, &config)
+        .await
+        .expect("binds");
+    let addr = listener.local_addr().expect("bound");
+    let mut pairs = Vec::new();
+    for _ in 0..3 {
+        let (client, server) = tokio::join!(
+            KcpStream::connect_with(addr, &security, &config),
+            listener.accept()
+        );
+        let (mut client, mut server) = (client.expect("connects"), server.expect("accepts").0);
+        client.write_all(&[1; 1000]).await.expect("writes");
+        client.flush().await.expect("flushes");
+        server.read_exact(&mut [0; 1000]).await.expect("reads");
+        pairs.push((client, server));
+    }
+    let stats = listener.stats();
+    assert_eq!((stats.passive_opens, stats.active_opens), (3, 0));
+    assert_eq!((stats.connections, stats.max_connections), (3, 3));
+    assert!(stats.wire_bytes_received >= 3000);
+    assert_eq!(listener.totals().bytes_read, 3000);
+
+    let (client, server) = pairs.pop().expect("three");
+    let own = client.info().endpoint_stats();
+    assert_eq!((own.active_opens, own.passive_opens), (1, 0));
+    let (sent, received) = (client.stats(), server.stats());
+    assert!(received.wire_bytes_received > 1000);
+    assert!(sent.wire_bytes_sent >= received.wire_bytes_received);
+    assert_eq!(sent.bytes_written, 1000);
+    drop((client, server));
+    // An abandoned session stays until its peer has been silent for three seconds.
+    for _ in 0..100 {
+        if listener.stats().connections == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let stats = listener.stats();
+    assert_eq!((stats.connections, stats.max_connections), (2, 3));
+    let totals = listener.totals();
+    assert_eq!(totals.bytes_read, 3000, "what ended still counts");
+    assert!(totals.to_string().contains("bytes_read "), "{totals}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_backlog_are_counted_and_come_later() {
+    let config = Config::builder()
+        .backlog(1)
+        .connect_timeout(Duration::from_secs(20))
+        .build()
+        .expect("in range");
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = KcpListener::bind_with(any, &Security::Plaintext, &config)
+        .await
+        .expect("binds");
+    let addr = listener.local_addr().expect("bound");
+    let connect = || KcpStream::connect_with(addr, &Security::Plaintext, &config);
+    let _first = connect().await.expect("connects");
+    let second = {
+        let config = config.clone();
+        tokio::spawn(
+            async move { KcpStream::connect_with(addr, &Security::Plaintext, &config).await },
+        )
+    };
+    while listener.stats().backlog_full == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(listener.stats().passive_opens, 1);
+    listener.accept().await.expect("accepts");
+    second.await.expect("no panic").expect("connects");
+    assert_eq!(listener.stats().passive_opens, 2);
+}
+
+#[tokio::test]
+async fn code_point_and_buffer_size_are_set_on_v4_and_v6_sockets() {
+    for addr in ["127.0.0.1:0", "[::1]:0"] {
+        let socket = std::net::UdpSocket::bind(addr).expect("binds");
+        let same = socket2::Socket::from(socket.try_clone().expect("clones"));
+        let config = Config::builder()
+            .dscp(46)
+            .socket_buffer(64 * 1024)
+            .build()
+            .expect("in range");
+        let _listener =
+            KcpListener::from_socket(socket, &Security::Plaintext, &config).expect("starts");
+        let class = if addr.starts_with('[') {
+            same.tclass_v6()
+        } else {
+            same.tos_v4()
+        };
+        assert_eq!(class.expect("asks"), 46 << 2, "{addr}: above the ECN bits");
+        // Linux reports twice what it was asked for, to account for its own use.
+        let size = same.recv_buffer_size().expect("asks");
+        assert!((64 * 1024..=128 * 1024).contains(&size), "{size}");
+    }
+}
