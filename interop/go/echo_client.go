@@ -28,6 +28,7 @@ type echoPlan struct {
 	seed    uint64
 	pings   int
 	timeout time.Duration
+	hangUp  bool
 }
 
 // echoReport is the line an echo client prints.
@@ -51,6 +52,7 @@ func setupEchoClient(fs *flag.FlagSet, o *options) action {
 	fs.IntVar(&plan.message, "message", 4096, "bytes of one write")
 	fs.Uint64Var(&plan.seed, "seed", 1, "seed of the bytes sent")
 	fs.IntVar(&plan.pings, "pings", 0, "round trips of 64 bytes after the bulk phase")
+	fs.BoolVar(&plan.hangUp, "hang-up", false, "close right after the last write, reading nothing")
 	timeout := fs.Float64("timeout", 60, "seconds the whole run may take")
 	return func(ctx context.Context, out io.Writer) error {
 		plan.timeout = seconds(*timeout)
@@ -73,6 +75,11 @@ func echoClient(ctx context.Context, o *options, plan echoPlan) (report echoRepo
 	session, err := o.dial(plan.connect)
 	if err != nil {
 		return report, err
+	}
+	if plan.hangUp {
+		sum, err := sendBytes(session, plan)
+		report.Bytes, report.SHA256 = plan.bytes, hex.EncodeToString(sum)
+		return report, errors.Join(err, session.Close())
 	}
 	// Close flushes once and retransmits nothing, so the last ACKs (and after an error the last data) need the
 	// session alive a little longer. Without them the server would retransmit into the void.

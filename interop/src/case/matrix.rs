@@ -216,15 +216,22 @@ pub(super) fn fitted(mut case: Case) -> Case {
     if let Payload::Echo(shape) = &mut case.payload {
         // kcp-go acknowledges once per interval, so that is how long each window takes.
         let segments = (usize::from(window) * ROUNDS).min(MOST_SEGMENTS);
-        let bytes = u32::try_from(mss * segments).unwrap_or(u32::MAX);
+        // Small messages take a segment each.
+        let filled = match shape.mode {
+            Mode::Message => mss.min(shape.write as usize),
+            _ => mss,
+        };
+        let bytes = u32::try_from(filled * segments).unwrap_or(u32::MAX);
         shape.bytes = shape.bytes.min(bytes);
     }
     case
 }
 
-/// The smallest mtu that leaves room for a byte of data.
+/// The smallest mtu that leaves room for a byte of data on both sides.
 pub(super) fn smallest_mtu(case: &Case) -> u16 {
-    let fits = |mtu: &u16| Case { mtu: *mtu, ..*case }.layout().is_ok();
+    let mut case = *case;
+    case.fec.ours = case.fec.ours.or(case.fec.theirs);
+    let fits = |mtu: &u16| Case { mtu: *mtu, ..case }.layout().is_ok();
     (1..=MAX_MTU).find(fits).unwrap_or(MAX_MTU)
 }
 

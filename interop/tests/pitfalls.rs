@@ -1,0 +1,251 @@
+//! What bites users of stock kcp-go, and how we keep out of it. Each test names one thing, and
+//! fails when kcp-go no longer behaves so.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use kcp_interop::case::{Case, Direction, Peer};
+use kcp_interop::echo;
+use kcp_interop::go::Programs;
+use kcp_interop::process::{PeerServer, run_client};
+use kcp_transport::net::{KcpListener, KcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Plain KCP, so that datagrams can be made by hand.
+const CASE: Case = Case::new(Peer::KcpGo, Direction::RustToPeer);
+
+#[tokio::test]
+async fn kcp_go_has_one_session_per_address_and_we_a_socket_per_session() {
+    let Some(programs) = support::peers("sessions of one address") else {
+        return;
+    };
+    let server = start(programs).await;
+    let raw = Raw::to(server.addr()).await;
+    raw.push(1, 0, b"one").await;
+    timed(raw.until((1, 0))).await;
+    // The other conversation takes the address over. The first one is gone for good.
+    raw.push(2, 0, b"two").await;
+    timed(raw.until((2, 0))).await;
+    raw.push(1, 1, b"more of one").await;
+    raw.push(2, 1, b"more of two").await;
+    let came = timed(raw.until((2, 1))).await;
+    assert!(!came.contains(&(1, 1)), "{came:?}");
+
+    // Two connections of ours come from two addresses, and live side by side.
+    let (mut one, mut two) = (connect(server.addr()).await, connect(server.addr()).await);
+    for _ in 0..3 {
+        round_trip(&mut one).await;
+        round_trip(&mut two).await;
+    }
+}
+
+#[tokio::test]
+async fn empty_push_stalls_kcp_gos_reader_and_we_send_none() {
+    let Some(programs) = support::peers("empty pushes") else {
+        return;
+    };
+    let server = start(programs).await;
+    let raw = Raw::to(server.addr()).await;
+    raw.push(1, 0, b"").await;
+    raw.push(1, 1, b"never read").await;
+    let silence = timeout(SILENCE, raw.until((1, 1))).await;
+    assert!(silence.is_err(), "{silence:?}");
+
+    let mut stream = connect(server.addr()).await;
+    stream.write_all(b"").await.expect("nothing to refuse");
+    stream.flush().await.expect("nothing to send");
+    round_trip(&mut stream).await;
+}
+
+#[tokio::test]
+async fn stray_datagram_kills_kcp_gos_session_and_not_ours() {
+    let Some(programs) = support::peers("stray datagrams") else {
+        return;
+    };
+    let server = start(programs).await;
+    let theirs = Raw::to(server.addr()).await;
+    theirs.push(1, 0, b"one").await;
+    timed(theirs.until((1, 0))).await;
+    // One datagram, as anyone can forge it: nobody goes on with this conversation.
+    theirs.push(9, 0, b"stray").await;
+    timed(theirs.until((9, 0))).await;
+    theirs.push(1, 1, b"more").await;
+    let silence = timeout(SILENCE, theirs.until((1, 1))).await;
+    assert!(silence.is_err(), "{silence:?}");
+
+    let (addr, _serving) = serve().await;
+    let ours = Raw::to(addr).await;
+    ours.push(1, 0, b"one").await;
+    timed(ours.until((1, 0))).await;
+    ours.push(9, 0, b"stray").await;
+    ours.push(1, 1, b"more").await;
+    timed(ours.until((1, 1))).await;
+}
+
+#[tokio::test]
+async fn kcp_gos_close_loses_the_tail_and_our_reader_is_told() {
+    let Some(programs) = support::peers("the tail after a close") else {
+        return;
+    };
+    let config = CASE.config().expect("in range").to_builder();
+    let config = config
+        .windows(32, 32)
+        .idle_timeout(Duration::from_secs(1))
+        .build();
+    let security = CASE.security().expect("known");
+    let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = KcpListener::bind_with(addr, &security, &config.expect("in range"))
+        .await
+        .expect("a socket");
+    let mut args = CASE.peer_args("echo-client");
+    let addr = listener.local_addr().expect("bound");
+    args.extend([
+        format!("--connect={addr}"),
+        format!("--bytes={WRITTEN}"),
+        "--hang-up".to_owned(),
+    ]);
+    let client = run_client::<serde_json::Value>(programs.of(CASE.peer), &args);
+    let reading = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut received = Vec::new();
+        let result = stream.read_to_end(&mut received).await;
+        (received, result)
+    };
+    let (report, (received, result)) = tokio::join!(client, timed(reading));
+    // All was written without an error, and most is lost.
+    assert_eq!(report.expect("reports")["ok"], true);
+    assert!(received.len() < WRITTEN, "{} bytes came", received.len());
+    // What came is right, and its end is no end of the stream.
+    assert!(echo::bytes(1, WRITTEN).starts_with(&received));
+    let error = result.expect_err("the stream did not end well");
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error:?}");
+}
+
+async fn start(programs: &Programs) -> PeerServer {
+    let args = CASE.peer_args("echo-server");
+    PeerServer::start(programs.of(CASE.peer), &args)
+        .await
+        .expect("starts")
+}
+
+async fn connect(addr: SocketAddr) -> KcpStream {
+    let security = CASE.security().expect("known");
+    let config = CASE.config().expect("in range");
+    KcpStream::connect_with(addr, &security, &config)
+        .await
+        .expect("connects")
+}
+
+/// Our echo server, of any number of connections, until the set is dropped.
+async fn serve() -> (SocketAddr, JoinSet<()>) {
+    let security = CASE.security().expect("known");
+    let config = CASE.config().expect("in range");
+    let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = KcpListener::bind_with(addr, &security, &config)
+        .await
+        .expect("a socket");
+    let addr = listener.local_addr().expect("bound");
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let mut echoing = JoinSet::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            echoing.spawn(async move {
+                let mut buffer = [0; 1000];
+                while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                    if stream.write_all(&buffer[..read]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    (addr, serving)
+}
+
+async fn round_trip(stream: &mut KcpStream) {
+    timed(async {
+        stream.write_all(b"there?").await.expect("there is room");
+        stream.flush().await.expect("is sent");
+        let mut answer = [0; 6];
+        stream.read_exact(&mut answer).await.expect("answers");
+        assert_eq!(&answer, b"there?");
+    })
+    .await;
+}
+
+async fn timed<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("in time")
+}
+
+/// A socket for segments made by hand.
+struct Raw(UdpSocket);
+
+impl Raw {
+    async fn to(addr: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        socket.connect(addr).await.expect("an address");
+        Self(socket)
+    }
+
+    async fn push(&self, conversation: u32, sn: u32, data: &[u8]) {
+        let mut segment = conversation.to_le_bytes().to_vec();
+        segment.extend([PUSH, 0]);
+        segment.extend(128_u16.to_le_bytes());
+        let len = u32::try_from(data.len()).expect("short");
+        // Time, and what is expected next: echoes of all before.
+        for word in [0, sn, sn, len] {
+            segment.extend(u32::to_le_bytes(word));
+        }
+        segment.extend(data);
+        self.0.send(&segment).await.expect("is sent");
+    }
+
+    /// Waits for the data with this conversation and number; all data that came until then.
+    async fn until(&self, awaited: (u32, u32)) -> BTreeSet<(u32, u32)> {
+        let mut came = BTreeSet::new();
+        let mut datagram = [0; 2000];
+        while !came.contains(&awaited) {
+            let len = self.0.recv(&mut datagram).await.expect("a socket");
+            let mut rest = &datagram[..len];
+            while let Some((header, after)) = rest.split_first_chunk::<24>() {
+                let word =
+                    |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| header[at + byte]));
+                let (conversation, sn, len) = (word(0), word(12), word(20));
+                if header[4] == PUSH {
+                    came.insert((conversation, sn));
+                    self.acknowledge(conversation, sn, word(8)).await;
+                }
+                rest = &after[usize::try_from(len).expect("fits")..];
+            }
+        }
+        came
+    }
+
+    async fn acknowledge(&self, conversation: u32, sn: u32, time: u32) {
+        let mut segment = conversation.to_le_bytes().to_vec();
+        segment.extend([ACK, 0]);
+        segment.extend(128_u16.to_le_bytes());
+        for word in [time, sn, sn + 1, 0] {
+            segment.extend(u32::to_le_bytes(word));
+        }
+        self.0.send(&segment).await.expect("is sent");
+    }
+}
+
+const PUSH: u8 = 81;
+const ACK: u8 = 82;
+
+/// More than both windows hold.
+const WRITTEN: usize = 1 << 20;
+
+/// Several times what an answer takes, in which none comes.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// For what must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
