@@ -11,8 +11,11 @@
 //! | [`echo`], [`grpc`] | our side of a case, and what is checked |
 //! | [`report`] | tables, JSON and HTML |
 //!
-//! `cargo run --release --bin interop` runs all cases. The Go peers themselves are in
-//! `interop/go` and `interop/go-v5.4`, next to this crate's sources.
+//! `cargo run --release --bin interop` runs all cases; `-- --json FILE --html FILE` also writes what
+//! came of them. `-- --list` names the cases, `-- --filter TEXT` picks some, `-- --case NAME` runs
+//! one. `-- --random 300 --seed 1` draws from the whole space of options instead. A case that fails
+//! prints the command that runs it again. The Go peers are in `interop/go` and `interop/go-v5.4`,
+//! next to this crate's sources.
 
 #![forbid(unsafe_code)]
 

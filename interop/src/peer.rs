@@ -3,7 +3,6 @@
 use std::fmt;
 
 use kcp_transport::config::Mode;
-use kcp_transport::crypto::Security;
 
 use crate::case::{Case, Payload};
 
@@ -87,7 +86,8 @@ impl Peer {
             Self::KcpGo | Self::GrpcGo if empty => Some(EMPTY_STALLS),
             Self::KcpGo | Self::GrpcGo => None,
             Self::KcpGo5_4 => {
-                let aead = matches!(case.security(), Ok(Security::Aead(_)));
+                // The tag.
+                let aead = case.overhead().back > 0;
                 let one_sided = case.fec.ours.is_some() != case.fec.theirs.is_some();
                 if aead {
                     Some("v5.4 has no AEAD ciphers")

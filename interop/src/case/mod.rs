@@ -4,7 +4,9 @@ mod matrix;
 mod name;
 mod random;
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use kcp_examples::relay::RelayConfig;
@@ -12,7 +14,7 @@ use kcp_transport::config::{Config, Mode, Preset};
 use kcp_transport::crypto::Security;
 use kcp_transport::error::ConfigError;
 use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::Layout;
+use kcp_transport::packet::{Layout, Overhead};
 
 pub use crate::peer::Peer;
 pub use matrix::{
@@ -250,7 +252,26 @@ impl Case {
     ///
     /// If the options are not in order.
     pub fn layout(&self) -> Result<Layout, ConfigError> {
-        self.config()?.layout(self.security()?.overhead())
+        self.config()?.layout(self.overhead())
+    }
+
+    /// What the cipher adds to a packet; nothing if we do not have it.
+    #[must_use]
+    pub fn overhead(&self) -> Overhead {
+        // Deriving a key is slow on purpose, and this is asked for thousands of times.
+        static OVERHEADS: LazyLock<HashMap<&str, Overhead>> = LazyLock::new(|| {
+            let names = Security::NAMES.iter().copied();
+            let known = names.filter_map(|cipher| {
+                let case = Case {
+                    cipher,
+                    ..Case::new(Peer::KcpGo, Direction::RustToPeer)
+                };
+                Some((cipher, case.security().ok()?.overhead()))
+            });
+            known.collect()
+        });
+        let none = Overhead { front: 0, back: 0 };
+        OVERHEADS.get(self.cipher).copied().unwrap_or(none)
     }
 
     /// The peer's command and the options that both sides share.

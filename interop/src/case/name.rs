@@ -132,14 +132,12 @@ fn parse(name: &str) -> Result<Case, String> {
     let mut next = |what: &str| parts.next().ok_or(format!("{what} is missing"));
     let peer = next("the peer")?;
     let peer = Peer::ALL.into_iter().find(|known| known.name() == peer);
+    let peer = peer.ok_or("the peer is unknown")?;
     let direction = next("the direction")?;
     let direction = DIRECTIONS
         .into_iter()
         .find(|known| known.to_string() == direction);
-    let mut case = Case::new(
-        peer.ok_or("the peer is unknown")?,
-        direction.ok_or("the direction is unknown")?,
-    );
+    let mut case = Case::new(peer, direction.ok_or("the direction is unknown")?);
     if case.peer == Peer::GrpcGo {
         let kind = next("the kind of call")?;
         let kind = CALL_KINDS.into_iter().find(|known| known.name() == kind);
@@ -190,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused() {
         for (name, problem) in [
-            ("", "the peer is unknown"),
+            ("kcp/rust-to-peer", "the peer is unknown"),
             ("kcp-go", "the direction is missing"),
             ("kcp-go/rust-to-peer/rot13", "the cipher is unknown"),
             (
