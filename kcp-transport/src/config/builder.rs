@@ -174,7 +174,12 @@ impl ConfigBuilder {
     pub fn build(self) -> Result<Config, ConfigError> {
         let config = self.config;
         // The smallest overhead there is: what it refuses, every cipher refuses.
-        config.layout(Overhead { front: 0, back: 0 })?;
+        let fits = config.layout(Overhead { front: 0, back: 0 });
+        fits.map_err(|_| ConfigError::OutOfRange {
+            option: "mtu",
+            given: config.mtu.to_string(),
+            allowed: "25 to 1500 bytes, 33 at least with FEC, and more with a cipher",
+        })?;
         check_windows(&config)?;
         check_times(&config)?;
         check_sizes(&config)?;
@@ -291,7 +296,7 @@ mod tests {
             ),
             (
                 refused(Config::builder().mtu(24)),
-                "mtu is 24; with this cipher",
+                "mtu is 24; allowed are 25 to 1500",
             ),
             (refused(Config::builder().mtu(1501)), "mtu is 1501"),
             (

@@ -1,4 +1,4 @@
-//! Authenticated encryption: what new deployments should use.
+//! Authenticated encryption: what new deployments should use. And the trait to add one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,51 @@ use ring::aead::{
 };
 
 use super::nonce::AEAD_NONCE_LEN;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, OpenError};
+
+/// Authenticated encryption (AEAD) with a nonce of 12 bytes and a tag of 16, under a key.
+///
+/// Implement it for a cipher of your own and pass it to [`AeadKey::custom`]. kcp-go's counterpart is
+/// `NewAEADCrypt`, which takes any `cipher.AEAD` of these sizes. There is no associated data.
+///
+/// ```
+/// use aes_gcm::aead::{AeadInOut, KeyInit};
+/// use kcp_transport::crypto::{AeadCipher, AeadKey, Security};
+/// use kcp_transport::error::OpenError;
+///
+/// /// AES-256-GCM as the `aes-gcm` crate has it.
+/// struct Gcm(aes_gcm::Aes256Gcm);
+///
+/// impl AeadCipher for Gcm {
+///     fn seal(&self, nonce: &[u8; 12], body: &mut [u8]) -> [u8; 16] {
+///         let tag = self.0.encrypt_inout_detached(&(*nonce).into(), &[], body.into());
+///         tag.expect("a packet is short").into()
+///     }
+///
+///     fn open(&self, nonce: &[u8; 12], body: &mut [u8], tag: &[u8; 16]) -> Result<(), OpenError> {
+///         let (nonce, tag) = ((*nonce).into(), (*tag).into());
+///         let opened = self.0.decrypt_inout_detached(&nonce, &[], body.into(), &tag);
+///         opened.map_err(|_| OpenError::Unauthentic)
+///     }
+/// }
+///
+/// let key = AeadKey::custom("my-gcm", Gcm(aes_gcm::Aes256Gcm::new(&[7; 32].into())));
+/// let security = Security::Aead(key);
+/// assert_eq!(security.name(), "my-gcm");
+/// ```
+pub trait AeadCipher: Send + Sync {
+    /// Encrypts `body` in place and returns the tag. The nonce is never the same twice.
+    fn seal(&self, nonce: &[u8; 12], body: &mut [u8]) -> [u8; 16];
+
+    /// Checks the tag and, if it fits, decrypts `body` in place.
+    ///
+    /// The packet comes from anyone; it may have an empty body.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Unauthentic`] if the tag does not fit. What `body` then holds is of no use.
+    fn open(&self, nonce: &[u8; 12], body: &mut [u8], tag: &[u8; 16]) -> Result<(), OpenError>;
+}
 
 /// A key for authenticated encryption (AEAD).
 ///
@@ -33,7 +77,7 @@ use crate::error::ConfigError;
 #[derive(Clone)]
 pub struct AeadKey {
     name: &'static str,
-    cipher: Arc<Cipher>,
+    cipher: Arc<dyn AeadCipher>,
 }
 
 impl AeadKey {
@@ -54,7 +98,7 @@ impl AeadKey {
     pub fn aes_192_gcm(key: &[u8]) -> Result<Self, ConfigError> {
         const NAME: &str = "aes-192-gcm";
         match Aes192Gcm::new_from_slice(key) {
-            Ok(cipher) => Ok(Self::new(NAME, Cipher::Aes192(cipher))),
+            Ok(cipher) => Ok(Self::custom(NAME, cipher)),
             Err(_) => Err(key_length(NAME, key, "24")),
         }
     }
@@ -77,52 +121,38 @@ impl AeadKey {
         Self::ring("chacha20-poly1305", &CHACHA20_POLY1305, key, "32")
     }
 
-    /// The cipher's name, as [`Security::from_name`](super::Security::from_name) takes it.
+    /// A cipher of your own.
+    ///
+    /// `name` is what [`name`](Self::name) returns and [`Debug`] shows; no function looks it up.
+    #[must_use]
+    pub fn custom(name: &'static str, cipher: impl AeadCipher + 'static) -> Self {
+        let cipher = Arc::new(cipher);
+        Self { name, cipher }
+    }
+
+    /// The cipher's name, as [`Security::from_name`](super::Security::from_name) takes it, or
+    /// what [`custom`](Self::custom) was given.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
     /// Encrypts `body` in place and returns the tag.
-    pub(crate) fn seal(&self, nonce: [u8; AEAD_NONCE_LEN], body: &mut [u8]) -> [u8; TAG_LEN] {
-        match &*self.cipher {
-            Cipher::Ring(key) => {
-                let nonce = Nonce::assume_unique_for_key(nonce);
-                let tag = key
-                    .seal_in_place_separate_tag(nonce, Aad::empty(), body)
-                    .expect("a packet is far below the cipher's 64 GiB limit");
-                tag.as_ref()
-                    .try_into()
-                    .expect("the tag of all three ciphers has 16 bytes")
-            }
-            Cipher::Aes192(key) => key
-                .encrypt_inout_detached(&nonce.into(), &[], body.into())
-                .expect("a packet is far below the cipher's 64 GiB limit")
-                .into(),
-        }
+    pub(crate) fn seal(&self, nonce: &[u8; AEAD_NONCE_LEN], body: &mut [u8]) -> [u8; TAG_LEN] {
+        self.cipher.seal(nonce, body)
     }
 
     /// Checks the tag at the end of `sealed` and decrypts what is before it in place.
     ///
-    /// The decrypted part, or nothing if the tag does not fit.
+    /// Returns the decrypted part.
     pub(crate) fn open<'a>(
         &self,
-        nonce: [u8; AEAD_NONCE_LEN],
+        nonce: &[u8; AEAD_NONCE_LEN],
         sealed: &'a mut [u8],
-    ) -> Option<&'a mut [u8]> {
-        match &*self.cipher {
-            Cipher::Ring(key) => {
-                let nonce = Nonce::assume_unique_for_key(nonce);
-                key.open_in_place(nonce, Aad::empty(), sealed).ok()
-            }
-            Cipher::Aes192(key) => {
-                let (body, tag) = sealed.split_last_chunk_mut::<TAG_LEN>()?;
-                let tag = Tag::from(*tag);
-                key.decrypt_inout_detached(&nonce.into(), &[], (&mut *body).into(), &tag)
-                    .ok()?;
-                Some(body)
-            }
-        }
+    ) -> Result<&'a mut [u8], OpenError> {
+        let (body, tag) = sealed.split_last_chunk_mut().ok_or(OpenError::TooShort)?;
+        self.cipher.open(nonce, body, tag)?;
+        Ok(body)
     }
 
     fn ring(
@@ -132,14 +162,9 @@ impl AeadKey {
         allowed: &'static str,
     ) -> Result<Self, ConfigError> {
         match UnboundKey::new(algorithm, key) {
-            Ok(key) => Ok(Self::new(name, Cipher::Ring(LessSafeKey::new(key)))),
+            Ok(key) => Ok(Self::custom(name, LessSafeKey::new(key))),
             Err(_) => Err(key_length(name, key, allowed)),
         }
-    }
-
-    fn new(name: &'static str, cipher: Cipher) -> Self {
-        let cipher = Arc::new(cipher);
-        Self { name, cipher }
     }
 }
 
@@ -149,13 +174,51 @@ impl fmt::Debug for AeadKey {
     }
 }
 
-/// `ring` is much faster and lacks AES-192.
-enum Cipher {
-    Ring(LessSafeKey),
-    Aes192(Aes192Gcm),
+impl AeadCipher for LessSafeKey {
+    fn seal(&self, nonce: &[u8; AEAD_NONCE_LEN], body: &mut [u8]) -> [u8; TAG_LEN] {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let tag = self
+            .seal_in_place_separate_tag(nonce, Aad::empty(), body)
+            .expect(SHORT);
+        tag.as_ref()
+            .try_into()
+            .expect("the tag of all three ciphers has 16 bytes")
+    }
+
+    fn open(
+        &self,
+        nonce: &[u8; AEAD_NONCE_LEN],
+        body: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), OpenError> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        self.open_in_place_separate_tag(nonce, Aad::empty(), (*tag).into(), body, 0..)
+            .map(drop)
+            .map_err(|_| OpenError::Unauthentic)
+    }
 }
 
+/// `ring` is much faster and lacks AES-192.
 type Aes192Gcm = AesGcm<Aes192, U12>;
+
+impl AeadCipher for Aes192Gcm {
+    fn seal(&self, nonce: &[u8; AEAD_NONCE_LEN], body: &mut [u8]) -> [u8; TAG_LEN] {
+        self.encrypt_inout_detached(&(*nonce).into(), &[], body.into())
+            .expect(SHORT)
+            .into()
+    }
+
+    fn open(
+        &self,
+        nonce: &[u8; AEAD_NONCE_LEN],
+        body: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), OpenError> {
+        let tag = Tag::from(*tag);
+        self.decrypt_inout_detached(&(*nonce).into(), &[], body.into(), &tag)
+            .map_err(|_| OpenError::Unauthentic)
+    }
+}
 
 fn key_length(cipher: &'static str, key: &[u8], allowed: &'static str) -> ConfigError {
     ConfigError::KeyLength {
@@ -164,6 +227,9 @@ fn key_length(cipher: &'static str, key: &[u8], allowed: &'static str) -> Config
         allowed,
     }
 }
+
+/// Why encrypting cannot fail.
+const SHORT: &str = "a packet is far below the cipher's 64 GiB limit";
 
 /// Bytes of the authentication tag of every AEAD here.
 pub(crate) const TAG_LEN: usize = 16;

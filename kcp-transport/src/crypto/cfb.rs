@@ -3,7 +3,7 @@
 //! Each packet is one CFB message under kcp-go's fixed initial vector; the random nonce that makes
 //! it unique is its first plaintext. A partial block at the end uses the front of its key stream.
 
-use std::array;
+use std::{array, iter};
 
 use cipher::array::{Array, ArraySize};
 use cipher::typenum::Unsigned;
@@ -32,14 +32,18 @@ impl<C: BlockCipherEncrypt> Cfb<C> {
 }
 
 impl<C: BlockCipherEncrypt + Send + Sync> PacketCipher for Cfb<C> {
-    fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
-        let first = &self.first;
-        self.cipher.encrypt_with_backend(Encrypt { first, packets });
+    fn encrypt(&self, packet: &mut [u8]) {
+        self.encrypt_batch(&mut iter::once(packet));
     }
 
     fn decrypt(&self, packet: &mut [u8]) {
         let first = &self.first;
         self.cipher.encrypt_with_backend(Decrypt { first, packet });
+    }
+
+    fn encrypt_batch(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
+        let first = &self.first;
+        self.cipher.encrypt_with_backend(Encrypt { first, packets });
     }
 }
 
@@ -238,7 +242,7 @@ mod tests {
         cfb: &Cfb<C>,
         mut packets: Vec<Vec<u8>>,
     ) -> Vec<Vec<u8>> {
-        cfb.encrypt(&mut packets.iter_mut().map(Vec::as_mut_slice));
+        cfb.encrypt_batch(&mut packets.iter_mut().map(Vec::as_mut_slice));
         packets
     }
 

@@ -1,20 +1,20 @@
 //! Packet ciphers of kcp-go's wire format: keys, key streams, nonces.
 //!
 //! What stands where in a packet is the business of [`packet`](crate::packet); entropy is an
-//! argument. A new block cipher is one constructor of [`LegacyCipher`] and one line in the list of
-//! names behind [`Security::from_name`].
+//! argument. A cipher that is not here is an implementation of [`PacketCipher`] or [`AeadCipher`].
 
 mod aead;
+mod block;
 mod cfb;
 mod nonce;
 mod packet_cipher;
 mod stream;
 mod suite;
 
-pub use aead::AeadKey;
+pub use aead::{AeadCipher, AeadKey};
 pub use nonce::{NonceSource, Nonces};
-pub use packet_cipher::LegacyCipher;
-pub use suite::Security;
+pub use packet_cipher::{LegacyCipher, PacketCipher};
+pub use suite::{Security, derive_key};
 
 pub(crate) use aead::TAG_LEN;
 pub(crate) use nonce::{AEAD_NONCE_LEN, NONCE_LEN};

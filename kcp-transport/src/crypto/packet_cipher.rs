@@ -1,4 +1,4 @@
-//! Ciphers that hide packets and do not authenticate them.
+//! Ciphers that hide packets and do not authenticate them, and the trait to add one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,21 +6,64 @@ use std::sync::Arc;
 use aes::{Aes128, Aes192, Aes256};
 use cipher::{BlockCipherEncrypt, KeyInit};
 
+use super::block::{Blowfish, Sm4, Tea, TripleDes, Twofish, Xtea};
 use super::cfb::Cfb;
-use super::stream::{Identity, Salsa20};
+use super::stream::{Identity, Salsa20, Xor};
 use crate::error::ConfigError;
 
-/// A keyed transformation of whole packets, nonce and checksum included.
+/// A keyed transformation of whole packets, nonce and checksum included, without authentication.
 ///
-/// The nonce is part of the packet: it makes the key stream of each packet its own.
-pub(super) trait PacketCipher: Send + Sync {
-    /// Encrypts all packets in place.
-    ///
-    /// It takes many at once because some ciphers are serial within a packet.
-    fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>);
+/// What kcp-go calls a `BlockCrypt`. Implement it for a cipher of your own and pass it to
+/// [`LegacyCipher::custom`]; for authenticated encryption there is
+/// [`AeadCipher`](super::AeadCipher).
+///
+/// A packet starts with a nonce of 16 bytes that no other packet under this key has, which makes the
+/// key stream of each packet its own: either the cipher chains all that follows to it, or it leaves
+/// some of it as it is and derives the rest's key stream from that. A CRC-32 follows, then the
+/// payload. All of it changes in place and keeps its length.
+///
+/// Packets to decrypt come from anyone and hold anything. Their length is between 20 bytes and the
+/// mtu, but may be larger if the peer has a larger mtu.
+///
+/// ```
+/// use kcp_transport::crypto::{LegacyCipher, PacketCipher, Security};
+/// use salsa20::cipher::{KeyIvInit, StreamCipher};
+///
+/// /// Salsa20 with 12 rounds. The first 8 bytes of the packet's nonce are the cipher's, in clear.
+/// struct Salsa12([u8; 32]);
+///
+/// impl PacketCipher for Salsa12 {
+///     fn encrypt(&self, packet: &mut [u8]) {
+///         if let Some((nonce, rest)) = packet.split_first_chunk_mut::<8>() {
+///             let mut stream = salsa20::Salsa12::new(&self.0.into(), &(*nonce).into());
+///             stream.apply_keystream(rest);
+///         }
+///     }
+///
+///     fn decrypt(&self, packet: &mut [u8]) {
+///         self.encrypt(packet);
+///     }
+/// }
+///
+/// let cipher = LegacyCipher::custom("salsa12", Salsa12([7; 32]));
+/// let security = Security::Legacy(cipher);
+/// assert_eq!(security.name(), "salsa12");
+/// ```
+pub trait PacketCipher: Send + Sync {
+    /// Encrypts one packet in place.
+    fn encrypt(&self, packet: &mut [u8]);
 
-    /// Undoes [`encrypt`](Self::encrypt) of one packet, in place. Any length will do.
+    /// Undoes [`encrypt`](Self::encrypt), in place. Must not panic, whatever the packet holds.
     fn decrypt(&self, packet: &mut [u8]);
+
+    /// Encrypts all packets in place; by default one after the other.
+    ///
+    /// For ciphers that are faster with several packets at once, as block ciphers in CFB mode are,
+    /// which are serial within a packet. Packets left in the iterator are then given to
+    /// [`encrypt`](Self::encrypt).
+    fn encrypt_batch(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
+        packets.for_each(|packet| self.encrypt(packet));
+    }
 }
 
 /// A cipher without authentication, for peers that know nothing better.
@@ -50,7 +93,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_128(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block::<Aes128>("aes-128", key, "16")
+        Self::block("aes-128", Aes128::new_from_slice(key).ok(), key, "16")
     }
 
     /// AES in CFB mode with a key of 24 bytes.
@@ -59,7 +102,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_192(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block::<Aes192>("aes-192", key, "24")
+        Self::block("aes-192", Aes192::new_from_slice(key).ok(), key, "24")
     }
 
     /// AES in CFB mode with a key of 32 bytes: kcptun's default, which calls it `aes`.
@@ -68,7 +111,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_256(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block::<Aes256>("aes", key, "32")
+        Self::block("aes", Aes256::new_from_slice(key).ok(), key, "32")
     }
 
     /// Salsa20 with a key of 32 bytes.
@@ -86,28 +129,124 @@ impl LegacyCipher {
         }
     }
 
-    /// The cipher's name, as [`Security::from_name`](super::Security::from_name) takes it.
+    /// SM4 in CFB mode with a key of 16 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn sm4(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("sm4", Sm4::new(key), key, "16")
+    }
+
+    /// Twofish in CFB mode with a key of 16, 24 or 32 bytes; kcptun uses 32.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn twofish(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("twofish", Twofish::new(key), key, "16, 24 or 32")
+    }
+
+    /// Triple DES in CFB mode with a key of 24 bytes. Slow, with blocks of 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn triple_des(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("3des", TripleDes::new(key), key, "24")
+    }
+
+    /// CAST5 (CAST-128) in CFB mode with a key of 16 bytes. Blocks of 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn cast5(key: &[u8]) -> Result<Self, ConfigError> {
+        // The crate takes shorter keys too; kcp-go does not.
+        let cipher = cast5::Cast5::new_from_slice(key).ok();
+        Self::block("cast5", cipher.filter(|_| key.len() == 16), key, "16")
+    }
+
+    /// Blowfish in CFB mode with a key of 1 to 56 bytes; kcptun uses 32. Blocks of 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn blowfish(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("blowfish", Blowfish::new(key), key, "1 to 56")
+    }
+
+    /// TEA in CFB mode with a key of 16 bytes. Weak: kcp-go runs 8 cycles of the standard's 32.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn tea(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("tea", Tea::new(key), key, "16")
+    }
+
+    /// XTEA in CFB mode with a key of 16 bytes. Blocks of 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for a key of any other length.
+    pub fn xtea(key: &[u8]) -> Result<Self, ConfigError> {
+        Self::block("xtea", Xtea::new(key), key, "16")
+    }
+
+    /// The same 1500 bytes, derived from a key of any length but 0, combined with every packet.
+    ///
+    /// This hides nothing from anyone who looks: two packets combined show where they differ.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::KeyLength`] for an empty key.
+    pub fn xor(key: &[u8]) -> Result<Self, ConfigError> {
+        const NAME: &str = "xor";
+        match Xor::new(key) {
+            Some(cipher) => Ok(Self::new(NAME, cipher)),
+            None => Err(key_length(NAME, key, "1 or more")),
+        }
+    }
+
+    /// A cipher of your own, in the place of kcp-go's: after nonce and checksum are in the packet.
+    ///
+    /// `name` is what [`name`](Self::name) returns and [`Debug`] shows; no function looks it up.
+    #[must_use]
+    pub fn custom(name: &'static str, cipher: impl PacketCipher + 'static) -> Self {
+        Self::new(name, cipher)
+    }
+
+    /// The cipher's name, as [`Security::from_name`](super::Security::from_name) takes it, or
+    /// what [`custom`](Self::custom) was given.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
     pub(crate) fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
-        self.cipher.encrypt(packets);
+        self.cipher.encrypt_batch(packets);
+        // No packet may leave as it is because somebody's cipher stopped early.
+        packets.for_each(|packet| self.cipher.encrypt(packet));
     }
 
     pub(crate) fn decrypt(&self, packet: &mut [u8]) {
         self.cipher.decrypt(packet);
     }
 
-    /// A block cipher in CFB mode; `allowed` are the key lengths that `C` takes, for the error.
-    fn block<C>(name: &'static str, key: &[u8], allowed: &'static str) -> Result<Self, ConfigError>
+    /// A block cipher in CFB mode, if it took the key; `allowed` are the lengths that it takes.
+    fn block<C>(
+        name: &'static str,
+        cipher: Option<C>,
+        key: &[u8],
+        allowed: &'static str,
+    ) -> Result<Self, ConfigError>
     where
-        C: BlockCipherEncrypt + KeyInit + Send + Sync + 'static,
+        C: BlockCipherEncrypt + Send + Sync + 'static,
     {
-        match C::new_from_slice(key) {
-            Ok(cipher) => Ok(Self::new(name, Cfb::new(cipher))),
-            Err(_) => Err(key_length(name, key, allowed)),
+        match cipher {
+            Some(cipher) => Ok(Self::new(name, Cfb::new(cipher))),
+            None => Err(key_length(name, key, allowed)),
         }
     }
 

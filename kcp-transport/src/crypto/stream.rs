@@ -1,6 +1,9 @@
 //! Packet ciphers that are no block cipher in CFB mode.
 
+use std::num::NonZeroU32;
+
 use cipher::{KeyIvInit, StreamCipher};
+use ring::pbkdf2;
 use zeroize::Zeroizing;
 
 use super::packet_cipher::PacketCipher;
@@ -19,23 +22,50 @@ impl Salsa20 {
         let key = Zeroizing::new(key.try_into().ok()?);
         Some(Self { key })
     }
+}
 
-    fn apply(&self, packet: &mut [u8]) {
+impl PacketCipher for Salsa20 {
+    fn encrypt(&self, packet: &mut [u8]) {
         // Nothing follows the nonce of a shorter packet, which the checksum will refuse.
         if let Some((nonce, rest)) = packet.split_first_chunk_mut::<NONCE_LEN>() {
             let key: &[u8; KEY_LEN] = &self.key;
             salsa20::Salsa20::new(key.into(), (&*nonce).into()).apply_keystream(rest);
         }
     }
+
+    fn decrypt(&self, packet: &mut [u8]) {
+        self.encrypt(packet);
+    }
 }
 
-impl PacketCipher for Salsa20 {
-    fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
-        packets.for_each(|packet| self.apply(packet));
+/// The same bytes, derived from the key, combined with every packet.
+pub(super) struct Xor {
+    table: Box<Zeroizing<[u8; XOR_LEN]>>,
+}
+
+impl Xor {
+    /// The cipher, unless `key` is empty.
+    pub(super) fn new(key: &[u8]) -> Option<Self> {
+        if key.is_empty() {
+            return None;
+        }
+        let mut table = Box::new(Zeroizing::new([0; XOR_LEN]));
+        let algorithm = pbkdf2::PBKDF2_HMAC_SHA1;
+        pbkdf2::derive(algorithm, XOR_ROUNDS, XOR_SALT, key, &mut **table);
+        Some(Self { table })
+    }
+}
+
+impl PacketCipher for Xor {
+    fn encrypt(&self, packet: &mut [u8]) {
+        // As in kcp-go, what is beyond the table stays as it is.
+        for (byte, key) in packet.iter_mut().zip(self.table.iter()) {
+            *byte ^= key;
+        }
     }
 
     fn decrypt(&self, packet: &mut [u8]) {
-        self.apply(packet);
+        self.encrypt(packet);
     }
 }
 
@@ -43,10 +73,7 @@ impl PacketCipher for Salsa20 {
 pub(super) struct Identity;
 
 impl PacketCipher for Identity {
-    fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
-        // The caller frames each packet as it is taken from the iterator.
-        packets.for_each(drop);
-    }
+    fn encrypt(&self, _packet: &mut [u8]) {}
 
     fn decrypt(&self, _packet: &mut [u8]) {}
 }
@@ -55,3 +82,10 @@ const KEY_LEN: usize = 32;
 
 /// Bytes of the packet's nonce that Salsa20 uses.
 const NONCE_LEN: usize = 8;
+
+/// Bytes that the xor cipher covers: kcp-go's largest mtu.
+const XOR_LEN: usize = 1500;
+
+const XOR_ROUNDS: NonZeroU32 = NonZeroU32::new(32).expect("not zero");
+
+const XOR_SALT: &[u8] = b"sH3CIVoF#rWLtJo6";

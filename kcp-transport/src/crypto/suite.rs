@@ -64,8 +64,10 @@ impl Security {
     /// [`ConfigError::UnknownCipher`] if the name is none of [`NAMES`](Self::NAMES).
     pub fn from_password(name: &str, password: &str, salt: &[u8]) -> Result<Self, ConfigError> {
         let suite = Suite::find(name)?;
-        let key = derive(password, salt);
-        (suite.build)(&key[..suite.key_len])
+        let mut key = Zeroizing::new([0; MAX_KEY_LEN]);
+        let key = &mut key[..suite.key_len];
+        derive_key(password, salt, key);
+        (suite.build)(key)
     }
 
     /// The cipher's name, one of [`NAMES`](Self::NAMES).
@@ -93,6 +95,25 @@ impl Security {
             Self::Plaintext => Overhead { front: 0, back: 0 },
         }
     }
+}
+
+/// Fills `key` with the key that kcptun derives from a password.
+///
+/// PBKDF2-HMAC-SHA1 with 4096 rounds. kcptun's salt is [`Security::KCPTUN_SALT`]. A shorter key is
+/// the front of a longer one. For [`Security::from_name`] and ciphers of your own;
+/// [`Security::from_password`] does it by itself.
+///
+/// ```
+/// use kcp_transport::crypto::{LegacyCipher, Security, derive_key};
+///
+/// let mut key = [0; 56];
+/// derive_key("secret", Security::KCPTUN_SALT, &mut key);
+/// let security = Security::Legacy(LegacyCipher::blowfish(&key)?);
+/// # Ok::<(), kcp_transport::error::ConfigError>(())
+/// ```
+pub fn derive_key(password: &str, salt: &[u8], key: &mut [u8]) {
+    let algorithm = pbkdf2::PBKDF2_HMAC_SHA1;
+    pbkdf2::derive(algorithm, PASSWORD_ROUNDS, salt, password.as_bytes(), key);
 }
 
 /// A name and what it stands for.
@@ -128,14 +149,6 @@ impl Suite {
     }
 }
 
-fn derive(password: &str, salt: &[u8]) -> Zeroizing<[u8; DERIVED_KEY_LEN]> {
-    let mut key = Zeroizing::new([0; DERIVED_KEY_LEN]);
-    let algorithm = pbkdf2::PBKDF2_HMAC_SHA1;
-    let password = password.as_bytes();
-    pbkdf2::derive(algorithm, PASSWORD_ROUNDS, salt, password, &mut *key);
-    key
-}
-
 const fn names() -> [&'static str; SUITES.len()] {
     let mut names = [""; SUITES.len()];
     let mut index = 0;
@@ -162,6 +175,30 @@ const SUITES: &[Suite] = &[
     Suite::new("salsa20", 32, |key| {
         LegacyCipher::salsa20(key).map(Security::Legacy)
     }),
+    Suite::new("sm4", 16, |key| {
+        LegacyCipher::sm4(key).map(Security::Legacy)
+    }),
+    Suite::new("twofish", 32, |key| {
+        LegacyCipher::twofish(key).map(Security::Legacy)
+    }),
+    Suite::new("3des", 24, |key| {
+        LegacyCipher::triple_des(key).map(Security::Legacy)
+    }),
+    Suite::new("cast5", 16, |key| {
+        LegacyCipher::cast5(key).map(Security::Legacy)
+    }),
+    Suite::new("blowfish", 32, |key| {
+        LegacyCipher::blowfish(key).map(Security::Legacy)
+    }),
+    Suite::new("tea", 16, |key| {
+        LegacyCipher::tea(key).map(Security::Legacy)
+    }),
+    Suite::new("xtea", 16, |key| {
+        LegacyCipher::xtea(key).map(Security::Legacy)
+    }),
+    Suite::new("xor", 32, |key| {
+        LegacyCipher::xor(key).map(Security::Legacy)
+    }),
     Suite::new("aes-128-gcm", 16, |key| {
         AeadKey::aes_128_gcm(key).map(Security::Aead)
     }),
@@ -179,8 +216,8 @@ const SUITES: &[Suite] = &[
 /// Cost of a password guess, as kcptun sets it.
 const PASSWORD_ROUNDS: NonZeroU32 = NonZeroU32::new(4096).expect("not zero");
 
-/// Bytes derived from a password; ciphers with shorter keys take the front.
-const DERIVED_KEY_LEN: usize = 32;
+/// Largest [`Suite::key_len`].
+const MAX_KEY_LEN: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -204,26 +241,39 @@ mod tests {
     #[test]
     fn weak_choices_are_named_as_such() {
         let make = |name| Security::from_password(name, "secret", b"salt").expect("known");
-        for name in ["none", "aes", "aes-128", "aes-192", "salsa20"] {
-            assert!(matches!(make(name), Security::Legacy(_)), "{name}");
-        }
-        assert!(matches!(make("null"), Security::Plaintext));
-        for name in Security::NAMES.iter().filter(|name| name.contains("gcm")) {
-            assert!(matches!(make(name), Security::Aead(_)), "{name}");
+        for name in Security::NAMES {
+            let is_aead = name.contains("gcm") || name.contains("poly1305");
+            match make(name) {
+                Security::Aead(_) => assert!(is_aead, "{name}"),
+                Security::Legacy(_) => assert!(!is_aead && *name != "null", "{name}"),
+                Security::Plaintext => assert_eq!(*name, "null"),
+            }
         }
     }
 
     #[test]
     fn only_exact_key_lengths_are_taken() {
         for suite in SUITES.iter().filter(|suite| suite.key_len > 0) {
-            for len in (0..=64).filter(|&len| len != suite.key_len) {
-                assert_eq!(
-                    refusal(suite.name, &vec![1; len]),
-                    format!(
-                        "key for {} has {len} bytes; allowed are {}",
-                        suite.name, suite.key_len
-                    ),
-                );
+            let exact = suite.key_len.to_string();
+            let (lengths, allowed) = match suite.name {
+                "twofish" => (vec![16, 24, 32], "16, 24 or 32"),
+                "blowfish" => ((1..=56).collect(), "1 to 56"),
+                "xor" => ((1..=100).collect(), "1 or more"),
+                _ => (vec![suite.key_len], &exact[..]),
+            };
+            for len in 0..=100 {
+                let key = vec![1; len];
+                if lengths.contains(&len) {
+                    assert!(Security::from_name(suite.name, &key).is_ok());
+                } else {
+                    assert_eq!(
+                        refusal(suite.name, &key),
+                        format!(
+                            "key for {} has {len} bytes; allowed are {allowed}",
+                            suite.name
+                        ),
+                    );
+                }
             }
         }
     }
@@ -232,8 +282,8 @@ mod tests {
     fn unknown_name_is_refused_with_the_list() {
         assert_eq!(
             refusal("rot13", &[]),
-            "unknown cipher \"rot13\"; allowed are null, none, aes, aes-128, aes-192, salsa20, \
-             aes-128-gcm, aes-192-gcm, aes-256-gcm, chacha20-poly1305"
+            "unknown cipher \"rot13\"; allowed are null, none, aes, aes-128, aes-192, salsa20, sm4, \
+             twofish, 3des, cast5, blowfish, tea, xtea, xor, aes-128-gcm, aes-192-gcm, aes-256-gcm, chacha20-poly1305"
         );
         assert!(Security::from_password("", "secret", b"salt").is_err());
     }
@@ -259,7 +309,10 @@ mod tests {
             0xc6, 0xc8, 0xb2, 0x36, 0x6b, 0x7e, 0x25, 0xa1, 0x24, 0xcf, 0x7a, 0x2e, 0x12, 0xea,
             0xf4, 0xff, 0xa4, 0x44,
         ];
-        let key = derive("it's a secrect", Security::KCPTUN_SALT);
-        assert_eq!(*key, KEY);
+        for len in [0, 1, 16, 24, 32] {
+            let mut key = vec![0; len];
+            derive_key("it's a secrect", Security::KCPTUN_SALT, &mut key);
+            assert_eq!(key, KEY[..len]);
+        }
     }
 }

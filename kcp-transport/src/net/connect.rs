@@ -1,4 +1,4 @@
-//! Opening a connection on a socket of its own.
+//! Opening a connection on a transport of its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,8 +14,9 @@ use crate::wire::ConversationId;
 use super::clock::entropy;
 use super::driver::Driver;
 use super::endpoint::Endpoint;
-use super::socket::{Path, Socket};
+use super::socket::Socket;
 use super::stream::KcpStream;
+use super::transport::{Path, Transport};
 
 /// Makes the socket, the session and the task that drives them.
 pub(super) fn open(
@@ -26,9 +27,21 @@ pub(super) fn open(
 ) -> io::Result<KcpStream> {
     // Checked first: what cannot work should not cost a socket.
     config.layout(security.overhead())?;
+    Handle::try_current().map_err(io::Error::other)?;
+    let socket = Arc::new(Socket::connect(peer, config)?);
+    open_on(socket, peer, security, config, role)
+}
+
+/// Makes the session and the task that drives it.
+pub(super) fn open_on(
+    transport: Arc<dyn Transport>,
+    peer: SocketAddr,
+    security: &Security,
+    config: &Config,
+    role: Role,
+) -> io::Result<KcpStream> {
     let runtime = Handle::try_current().map_err(io::Error::other)?;
-    let socket = Socket::connect(peer, config)?;
-    let endpoint = Arc::new(Endpoint::new(socket, security, config, false)?);
+    let endpoint = Arc::new(Endpoint::new(transport, security, config, false)?);
     let now = endpoint.clock.now();
     let conversation = match config.conversation() {
         Some(conversation) => conversation,

@@ -14,13 +14,13 @@ use crate::time::Time;
 use super::census::Census;
 use super::clock::{Clock, entropy};
 use super::shared::Connection;
-use super::socket::{Path, Socket};
 use super::timers::SessionKey;
+use super::transport::{Path, Transport, is_closed};
 
-/// A socket with its cipher, and the mailboxes between its driver and everyone else.
+/// A transport with its cipher, and the mailboxes between its driver and everyone else.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    pub(super) socket: Socket,
+    pub(super) transport: Arc<dyn Transport>,
     pub(super) clock: Clock,
     pub(super) config: Config,
     pub(super) layout: Layout,
@@ -38,6 +38,8 @@ pub(super) struct Endpoint {
 struct Inbox {
     dirty: Vec<SessionKey>,
     deadlines: Vec<(Time, SessionKey)>,
+    /// A call other than the driver's own has shown that the transport is closed.
+    closed: Option<io::ErrorKind>,
     waker: Option<Waker>,
 }
 
@@ -67,13 +69,13 @@ struct Backlog {
 
 impl Endpoint {
     pub(super) fn new(
-        socket: Socket,
+        transport: Arc<dyn Transport>,
         security: &Security,
         config: &Config,
         accepting: bool,
     ) -> io::Result<Self> {
         Ok(Self {
-            socket,
+            transport,
             clock: Clock::start(),
             config: config.clone(),
             layout: config.layout(security.overhead())?,
@@ -153,7 +155,8 @@ impl Endpoint {
     /// Sends from the datagram `from` on and returns how many of all are done.
     ///
     /// Only would-block stops it. Every other error is a lost datagram: routes flap, firewalls
-    /// refuse, buffers run out, and retransmission deals with all of that.
+    /// refuse, buffers run out, and retransmission deals with all of that. Of a closed transport the
+    /// driver learns.
     fn send(
         &self,
         now: Time,
@@ -163,8 +166,8 @@ impl Endpoint {
         from: usize,
     ) -> usize {
         let mut sent = from;
-        for run in batch.runs_from(from, self.socket.max_run()) {
-            match self.socket.try_send(path, run) {
+        for run in batch.runs_from(from, self.transport.max_run()) {
+            match self.transport.try_send(path, run) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return sent,
                 Err(error) => {
@@ -175,6 +178,10 @@ impl Endpoint {
                     {
                         connection.refused(now);
                     }
+                    if is_closed(&error) {
+                        self.close(error.kind());
+                        return batch.len();
+                    }
                 }
             }
             sent += run.datagrams;
@@ -184,17 +191,33 @@ impl Endpoint {
 
     /// Sends what the socket did not take before; ready once nothing is left.
     pub(super) fn poll_unblock(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut attempts = 0;
         loop {
             let Some(mut blocked) = self.outbox().blocked.pop_front() else {
                 return Poll::Ready(());
             };
-            let ready = self.socket.poll_send_ready(cx);
-            if ready.is_ready() {
+            let ready = self.transport.poll_send_ready(cx);
+            if let Poll::Ready(Err(error)) = &ready {
+                self.close(error.kind());
+            } else if ready.is_ready() {
                 let now = self.clock.now();
-                blocked.sent = self.send(now, None, blocked.path, &blocked.batch, blocked.sent);
+                let before = blocked.sent;
+                blocked.sent = self.send(now, None, blocked.path, &blocked.batch, before);
+                attempts = if blocked.sent > before {
+                    0
+                } else {
+                    attempts + 1
+                };
+            }
+            // A transport that says ready and takes nothing must not make us spin.
+            let lost = attempts == MAX_ATTEMPTS || matches!(ready, Poll::Ready(Err(_)));
+            if lost {
+                let left = blocked.batch.len() - blocked.sent;
+                lock(&self.stats).send_errors += left as u64;
+                attempts = 0;
             }
             let mut outbox = self.outbox();
-            if blocked.sent == blocked.batch.len() {
+            if lost || blocked.sent == blocked.batch.len() {
                 outbox.recycle(blocked.batch);
             } else {
                 outbox.blocked.push_front(blocked);
@@ -218,6 +241,10 @@ impl Endpoint {
         self.notify(|inbox| inbox.deadlines.push((at, key)));
     }
 
+    fn close(&self, kind: io::ErrorKind) {
+        self.notify(|inbox| inbox.closed = Some(kind));
+    }
+
     fn notify(&self, ask: impl FnOnce(&mut Inbox)) {
         let waker = {
             let mut inbox = lock(&self.inbox);
@@ -230,16 +257,21 @@ impl Endpoint {
     }
 
     /// Moves what others asked for to the driver's own lists, and registers the driver for more.
+    ///
+    /// # Errors
+    ///
+    /// Someone found the transport closed.
     pub(super) fn drain_inbox(
         &self,
         cx: &Context<'_>,
         dirty: &mut Vec<SessionKey>,
         deadlines: &mut Vec<(Time, SessionKey)>,
-    ) {
+    ) -> io::Result<()> {
         let mut inbox = lock(&self.inbox);
         dirty.append(&mut inbox.dirty);
         deadlines.append(&mut inbox.deadlines);
         inbox.waker = Some(cx.waker().clone());
+        inbox.closed.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     /// Whether there is room for one more session to accept.
@@ -303,7 +335,8 @@ impl Endpoint {
         let wakers = {
             let mut backlog = lock(&self.backlog);
             backlog.accepting = false;
-            backlog.dead = Some(kind);
+            // The driver's own end follows; the first reason is the one to tell.
+            backlog.dead.get_or_insert(kind);
             std::mem::take(&mut backlog.wakers)
         };
         wakers.into_iter().for_each(Waker::wake);
@@ -353,6 +386,10 @@ const BATCH_DATAGRAMS: usize = 46;
 /// Batches one call sends before it leaves the rest to the driver, so that a writer with a large
 /// window does not hold its task for long.
 const MAX_BATCHES_PER_CALL: usize = 8;
+
+/// Calls in a row that may take nothing after the socket was said to be ready. One is usual, since a
+/// writer can be faster; then the datagrams are given up as lost.
+const MAX_ATTEMPTS: usize = 4;
 
 /// Empty batches kept per socket: the driver uses one, and so does each writer at a time.
 const MAX_SPARES: usize = 2;

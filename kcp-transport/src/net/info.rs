@@ -71,7 +71,7 @@ impl fmt::Debug for ConnectionInfo {
 
 /// The address the peer knows us by, as far as the system told.
 pub(super) fn local_addr(connection: &Connection) -> io::Result<SocketAddr> {
-    let mut addr = connection.endpoint.socket.local_addr()?;
+    let mut addr = connection.endpoint.transport.local_addr()?;
     if let Some(ip) = connection.path.local {
         addr.set_ip(ip);
     }

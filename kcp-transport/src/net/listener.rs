@@ -15,6 +15,7 @@ use super::driver::Driver;
 use super::endpoint::Endpoint;
 use super::socket::Socket;
 use super::stream::KcpStream;
+use super::transport::Transport;
 
 /// Accepts KCP connections on a UDP socket.
 ///
@@ -76,7 +77,7 @@ impl KcpListener {
         config: &Config,
     ) -> io::Result<Self> {
         config.layout(security.overhead())?;
-        Self::start(Socket::bind(addr, config)?, security, config)
+        Self::from_transport(Arc::new(Socket::bind(addr, config)?), security, config)
     }
 
     /// Listens on a socket the caller made, which should be bound and is made non-blocking.
@@ -91,12 +92,24 @@ impl KcpListener {
     ) -> io::Result<Self> {
         config.layout(security.overhead())?;
         Handle::try_current().map_err(io::Error::other)?;
-        Self::start(Socket::adopt(socket, config)?, security, config)
+        let socket = Arc::new(Socket::adopt(socket, config)?);
+        Self::from_transport(socket, security, config)
     }
 
-    fn start(socket: Socket, security: &Security, config: &Config) -> io::Result<Self> {
+    /// Listens on any transport of datagrams.
+    ///
+    /// The socket options of `config` are the transport's own business.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpListener::bind_with`]. Must be called within a tokio runtime.
+    pub fn from_transport(
+        transport: Arc<dyn Transport>,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
-        let endpoint = Arc::new(Endpoint::new(socket, security, config, true)?);
+        let endpoint = Arc::new(Endpoint::new(transport, security, config, true)?);
         runtime.spawn(Driver::new(Arc::clone(&endpoint), RECEIVE_SLOTS));
         Ok(Self { endpoint })
     }
@@ -133,7 +146,7 @@ impl KcpListener {
     ///
     /// That of asking the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.endpoint.socket.local_addr()
+        self.endpoint.transport.local_addr()
     }
 
     /// What the socket received, and what of it was dropped before it reached a session.

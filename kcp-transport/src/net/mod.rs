@@ -2,7 +2,7 @@
 //!
 //! # How it works
 //!
-//! One task drives each UDP socket, whatever the number of sessions on it. It receives a batch,
+//! One task drives each UDP socket or other [`Transport`], whatever the number of sessions on it. It receives a batch,
 //! opens it, and feeds each session its run of datagrams under one lock; it also owns the timers.
 //! Readers and writers lock only their own session. A write that fills segments, or a flush, sends
 //! from the caller's task at once; what the socket does not take is left to the driver.
@@ -10,18 +10,23 @@
 mod census;
 mod clock;
 mod connect;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod control;
 mod datagrams;
 mod driver;
 mod endpoint;
+mod inbound;
 mod info;
 mod listener;
 mod message;
+mod sessions;
 mod shared;
 mod socket;
 mod split;
 mod stream;
 mod table;
 mod timers;
+mod transport;
 
 pub use datagrams::Datagrams;
 pub use info::ConnectionInfo;
@@ -29,3 +34,4 @@ pub use listener::KcpListener;
 pub use message::{KcpMessageStream, MessageReceiver, MessageSender};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stream::KcpStream;
+pub use transport::{Path, Received, Transport};

@@ -12,8 +12,8 @@ use crate::time::Time;
 use crate::wire::ConversationId;
 
 use super::endpoint::{Endpoint, lock};
-use super::socket::Path;
 use super::timers::SessionKey;
+use super::transport::Path;
 
 /// A session behind its lock, with what never changes beside it.
 #[derive(Debug)]

@@ -1,11 +1,16 @@
 //! UDP sockets: making them, and moving batches through them.
 #![allow(clippy::disallowed_methods)]
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::io::IoSlice;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use socket2::MsgHdr;
 use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -13,22 +18,20 @@ use tokio::net::UdpSocket;
 use crate::config::Config;
 use crate::packet::Run;
 
-/// Where datagrams go, and which of our addresses they come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Path {
-    pub(super) peer: SocketAddr,
-    /// Our address that the peer knows: a host with several must answer from the same.
-    pub(super) local: Option<IpAddr>,
-}
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::control::ControlMessages;
+use super::transport::{Path, Received, Transport};
 
 /// A UDP socket with segmentation and receive offload where the system has them.
 #[derive(Debug)]
 pub(super) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
-    /// Offload sets the traffic class of each call itself, so a code point of the user's is sent
-    /// by plain calls, which keep the socket's.
-    plain: bool,
+    /// The user chose a code point. `quinn_udp` sets the traffic class of each call itself, so
+    /// sending goes past it, and keeps the socket's.
+    marked: bool,
+    /// Segmentation offload works for such calls, until it turns out that it does not.
+    offload: AtomicBool,
 }
 
 impl Socket {
@@ -67,44 +70,91 @@ impl Socket {
         Ok(Self {
             io,
             state,
-            plain: config.dscp() != 0,
+            marked: config.dscp() != 0,
+            offload: AtomicBool::new(true),
         })
     }
 
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+    /// Sends a run with the socket's own traffic class.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn send_marked(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+        let mut control = ControlMessages::default();
+        if run.datagrams > 1 {
+            let size = u16::try_from(run.segment_size).map_err(io::Error::other)?;
+            control = control.segment_size(size);
+        }
+        if let Some(ip) = path.local {
+            control = control.source(ip);
+        }
+        let peer = path.peer.into();
+        let contents = [IoSlice::new(run.bytes)];
+        let message = MsgHdr::new()
+            .with_addr(&peer)
+            .with_buffers(&contents)
+            .with_control(control.bytes());
+        let sent = SockRef::from(&self.io).sendmsg(&message, 0);
+        if let Err(error) = &sent
+            && run.datagrams > 1
+            && matches!(error.raw_os_error(), Some(EIO | EINVAL))
+        {
+            // The network card's driver cannot do it.
+            self.offload.store(false, Ordering::Relaxed);
+        }
+        sent.map(|_| ())
+    }
+
+    /// Sends a datagram with the socket's own traffic class.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn send_marked(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+        let peer = path.peer.into();
+        SockRef::from(&self.io)
+            .send_to(run.bytes, &peer)
+            .map(|_| ())
+    }
+}
+
+impl Transport for Socket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
     }
 
-    /// Most datagrams in one call.
-    pub(super) fn max_run(&self) -> usize {
-        if self.plain {
-            1
-        } else {
-            self.state.max_gso_segments()
-        }
-    }
-
-    pub(super) fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_recv_ready(cx)
     }
 
-    pub(super) fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_send_ready(cx)
     }
 
-    /// Receives what is there; returns how many of the buffers hold something.
-    pub(super) fn try_recv(&self, buffers: &mut ReceiveBuffers) -> io::Result<usize> {
-        buffers.fill(|slices, metas| {
-            self.io.try_io(Interest::READABLE, || {
-                self.state.recv(UdpSockRef::from(&self.io), slices, metas)
-            })
-        })
+    fn try_recv(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> io::Result<usize> {
+        let mut metas = [RecvMeta::default(); quinn_udp::BATCH_SIZE];
+        let most = buffers.len().min(received.len()).min(metas.len());
+        let count = self.io.try_io(Interest::READABLE, || {
+            let socket = UdpSockRef::from(&self.io);
+            self.state
+                .recv(socket, &mut buffers[..most], &mut metas[..most])
+        })?;
+        for (received, meta) in received.iter_mut().zip(&metas[..count]) {
+            *received = Received {
+                path: Path {
+                    peer: meta.addr,
+                    local: meta.dst_ip,
+                },
+                len: meta.len,
+                stride: meta.stride,
+            };
+        }
+        Ok(count)
     }
 
-    /// Sends one run of datagrams.
-    pub(super) fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
-        if self.plain {
-            return self.io.try_send_to(run.bytes, path.peer).map(|_| ());
+    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+        if self.marked {
+            let send = || self.send_marked(path, run);
+            return self.io.try_io(Interest::WRITABLE, send);
         }
         let transmit = Transmit {
             destination: path.peer,
@@ -117,52 +167,13 @@ impl Socket {
             self.state.try_send(UdpSockRef::from(&self.io), &transmit)
         })
     }
-}
 
-/// Memory for one receive call. The pages a call does not touch cost nothing.
-#[derive(Debug)]
-pub(super) struct ReceiveBuffers {
-    storage: Vec<u8>,
-    metas: Vec<RecvMeta>,
-}
-
-impl ReceiveBuffers {
-    /// No memory yet; room for `count` datagrams, or as many runs of coalesced ones, when used.
-    pub(super) fn new(count: usize) -> Self {
-        let count = count.min(quinn_udp::BATCH_SIZE);
-        Self {
-            storage: Vec::new(),
-            metas: vec![RecvMeta::default(); count],
+    fn max_run(&self) -> usize {
+        if self.marked && !(OFFLOAD_IS_REACHABLE && self.offload.load(Ordering::Relaxed)) {
+            1
+        } else {
+            self.state.max_gso_segments()
         }
-    }
-
-    /// Gives the memory back until the next use.
-    pub(super) fn release(&mut self) {
-        self.storage = Vec::new();
-    }
-
-    fn fill(
-        &mut self,
-        receive: impl FnOnce(&mut [IoSliceMut<'_>], &mut [RecvMeta]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        let count = self.metas.len();
-        if self.storage.is_empty() {
-            self.storage = vec![0; count * RECEIVE_SLOT];
-        }
-        let mut chunks = self.storage.chunks_exact_mut(RECEIVE_SLOT);
-        let mut slices: [IoSliceMut<'_>; quinn_udp::BATCH_SIZE] =
-            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        receive(&mut slices[..count], &mut self.metas)
-    }
-
-    /// The bytes and description of the `index`th filled buffer.
-    pub(super) fn get_mut(&mut self, index: usize) -> (&mut [u8], RecvMeta) {
-        let meta = self.metas[index];
-        let start = index * RECEIVE_SLOT;
-        (
-            &mut self.storage[start..start + meta.len.min(RECEIVE_SLOT)],
-            meta,
-        )
     }
 }
 
@@ -191,5 +202,11 @@ fn set_dscp(socket: &std::net::UdpSocket, code_point: u8) -> io::Result<()> {
     }
 }
 
-/// A coalesced run of datagrams is at most one maximal IP packet.
-const RECEIVE_SLOT: usize = 1 << 16;
+/// Whether runs can be sent with the socket's own traffic class.
+const OFFLOAD_IS_REACHABLE: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// What Linux says when a network card's driver cannot segment.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const EIO: i32 = 5;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const EINVAL: i32 = 22;

@@ -20,6 +20,7 @@ use super::info::{self, ConnectionInfo};
 use super::message::KcpMessageStream;
 use super::shared::Connection;
 use super::split::{OwnedReadHalf, OwnedWriteHalf};
+use super::transport::Transport;
 
 /// A connection over KCP, read and written like a TCP stream.
 ///
@@ -127,6 +128,29 @@ impl KcpStream {
         config: &Config,
     ) -> io::Result<Self> {
         connect::open(peer, security, config, Role::ConnectLazy)
+    }
+
+    /// Connects to `peer` over any transport of datagrams, and returns once it has answered.
+    ///
+    /// The socket options of `config` are the transport's own business. Datagrams that come from
+    /// another address than `peer` are dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::connect_with`]. Must be called within a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the connection up; the transport is dropped once it has ended.
+    pub async fn connect_transport(
+        transport: Arc<dyn Transport>,
+        peer: SocketAddr,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
+        let stream = connect::open_on(transport, peer, security, config, Role::Connect)?;
+        std::future::poll_fn(|cx| stream.handle.0.poll_connected(cx)).await?;
+        Ok(stream)
     }
 
     pub(super) fn new(connection: Arc<Connection>) -> Self {

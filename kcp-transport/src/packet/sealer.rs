@@ -104,7 +104,7 @@ fn seal_aead(key: &AeadKey, datagram: &mut [u8], nonce: [u8; AEAD_NONCE_LEN]) {
     let (front, rest) = datagram.split_at_mut(AEAD_NONCE_LEN);
     let (payload, tag) = rest.split_at_mut(rest.len() - TAG_LEN);
     front.copy_from_slice(&nonce);
-    tag.copy_from_slice(&key.seal(nonce, payload));
+    tag.copy_from_slice(&key.seal(&nonce, payload));
 }
 
 /// Writes nonce and checksum in front of the payload and returns the whole.
@@ -121,6 +121,8 @@ const RESERVED: &str = "as many nonces as datagrams were reserved";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::{AeadCipher, LegacyCipher, PacketCipher};
+    use crate::error::OpenError;
     use crate::packet::{Layout, Opener, Overhead};
     use std::collections::HashSet;
 
@@ -225,6 +227,71 @@ mod tests {
         let aead = seal("aes-128-gcm", &[5; 12], 38);
         assert_eq!(aead[..12], [5; 12]);
         assert_ne!(aead[12..22], [7; 10]);
+    }
+
+    /// Inverts every bit; its batch stops after two packets.
+    struct Inverter;
+
+    impl PacketCipher for Inverter {
+        fn encrypt(&self, packet: &mut [u8]) {
+            packet.iter_mut().for_each(|byte| *byte = !*byte);
+        }
+
+        fn decrypt(&self, packet: &mut [u8]) {
+            self.encrypt(packet);
+        }
+
+        fn encrypt_batch(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
+            packets.take(2).for_each(|packet| self.encrypt(packet));
+        }
+    }
+
+    impl AeadCipher for Inverter {
+        fn seal(&self, nonce: &[u8; 12], body: &mut [u8]) -> [u8; 16] {
+            let mut tag = [nonce[11]; 16];
+            tag[..4].copy_from_slice(&crc32fast::hash(body).to_le_bytes());
+            self.encrypt(body);
+            tag
+        }
+
+        fn open(&self, nonce: &[u8; 12], body: &mut [u8], tag: &[u8; 16]) -> Result<(), OpenError> {
+            self.decrypt(body);
+            let mut copy = body.to_vec();
+            let fits = self.seal(nonce, &mut copy) == *tag;
+            fits.then_some(()).ok_or(OpenError::Unauthentic)
+        }
+    }
+
+    #[test]
+    fn ciphers_of_users_open_what_they_sealed_and_leave_nothing_unsealed() {
+        for (security, overhead) in [
+            (
+                Security::Legacy(LegacyCipher::custom("inverter", Inverter)),
+                Overhead { front: 20, back: 0 },
+            ),
+            (
+                Security::Aead(AeadKey::custom("inverter", Inverter)),
+                Overhead {
+                    front: 12,
+                    back: 16,
+                },
+            ),
+        ] {
+            assert_eq!(security.name(), "inverter");
+            assert_eq!(security.overhead(), overhead);
+            let mut batch = batch(&security, 100..110);
+            Sealer::new(&security, [1; 32]).seal(&mut batch);
+            for (datagram, len) in batch.datagrams_mut().zip(100..) {
+                let sealed: Vec<u8> = payload(len).into_iter().map(|byte| !byte).collect();
+                assert_eq!(datagram[overhead.front..][..len], sealed);
+                datagram[overhead.front] ^= 1;
+                let opener = Opener::new(&security);
+                let forged = opener.open(&mut datagram.to_vec()).is_err();
+                assert!(forged);
+                datagram[overhead.front] ^= 1;
+                assert_eq!(opener.open(datagram).expect("authentic"), payload(len));
+            }
+        }
     }
 
     #[test]

@@ -253,15 +253,13 @@ impl Pair {
     pub fn transfer(&mut self, data: &[u8]) -> Result<Vec<u8>, ConnectionError> {
         let mut unsent = data;
         let mut received = Vec::new();
-        let mut buffer = vec![0; 16 * 1024];
         while received.len() < data.len() {
             if matches!(self.client.session.state(), State::Established) {
                 let taken = self.client.session.write(self.now, unsent);
                 unsent = &unsent[taken..];
             }
-            let read = self.server.session.read(self.now, &mut buffer);
-            received.extend_from_slice(&buffer[..read]);
             let moving = self.step();
+            self.read_all(&mut received);
             for peer in [&self.client, &self.server] {
                 if let State::Closed(error) = peer.session.state() {
                     return Err(error.unwrap_or(ConnectionError::EndpointClosed));
@@ -271,10 +269,18 @@ impl Pair {
                 moving || received.len() >= data.len(),
                 "the sessions fell asleep over data"
             );
-            let read = self.server.session.read(self.now, &mut buffer);
-            received.extend_from_slice(&buffer[..read]);
         }
         Ok(received)
+    }
+
+    fn read_all(&mut self, received: &mut Vec<u8>) {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.server.session.read(self.now, &mut buffer) {
+                0 => return,
+                read => received.extend_from_slice(&buffer[..read]),
+            }
+        }
     }
 }
 

@@ -1,0 +1,71 @@
+//! gRPC: our client and server, and what the calls must give.
+//!
+//! The services are those of grpc-go's examples: a greeter, and an echo of every kind of call.
+
+mod client;
+mod server;
+
+pub use client::call;
+pub use server::serve;
+
+use serde::Deserialize;
+
+use crate::Failure;
+use crate::case::CallKind;
+
+/// Generated from `proto/echo.proto`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::all
+)]
+pub mod proto {
+    tonic::include_proto!("grpc.examples.echo");
+}
+
+/// What the Go client prints. A kind that was not asked for has no field.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    ok: bool,
+    error: String,
+    calls: u64,
+    unary: bool,
+    server: bool,
+    client: bool,
+    bidi: bool,
+}
+
+impl Report {
+    /// Whether the greeting and the calls of this kind were answered right.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Wrong`] if not.
+    pub fn check(&self, kind: CallKind) -> Result<(), Failure> {
+        let answered = match kind {
+            CallKind::Unary => self.unary,
+            CallKind::ServerStream => self.server,
+            CallKind::ClientStream => self.client,
+            CallKind::Bidi => self.bidi,
+        };
+        if self.ok && self.calls == 1 && answered {
+            Ok(())
+        } else {
+            Err(Failure::Wrong(format!("the Go client reports {self:?}")))
+        }
+    }
+}
+
+/// An answer of a server stream.
+fn numbered(message: &str, index: usize) -> String {
+    format!("{message} {index}")
+}
+
+/// Answers of a server stream.
+const STREAM_REPLIES: usize = 10;
+
+/// What joins the messages of a client stream in its answer.
+const SEPARATOR: &str = ",";

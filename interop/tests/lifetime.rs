@@ -1,0 +1,185 @@
+//! What becomes of our connections when a kcp-go peer dies, or starts anew.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use kcp_examples::relay::{Relay, RelayConfig};
+use kcp_interop::case::{CallKind, Case, Direction, Fec, Payload};
+use kcp_interop::echo;
+use kcp_interop::grpc::proto::EchoRequest;
+use kcp_interop::grpc::proto::echo_client::EchoClient;
+use kcp_interop::process::GoServer;
+use kcp_tonic::{KcpConnector, UnavailableLayer};
+use kcp_transport::config::Config;
+use kcp_transport::error::ConnectionError;
+use kcp_transport::net::KcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+use tower_layer::Layer;
+
+const CASE: Case = Case {
+    payload: Payload::Echo,
+    direction: Direction::RustToGo,
+    cipher: "aes-128-gcm",
+    fec: Fec::both(Some((10, 3))),
+    loss: 0,
+};
+
+#[tokio::test]
+async fn stream_to_a_killed_server_times_out() {
+    let Some(program) = support::go_peers("a stream to a killed kcp-go") else {
+        return;
+    };
+    let server = start(program, "echo-server", None).await;
+    let mut stream = connect(server.addr()).await;
+    round_trip(&mut stream).await.expect("echoes");
+    server.kill().await.expect("dies");
+
+    let error = ends(stream).await;
+    assert_eq!(error, ConnectionError::PeerUnresponsive);
+}
+
+#[tokio::test]
+async fn call_to_a_killed_server_fails() {
+    let Some(program) = support::go_peers("a call to a killed grpc-go") else {
+        return;
+    };
+    let case = Case {
+        payload: Payload::Grpc(CallKind::Bidi),
+        ..CASE
+    };
+    let server = start(program, "grpc-server", None).await;
+    let connector = KcpConnector::new(case.security().expect("known")).with_config(impatient());
+    let endpoint = kcp_tonic::endpoint(format!("http://{}", server.addr())).expect("a URI");
+    let channel = kcp_tonic::connect(&endpoint, connector)
+        .await
+        .expect("connects");
+
+    let (sender, requests) = tokio::sync::mpsc::channel(1);
+    let request = || EchoRequest {
+        message: "ping".to_owned(),
+    };
+    sender.send(request()).await.expect("there is room");
+    let mut replies = EchoClient::new(UnavailableLayer::new().layer(channel))
+        .bidirectional_streaming_echo(ReceiverStream::new(requests))
+        .await
+        .expect("answers")
+        .into_inner();
+    replies.message().await.expect("no error").expect("a reply");
+    server.kill().await.expect("dies");
+
+    sender.send(request()).await.expect("there is room");
+    let ended = timeout(PATIENCE, replies.message()).await.expect("in time");
+    let status = ended.expect_err("nobody answers");
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert!(status.message().contains("user time-out"), "{status:?}");
+}
+
+#[tokio::test]
+async fn server_that_starts_anew_is_noticed_and_reached() {
+    let Some(program) = support::go_peers("a kcp-go that starts anew") else {
+        return;
+    };
+    let server = start(program, "echo-server", None).await;
+    let addr = server.addr();
+    let mut old = connect(addr).await;
+    for _ in 0..10 {
+        round_trip(&mut old).await.expect("echoes");
+    }
+    server.kill().await.expect("dies");
+    let server = start(program, "echo-server", Some(addr)).await;
+    assert_eq!(server.addr(), addr);
+
+    let mut new = connect(addr).await;
+    round_trip(&mut new).await.expect("the new one echoes");
+    let error = ends(old).await;
+    let noticed = [
+        ConnectionError::PeerRestarted,
+        ConnectionError::PeerUnresponsive,
+    ];
+    assert!(noticed.contains(&error), "{error:?}");
+    round_trip(&mut new).await.expect("and still does");
+}
+
+#[tokio::test]
+async fn shutdown_returns_when_the_server_has_everything() {
+    let Some(program) = support::go_peers("shutdown against kcp-go") else {
+        return;
+    };
+    let server = start(program, "echo-server", None).await;
+    let config = RelayConfig {
+        loss: 0.2,
+        delay: Duration::from_millis(5),
+        ..RelayConfig::default()
+    };
+    let relay = Relay::start(server.addr(), config).expect("a socket");
+    let mut stream = connect(relay.local_addr()).await;
+    let data = echo::bytes(1, 100_000);
+    stream.write_all(&data).await.expect("there is room");
+    stream.shutdown().await.expect("all is acknowledged");
+
+    let stats = stream.info().stats();
+    assert_eq!((stats.in_flight, stats.queued), (0, 0));
+    // What comes back is the proof; reading goes on after a shutdown.
+    let mut received = vec![0; data.len()];
+    let reading = stream.read_exact(&mut received);
+    timeout(PATIENCE, reading)
+        .await
+        .expect("in time")
+        .expect("reads");
+    assert!(received == data);
+}
+
+/// A server with the options of [`CASE`], on a given port or a free one.
+async fn start(program: &Path, command: &str, addr: Option<SocketAddr>) -> GoServer {
+    let mut args = CASE.go_args(command);
+    if let Some(addr) = addr {
+        args.extend(["--listen".to_owned(), addr.to_string()]);
+    }
+    GoServer::start(program, &args).await.expect("starts")
+}
+
+async fn connect(addr: SocketAddr) -> KcpStream {
+    let security = CASE.security().expect("known");
+    KcpStream::connect_with(addr, &security, &impatient())
+        .await
+        .expect("connects")
+}
+
+/// Notices a death within a second.
+fn impatient() -> Config {
+    let config = CASE.config().expect("in range").to_builder();
+    let config = config.user_timeout(Duration::from_secs(1)).build();
+    config.expect("in range")
+}
+
+async fn round_trip(stream: &mut KcpStream) -> std::io::Result<()> {
+    stream.write_all(b"are you there").await?;
+    stream.flush().await?;
+    let mut answer = [0; 13];
+    stream.read_exact(&mut answer).await?;
+    assert_eq!(&answer, b"are you there");
+    Ok(())
+}
+
+/// Writes until the stream ends, and says why it did.
+async fn ends(mut stream: KcpStream) -> ConnectionError {
+    let failing = async {
+        loop {
+            if let Err(error) = round_trip(&mut stream).await {
+                return error;
+            }
+        }
+    };
+    let error = timeout(PATIENCE, failing).await.expect("in time");
+    let source = error.get_ref().and_then(|source| source.downcast_ref());
+    *source.unwrap_or_else(|| panic!("{error:?} is no error of a connection"))
+}
+
+/// The user time-out, and room for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,33 @@
+//! A subset of the matrix of which every cipher, FEC setting, direction and kind of call is part.
+//! `cargo run --release --bin interop` runs all of it.
+
+mod support;
+
+use kcp_interop::case;
+use kcp_interop::report::{self, Cell};
+use kcp_interop::run::{Plan, run_all};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn covering_subset_passes() {
+    let cases = case::covering();
+    let Some(program) = support::go_peers(&format!("{} cases of the matrix", cases.len())) else {
+        return;
+    };
+    let plan = Plan {
+        program,
+        seed: 1,
+        jobs: 4,
+    };
+    let cells = run_all(&cases, plan, |_| {}).await;
+    let failures: Vec<String> = cells
+        .iter()
+        .filter(|cell| !cell.passed())
+        .map(|cell| cell.explain(plan.seed))
+        .collect();
+    assert!(
+        cells.len() == cases.len() && cells.iter().all(Cell::passed),
+        "{}\n{}",
+        report::table(&cells, false),
+        failures.join("\n")
+    );
+}

@@ -1,0 +1,22 @@
+//! What the tests against Go peers share.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use kcp_interop::go::{self, GoError};
+
+/// The Go peers; `None`, said aloud, on a machine without Go.
+///
+/// In continuous integration (`CI` is set) there must be a Go: a test that silently does nothing
+/// there would go unnoticed.
+pub(crate) fn go_peers(left_out: &str) -> Option<&'static Path> {
+    match go::build() {
+        Ok(program) => Some(program),
+        Err(error @ GoError::Missing) if std::env::var_os("CI").is_none() => {
+            // Not `eprintln!`, whose output the test harness keeps to itself when a test passes.
+            let _ = writeln!(io::stderr(), "NOT TESTED: {left_out}: {error}");
+            None
+        }
+        Err(error) => panic!("no Go peers: {error}"),
+    }
+}

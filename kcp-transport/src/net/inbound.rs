@@ -1,0 +1,243 @@
+//! The way in: from the socket through the cipher to the sessions.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::OpenError;
+use crate::session::{Destination, Role, opens_session};
+use crate::stats::EndpointStats;
+use crate::time::Time;
+use crate::wire::ConversationId;
+
+use super::endpoint::{Admission, Endpoint};
+use super::sessions::Sessions;
+use super::timers::SessionKey;
+use super::transport::{Path, ReceiveBuffers};
+
+/// Receives, opens and routes datagrams. Its memory is reused from batch to batch.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    buffers: ReceiveBuffers,
+    /// Payloads of the buffer at hand.
+    routed: Vec<Routed>,
+    last_received: Time,
+    /// Calls that failed since the last that did not.
+    failures: u32,
+    /// Until when receiving is not worth a call.
+    paused_until: Option<Time>,
+    pub(super) stats: EndpointStats,
+}
+
+/// One opened payload, as a place in the receive buffer, and the session it is for.
+#[derive(Clone, Copy, Debug)]
+struct Routed {
+    slot: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Inbound {
+    pub(super) fn new(now: Time, receive_slots: usize) -> Self {
+        Self {
+            buffers: ReceiveBuffers::new(receive_slots),
+            routed: Vec::new(),
+            last_received: now,
+            failures: 0,
+            paused_until: None,
+            stats: EndpointStats::default(),
+        }
+    }
+
+    /// Receives one batch and gives each session its part; those that got some become dirty.
+    pub(super) fn receive(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        sessions: &mut Sessions,
+        dirty: &mut Vec<SessionKey>,
+    ) -> io::Result<()> {
+        let count = self.buffers.receive(&*endpoint.transport)?;
+        let now = endpoint.clock.now();
+        self.last_received = now;
+        self.failures = 0;
+        for index in 0..count {
+            let (bytes, received) = self.buffers.get_mut(index);
+            let mut router = Router {
+                endpoint,
+                sessions,
+                stats: &mut self.stats,
+                now,
+                path: received.path,
+                previous: None,
+            };
+            router.route_all(bytes, received.stride, &mut self.routed);
+            deliver(now, bytes, &self.routed, sessions, dirty);
+        }
+        Ok(())
+    }
+
+    /// Notes that receiving failed. After a few times it pauses, each time for longer: an error may
+    /// stay for as long as the socket lives.
+    pub(super) fn on_failure(&mut self, now: Time) {
+        self.failures += 1;
+        if let Some(excess) = self.failures.checked_sub(FAILURES_BEFORE_PAUSE) {
+            let pause = SHORTEST_PAUSE * (1 << excess.min(6));
+            self.paused_until = Some(now + pause.min(LONGEST_PAUSE));
+        }
+    }
+
+    /// Whether receiving pauses; ends the pause when its time has come.
+    pub(super) fn is_paused(&mut self, now: Time) -> bool {
+        self.paused_until = self.paused_until.filter(|&until| until > now);
+        self.paused_until.is_some()
+    }
+
+    /// When [`Inbound::is_paused`] must be asked again.
+    pub(super) fn paused_until(&self) -> Option<Time> {
+        self.paused_until
+    }
+
+    /// Gives memory back after a silence.
+    pub(super) fn release(&mut self, now: Time) -> bool {
+        let silent = now - self.last_received >= RELEASE_AFTER;
+        if silent {
+            self.buffers.release();
+        }
+        silent
+    }
+}
+
+/// Finds the sessions of datagrams that came from one path.
+struct Router<'a> {
+    endpoint: &'a Arc<Endpoint>,
+    sessions: &'a mut Sessions,
+    stats: &'a mut EndpointStats,
+    now: Time,
+    path: Path,
+    previous: Option<(Destination, usize)>,
+}
+
+impl Router<'_> {
+    /// Opens every datagram where it lies, and notes those that have a session.
+    fn route_all(&mut self, bytes: &mut [u8], stride: usize, routed: &mut Vec<Routed>) {
+        let front = self.endpoint.layout.overhead().front;
+        self.stats.wire_bytes_received += bytes.len() as u64;
+        routed.clear();
+        let mut start = 0;
+        for datagram in bytes.chunks_mut(stride.max(1)) {
+            let next = start + datagram.len();
+            self.stats.datagrams_received += 1;
+            match self.endpoint.opener.open(datagram) {
+                Ok(payload) => {
+                    if let Some(slot) = self.route(payload) {
+                        let start = start + front;
+                        let end = start + payload.len();
+                        routed.push(Routed { slot, start, end });
+                    }
+                }
+                Err(OpenError::TooShort) => self.stats.too_short += 1,
+                Err(_) => self.stats.unauthentic += 1,
+            }
+            start = next;
+        }
+        self.stats.wire_bytes_received += start as u64;
+    }
+
+    /// Finds the session of a payload, or opens one for it.
+    fn route(&mut self, payload: &[u8]) -> Option<usize> {
+        let destination = Destination::of(payload);
+        // Most runs are for one session.
+        if let Some((same, slot)) = self.previous
+            && same == destination
+        {
+            return Some(slot);
+        }
+        let slot = match self.sessions.find(self.path, destination) {
+            Some(slot) => slot,
+            None => self.admit(destination, payload)?,
+        };
+        if destination != Destination::Parity {
+            self.sessions.note_active(self.path, slot);
+        }
+        self.previous = Some((destination, slot));
+        Some(slot)
+    }
+
+    /// Opens a session for a payload that belongs to none, if it may.
+    fn admit(&mut self, destination: Destination, payload: &[u8]) -> Option<usize> {
+        let conversation = match destination {
+            Destination::Conversation(conversation) => conversation,
+            Destination::Parity => {
+                self.stats.stray += 1;
+                return None;
+            }
+            Destination::Malformed => {
+                self.stats.malformed += 1;
+                return None;
+            }
+        };
+        if self.sessions.is_buried(self.path, conversation, self.now) {
+            self.stats.late += 1;
+            return None;
+        }
+        let opens = opens_session(payload, self.endpoint.config.receive_window());
+        match self.endpoint.admits() {
+            Admission::Open if opens => self.open(conversation),
+            Admission::Full if opens => {
+                self.stats.backlog_full += 1;
+                None
+            }
+            _ => {
+                self.stats.stray += 1;
+                None
+            }
+        }
+    }
+
+    fn open(&mut self, conversation: ConversationId) -> Option<usize> {
+        let connection = self
+            .sessions
+            .open(
+                self.endpoint,
+                self.now,
+                self.path,
+                conversation,
+                Role::Accept,
+            )
+            .ok()?;
+        tracing::debug!(peer = %self.path.peer, %conversation, "session opened");
+        let slot = connection.key.slot;
+        self.endpoint.offer(connection);
+        Some(slot)
+    }
+}
+
+/// Gives each session its runs of payloads, each under one lock.
+fn deliver(
+    now: Time,
+    bytes: &[u8],
+    routed: &[Routed],
+    sessions: &Sessions,
+    dirty: &mut Vec<SessionKey>,
+) {
+    for run in routed.chunk_by(|a, b| a.slot == b.slot) {
+        let Some(connection) = sessions.at(run[0].slot) else {
+            continue;
+        };
+        connection.deliver(now, run.iter().map(|place| &bytes[place.start..place.end]));
+        dirty.push(connection.key);
+    }
+}
+
+/// Failures that say something about one datagram at most. A refused port is told once for each
+/// datagram that went there.
+const FAILURES_BEFORE_PAUSE: u32 = 4;
+
+/// The finest the runtime's timer can do.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// Delay that a storm of errors adds to what comes between them; it costs 16 calls a second.
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+
+/// Silence after which the memory for receiving is given back.
+const RELEASE_AFTER: Duration = Duration::from_secs(1);

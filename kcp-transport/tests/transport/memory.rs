@@ -1,0 +1,240 @@
+//! A network in memory: datagrams arrive at once, and any call can be made to fail.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use kcp_transport::net::{Path, Received, Transport};
+use kcp_transport::packet::Run;
+
+/// Hosts that reach each other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Network(Arc<Mutex<HashMap<SocketAddr, Arc<Host>>>>);
+
+/// One host's transport.
+#[derive(Debug)]
+pub(crate) struct Host {
+    addr: SocketAddr,
+    network: Network,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<(SocketAddr, Vec<u8>)>,
+    receiver: Side,
+    sender: Side,
+}
+
+/// Receiving or sending.
+#[derive(Debug, Default)]
+struct Side {
+    fault: Fault,
+    /// The last call said that it would block, and nothing has happened since.
+    blocked: bool,
+    waker: Option<Waker>,
+    calls: usize,
+}
+
+/// What calls of one side do from now on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Work.
+    #[default]
+    None,
+    /// Fail with an error of the system.
+    Errno(i32),
+    /// Would block once, then fail with an error of the system.
+    BlockedThen(i32),
+    /// Would block, although polling says that they are ready.
+    Liar,
+    /// Fail with an error of this kind as soon as readiness is polled.
+    Poll(io::ErrorKind),
+    /// Lose every datagram but each third.
+    Loss,
+}
+
+/// Receiving or sending, to name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Receive,
+    Send,
+}
+
+impl Network {
+    /// A host with a free address.
+    pub(crate) fn host(&self) -> Arc<Host> {
+        let mut hosts = self.0.lock().expect("no panic under the lock");
+        let last = u8::try_from(hosts.len() + 1).expect("a small network");
+        let addr = (Ipv4Addr::new(10, 0, 0, last), 4000).into();
+        let host = Arc::new(Host {
+            addr,
+            network: self.clone(),
+            state: Mutex::default(),
+        });
+        hosts.insert(addr, Arc::clone(&host));
+        host
+    }
+}
+
+impl Host {
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Makes the calls of one side fail, or work again, and counts them from 0.
+    pub(crate) fn set_fault(&self, way: Way, fault: Fault) {
+        let waker = {
+            let mut state = self.state.lock().expect("no panic under the lock");
+            let side = state.side(way);
+            side.fault = fault;
+            side.blocked = false;
+            side.calls = 0;
+            side.waker.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Calls since the fault was set.
+    pub(crate) fn calls(&self, way: Way) -> usize {
+        self.state
+            .lock()
+            .expect("no panic under the lock")
+            .side(way)
+            .calls
+    }
+
+    fn arrive(&self, from: SocketAddr, datagram: &[u8]) {
+        let waker = {
+            let mut state = self.state.lock().expect("no panic under the lock");
+            state.queue.push_back((from, datagram.to_vec()));
+            state.receiver.blocked = false;
+            state.receiver.waker.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    fn side(&mut self, way: Way) -> &mut Side {
+        match way {
+            Way::Receive => &mut self.receiver,
+            Way::Send => &mut self.sender,
+        }
+    }
+}
+
+impl Side {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match self.fault {
+            Fault::Poll(kind) => Poll::Ready(Err(kind.into())),
+            Fault::Liar => Poll::Ready(Ok(())),
+            _ if self.blocked => {
+                self.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn call(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        // Virtual time stands still in a busy loop, so that nothing else would end the test.
+        assert!(self.calls < FAR_TOO_MANY, "busy loop");
+        let errno = match self.fault {
+            Fault::None | Fault::Loss => return Ok(()),
+            Fault::Errno(errno) => errno,
+            Fault::BlockedThen(errno) => {
+                // Ready again when it is asked for.
+                self.fault = Fault::Errno(errno);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Fault::Liar | Fault::Poll(_) => return Err(io::ErrorKind::WouldBlock.into()),
+        };
+        let error = io::Error::from_raw_os_error(errno);
+        self.blocked = error.kind() == io::ErrorKind::WouldBlock;
+        Err(error)
+    }
+}
+
+impl Transport for Host {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.addr)
+    }
+
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.state
+            .lock()
+            .expect("no panic under the lock")
+            .receiver
+            .poll(cx)
+    }
+
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.state
+            .lock()
+            .expect("no panic under the lock")
+            .sender
+            .poll(cx)
+    }
+
+    fn try_recv(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> io::Result<usize> {
+        let mut state = self.state.lock().expect("no panic under the lock");
+        state.receiver.call()?;
+        let mut count = 0;
+        for (buffer, received) in buffers.iter_mut().zip(received) {
+            let Some((peer, datagram)) = state.queue.pop_front() else {
+                break;
+            };
+            buffer[..datagram.len()].copy_from_slice(&datagram);
+            *received = Received {
+                path: Path { peer, local: None },
+                len: datagram.len(),
+                stride: datagram.len(),
+            };
+            count += 1;
+        }
+        if count == 0 {
+            state.receiver.blocked = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(count)
+    }
+
+    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+        let (lossy, call) = {
+            let mut state = self.state.lock().expect("no panic under the lock");
+            state.sender.call()?;
+            (state.sender.fault == Fault::Loss, state.sender.calls)
+        };
+        let peer = self
+            .network
+            .0
+            .lock()
+            .expect("no panic under the lock")
+            .get(&path.peer)
+            .cloned();
+        let datagrams = run.bytes.chunks(run.segment_size);
+        for (index, datagram) in datagrams.enumerate() {
+            if let Some(peer) = &peer
+                && (!lossy || (call + index).is_multiple_of(3))
+            {
+                peer.arrive(self.addr, datagram);
+            }
+        }
+        Ok(())
+    }
+
+    fn max_run(&self) -> usize {
+        4
+    }
+}
+
+/// Calls that no test needs.
+const FAR_TOO_MANY: usize = 100_000;
