@@ -25,8 +25,8 @@ pub enum Failure {
         /// How it failed.
         source: io::Error,
     },
-    /// The Go peer failed, or says that we did.
-    #[error("the Go peer failed")]
+    /// The peer failed, or says that we did.
+    #[error("the peer failed")]
     Peer(#[from] PeerError),
     /// No gRPC connection, or its server failed.
     #[error("gRPC failed")]

@@ -1,10 +1,12 @@
-//! Builds the Go peers from `interop/go`.
+//! Builds the Go peers from `interop/go` and `interop/go-v5.4`.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+use crate::peer::Peer;
 
 /// Why there are no Go peers.
 #[derive(Debug, thiserror::Error)]
@@ -34,25 +36,51 @@ pub enum GoError {
     },
 }
 
-/// Builds the Go peers, unless they are up to date, and returns the program.
-///
-/// It lies in `interop-go` in Cargo's target directory. A lock lets any number of processes ask at
-/// the same time. Blocks for as long as the build takes: a minute the first time, if Go has to
-/// fetch modules.
-///
-/// # Errors
-///
-/// [`GoError::Missing`] if there is no Go, others if it fails.
-pub fn build() -> Result<&'static Path, GoError> {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(program) = PROGRAM.get() {
-        return Ok(program);
-    }
-    let built = build_into(&target_dir().join("interop-go"))?;
-    Ok(PROGRAM.get_or_init(|| built))
+/// The programs that play the peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Programs {
+    kcp_go: PathBuf,
+    kcp_go_5_4: PathBuf,
+    native: PathBuf,
 }
 
-fn build_into(directory: &Path) -> Result<PathBuf, GoError> {
+impl Programs {
+    /// Builds the Go peers, unless they are up to date. `native` is the program `interop`, which
+    /// plays the peers made of other crates.
+    ///
+    /// They lie in `interop-go` in Cargo's target directory. A lock lets any number of processes
+    /// ask at the same time. Blocks for as long as the build takes: a minute the first time, if Go
+    /// has to fetch modules.
+    ///
+    /// # Errors
+    ///
+    /// [`GoError::Missing`] if there is no Go, others if it fails.
+    pub fn build(native: &Path) -> Result<&'static Self, GoError> {
+        static PROGRAMS: OnceLock<Programs> = OnceLock::new();
+        if let Some(programs) = PROGRAMS.get() {
+            return Ok(programs);
+        }
+        let directory = target_dir().join("interop-go");
+        let built = Self {
+            kcp_go: build_into(&directory, "go", "kcp-interop")?,
+            kcp_go_5_4: build_into(&directory, "go-v5.4", "kcp-interop-v5.4")?,
+            native: native.to_owned(),
+        };
+        Ok(PROGRAMS.get_or_init(|| built))
+    }
+
+    /// The one that plays this peer.
+    #[must_use]
+    pub fn of(&self, peer: Peer) -> &Path {
+        match peer {
+            Peer::KcpGo | Peer::GrpcGo => &self.kcp_go,
+            Peer::KcpGo5_4 => &self.kcp_go_5_4,
+            Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio => &self.native,
+        }
+    }
+}
+
+fn build_into(directory: &Path, sources: &str, name: &str) -> Result<PathBuf, GoError> {
     let unprepared = |source| GoError::Directory {
         path: directory.to_owned(),
         source,
@@ -62,8 +90,8 @@ fn build_into(directory: &Path) -> Result<PathBuf, GoError> {
     // Held until the end of this function: closing the file releases it.
     lock.lock().map_err(unprepared)?;
 
-    let program = directory.join(PROGRAM_NAME);
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("go");
+    let program = directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(sources);
     let output = Command::new("go")
         .args(["build", "-o"])
         .arg(&program)
@@ -90,9 +118,3 @@ fn target_dir() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     workspace.join(target)
 }
-
-const PROGRAM_NAME: &str = if cfg!(windows) {
-    "kcp-interop.exe"
-} else {
-    "kcp-interop"
-};

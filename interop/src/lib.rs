@@ -1,16 +1,18 @@
-//! This workspace against kcp-go and grpc-go, in both directions.
+//! This workspace against other implementations of KCP, in both directions.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`go`] | builds the Go peers |
-//! | [`process`] | runs them as child processes |
+//! | [`native`] | peers made of other crates |
+//! | [`process`] | runs peers as child processes |
+//! | [`peer`] | what each peer is, and what it cannot do |
 //! | [`case`] | what can be run: a case is data |
 //! | [`run`] | runs cases, each with ports and a time limit of its own |
 //! | [`echo`], [`grpc`] | our side of a case, and what is checked |
-//! | [`report`] | tables and JSON |
+//! | [`report`] | tables, JSON and HTML |
 //!
 //! `cargo run --release --bin interop` runs all cases. The Go peers themselves are in
-//! `interop/go`, next to this crate's sources.
+//! `interop/go` and `interop/go-v5.4`, next to this crate's sources.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +21,8 @@ pub mod echo;
 mod failure;
 pub mod go;
 pub mod grpc;
+pub mod native;
+pub mod peer;
 pub mod process;
 pub mod report;
 pub mod run;

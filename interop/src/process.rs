@@ -1,4 +1,4 @@
-//! Go peers as child processes. Dropping one kills it.
+//! Peers as child processes. Dropping one kills it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// What went wrong with a Go peer.
+/// What went wrong with a peer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerError {
@@ -32,14 +32,14 @@ pub enum PeerError {
 
 /// A running server.
 #[derive(Debug)]
-pub struct GoServer {
+pub struct PeerServer {
     child: Child,
     addr: SocketAddr,
     /// The server ends when this is closed, even if this process is killed.
     _stdin: Option<ChildStdin>,
 }
 
-impl GoServer {
+impl PeerServer {
     /// Starts a server and waits until it reads.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! Runs cases.
 
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,16 +10,17 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use crate::case::{Case, Direction, ECHO_BYTES, Payload};
-use crate::process::{GoServer, run_client};
+use crate::case::{Case, Direction, Network, Payload, Shape};
+use crate::go::Programs;
+use crate::process::{PeerServer, run_client};
 use crate::report::{Cell, Verdict};
 use crate::{Failure, echo, grpc};
 
 /// What all cases have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
-    /// The Go peers; see [`go::build`](crate::go::build).
-    pub program: &'a Path,
+    /// What plays the peers.
+    pub programs: &'a Programs,
     /// What luck depends on: that of the relays, and the bytes sent.
     pub seed: u64,
     /// Cases that run at a time, at least 1.
@@ -54,6 +54,13 @@ pub async fn run_all(
 /// Runs one case, on ports of its own. Whatever happens, nothing of it is left behind.
 pub async fn run(case: Case, plan: Plan<'static>) -> Cell {
     let start = Instant::now();
+    if let Some(reason) = case.peer.refuses(&case) {
+        return Cell {
+            case,
+            verdict: Verdict::Unsupported(reason.to_owned()),
+            elapsed: Duration::ZERO,
+        };
+    }
     // A task of its own, so that a panic fails the case; the set ends the task with this future.
     let mut task = JoinSet::new();
     task.spawn(attempt(case, plan));
@@ -67,7 +74,6 @@ pub async fn run(case: Case, plan: Plan<'static>) -> Cell {
     task.shutdown().await;
     let verdict = match result {
         Ok(()) => Verdict::Pass,
-        Err(failure @ Failure::Unsupported(_)) => Verdict::Unsupported(failure.reason()),
         Err(failure) => Verdict::Fail(failure.reason()),
     };
     Cell {
@@ -79,83 +85,93 @@ pub async fn run(case: Case, plan: Plan<'static>) -> Cell {
 
 async fn attempt(case: Case, plan: Plan<'_>) -> Result<(), Failure> {
     match (case.payload, case.direction) {
-        (Payload::Echo, Direction::RustToGo) => echo_to_go(&case, plan).await,
-        (Payload::Echo, Direction::GoToRust) => echo_to_rust(&case, plan).await,
-        (Payload::Grpc(kind), Direction::RustToGo) => {
-            let server = GoServer::start(plan.program, &case.go_args("grpc-server")).await?;
+        (Payload::Echo(shape), Direction::RustToPeer) => echo_to_peer(&case, shape, plan).await,
+        (Payload::Echo(shape), Direction::PeerToRust) => echo_to_rust(&case, shape, plan).await,
+        (Payload::Grpc(kind), Direction::RustToPeer) => {
+            let server = start_server(&case, plan, "grpc-server").await?;
             let path = Line::to(server.addr(), &case, plan.seed)?;
             grpc::call(&case, path.addr, kind).await?;
             Ok(server.kill().await?)
         }
-        (Payload::Grpc(kind), Direction::GoToRust) => {
+        (Payload::Grpc(kind), Direction::PeerToRust) => {
             let (addr, _serving) = grpc::serve(&case).await?;
             let path = Line::to(addr, &case, plan.seed)?;
-            let mut args = case.go_args("grpc-client");
-            args.extend(["--connect", &path.addr.to_string()].map(str::to_owned));
-            args.extend(["--kinds", kind.name()].map(str::to_owned));
-            args.extend(["--timeout", &LIMIT.as_secs().to_string()].map(str::to_owned));
-            let report: grpc::Report = run_client(plan.program, &args).await?;
+            let mut args = client_args(&case, "grpc-client", path.addr);
+            args.push(format!("--kinds={}", kind.name()));
+            let report: grpc::Report = run_client(plan.programs.of(case.peer), &args).await?;
             report.check(kind)
         }
     }
 }
 
-async fn echo_to_go(case: &Case, plan: Plan<'_>) -> Result<(), Failure> {
+async fn start_server(case: &Case, plan: Plan<'_>, command: &str) -> Result<PeerServer, Failure> {
+    let mut args = case.peer_args(command);
+    args.push(format!("--listen={}", listen_addr(case)));
+    Ok(PeerServer::start(plan.programs.of(case.peer), &args).await?)
+}
+
+fn client_args(case: &Case, command: &str, server: SocketAddr) -> Vec<String> {
+    let mut args = case.peer_args(command);
+    let bind: SocketAddr = match case.network {
+        Network::V4 | Network::Dual => (Ipv4Addr::LOCALHOST, 0).into(),
+        Network::V6 => (Ipv6Addr::LOCALHOST, 0).into(),
+    };
+    args.extend([
+        format!("--connect={server}"),
+        format!("--bind={bind}"),
+        format!("--timeout={}", LIMIT.as_secs()),
+    ]);
+    args
+}
+
+async fn echo_to_peer(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), Failure> {
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
-    let server = GoServer::start(plan.program, &case.go_args("echo-server")).await?;
+    let server = start_server(case, plan, "echo-server").await?;
     let path = Line::to(server.addr(), case, plan.seed)?;
     let stream = KcpStream::connect_with(path.addr, &security, &config)
         .await
         .map_err(Failure::stream("connecting"))?;
     let info = stream.info();
-    echo::exchange(stream, case.seed(plan.seed), ECHO_BYTES).await?;
+    echo::exchange(stream, case.seed(plan.seed), shape).await?;
     echo::check_fec(case, &info.stats())?;
     Ok(server.kill().await?)
 }
 
-async fn echo_to_rust(case: &Case, plan: Plan<'_>) -> Result<(), Failure> {
+async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), Failure> {
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
-    let listener = KcpListener::bind_with(LOOPBACK, &security, &config)
+    let listener = KcpListener::bind_with(listen_addr(case), &security, &config)
         .await
         .map_err(Failure::Setup)?;
-    let path = Line::to(
-        listener.local_addr().map_err(Failure::Setup)?,
-        case,
-        plan.seed,
-    )?;
+    let addr = listener.local_addr().map_err(Failure::Setup)?;
+    let path = Line::to(addr, case, plan.seed)?;
     let (accepted, connection) = oneshot::channel();
     let mut serving = JoinSet::new();
     serving.spawn(async move { echo::serve_one(&listener, accepted).await });
 
-    // The Go client takes its seed as 64 bits; so does the case.
     let seed = case.seed(plan.seed);
-    let mut args = case.go_args("echo-client");
+    let mut args = client_args(case, "echo-client", path.addr);
     for (name, value) in [
-        ("--connect", path.addr.to_string()),
-        ("--bytes", ECHO_BYTES.to_string()),
-        ("--message", echo::MESSAGE.to_string()),
-        ("--seed", seed.to_string()),
-        ("--timeout", LIMIT.as_secs().to_string()),
+        ("bytes", u64::from(shape.bytes)),
+        ("message", u64::from(shape.write)),
+        ("seed", seed),
     ] {
-        args.extend([name.to_owned(), value]);
+        args.push(format!("--{name}={value}"));
     }
-    let report: EchoReport = run_client(plan.program, &args).await?;
+    let report: EchoReport = run_client(plan.programs.of(case.peer), &args).await?;
     if !report.ok {
         return Err(Failure::Wrong(report.error));
     }
-    echo::compare(
-        &echo::sha256(&echo::bytes(seed, ECHO_BYTES)),
-        &report.sha256,
-    )?;
+    let sent = echo::bytes(seed, shape.bytes as usize);
+    echo::compare(&echo::sha256(&sent), &report.sha256)?;
     let connection = connection
         .await
         .map_err(|_| Failure::Wrong("no connection was accepted".to_owned()))?;
     echo::check_fec(case, &connection.stats())
 }
 
-/// What the Go echo client prints.
+/// What an echo client prints.
 #[derive(Deserialize)]
 struct EchoReport {
     ok: bool,
@@ -179,6 +195,11 @@ impl Line {
     ///
     /// If the relay gets no socket.
     pub fn to(server: SocketAddr, case: &Case, seed: u64) -> Result<Self, Failure> {
+        // A wildcard address is none to connect to.
+        let server = match case.network {
+            Network::V4 | Network::Dual => (Ipv4Addr::LOCALHOST, server.port()).into(),
+            Network::V6 => server,
+        };
         let relay = case.relay(case.seed(seed));
         let relay = relay.map(|config| Relay::start(server, config));
         let relay = relay.transpose().map_err(Failure::Setup)?;
@@ -189,9 +210,15 @@ impl Line {
     }
 }
 
-/// A port that the system picks.
-pub const LOOPBACK: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+/// Where a server listens: a port that the system picks.
+#[must_use]
+pub fn listen_addr(case: &Case) -> SocketAddr {
+    match case.network {
+        Network::V4 => (Ipv4Addr::LOCALHOST, 0).into(),
+        Network::V6 => (Ipv6Addr::LOCALHOST, 0).into(),
+        Network::Dual => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
 
 /// For one case. The slowest take a few seconds on an idle machine.
 const LIMIT: Duration = Duration::from_secs(60);

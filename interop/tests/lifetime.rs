@@ -3,15 +3,15 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use kcp_examples::relay::{Relay, RelayConfig};
-use kcp_interop::case::{CallKind, Case, Direction, Fec, Payload};
+use kcp_interop::case::{CallKind, Case, Direction, Fec, Payload, Peer};
 use kcp_interop::echo;
+use kcp_interop::go::Programs;
 use kcp_interop::grpc::proto::EchoRequest;
 use kcp_interop::grpc::proto::echo_client::EchoClient;
-use kcp_interop::process::GoServer;
+use kcp_interop::process::PeerServer;
 use kcp_tonic::{KcpConnector, UnavailableLayer};
 use kcp_transport::config::Config;
 use kcp_transport::error::ConnectionError;
@@ -23,19 +23,17 @@ use tonic::Code;
 use tower_layer::Layer;
 
 const CASE: Case = Case {
-    payload: Payload::Echo,
-    direction: Direction::RustToGo,
     cipher: "aes-128-gcm",
     fec: Fec::both(Some((10, 3))),
-    loss: 0,
+    ..Case::new(Peer::KcpGo, Direction::RustToPeer)
 };
 
 #[tokio::test]
 async fn stream_to_a_killed_server_times_out() {
-    let Some(program) = support::go_peers("a stream to a killed kcp-go") else {
+    let Some(programs) = support::peers("a stream to a killed kcp-go") else {
         return;
     };
-    let server = start(program, "echo-server", None).await;
+    let server = start(programs, "echo-server", None).await;
     let mut stream = connect(server.addr()).await;
     round_trip(&mut stream).await.expect("echoes");
     server.kill().await.expect("dies");
@@ -46,14 +44,14 @@ async fn stream_to_a_killed_server_times_out() {
 
 #[tokio::test]
 async fn call_to_a_killed_server_fails() {
-    let Some(program) = support::go_peers("a call to a killed grpc-go") else {
+    let Some(programs) = support::peers("a call to a killed grpc-go") else {
         return;
     };
     let case = Case {
         payload: Payload::Grpc(CallKind::Bidi),
         ..CASE
     };
-    let server = start(program, "grpc-server", None).await;
+    let server = start(programs, "grpc-server", None).await;
     let connector = KcpConnector::new(case.security().expect("known")).with_config(impatient());
     let endpoint = kcp_tonic::endpoint(format!("http://{}", server.addr())).expect("a URI");
     let channel = kcp_tonic::connect(&endpoint, connector)
@@ -82,17 +80,17 @@ async fn call_to_a_killed_server_fails() {
 
 #[tokio::test]
 async fn server_that_starts_anew_is_noticed_and_reached() {
-    let Some(program) = support::go_peers("a kcp-go that starts anew") else {
+    let Some(programs) = support::peers("a kcp-go that starts anew") else {
         return;
     };
-    let server = start(program, "echo-server", None).await;
+    let server = start(programs, "echo-server", None).await;
     let addr = server.addr();
     let mut old = connect(addr).await;
     for _ in 0..10 {
         round_trip(&mut old).await.expect("echoes");
     }
     server.kill().await.expect("dies");
-    let server = start(program, "echo-server", Some(addr)).await;
+    let server = start(programs, "echo-server", Some(addr)).await;
     assert_eq!(server.addr(), addr);
 
     let mut new = connect(addr).await;
@@ -108,10 +106,10 @@ async fn server_that_starts_anew_is_noticed_and_reached() {
 
 #[tokio::test]
 async fn shutdown_returns_when_the_server_has_everything() {
-    let Some(program) = support::go_peers("shutdown against kcp-go") else {
+    let Some(programs) = support::peers("shutdown against kcp-go") else {
         return;
     };
-    let server = start(program, "echo-server", None).await;
+    let server = start(programs, "echo-server", None).await;
     let config = RelayConfig {
         loss: 0.2,
         delay: Duration::from_millis(5),
@@ -136,12 +134,14 @@ async fn shutdown_returns_when_the_server_has_everything() {
 }
 
 /// A server with the options of [`CASE`], on a given port or a free one.
-async fn start(program: &Path, command: &str, addr: Option<SocketAddr>) -> GoServer {
-    let mut args = CASE.go_args(command);
+async fn start(programs: &Programs, command: &str, addr: Option<SocketAddr>) -> PeerServer {
+    let mut args = CASE.peer_args(command);
     if let Some(addr) = addr {
         args.extend(["--listen".to_owned(), addr.to_string()]);
     }
-    GoServer::start(program, &args).await.expect("starts")
+    PeerServer::start(programs.of(CASE.peer), &args)
+        .await
+        .expect("starts")
 }
 
 async fn connect(addr: SocketAddr) -> KcpStream {

@@ -1,4 +1,5 @@
-//! A subset of the matrix of which every cipher, FEC setting, direction and kind of call is part.
+//! A subset of the matrix of which every cipher, FEC setting, direction, peer and kind of call is
+//! part.
 //! `cargo run --release --bin interop` runs all of it.
 
 mod support;
@@ -10,22 +11,22 @@ use kcp_interop::run::{Plan, run_all};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn covering_subset_passes() {
     let cases = case::covering();
-    let Some(program) = support::go_peers(&format!("{} cases of the matrix", cases.len())) else {
+    let Some(programs) = support::peers(&format!("{} cases of the matrix", cases.len())) else {
         return;
     };
     let plan = Plan {
-        program,
+        programs,
         seed: 1,
         jobs: 4,
     };
     let cells = run_all(&cases, plan, |_| {}).await;
     let failures: Vec<String> = cells
         .iter()
-        .filter(|cell| !cell.passed())
+        .filter(|cell| !cell.is_right())
         .map(|cell| cell.explain(plan.seed))
         .collect();
     assert!(
-        cells.len() == cases.len() && cells.iter().all(Cell::passed),
+        cells.len() == cases.len() && cells.iter().all(Cell::is_right),
         "{}\n{}",
         report::table(&cells, false),
         failures.join("\n")

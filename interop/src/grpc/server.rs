@@ -15,7 +15,7 @@ use super::proto::{EchoRequest, EchoResponse};
 use super::{SEPARATOR, STREAM_REPLIES, numbered};
 use crate::Failure;
 use crate::case::Case;
-use crate::run::LOOPBACK;
+use crate::run::listen_addr;
 
 /// Serves the greeter and the echo until the set is dropped; the address is the server's.
 ///
@@ -27,7 +27,7 @@ pub async fn serve(
 ) -> Result<(SocketAddr, JoinSet<Result<(), tonic::transport::Error>>), Failure> {
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
-    let incoming = KcpIncoming::bind_with(LOOPBACK, &security, &config)
+    let incoming = KcpIncoming::bind_with(listen_addr(case), &security, &config)
         .await
         .map_err(Failure::Setup)?;
     let addr = incoming.local_addr().map_err(Failure::Setup)?;

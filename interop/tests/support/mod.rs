@@ -3,15 +3,15 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use kcp_interop::go::{self, GoError};
+use kcp_interop::go::{GoError, Programs};
 
-/// The Go peers; `None`, said aloud, on a machine without Go.
+/// The peers; `None`, said aloud, on a machine without Go.
 ///
 /// In continuous integration (`CI` is set) there must be a Go: a test that silently does nothing
 /// there would go unnoticed.
-pub(crate) fn go_peers(left_out: &str) -> Option<&'static Path> {
-    match go::build() {
-        Ok(program) => Some(program),
+pub(crate) fn peers(left_out: &str) -> Option<&'static Programs> {
+    match Programs::build(Path::new(env!("CARGO_BIN_EXE_interop"))) {
+        Ok(programs) => Some(programs),
         Err(error @ GoError::Missing) if std::env::var_os("CI").is_none() => {
             // Not `eprintln!`, whose output the test harness keeps to itself when a test passes.
             let _ = writeln!(io::stderr(), "NOT TESTED: {left_out}: {error}");

@@ -1,0 +1,180 @@
+//! Cases drawn from the whole space.
+
+use kcp_transport::config::Mode;
+use kcp_transport::crypto::Security;
+
+use super::matrix::{MAX_MESSAGE, MAX_MTU, WINDOWS, fitted, smallest_mtu};
+use super::{
+    CALL_KINDS, Case, DIRECTIONS, FECS, Fec, Network, PRESETS, Payload, Peer, Shape, Trouble,
+    Windows,
+};
+
+/// Draws cases that the peers support, the same ones for the same seed.
+pub fn random(seed: u64, count: usize) -> impl Iterator<Item = Case> {
+    let mut luck = Luck(seed);
+    let draws = std::iter::repeat_with(move || draw(&mut luck));
+    draws
+        .filter(|case| case.peer.refuses(case).is_none())
+        .take(count)
+}
+
+fn draw(luck: &mut Luck) -> Case {
+    let peer = luck.pick(&PEERS);
+    let mut case = Case::new(peer, luck.pick(&DIRECTIONS));
+    if !peer.is_plain() {
+        case.cipher = luck.pick(Security::NAMES);
+        case.fec = fec(luck);
+    }
+    case.preset = luck.pick(&PRESETS);
+    case.network = luck.pick(&[Network::V4, Network::V4, Network::V6, Network::Dual]);
+    case.trouble = trouble(luck);
+    if peer == Peer::GrpcGo {
+        // HTTP/2 needs some room to get anywhere: its frames of settings alone are a round trip each.
+        case.payload = Payload::Grpc(luck.pick(&CALL_KINDS));
+        case.mtu = luck.between(400, MAX_MTU.into());
+        case.windows = windows(luck, 64);
+        return case;
+    }
+    let smallest = match peer {
+        // Below 50 its setting is refused without a word, and what is reserved for headers wraps.
+        Peer::KcpGo5_4 | Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio => 100,
+        Peer::KcpGo | Peer::GrpcGo => smallest_mtu(&case).into(),
+    };
+    case.mtu = luck.between(smallest, MAX_MTU.into());
+    case.windows = windows(luck, 1);
+    case.payload = Payload::Echo(shape(luck, &case));
+    fitted(case)
+}
+
+fn fec(luck: &mut Luck) -> Fec {
+    match luck.below(3) {
+        0 => Fec::OFF,
+        1 => luck.pick(&FECS),
+        _ => {
+            let mut ratio = || match luck.below(5) {
+                0 => None,
+                _ => Some((luck.between(1, 20), luck.between(1, 10))),
+            };
+            let (ours, theirs) = (ratio(), ratio());
+            Fec { ours, theirs }
+        }
+    }
+}
+
+fn trouble(luck: &mut Luck) -> Trouble {
+    let mut percent = |most| match luck.below(2) {
+        0 => 0,
+        _ => luck.between(1, most),
+    };
+    Trouble {
+        loss: percent(20),
+        reorder: percent(20),
+        duplicate: percent(20),
+    }
+}
+
+fn windows(luck: &mut Luck, least: u64) -> Windows {
+    let mut window = || match luck.below(2) {
+        0 => luck.pick(&WINDOWS).max(u16::try_from(least).unwrap_or(1)),
+        // As many small ones as large ones.
+        _ => 1_u16 << luck.below(16),
+    };
+    let (ours, theirs) = (window(), window());
+    let least = u16::try_from(least).unwrap_or(1);
+    Windows {
+        ours: ours.max(least),
+        theirs: theirs.max(least),
+    }
+}
+
+fn shape(luck: &mut Luck, case: &Case) -> Shape {
+    let messages = luck.below(2) == 0;
+    let mss = case.layout().map_or(1, |layout| layout.mss());
+    let largest = if messages {
+        let fragments = usize::from(case.peer.max_fragments(case));
+        let largest = u32::try_from(fragments * mss).unwrap_or(u32::MAX);
+        largest.min(MAX_MESSAGE)
+    } else {
+        1 << 20
+    };
+    // As many of each length in digits.
+    let write = 1_u64 << luck.below(21);
+    let write = write + luck.below(write);
+    let write = u32::try_from(write).unwrap_or(u32::MAX).min(largest);
+    Shape {
+        mode: if messages {
+            Mode::Message
+        } else {
+            Mode::Stream
+        },
+        write,
+        bytes: write.saturating_mul(500).clamp(500, 512 << 10),
+        empty: messages && luck.below(4) == 0,
+    }
+}
+
+/// SplitMix64.
+struct Luck(u64);
+
+impl Luck {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    /// Below `end`, which is not 0. Slightly uneven, which matters to nobody here.
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    /// Both ends included.
+    fn between<T: TryFrom<u64>>(&mut self, least: u64, most: u64) -> T {
+        let drawn = least + self.below(most - least + 1);
+        let Ok(drawn) = T::try_from(drawn) else {
+            unreachable!("callers give bounds that their type holds")
+        };
+        drawn
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        let index = usize::try_from(self.below(from.len() as u64));
+        from[index.unwrap_or(0)]
+    }
+}
+
+/// How often each peer is drawn.
+const PEERS: [Peer; 10] = [
+    Peer::KcpGo,
+    Peer::KcpGo,
+    Peer::KcpGo,
+    Peer::KcpGo,
+    Peer::KcpGo5_4,
+    Peer::KcpGo5_4,
+    Peer::Ikcp,
+    Peer::TokioKcp,
+    Peer::KcpTokio,
+    Peer::GrpcGo,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_seed_draws_the_same_cases() {
+        let draw = |seed| random(seed, 50).collect::<Vec<_>>();
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn what_is_drawn_is_in_order() {
+        for case in random(3, 1000) {
+            case.layout()
+                .unwrap_or_else(|error| panic!("{case}: {error}"));
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The C reference. It is a state machine without a socket or a clock: both are added here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kcp_io::core::{Kcp, KcpConfig, KcpError};
+use tokio::net::UdpSocket;
+
+use super::{Connection, MAX_MESSAGE, Options};
+
+/// One session on a socket of its own.
+pub(super) struct Session {
+    kcp: Kcp,
+    socket: UdpSocket,
+    peer: SocketAddr,
+    /// Datagrams that the state machine has put out.
+    output: Output,
+    epoch: Instant,
+    options: Options,
+    buffer: Vec<u8>,
+}
+
+type Output = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A socket that waits for its only session.
+pub(super) struct Listener {
+    socket: Option<UdpSocket>,
+    options: Options,
+}
+
+impl Session {
+    fn new(
+        options: &Options,
+        socket: UdpSocket,
+        peer: SocketAddr,
+        conversation: u32,
+    ) -> io::Result<Self> {
+        let output = Output::default();
+        let sink = Arc::clone(&output);
+        let (nodelay, interval) = options.timing();
+        let config = KcpConfig {
+            nodelay,
+            interval: interval.into(),
+            resend: 2,
+            nc: true,
+            mtu: options.mtu.into(),
+            snd_wnd: options.sndwnd.into(),
+            rcv_wnd: options.rcvwnd.into(),
+            // What ikcp_send has built in.
+            max_fragments: 127,
+            stream_mode: options.stream,
+        };
+        let put_out = move |datagram: &[u8]| {
+            let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            sink.push(datagram.to_vec());
+            Ok(datagram.len())
+        };
+        let kcp = Kcp::with_config(conversation, &config, put_out).map_err(io::Error::other)?;
+        Ok(Self {
+            kcp,
+            socket,
+            peer,
+            output,
+            epoch: Instant::now(),
+            options: options.clone(),
+            buffer: vec![0; MAX_MESSAGE],
+        })
+    }
+
+    fn now(&self) -> u32 {
+        // Cut as the protocol's clock is.
+        self.epoch.elapsed().as_millis() as u32
+    }
+
+    /// Sends what is due.
+    async fn update(&mut self) -> io::Result<()> {
+        self.kcp.update(self.now());
+        self.put_out().await
+    }
+
+    async fn put_out(&mut self) -> io::Result<()> {
+        let datagrams = {
+            let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *output)
+        };
+        for datagram in datagrams {
+            self.socket.send_to(&datagram, self.peer).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a datagram or the clock, and acts on it.
+    async fn turn(&mut self) -> io::Result<()> {
+        self.update().await?;
+        let now = self.now();
+        let wait = self.kcp.check(now).wrapping_sub(now);
+        let deadline = Duration::from_millis(wait.into());
+        let received = self.socket.recv_from(&mut self.buffer);
+        if let Ok(received) = tokio::time::timeout(deadline, received).await {
+            // An error is the peer's host saying that nobody listens, which it may yet do.
+            if let Ok((len, from)) = received
+                && from == self.peer
+            {
+                // What cannot be read is as good as lost.
+                let _ = self.kcp.input(&self.buffer[..len]);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Connection for Session {
+    type Listener = Listener;
+
+    async fn connect(options: &Options, bind: SocketAddr, server: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(bind).await?;
+        // Any number will do: the socket's port tells sessions apart.
+        let conversation = u32::from(socket.local_addr()?.port());
+        Self::new(options, socket, server, conversation)
+    }
+
+    async fn listen(options: &Options, addr: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
+        let socket = UdpSocket::bind(addr).await?;
+        let addr = socket.local_addr()?;
+        let listener = Listener {
+            socket: Some(socket),
+            options: options.clone(),
+        };
+        Ok((listener, addr))
+    }
+
+    async fn accept(listener: &mut Listener) -> io::Result<Self> {
+        let Some(socket) = listener.socket.take() else {
+            // There is only one session.
+            return std::future::pending().await;
+        };
+        let mut datagram = vec![0; MAX_MESSAGE];
+        let (len, peer) = socket.recv_from(&mut datagram).await?;
+        if len < 4 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let conversation = Kcp::get_conv(&datagram);
+        let mut session = Self::new(&listener.options, socket, peer, conversation)?;
+        session
+            .kcp
+            .input(&datagram[..len])
+            .map_err(io::Error::other)?;
+        Ok(session)
+    }
+
+    async fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        // A stream is queued piece by piece: ikcp_send takes only what 127 segments hold.
+        let piece = if self.options.stream {
+            self.options.mss() * 32
+        } else {
+            MAX_MESSAGE
+        };
+        let queue = u32::from(self.options.sndwnd) * 2;
+        let mut pieces = message.chunks(piece);
+        let mut next = Some(pieces.next().unwrap_or_default());
+        while let Some(piece) = next {
+            while self.kcp.waitsnd() > queue {
+                self.turn().await?;
+            }
+            self.kcp.send(piece).map_err(io::Error::other)?;
+            next = pieces.next();
+        }
+        // Flushing before the first update does nothing.
+        self.kcp.update(self.now());
+        self.kcp.flush();
+        self.put_out().await
+    }
+
+    async fn receive(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            match self.kcp.recv(&mut self.buffer) {
+                Ok(len) => return Ok(self.buffer[..len].to_vec()),
+                // It says so too when fragments are missing.
+                Err(KcpError::RecvWouldBlock | KcpError::RecvBufferTooSmall { need: 0, .. }) => {
+                    self.turn().await?;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+}

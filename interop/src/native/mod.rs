@@ -1,0 +1,321 @@
+//! Peers made of other crates, behind the command line of the Go peers.
+//!
+//! `interop peer ikcp echo-server --help` lists the flags. They speak plain KCP, and are processes
+//! of their own, so that whatever becomes of them can be killed.
+
+mod ikcp;
+mod kcp_tokio;
+mod tokio_kcp;
+
+use std::io::{self, Read, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::echo;
+
+/// A peer's command line.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Which implementation
+    #[command(subcommand)]
+    library: Library,
+}
+
+#[derive(Debug, Subcommand)]
+enum Library {
+    /// The reference in C, as the crate kcp-io bundles it
+    Ikcp {
+        #[command(subcommand)]
+        role: Role,
+    },
+    /// The crate of this name
+    #[command(name = "tokio_kcp")]
+    TokioKcp {
+        #[command(subcommand)]
+        role: Role,
+    },
+    /// The crate of this name
+    #[command(name = "kcp-tokio")]
+    KcpTokio {
+        #[command(subcommand)]
+        role: Role,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Echo the first session until standard input closes
+    EchoServer {
+        #[command(flatten)]
+        options: Options,
+        /// UDP address to serve
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+    },
+    /// Send bytes to an echo server and check what comes back
+    EchoClient {
+        #[command(flatten)]
+        options: Options,
+        #[command(flatten)]
+        plan: EchoPlan,
+    },
+}
+
+/// Flags that all roles share, as the Go peers have them.
+#[derive(Clone, Debug, clap::Args)]
+struct Options {
+    /// Must be null
+    #[arg(long, default_value = "null", value_parser = ["null"])]
+    crypt: String,
+    /// Ignored
+    #[arg(long, default_value = "")]
+    key: String,
+    /// normal, fast, fast2 or fast3
+    #[arg(long, default_value = "fast", value_parser = ["normal", "fast", "fast2", "fast3"])]
+    mode: String,
+    /// Largest UDP payload in bytes
+    #[arg(long, default_value_t = 1400)]
+    mtu: u16,
+    /// Send window in segments
+    #[arg(long, default_value_t = 1024)]
+    sndwnd: u16,
+    /// Receive window in segments
+    #[arg(long, default_value_t = 1024)]
+    rcvwnd: u16,
+    /// Must be 0
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=0))]
+    datashard: u16,
+    /// Must be 0
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=0))]
+    parityshard: u16,
+    /// Bytes without boundaries; else each write is a message
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    stream: bool,
+    /// Send an empty message before each other one
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
+    empty: bool,
+}
+
+impl Options {
+    /// As kcptun's mode names have it: nodelay, and milliseconds of the interval. Fast
+    /// retransmission after 2 and no congestion window are common to all.
+    fn timing(&self) -> (bool, u16) {
+        match self.mode.as_str() {
+            "normal" => (false, 40),
+            "fast" => (false, 30),
+            "fast2" => (true, 20),
+            _ => (true, 10),
+        }
+    }
+
+    fn mss(&self) -> usize {
+        usize::from(self.mtu).saturating_sub(SEGMENT_HEADER).max(1)
+    }
+}
+
+/// What an echo client does with its session.
+#[derive(Clone, Debug, clap::Args)]
+struct EchoPlan {
+    /// UDP address of the echo server
+    #[arg(long)]
+    connect: SocketAddr,
+    /// Bytes to send
+    #[arg(long, default_value_t = 1 << 20)]
+    bytes: usize,
+    /// Bytes of one write
+    #[arg(long, default_value_t = 4096)]
+    message: usize,
+    /// Seed of the bytes sent
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Whether each message must come back as one
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
+    boundaries: bool,
+    /// Local UDP address
+    #[arg(long)]
+    bind: Option<SocketAddr>,
+    /// Seconds the whole run may take
+    #[arg(long, default_value_t = 60)]
+    timeout: u64,
+}
+
+/// A session of another implementation.
+trait Connection: Sized {
+    /// Where a server's sessions come from.
+    type Listener;
+
+    /// Opens a session.
+    async fn connect(options: &Options, bind: SocketAddr, server: SocketAddr) -> io::Result<Self>;
+
+    /// Binds a server's socket.
+    async fn listen(
+        options: &Options,
+        addr: SocketAddr,
+    ) -> io::Result<(Self::Listener, SocketAddr)>;
+
+    /// Waits for a server's next session.
+    async fn accept(listener: &mut Self::Listener) -> io::Result<Self>;
+
+    /// Sends one message, or a part of the stream.
+    async fn send(&mut self, message: &[u8]) -> io::Result<()>;
+
+    /// The next message, or part of the stream.
+    async fn receive(&mut self) -> io::Result<Vec<u8>>;
+}
+
+/// Runs a peer to its end; the exit status says whether it did what it was told.
+///
+/// # Errors
+///
+/// If it could not.
+pub fn run(args: Args) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = match args.library {
+        Library::Ikcp { role } => runtime.block_on(play::<ikcp::Session>(role)),
+        Library::TokioKcp { role } => runtime.block_on(play::<tokio_kcp::Session>(role)),
+        Library::KcpTokio { role } => runtime.block_on(play::<kcp_tokio::Session>(role)),
+    };
+    // What the crates have left running ends with the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn play<C: Connection>(role: Role) -> io::Result<()> {
+    match role {
+        Role::EchoServer { options, listen } => serve::<C>(&options, listen).await,
+        Role::EchoClient { options, plan } => {
+            let limit = Duration::from_secs(plan.timeout);
+            let result = tokio::time::timeout(limit, exchange::<C>(&options, &plan)).await;
+            let result = result.unwrap_or_else(|elapsed| Err(elapsed.into()));
+            print_line(&Report::of(&result))?;
+            result.map(drop)
+        }
+    }
+}
+
+async fn serve<C: Connection>(options: &Options, addr: SocketAddr) -> io::Result<()> {
+    let (mut listener, listening) = C::listen(options, addr).await?;
+    print_line(&Listening { listening })?;
+    let (end, ended) = tokio::sync::oneshot::channel();
+    // A server whose parent dies sees its standard input close.
+    std::thread::spawn(move || {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        let _ = end.send(());
+    });
+    let echoing = async {
+        let mut connection = C::accept(&mut listener).await?;
+        loop {
+            let message = connection.receive().await?;
+            if options.empty {
+                connection.send(&[]).await?;
+            }
+            connection.send(&message).await?;
+        }
+    };
+    tokio::select! {
+        result = echoing => result,
+        _ = ended => Ok(()),
+    }
+}
+
+/// Returns the digest of what came back.
+///
+/// One task sends and receives in turn. What is under way always fits into our receive window, so
+/// that neither side waits for the other to read.
+async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Result<String> {
+    let bind = plan.bind.unwrap_or(match plan.connect {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    });
+    let mut connection = C::connect(options, bind, plan.connect).await?;
+    let data = echo::bytes(plan.seed, plan.bytes);
+    let messages: Vec<&[u8]> = data.chunks(plan.message.max(1)).collect();
+    let room = usize::from(options.rcvwnd) / 2 * options.mss();
+    let mut digest = Sha256::new();
+    let (mut sent, mut sent_bytes) = (0, 0);
+    let (mut received, mut received_bytes) = (0, 0);
+    while received_bytes < data.len() {
+        if let Some(message) = messages.get(sent) {
+            let under_way = sent_bytes - received_bytes;
+            // Small messages take a segment each.
+            let crowded = (sent - received) >= usize::from(options.rcvwnd / 4);
+            if under_way == 0 || (!crowded && under_way + message.len() <= room) {
+                if options.empty {
+                    connection.send(&[]).await?;
+                }
+                connection.send(message).await?;
+                sent += 1;
+                sent_bytes += message.len();
+                continue;
+            }
+        }
+        let message = connection.receive().await?;
+        if message.is_empty() {
+            continue;
+        }
+        digest.update(&message);
+        received_bytes += message.len();
+        if plan.boundaries {
+            let expected = messages.get(received).map_or(0, |message| message.len());
+            if message.len() != expected {
+                let got = message.len();
+                return Err(io::Error::other(format!(
+                    "message {received} of {expected} bytes came back with {got}"
+                )));
+            }
+            received += 1;
+        } else {
+            received = received_bytes / plan.message.max(1);
+        }
+    }
+    Ok(echo::hex(&digest.finalize()))
+}
+
+/// The line a server begins with.
+#[derive(Serialize)]
+struct Listening {
+    listening: SocketAddr,
+}
+
+/// The line a client prints.
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    error: String,
+    sha256: String,
+}
+
+impl Report {
+    fn of(result: &io::Result<String>) -> Self {
+        match result {
+            Ok(sha256) => Self {
+                ok: true,
+                error: String::new(),
+                sha256: sha256.clone(),
+            },
+            Err(error) => Self {
+                ok: false,
+                error: error.to_string(),
+                sha256: String::new(),
+            },
+        }
+    }
+}
+
+fn print_line(value: &impl Serialize) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", serde_json::to_string(value)?)?;
+    stdout.flush()
+}
+
+/// Of KCP.
+const SEGMENT_HEADER: usize = 24;
+
+/// No message is longer: 255 segments of 1500 bytes.
+const MAX_MESSAGE: usize = 255 * 1500;

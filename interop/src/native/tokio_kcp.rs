@@ -1,0 +1,81 @@
+//! The crate `tokio_kcp`.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::UdpSocket;
+use tokio_kcp::{KcpConfig, KcpListener, KcpNoDelayConfig, KcpStream};
+
+use super::{Connection, MAX_MESSAGE, Options};
+
+/// One session.
+pub(super) struct Session {
+    stream: KcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Session {
+    fn new(stream: KcpStream) -> Self {
+        Self {
+            stream,
+            buffer: vec![0; MAX_MESSAGE],
+        }
+    }
+}
+
+impl Connection for Session {
+    type Listener = KcpListener;
+
+    async fn connect(options: &Options, bind: SocketAddr, server: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(bind).await?;
+        let stream = KcpStream::connect_with_socket(&config(options), socket, server).await;
+        stream.map(Self::new).map_err(io::Error::other)
+    }
+
+    async fn listen(options: &Options, addr: SocketAddr) -> io::Result<(KcpListener, SocketAddr)> {
+        let listener = KcpListener::bind(config(options), addr).await;
+        let listener = listener.map_err(io::Error::other)?;
+        let addr = listener.local_addr()?;
+        Ok((listener, addr))
+    }
+
+    async fn accept(listener: &mut KcpListener) -> io::Result<Self> {
+        let accepted = listener.accept().await.map_err(io::Error::other)?;
+        Ok(Self::new(accepted.0))
+    }
+
+    async fn send(&mut self, mut message: &[u8]) -> io::Result<()> {
+        loop {
+            let sent = self.stream.send(message).await.map_err(io::Error::other)?;
+            message = &message[sent..];
+            if message.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> io::Result<Vec<u8>> {
+        let received = self.stream.recv(&mut self.buffer).await;
+        let len = received.map_err(io::Error::other)?;
+        Ok(self.buffer[..len].to_vec())
+    }
+}
+
+fn config(options: &Options) -> KcpConfig {
+    let (nodelay, interval) = options.timing();
+    KcpConfig {
+        mtu: options.mtu.into(),
+        nodelay: KcpNoDelayConfig {
+            nodelay,
+            interval: interval.into(),
+            resend: 2,
+            nc: true,
+        },
+        wnd_size: (options.sndwnd, options.rcvwnd),
+        flush_write: true,
+        flush_acks_input: true,
+        stream: options.stream,
+        allow_recv_empty_packet: true,
+        ..KcpConfig::default()
+    }
+}

@@ -1,0 +1,127 @@
+//! The implementations on the other side, and what each cannot do.
+
+use std::fmt;
+
+use kcp_transport::config::Mode;
+use kcp_transport::crypto::Security;
+
+use crate::case::{Case, Payload};
+
+/// An implementation of KCP that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// kcp-go v5.6.72.
+    KcpGo,
+    /// kcp-go v5.4.20, which rpcx links.
+    KcpGo5_4,
+    /// The reference in C, as the crate `kcp-io` bundles it.
+    Ikcp,
+    /// The crate of this name, over the crate `kcp`.
+    TokioKcp,
+    /// The crate of this name, over the crate `kcp-core`.
+    KcpTokio,
+    /// grpc-go over kcp-go v5.6.72.
+    GrpcGo,
+}
+
+impl Peer {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::KcpGo,
+        Self::KcpGo5_4,
+        Self::Ikcp,
+        Self::TokioKcp,
+        Self::KcpTokio,
+        Self::GrpcGo,
+    ];
+
+    /// Those that speak plain KCP: no cipher, no FEC.
+    pub const PLAIN: [Self; 3] = [Self::Ikcp, Self::TokioKcp, Self::KcpTokio];
+
+    /// In tables and names of cases.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KcpGo => "kcp-go",
+            Self::KcpGo5_4 => "kcp-go-5.4",
+            Self::Ikcp => "ikcp",
+            Self::TokioKcp => "tokio_kcp",
+            Self::KcpTokio => "kcp-tokio",
+            Self::GrpcGo => "grpc-go",
+        }
+    }
+
+    /// Whether it speaks plain KCP alone.
+    #[must_use]
+    pub fn is_plain(self) -> bool {
+        Self::PLAIN.contains(&self)
+    }
+
+    /// What selects it on its program's command line.
+    pub(crate) fn subcommand(self) -> Vec<String> {
+        if self.is_plain() {
+            vec!["peer".to_owned(), self.name().to_owned()]
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Most segments of a message that it sends and takes, with windows of the case's size.
+    #[must_use]
+    pub fn max_fragments(self, case: &Case) -> u16 {
+        let window = case.windows.theirs.min(case.windows.ours);
+        match self {
+            // ikcp_send refuses 128 fragments, whatever the windows are.
+            Self::Ikcp | Self::TokioKcp => window.min(127),
+            Self::KcpTokio => window.min(128),
+            // Its writes are cut to segments, each a message of its own.
+            Self::KcpGo | Self::KcpGo5_4 | Self::GrpcGo => window.min(255),
+        }
+    }
+
+    /// Why it cannot do what the case asks for; `None` if it can.
+    #[must_use]
+    pub fn refuses(self, case: &Case) -> Option<&'static str> {
+        let empty = matches!(case.payload, Payload::Echo(shape) if shape.empty);
+        match self {
+            Self::KcpGo | Self::GrpcGo if empty => Some(EMPTY_STALLS),
+            Self::KcpGo | Self::GrpcGo => None,
+            Self::KcpGo5_4 => {
+                let aead = matches!(case.security(), Ok(Security::Aead(_)));
+                let one_sided = case.fec.ours.is_some() != case.fec.theirs.is_some();
+                if aead {
+                    Some("v5.4 has no AEAD ciphers")
+                } else if one_sided {
+                    Some("with FEC on, v5.4 refuses packets without FEC header; off, those with")
+                } else if case.fec.ours != case.fec.theirs {
+                    Some("v5.4 does not learn the sender's FEC ratio")
+                } else if empty {
+                    Some(EMPTY_STALLS)
+                } else {
+                    None
+                }
+            }
+            Self::Ikcp | Self::TokioKcp | Self::KcpTokio => {
+                if case.cipher != "null" {
+                    Some("it has no ciphers")
+                } else if case.fec != crate::case::Fec::OFF {
+                    Some("it has no FEC")
+                } else if self == Self::KcpTokio && empty {
+                    Some("it sends no empty messages")
+                } else if empty && case.mode() == Mode::Stream {
+                    Some("a stream has no empty messages")
+                } else {
+                    None
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+const EMPTY_STALLS: &str = "kcp-go sends no empty messages, and its reader stalls at one";

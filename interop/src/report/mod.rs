@@ -1,0 +1,289 @@
+//! Results, as tables, as JSON and as a page.
+
+mod html;
+mod json;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::case::{Case, Payload, Peer};
+
+pub use html::html;
+pub use json::json;
+
+/// What came of a case.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// The case.
+    pub case: Case,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// How long it took, starting and stopping the peers included.
+    pub elapsed: Duration,
+}
+
+/// How a case ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should.
+    Pass,
+    /// Otherwise, and why.
+    Fail(String),
+    /// The peer cannot do what it asks for, and why. Nothing was run.
+    Unsupported(String),
+}
+
+impl Verdict {
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail(_) => "fail",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
+
+    /// Empty if it passed.
+    fn reason(&self) -> &str {
+        match self {
+            Self::Pass => "",
+            Self::Fail(reason) | Self::Unsupported(reason) => reason,
+        }
+    }
+
+    const fn color(&self) -> &'static str {
+        match self {
+            Self::Pass => "\x1b[32m",
+            Self::Fail(_) => "\x1b[31m",
+            Self::Unsupported(_) => "\x1b[33m",
+        }
+    }
+}
+
+impl Cell {
+    /// Whether nothing is wrong: it passed, or the peer cannot do it.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        !matches!(self.verdict, Verdict::Fail(_))
+    }
+
+    /// What happened, in one line; of a failure also how to see it again.
+    #[must_use]
+    pub fn explain(&self, seed: u64) -> String {
+        let Self { case, verdict, .. } = self;
+        match verdict {
+            Verdict::Pass => format!("{case}: pass"),
+            Verdict::Unsupported(reason) => format!("{case}: not supported: {reason}"),
+            Verdict::Fail(reason) => {
+                format!("{case}: fail: {reason}\n  again: {}", again(case, seed))
+            }
+        }
+    }
+
+    fn place(&self) -> Place {
+        let case = &self.case;
+        let Case {
+            peer,
+            direction,
+            payload,
+            cipher,
+            fec,
+            trouble,
+            ..
+        } = case;
+        let path = format!("{fec} {}%", trouble.loss).replace(" against ", "|");
+        let unusual = case.unusual().join(" ");
+        let name = peer.name();
+        match (payload, peer) {
+            (Payload::Grpc(kind), _) if unusual.is_empty() => Place {
+                table: name.to_owned(),
+                row: format!("{direction} {}", kind.name()),
+                column: format!("{cipher} {path}"),
+            },
+            (_, Peer::KcpGo | Peer::KcpGo5_4) if unusual.is_empty() => Place {
+                table: name.to_owned(),
+                row: format!("{direction} {cipher}"),
+                column: path,
+            },
+            _ => {
+                let fec = fec.to_string().replace(" against ", "|");
+                let unusual = if unusual.is_empty() {
+                    "stream"
+                } else {
+                    &unusual
+                };
+                let table = if peer.is_plain() {
+                    name.to_owned()
+                } else {
+                    format!("{name}, other options")
+                };
+                Place {
+                    table,
+                    row: format!("{cipher} {fec} {unusual}"),
+                    column: format!("{direction} {}%", trouble.loss),
+                }
+            }
+        }
+    }
+}
+
+/// The command that runs a case again.
+fn again(case: &Case, seed: u64) -> String {
+    format!("cargo run --release --bin interop -- --seed {seed} --case {case}")
+}
+
+/// Where a cell is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    table: String,
+    row: String,
+    column: String,
+}
+
+/// Cells in rows and columns.
+struct Table<'a> {
+    title: String,
+    columns: Vec<String>,
+    rows: Vec<(String, Vec<Option<&'a Cell>>)>,
+}
+
+/// The cells as tables, one or two for each peer.
+fn tables(cells: &[Cell]) -> Vec<Table<'_>> {
+    let placed: Vec<(Place, &Cell)> = cells.iter().map(|cell| (cell.place(), cell)).collect();
+    let titles = distinct(placed.iter().map(|(place, _)| place.table.as_str()));
+    let tables = titles.into_iter().map(|title| {
+        let here = || placed.iter().filter(|(place, _)| place.table == title);
+        let columns = distinct(here().map(|(place, _)| place.column.as_str()));
+        let rows = distinct(here().map(|(place, _)| place.row.as_str()));
+        let find = |row: &str, column: &str| {
+            let mut found = here().filter(|(place, _)| place.row == row && place.column == column);
+            found.next().map(|(_, cell)| *cell)
+        };
+        let rows = rows.into_iter().map(|row| {
+            let cells = columns.iter().map(|column| find(row, column)).collect();
+            (row.to_owned(), cells)
+        });
+        Table {
+            title: title.to_owned(),
+            rows: rows.collect(),
+            columns: columns.into_iter().map(str::to_owned).collect(),
+        }
+    });
+    tables.collect()
+}
+
+/// How many cells there are of each kind, in words.
+#[must_use]
+pub fn summary(cells: &[Cell]) -> String {
+    let count = |word| cells.iter().filter(|c| c.verdict.word() == word).count();
+    format!(
+        "{} pass, {} fail, {} not supported by the peer",
+        count("pass"),
+        count("fail"),
+        count("unsupported")
+    )
+}
+
+/// The cells as text, with the seconds each case took.
+///
+/// Columns are FEC, of both sides or ours|theirs, and loss. `-` is what the peer does not support.
+#[must_use]
+pub fn table(cells: &[Cell], color: bool) -> String {
+    let mut text = String::new();
+    for table in tables(cells) {
+        table.write(&mut text, color);
+    }
+    text + &summary(cells) + "\n"
+}
+
+impl Table<'_> {
+    fn write(&self, text: &mut String, color: bool) {
+        let rows = self.rows.iter().map(|(row, _)| row.len());
+        let first = rows.max().unwrap_or(0).max(self.title.len());
+
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{:first$}", self.title);
+        for column in &self.columns {
+            let _ = write!(text, "  {column:>CELL_WIDTH$}");
+        }
+        text.push('\n');
+        for (row, cells) in &self.rows {
+            let _ = write!(text, "{row:first$}");
+            for (column, cell) in self.columns.iter().zip(cells) {
+                let width = column.len().max(CELL_WIDTH);
+                let (on, off) = match cell {
+                    Some(cell) if color => (cell.verdict.color(), "\x1b[0m"),
+                    _ => ("", ""),
+                };
+                let shown = cell.map_or(String::new(), Cell::shown);
+                let _ = write!(text, "  {on}{shown:>width$}{off}");
+            }
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+}
+
+impl Cell {
+    fn shown(&self) -> String {
+        let seconds = self.elapsed.as_secs_f64();
+        match &self.verdict {
+            Verdict::Unsupported(_) => "-".to_owned(),
+            verdict => format!("{} {seconds:.1}", verdict.word()),
+        }
+    }
+}
+
+/// Each once, in the order of their first appearance.
+fn distinct<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut distinct = Vec::new();
+    for label in labels {
+        if !distinct.contains(&label) {
+            distinct.push(label);
+        }
+    }
+    distinct
+}
+
+/// Of a column, at least.
+const CELL_WIDTH: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case;
+
+    pub(super) fn cells() -> Vec<Cell> {
+        let cases = case::all();
+        let cell = |(index, case): (usize, &Case)| Cell {
+            case: *case,
+            verdict: match index {
+                0 => Verdict::Fail("one <reason>".to_owned()),
+                1 => Verdict::Unsupported("another".to_owned()),
+                _ => Verdict::Pass,
+            },
+            elapsed: Duration::from_millis(1250),
+        };
+        cases.iter().enumerate().map(cell).collect()
+    }
+
+    #[test]
+    fn table_shows_every_cell() {
+        let table = table(&cells(), false);
+        let count = |word: &str| table.matches(word).count();
+        assert_eq!(count("fail 1.2"), 1);
+        assert_eq!(count("pass 1.2"), cells().len() - 2);
+        let passed = cells().len() - 2;
+        let summary = format!("{passed} pass, 1 fail, 1 not supported by the peer\n");
+        assert!(table.ends_with(&summary), "{table}");
+        assert!(!table.contains('\x1b'));
+    }
+
+    #[test]
+    fn failed_cell_says_how_to_see_it_again() {
+        let cell = &cells()[0];
+        let text = cell.explain(7);
+        assert!(text.contains("one <reason>"), "{text}");
+        let again = format!("--seed 7 --case {}", cell.case);
+        assert!(text.ends_with(&again), "{text}");
+    }
+}
