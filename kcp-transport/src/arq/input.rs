@@ -52,12 +52,12 @@ impl Arq {
             segments: 0,
             outcome: Outcome::default(),
         };
-        let traced = trace::is_on();
+        self.traced = trace::is_traced();
         let mut error = None;
         for segment in Segments::new(payload) {
             let read = segment.and_then(|(header, data)| {
-                if traced {
-                    trace::input(&header);
+                if self.traced {
+                    trace::input(header);
                 }
                 self.handle_segment(&header, data, &mut digest)
             });

@@ -115,6 +115,8 @@ pub struct Arq {
     remote_capacity: Option<u16>,
     /// Since when, and until when, packets came whose `una` is behind ours.
     una_regressed: Option<(Time, Time)>,
+    /// Whether anyone may listen at trace level, as of the last payload.
+    traced: bool,
     counters: Counters,
 }
 
@@ -165,6 +167,7 @@ impl Arq {
             remote_window: INITIAL_REMOTE_WINDOW,
             remote_capacity: None,
             una_regressed: None,
+            traced: false,
             counters: Counters::default(),
             config,
         }
@@ -252,6 +255,11 @@ impl Arq {
     #[must_use]
     pub fn unread(&self) -> usize {
         self.receive.unread()
+    }
+
+    /// Whether anyone may listen at trace level, as of the last payload in or out.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.traced
     }
 
     /// The conversation's id.

@@ -9,8 +9,6 @@ use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 struct Payload<'a> {
     out: &'a mut [u8],
     len: usize,
-    /// Segments are traced, with this many allowed in flight.
-    traced: Option<usize>,
 }
 
 impl Payload<'_> {
@@ -24,9 +22,6 @@ impl Payload<'_> {
         header.encode(head);
         rest[..data.len()].copy_from_slice(data);
         self.len += SEGMENT_HEADER_LEN + data.len();
-        if let Some(window) = self.traced {
-            trace::output(header, window);
-        }
     }
 }
 
@@ -51,8 +46,8 @@ impl Arq {
         let mut payload = Payload {
             out: &mut out[..room],
             len: 0,
-            traced: trace::is_on().then_some(limit),
         };
+        self.traced = trace::is_traced();
         // What the headers of this datagram say of the window is what the peer knows from now on.
         self.lay_acks(&mut payload);
         self.lay_probes(now, &mut payload);
@@ -112,19 +107,25 @@ impl Arq {
         {
             header.sequence = sequence.to_wire();
             header.timestamp = timestamp;
-            payload.push(&header, &[]);
-            self.counters.segments_sent += 1;
+            self.push_control(&header, payload);
         }
     }
 
     fn lay_probes(&mut self, now: Time, payload: &mut Payload<'_>) {
         if payload.has_room(0) && self.probe.take_ask() {
-            payload.push(&self.header(Command::WindowProbe), &[]);
-            self.counters.segments_sent += 1;
+            self.push_control(&self.header(Command::WindowProbe), payload);
         }
         if payload.has_room(0) && self.probe.take_tell(now, self.rtt.rto()) {
-            payload.push(&self.header(Command::WindowUpdate), &[]);
-            self.counters.segments_sent += 1;
+            self.push_control(&self.header(Command::WindowUpdate), payload);
+        }
+    }
+
+    /// Adds a segment without data; the caller has made sure of the room.
+    fn push_control(&mut self, header: &SegmentHeader, payload: &mut Payload<'_>) {
+        payload.push(header, &[]);
+        self.counters.segments_sent += 1;
+        if self.traced {
+            trace::output(*header, self.limit());
         }
     }
 
@@ -150,6 +151,9 @@ impl Arq {
                 // A segment is no longer than a datagram, which is far below 2^32.
                 header.payload_len = len as u32;
                 payload.push(&header, &sent.data);
+                if self.traced {
+                    trace::output(header, limit);
+                }
                 self.on_transmitted(now, cause, limit, in_flight);
             }
         }

@@ -10,6 +10,7 @@ mod message;
 mod out_of_band;
 mod pacing;
 mod report;
+mod trace;
 mod transmit;
 
 pub use demux::{Destination, opens_session};
@@ -157,10 +158,12 @@ impl Session {
         let len = overhead.front + payload.len() + overhead.back;
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += len as u64;
-        tracing::trace!(conv = self.arq.conversation().get(), len, "datagram in");
         match ShardHeader::detect(payload) {
             None => self.handle_segments(now, payload, Provenance::Direct),
             Some((header, shard)) => self.handle_shard(now, header, shard),
+        }
+        if self.arq.is_traced() {
+            trace::datagram(self.arq.conversation(), len, "datagram in");
         }
         self.check_restart();
         self.touch(now);

@@ -1,6 +1,6 @@
 //! What leaves, in which order, and when.
 
-use super::Session;
+use super::{Session, trace};
 use crate::packet::TransmitBatch;
 use crate::time::Time;
 
@@ -67,8 +67,8 @@ impl Session {
         if let Some(pacer) = &mut self.pacer {
             pacer.spend(len);
         }
-        if pushed {
-            tracing::trace!(conv = self.arq.conversation().get(), len, "datagram out");
+        if pushed && self.arq.is_traced() {
+            trace::datagram(self.arq.conversation(), len, "datagram out");
         }
         pushed
     }
