@@ -1,13 +1,14 @@
 //! Echo over a plain stream: our client and server, and what must come back.
 
+use kcp_transport::config::Mode;
 use kcp_transport::net::{ConnectionInfo, KcpListener, KcpStream, OwnedReadHalf, OwnedWriteHalf};
 use kcp_transport::stats::Stats;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
-use crate::Failure;
 use crate::case::{Case, Payload, Shape};
+use crate::{Failure, messages};
 
 /// Writes [`bytes`] as the shape says, reads them back meanwhile and compares SHA-256; then shuts down.
 ///
@@ -59,13 +60,14 @@ async fn read(reader: &mut OwnedReadHalf, len: usize) -> Result<String, Failure>
     Ok(hex(&digest.finalize()))
 }
 
-/// Accepts one connection and echoes until it ends. Says over `accepted` how to look at it.
+/// Accepts one connection and echoes until it ends, whole messages in message mode. Says over `accepted` how to look at it.
 ///
 /// # Errors
 ///
 /// If accepting fails. How the connection ends is the client's business.
 pub async fn serve_one(
     listener: &KcpListener,
+    mode: Mode,
     accepted: oneshot::Sender<ConnectionInfo>,
 ) -> Result<(), Failure> {
     let (mut stream, _) = listener
@@ -74,6 +76,10 @@ pub async fn serve_one(
         .map_err(Failure::stream("accepting"))?;
     // Nobody may care.
     let _ = accepted.send(stream.info());
+    if mode == Mode::Message {
+        messages::serve(stream).await;
+        return Ok(());
+    }
     let mut buffer = vec![0; BUFFER];
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
         if stream.write_all(&buffer[..read]).await.is_err() {

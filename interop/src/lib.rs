@@ -8,7 +8,7 @@
 //! | [`peer`] | what each peer is, and what it cannot do |
 //! | [`case`] | what can be run: a case is data |
 //! | [`run`] | runs cases, each with ports and a time limit of its own |
-//! | [`echo`], [`grpc`] | our side of a case, and what is checked |
+//! | [`echo`], [`messages`], [`grpc`] | our side of a case, and what is checked |
 //! | [`report`] | tables, JSON and HTML |
 //!
 //! `cargo run --release --bin interop` runs all cases; `-- --json FILE --html FILE` also writes what
@@ -24,6 +24,7 @@ pub mod echo;
 mod failure;
 pub mod go;
 pub mod grpc;
+pub mod messages;
 pub mod native;
 pub mod peer;
 pub mod process;

@@ -73,8 +73,9 @@ impl Peer {
             // ikcp_send refuses 128 fragments, whatever the windows are.
             Self::Ikcp | Self::TokioKcp => window.min(127),
             Self::KcpTokio => window.min(128),
-            // Its writes are cut to segments, each a message of its own.
-            Self::KcpGo | Self::KcpGo5_4 | Self::GrpcGo => window.min(255),
+            // Its writes are cut to segments, each a message of its own. It takes longer ones, but
+            // tells a window of 32 until the session is accepted and its options are set.
+            Self::KcpGo | Self::KcpGo5_4 | Self::GrpcGo => window.min(32),
         }
     }
 

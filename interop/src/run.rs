@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kcp_examples::relay::Relay;
+use kcp_transport::config::Mode;
 use kcp_transport::net::{KcpListener, KcpStream};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot};
@@ -14,7 +15,7 @@ use crate::case::{Case, Direction, Network, Payload, Shape};
 use crate::go::Programs;
 use crate::process::{PeerServer, run_client};
 use crate::report::{Cell, Verdict};
-use crate::{Failure, echo, grpc};
+use crate::{Failure, echo, grpc, messages};
 
 /// What all cases have in common.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +134,11 @@ async fn echo_to_peer(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
         .await
         .map_err(Failure::stream("connecting"))?;
     let info = stream.info();
-    echo::exchange(stream, case.seed(plan.seed), shape).await?;
+    let seed = case.seed(plan.seed);
+    match shape.mode {
+        Mode::Message => messages::exchange(stream, seed, shape, case.peer).await?,
+        _ => echo::exchange(stream, seed, shape).await?,
+    }
     echo::check_fec(case, &info.stats())?;
     Ok(server.kill().await?)
 }
@@ -148,7 +153,7 @@ async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
     let path = Line::to(addr, case, plan.seed)?;
     let (accepted, connection) = oneshot::channel();
     let mut serving = JoinSet::new();
-    serving.spawn(async move { echo::serve_one(&listener, accepted).await });
+    serving.spawn(async move { echo::serve_one(&listener, shape.mode, accepted).await });
 
     let seed = case.seed(plan.seed);
     let mut args = client_args(case, "echo-client", path.addr);
@@ -158,6 +163,9 @@ async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
         ("seed", seed),
     ] {
         args.push(format!("--{name}={value}"));
+    }
+    if case.peer.is_plain() && shape.mode == Mode::Message {
+        args.push("--boundaries=true".to_owned());
     }
     let report: EchoReport = run_client(plan.programs.of(case.peer), &args).await?;
     if !report.ok {

@@ -135,8 +135,8 @@ pub fn parameters() -> Vec<Case> {
                     empty: false,
                 };
                 let payload = Payload::Echo(shape);
-                // kcp-go keeps no boundaries, so a message of ours may be as long as we can send.
-                if mode == Mode::Stream || write <= MAX_MESSAGE {
+                let longest = u32::from(case.peer.max_fragments(&case)) * FULL_MSS;
+                if mode == Mode::Stream || write <= longest {
                     cases.push(Case { payload, ..case });
                 }
             }
@@ -275,12 +275,22 @@ pub(super) const MAX_MTU: u16 = 1500;
 pub(super) const WINDOWS: [u16; 4] = [1, 32, 1024, 65_535];
 
 /// From one byte to a mebibyte, around the size of a segment too.
-const WRITES: [u32; 8] = [1, 17, 1339, 1340, 1341, 4096, 65_536, 1 << 20];
+const WRITES: [u32; 9] = [
+    1,
+    17,
+    FULL_MSS - 1,
+    FULL_MSS,
+    FULL_MSS + 1,
+    4096,
+    42_880,
+    65_536,
+    1 << 20,
+];
 
-/// Of a message of ours to kcp-go: 255 segments of a packet with everything on.
-pub(super) const MAX_MESSAGE: u32 = 255 * 1340;
+/// At mtu 1400 with everything on.
+const FULL_MSS: u32 = 1340;
 
-/// At mtu 1400.
+/// At mtu 1400 with nothing on.
 const PLAIN_MSS: u32 = 1376;
 
 /// Windows full of data that a slow case sends.

@@ -3,7 +3,7 @@
 use kcp_transport::config::Mode;
 use kcp_transport::crypto::Security;
 
-use super::matrix::{MAX_MESSAGE, MAX_MTU, WINDOWS, fitted, smallest_mtu};
+use super::matrix::{MAX_MTU, WINDOWS, fitted, smallest_mtu};
 use super::{
     CALL_KINDS, Case, DIRECTIONS, FECS, Fec, Network, PRESETS, Payload, Peer, Shape, Trouble,
     Windows,
@@ -92,8 +92,7 @@ fn shape(luck: &mut Luck, case: &Case) -> Shape {
     let mss = case.layout().map_or(1, |layout| layout.mss());
     let largest = if messages {
         let fragments = usize::from(case.peer.max_fragments(case));
-        let largest = u32::try_from(fragments * mss).unwrap_or(u32::MAX);
-        largest.min(MAX_MESSAGE)
+        u32::try_from(fragments * mss).unwrap_or(u32::MAX)
     } else {
         1 << 20
     };

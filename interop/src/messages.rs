@@ -1,0 +1,96 @@
+//! Echo of messages: our client and server, and what must come back.
+
+use kcp_transport::net::{KcpStream, MessageReceiver, MessageSender};
+use sha2::{Digest, Sha256};
+
+use crate::Failure;
+use crate::case::{Peer, Shape};
+use crate::echo::{bytes, compare, hex, sha256};
+
+/// Sends the bytes as messages, receives them back meanwhile and compares them; then shuts down.
+///
+/// # Errors
+///
+/// [`Failure::Stream`], or [`Failure::Wrong`] if other messages came back.
+pub async fn exchange(
+    stream: KcpStream,
+    seed: u64,
+    shape: Shape,
+    peer: Peer,
+) -> Result<(), Failure> {
+    let data = bytes(seed, shape.bytes as usize);
+    let messages: Vec<&[u8]> = data.chunks(shape.write.max(1) as usize).collect();
+    let (mut receiver, mut sender) = stream.into_messages().into_split();
+    let receiving = async {
+        if peer.is_plain() {
+            receive_each(&mut receiver, &messages).await
+        } else {
+            receive_all(&mut receiver, &data).await
+        }
+    };
+    tokio::try_join!(send(&mut sender, &messages), receiving)?;
+    sender
+        .shutdown()
+        .await
+        .map_err(Failure::stream("shutting down"))
+}
+
+async fn send(sender: &mut MessageSender, messages: &[&[u8]]) -> Result<(), Failure> {
+    for message in messages {
+        let sent = sender.send(message).await;
+        sent.map_err(Failure::stream("sending"))?;
+    }
+    Ok(())
+}
+
+/// Each message comes back as one.
+async fn receive_each(receiver: &mut MessageReceiver, messages: &[&[u8]]) -> Result<(), Failure> {
+    let mut received = Vec::new();
+    for (index, message) in messages.iter().enumerate() {
+        receive(receiver, &mut received).await?;
+        if received != *message {
+            return Err(Failure::Wrong(format!(
+                "message {index} of {} bytes came back otherwise, with {} bytes",
+                message.len(),
+                received.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The bytes come back, in whatever messages: kcp-go sends a message for each segment.
+async fn receive_all(receiver: &mut MessageReceiver, data: &[u8]) -> Result<(), Failure> {
+    let mut digest = Sha256::new();
+    let mut received = Vec::new();
+    let mut left = data.len();
+    while left > 0 {
+        receive(receiver, &mut received).await?;
+        digest.update(&received);
+        left = left
+            .checked_sub(received.len())
+            .ok_or_else(|| Failure::Wrong("more came back than was sent".to_owned()))?;
+    }
+    compare(&sha256(data), &hex(&digest.finalize()))
+}
+
+/// The next message that is not empty.
+async fn receive(receiver: &mut MessageReceiver, message: &mut Vec<u8>) -> Result<(), Failure> {
+    loop {
+        let len = receiver.recv(message).await;
+        if len.map_err(Failure::stream("receiving"))? > 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Echoes every message that is not empty, until the stream ends.
+pub(crate) async fn serve(stream: KcpStream) {
+    let mut messages = stream.into_messages();
+    let mut message = Vec::new();
+    while let Ok(len) = messages.recv(&mut message).await {
+        if len > 0 && messages.send(&message).await.is_err() {
+            break;
+        }
+    }
+}
