@@ -5,11 +5,11 @@ use serde::Serialize;
 use super::Cell;
 use crate::case::Case;
 
-/// The cells as JSON: `{"cells": [{"case", "peer", "direction", "cipher", "fec", "loss", "options",
+/// The cells as JSON: `{"cells": [{"case", "peer", "direction", "cipher", "fec", "loss",
 /// "result", "reason", "seconds"}]}`.
 ///
-/// `loss` is in percent, `options` has what is not the default, `result` is one of `pass`, `fail`
-/// and `unsupported`, `reason` is empty if passed.
+/// `case` is the whole name, with every option that is not the default. `loss` is in percent,
+/// `result` is one of `pass`, `fail` and `unsupported`, `reason` is empty if passed.
 #[must_use]
 pub fn json(cells: &[Cell]) -> String {
     let cells = cells.iter().map(Row::of).collect();
@@ -30,7 +30,6 @@ struct Row<'a> {
     cipher: &'a str,
     fec: String,
     loss: u8,
-    options: Vec<String>,
     result: &'a str,
     reason: &'a str,
     seconds: f64,
@@ -46,7 +45,6 @@ impl<'a> Row<'a> {
             cipher: case.cipher,
             fec: case.fec.to_string(),
             loss: case.trouble.loss,
-            options: case.unusual(),
             result: cell.verdict.word(),
             reason: cell.verdict.reason(),
             seconds: (cell.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
@@ -72,7 +70,6 @@ mod tests {
             "direction",
             "fec",
             "loss",
-            "options",
             "peer",
             "reason",
             "result",
