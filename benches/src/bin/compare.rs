@@ -10,6 +10,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use clap::{Parser, Subcommand};
 use kcp_examples::echo::{self, Plan};
 use kcp_examples::options::Args;
+use kcp_interop::go::Programs;
+use kcp_interop::peer::Peer;
 use kcp_transport::net::{KcpListener, KcpStream};
 use serde_json::Value;
 
@@ -136,7 +138,7 @@ async fn measure(transport: &Args, peer: SocketAddr, plan: Plan) -> Result<(), A
 
 fn compare(options: &Options) -> Result<(), AnyError> {
     let ours = std::env::current_exe()?;
-    let theirs = kcp_interop::go::build()?;
+    let theirs = Programs::build(&ours)?.of(Peer::KcpGo);
     let mut rows = Vec::new();
     if !options.json {
         println!(
