@@ -11,42 +11,60 @@ use super::{Connection, MAX_MESSAGE, Options};
 /// One session.
 pub(super) struct Session {
     stream: KcpStream,
+    /// Most bytes handed over at a time: it refuses what makes more segments than it can number.
+    piece: usize,
     buffer: Vec<u8>,
 }
 
+/// Where sessions come from.
+pub(super) struct Listener {
+    listener: KcpListener,
+    options: Options,
+}
+
 impl Session {
-    fn new(stream: KcpStream) -> Self {
+    fn new(stream: KcpStream, options: &Options) -> Self {
+        let piece = if options.stream {
+            options.mss() * 32
+        } else {
+            MAX_MESSAGE
+        };
         Self {
             stream,
+            piece,
             buffer: vec![0; MAX_MESSAGE],
         }
     }
 }
 
 impl Connection for Session {
-    type Listener = KcpListener;
+    type Listener = Listener;
 
     async fn connect(options: &Options, bind: SocketAddr, server: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(bind).await?;
         let stream = KcpStream::connect_with_socket(&config(options), socket, server).await;
-        stream.map(Self::new).map_err(io::Error::other)
+        let stream = stream.map_err(io::Error::other)?;
+        Ok(Self::new(stream, options))
     }
 
-    async fn listen(options: &Options, addr: SocketAddr) -> io::Result<(KcpListener, SocketAddr)> {
+    async fn listen(options: &Options, addr: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
         let listener = KcpListener::bind(config(options), addr).await;
         let listener = listener.map_err(io::Error::other)?;
         let addr = listener.local_addr()?;
-        Ok((listener, addr))
+        let options = options.clone();
+        Ok((Listener { listener, options }, addr))
     }
 
-    async fn accept(listener: &mut KcpListener) -> io::Result<Self> {
-        let accepted = listener.accept().await.map_err(io::Error::other)?;
-        Ok(Self::new(accepted.0))
+    async fn accept(listener: &mut Listener) -> io::Result<Self> {
+        let accepted = listener.listener.accept().await;
+        let (stream, _) = accepted.map_err(io::Error::other)?;
+        Ok(Self::new(stream, &listener.options))
     }
 
     async fn send(&mut self, mut message: &[u8]) -> io::Result<()> {
         loop {
-            let sent = self.stream.send(message).await.map_err(io::Error::other)?;
+            let piece = &message[..message.len().min(self.piece)];
+            let sent = self.stream.send(piece).await.map_err(io::Error::other)?;
             message = &message[sent..];
             if message.is_empty() {
                 return Ok(());
