@@ -52,7 +52,7 @@ func setupEchoClient(fs *flag.FlagSet, o *options) action {
 	fs.IntVar(&plan.message, "message", 4096, "bytes of one write")
 	fs.Uint64Var(&plan.seed, "seed", 1, "seed of the bytes sent")
 	fs.IntVar(&plan.pings, "pings", 0, "round trips of 64 bytes after the bulk phase")
-	fs.BoolVar(&plan.hangUp, "hang-up", false, "close right after the last write, reading nothing")
+	fs.BoolVar(&plan.hangUp, "hang-up", false, "write once, await an answer, write everything, close at once")
 	timeout := fs.Float64("timeout", 60, "seconds the whole run may take")
 	return func(ctx context.Context, out io.Writer) error {
 		plan.timeout = seconds(*timeout)
@@ -77,9 +77,7 @@ func echoClient(ctx context.Context, o *options, plan echoPlan) (report echoRepo
 		return report, err
 	}
 	if plan.hangUp {
-		sum, err := sendBytes(session, plan)
-		report.Bytes, report.SHA256 = plan.bytes, hex.EncodeToString(sum)
-		return report, errors.Join(err, session.Close())
+		return report, errors.Join(hangUp(session, plan), session.Close())
 	}
 	// Close flushes once and retransmits nothing, so the last ACKs (and after an error the last data) need the
 	// session alive a little longer. Without them the server would retransmit into the void.
@@ -96,6 +94,21 @@ func echoClient(ctx context.Context, o *options, plan echoPlan) (report echoRepo
 		return report, err
 	}
 	return report, pings(session, plan, &report)
+}
+
+// hangUp writes once, waits for the first byte of an answer, writes everything and returns. Without the answer there
+// might be no connection at all: Close also drops what waits for its first transmission.
+func hangUp(session *kcp.UDPSession, plan echoPlan) error {
+	first := plan
+	first.bytes = int64(plan.message)
+	if _, err := sendBytes(session, first); err != nil {
+		return err
+	}
+	if _, err := session.Read(make([]byte, 1)); err != nil {
+		return err
+	}
+	_, err := sendBytes(session, plan)
+	return err
 }
 
 // bulk sends and reads back at the same time; doing one after the other would fill both windows and stop.

@@ -108,11 +108,16 @@ async fn kcp_gos_close_loses_the_tail_and_our_reader_is_told() {
     args.extend([
         format!("--connect={addr}"),
         format!("--bytes={WRITTEN}"),
+        format!("--message={FIRST}"),
         "--hang-up".to_owned(),
     ]);
     let client = run_client::<serde_json::Value>(programs.of(CASE.peer), &args);
     let reading = async {
         let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut first = [0; FIRST];
+        stream.read_exact(&mut first).await.expect("something");
+        stream.write_all(b"!").await.expect("there is room");
+        stream.flush().await.expect("is sent");
         let mut received = Vec::new();
         let result = stream.read_to_end(&mut received).await;
         (received, result)
@@ -240,6 +245,9 @@ impl Raw {
 
 const PUSH: u8 = 81;
 const ACK: u8 = 82;
+
+/// Bytes after which we answer.
+const FIRST: usize = 4000;
 
 /// More than both windows hold.
 const WRITTEN: usize = 1 << 20;
