@@ -6,12 +6,14 @@
 mod aead;
 mod block;
 mod cfb;
+mod compare;
 mod nonce;
 mod packet_cipher;
 mod stream;
 mod suite;
 
 pub use aead::{AeadCipher, AeadKey};
+pub use compare::constant_time_eq;
 pub use nonce::{NonceSource, Nonces};
 pub use packet_cipher::{LegacyCipher, PacketCipher};
 pub use suite::{Security, derive_key};
