@@ -32,13 +32,13 @@ pub struct Args {
 
     /// Send window in segments
     #[arg(long, value_name = "SEGMENTS", default_value_t = 1024)]
-    #[arg(value_parser = within(1..=u16::MAX))]
-    pub sndwnd: u16,
+    #[arg(value_parser = within(1..=65_535_u32))]
+    pub sndwnd: u32,
 
     /// Receive window in segments
     #[arg(long, value_name = "SEGMENTS", default_value_t = 1024)]
-    #[arg(value_parser = within(1..=u16::MAX))]
-    pub rcvwnd: u16,
+    #[arg(value_parser = within(1..=65_535_u32))]
+    pub rcvwnd: u32,
 
     /// Data packets of a FEC group; 0, with --parityshard 0, is no FEC
     #[arg(long, value_name = "PACKETS", default_value_t = 0)]

@@ -231,7 +231,7 @@ impl Case {
         Config::builder()
             .preset(self.preset)
             .mtu(self.mtu.into())
-            .windows(self.windows.ours, self.windows.ours)
+            .windows(self.windows.ours.into(), self.windows.ours.into())
             .mode(self.mode())
             .fec(ratio.transpose()?)
             .build()

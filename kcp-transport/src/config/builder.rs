@@ -14,11 +14,14 @@ use crate::wire::ConversationId;
 #[must_use = "a builder does nothing until built"]
 pub struct ConfigBuilder {
     config: Config,
+    /// Send and receive window, which may still be out of range.
+    windows: (u32, u32),
 }
 
 impl ConfigBuilder {
     pub(super) fn new(config: Config) -> Self {
-        Self { config }
+        let windows = (config.send_window.into(), config.receive_window.into());
+        Self { config, windows }
     }
 
     /// Sets the four timing options that kcptun's mode names stand for.
@@ -42,9 +45,8 @@ impl ConfigBuilder {
     }
 
     /// Send and receive window, in segments, 1..=65535 each.
-    pub fn windows(mut self, send: u16, receive: u16) -> Self {
-        self.config.send_window = send;
-        self.config.receive_window = receive;
+    pub fn windows(mut self, send: u32, receive: u32) -> Self {
+        self.windows = (send, receive);
         self
     }
 
@@ -172,7 +174,9 @@ impl ConfigBuilder {
     ///
     /// [`ConfigError`] naming the first option that is out of range.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let config = self.config;
+        let mut config = self.config;
+        config.send_window = window("send window", self.windows.0)?;
+        config.receive_window = window("receive window", self.windows.1)?;
         // The smallest overhead there is: what it refuses, every cipher refuses.
         let fits = config.layout(Overhead { front: 0, back: 0 });
         fits.map_err(|_| ConfigError::OutOfRange {
@@ -180,22 +184,19 @@ impl ConfigBuilder {
             given: config.mtu.to_string(),
             allowed: "25 to 1500 bytes, 33 at least with FEC, and more with a cipher",
         })?;
-        check_windows(&config)?;
         check_times(&config)?;
         check_sizes(&config)?;
         Ok(config)
     }
 }
 
-fn check_windows(config: &Config) -> Result<(), ConfigError> {
-    let windows = [
-        ("send window", config.send_window),
-        ("receive window", config.receive_window),
-    ];
-    for (option, window) in windows {
-        in_range(option, &window, 1..=u16::MAX, "1 to 65535 segments")?;
-    }
-    Ok(())
+fn window(option: &'static str, segments: u32) -> Result<u16, ConfigError> {
+    let window = u16::try_from(segments).ok().filter(|&window| window > 0);
+    window.ok_or_else(|| ConfigError::OutOfRange {
+        option,
+        given: segments.to_string(),
+        allowed: "1 to 65535 segments",
+    })
 }
 
 fn check_times(config: &Config) -> Result<(), ConfigError> {
@@ -292,7 +293,15 @@ mod tests {
             ),
             (
                 refused(Config::builder().windows(1, 0)),
-                "receive window is 0",
+                "receive window is 0; allowed are 1 to 65535",
+            ),
+            (
+                refused(Config::builder().windows(65_536, 1)),
+                "send window is 65536; allowed are 1 to 65535",
+            ),
+            (
+                refused(Config::builder().windows(1, u32::MAX)),
+                "receive window is 4294967295; allowed are 1 to 65535",
             ),
             (
                 refused(Config::builder().mtu(24)),

@@ -127,7 +127,7 @@ impl Link {
     pub(crate) fn session(&self, role: Role, luck: u32, receive_window: u16) -> Session {
         let config = Config::builder()
             .mtu(self.mtu)
-            .windows(32, receive_window)
+            .windows(32, receive_window.into())
             .flush_interval(FLUSH)
             .ack_policy(AckPolicy::Batched)
             .fec(self.ratio())
