@@ -47,7 +47,7 @@ pub struct ArqConfig {
     pub segments_len: usize,
     /// Most segments in flight.
     pub send_window: u16,
-    /// Most segments kept for the reader, and as many again beyond a hole.
+    /// Most segments kept for the reader, and as many again (at least 128) beyond a hole.
     pub receive_window: u16,
     /// Whether the RTO may fall to 30 ms (else 100 ms) and backs off by half (else by doubling).
     pub no_delay: bool,

@@ -90,6 +90,11 @@ impl Receiver {
         self.capacity.saturating_sub(ready)
     }
 
+    /// Segments from [`Self::next`] on that are taken in whatever the window.
+    fn reach(&self) -> usize {
+        usize::from(self.capacity.max(MIN_REACH))
+    }
+
     /// The peer is being told the window.
     pub(super) fn on_advertised(&mut self) {
         self.advertised = self.window();
@@ -126,7 +131,7 @@ impl Receiver {
             self.push_ack(now, ack);
             return Arrival::Duplicate;
         };
-        if index >= usize::from(self.capacity) {
+        if index >= self.reach() {
             return Arrival::OutOfWindow;
         }
         self.push_ack(now, ack);
@@ -265,9 +270,9 @@ impl Receiver {
         if self.pending_acks.is_empty() {
             self.acks_since = now;
         }
-        // Twice the window: every segment in it and one repetition. Beyond that, the peer repeats
+        // Twice the reach: every segment in it and one repetition. Beyond that, the peer repeats
         // itself, and will again if the ack that is dropped here mattered.
-        if self.pending_acks.len() >= 2 * usize::from(self.capacity) {
+        if self.pending_acks.len() >= 2 * self.reach() {
             self.pending_acks.pop_front();
         }
         self.pending_acks.push_back(ack);
@@ -324,3 +329,10 @@ impl Receiver {
         Ok(complete.then_some(usize::from(fragments)))
     }
 }
+
+/// Segments that are taken in from any peer, however small the window.
+///
+/// A peer that was told no window yet assumes one: kcp-go 32 segments, C ikcp 128. Refusing part
+/// of its first flight would cost it a time-out for every window's worth of the rest.
+#[doc(alias = "IKCP_WND_RCV")]
+const MIN_REACH: u16 = 128;

@@ -201,7 +201,8 @@ impl Config {
         self.send_window
     }
 
-    /// Most segments buffered for the reader, and as many beyond a hole. Default 1024, 1 to 65535.
+    /// Most segments buffered for the reader, and as many, but at least 128, beyond a hole. Default
+    /// 1024, 1 to 65535.
     ///
     /// What the peer is told it may send; times the segment size, what a reader that does not read
     /// costs in memory. kcp-go `SetWindowSize` (32 by default), kcptun `--rcvwnd`.

@@ -195,7 +195,9 @@ proptest! {
 
     #[test]
     fn receiver_orders_as_a_map_would(
-        arrivals in proptest::collection::vec((0..30_u32, any::<bool>(), 0..9_usize), 1..120),
+        arrivals in proptest::collection::vec(
+            (prop_oneof![0..30_u32, 0..150_u32], any::<bool>(), 0..9_usize), 1..200,
+        ),
     ) {
         let mut arq = arq(config());
         let mut map = BTreeMap::new();
@@ -203,12 +205,13 @@ proptest! {
         let mut expected = Vec::new();
         let mut read = Vec::new();
         for (ahead, reads, len) in arrivals {
-            // From a little before what is expected to a little beyond the window.
+            // From a little before what is expected to a little beyond the reach of 128 segments,
+            // which is more than the window of 16.
             let sequence = (next + ahead).saturating_sub(6);
             let data = vec![sequence as u8; 1 + len];
             let arrival = if sequence < next || map.contains_key(&sequence) {
                 Arrival::Duplicate
-            } else if sequence >= next + 16 {
+            } else if sequence >= next + 128 {
                 Arrival::OutOfWindow
             } else {
                 map.insert(sequence, data.clone());

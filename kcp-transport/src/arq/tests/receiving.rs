@@ -104,18 +104,45 @@ fn duplicates_and_old_segments_are_acknowledged_again() {
 
 #[test]
 fn segments_beyond_the_window_are_neither_taken_nor_acknowledged() {
-    let mut arq = arq(config());
-    direct(&mut arq, at(0), &push(16, b"x"));
-    assert_eq!(arq.poll_timeout(), None);
-    direct(&mut arq, at(0), &push(15, b"x"));
-    assert_eq!(acks(&mut arq, at(0)), [15]);
-    assert_eq!(stats(&arq).out_of_window_received, 1);
+    for (receive_window, reach) in [(1, 128), (16, 128), (128, 128), (129, 129), (1000, 1000)] {
+        let mut arq = arq(ArqConfig {
+            receive_window,
+            ..config()
+        });
+        direct(&mut arq, at(0), &push(reach, b"x"));
+        assert_eq!(arq.poll_timeout(), None);
+        direct(&mut arq, at(0), &push(reach - 1, b"x"));
+        assert_eq!(acks(&mut arq, at(0)), [reach - 1]);
+        assert_eq!(stats(&arq).out_of_window_received, 1);
+    }
+}
+
+#[test]
+fn first_flight_of_a_peer_that_was_told_no_window_is_acknowledged_whole() {
+    for receive_window in [1, 2, 31, 32, 127] {
+        let mut arq = arq(ArqConfig {
+            receive_window,
+            ..config()
+        });
+        for sequence in 0..128 {
+            direct(&mut arq, at(0), &push(sequence, b"ab"));
+        }
+        // `una` covers what the reader's queue holds; the rest is acknowledged one by one.
+        let held = u32::from(receive_window);
+        let sent = transmit(&mut arq, at(0));
+        let acked: Vec<u32> = sent.iter().map(|header| header.sequence).collect();
+        assert_eq!(acked, (held..128).collect::<Vec<_>>());
+        assert!(sent.iter().all(|header| header.unacknowledged == held));
+        assert!(sent.iter().all(|header| header.window == 0));
+        assert_eq!(arq.unread(), usize::from(receive_window));
+        assert_eq!(read_all(&mut arq).len(), 256);
+    }
 }
 
 #[test]
 fn reader_that_stands_still_closes_the_window_and_reopening_is_told_thrice() {
     let mut arq = arq(config());
-    for sequence in 0..40 {
+    for sequence in 0..16 + 128 + 8 {
         direct(&mut arq, at(0), &push(sequence, b"ab"));
     }
     let sent = transmit(&mut arq, at(0));
@@ -126,7 +153,10 @@ fn reader_that_stands_still_closes_the_window_and_reopening_is_told_thrice() {
     assert_eq!(arq.poll_timeout(), None, "no segment is free yet");
     // Freed space is taken by what waited behind: una moves, the window stays closed.
     assert_eq!(arq.read(&mut [0; 31]), 31);
-    assert_eq!(arq.poll_timeout(), None);
+    for _ in 0..7 {
+        assert_eq!(arq.read(&mut [0; 33]), 32, "a window full at a time");
+        assert_eq!(arq.poll_timeout(), None);
+    }
     assert_eq!(arq.read(&mut [0; 6]), 6);
     let mut told = Vec::new();
     let mut now = at(10);
@@ -135,7 +165,7 @@ fn reader_that_stands_still_closes_the_window_and_reopening_is_told_thrice() {
         told.extend(transmit(&mut arq, now).iter().map(|header| header.window));
     }
     assert_eq!(told, [3, 3, 3]);
-    assert_eq!(read_all(&mut arq).len(), 64 - 38);
+    assert_eq!(read_all(&mut arq).len(), 2 * (16 + 128) - 262);
 }
 
 #[test]
@@ -287,9 +317,14 @@ fn closed_reader_acknowledges_and_keeps_nothing() {
 
 #[test]
 fn pending_acks_are_bounded() {
-    let mut arq = arq(config());
-    for _ in 0..1000 {
-        direct(&mut arq, at(0), &push(3, b"x"));
+    for (receive_window, most) in [(1, 256), (16, 256), (128, 256), (200, 400)] {
+        let mut arq = arq(ArqConfig {
+            receive_window,
+            ..config()
+        });
+        for _ in 0..1000 {
+            direct(&mut arq, at(0), &push(3, b"x"));
+        }
+        assert_eq!(acks(&mut arq, at(0)).len(), most);
     }
-    assert_eq!(acks(&mut arq, at(0)).len(), 32);
 }
