@@ -54,6 +54,18 @@ impl FecEncoder {
         }
     }
 
+    /// Like [`new`](Self::new), but numbers start again at 0 after `groups` groups, one at least.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn with_groups_left(ratio: FecRatio, groups: u32) -> Self {
+        // A group has at most 256 packets.
+        let group = ratio.group() as u32;
+        let left = groups.clamp(1, ratio.sequence_period() / group) * group;
+        Self {
+            next: ratio.sequence_period() - left,
+            ..Self::new(ratio)
+        }
+    }
+
     /// What the encoder was made with.
     #[must_use]
     pub const fn ratio(&self) -> FecRatio {

@@ -84,6 +84,16 @@ pub struct Session {
     counters: Counters,
 }
 
+/// Where a session under test begins to count.
+#[cfg(any(test, feature = "testing"))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstNumbers {
+    /// First sequence number of both directions.
+    pub sequence: u32,
+    /// FEC groups that are sent before their numbers start again at 0; `None` begins at 0.
+    pub fec_groups_left: Option<u32>,
+}
+
 impl Session {
     /// A session that has sent and received nothing yet; it owns no buffers.
     ///
@@ -102,26 +112,31 @@ impl Session {
         Self::with_arq(arq, config, layout, role, now)
     }
 
-    /// As [`Session::new`], with the first sequence number of both directions given: lets a test
-    /// begin just below the wrap. Both sides must agree, and no other KCP peer can.
+    /// As [`Session::new`], with other first numbers than zero: lets a test begin just below a
+    /// wrap. Both sides must agree on the sequence, and no other KCP peer can.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
-    pub fn with_initial_sequence(
+    pub fn with_first_numbers(
         config: &Config,
         layout: Layout,
         conversation: ConversationId,
         role: Role,
         luck: u32,
-        sequence: u32,
+        first: FirstNumbers,
+        now: Time,
     ) -> Self {
         let arq = Arq::with_initial_sequence(
             arq_config(config, layout),
             conversation,
             luck,
-            sequence,
-            sequence,
+            first.sequence,
+            first.sequence,
         );
-        Self::with_arq(arq, config, layout, role, Time::ZERO)
+        let mut session = Self::with_arq(arq, config, layout, role, now);
+        if let Some((ratio, groups)) = config.fec().zip(first.fec_groups_left) {
+            session.encoder = Some(Box::new(FecEncoder::with_groups_left(ratio, groups)));
+        }
+        session
     }
 
     fn with_arq(arq: Arq, config: &Config, layout: Layout, role: Role, now: Time) -> Self {

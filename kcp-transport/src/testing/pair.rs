@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::crypto::Security;
 use crate::error::ConnectionError;
 use crate::packet::{Opener, Sealer, TransmitBatch};
-use crate::session::{Role, Session, State};
+use crate::session::{FirstNumbers, Role, Session, State};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
@@ -24,6 +24,8 @@ pub struct PairConfig {
     pub link: LinkConfig,
     /// First sequence number of both directions.
     pub initial_sequence: u32,
+    /// FEC groups of each side before their numbers start again at 0; `None` begins at 0.
+    pub fec_groups_left: Option<u32>,
 }
 
 impl Default for PairConfig {
@@ -34,6 +36,7 @@ impl Default for PairConfig {
             security: Security::Plaintext,
             link: LinkConfig::default(),
             initial_sequence: 0,
+            fec_groups_left: None,
         }
     }
 }
@@ -131,13 +134,17 @@ impl Pair {
             let mut seed = [0; 32];
             rng.fill(&mut seed);
             Peer {
-                session: Session::with_initial_sequence(
+                session: Session::with_first_numbers(
                     own,
                     layout,
                     conversation,
                     role,
                     rng.next_u32(),
-                    config.initial_sequence,
+                    FirstNumbers {
+                        sequence: config.initial_sequence,
+                        fec_groups_left: config.fec_groups_left,
+                    },
+                    Time::ZERO,
                 ),
                 link: Link::new(config.link.clone(), rng.next_u64()),
                 sealer: Sealer::new(&config.security, seed),
