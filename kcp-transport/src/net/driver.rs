@@ -80,6 +80,15 @@ impl Driver {
         }
     }
 
+    /// Moves the sessions whose peers are elsewhere.
+    fn relocate_moved(&mut self) {
+        for (key, path) in self.endpoint.drain_moved() {
+            if self.sessions.relocate(key, path) {
+                self.dirty.push(key);
+            }
+        }
+    }
+
     /// A conversation that the path has no session for.
     fn free_conversation(&self, path: Path) -> io::Result<ConversationId> {
         loop {
@@ -221,6 +230,7 @@ impl Future for Driver {
                 return Poll::Ready(());
             }
             driver.open_asked();
+            driver.relocate_moved();
             for (at, key) in driver.deadlines.drain(..) {
                 driver.timers.arm(at, key);
             }

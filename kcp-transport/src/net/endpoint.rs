@@ -44,6 +44,8 @@ struct Inbox {
     dirty: Vec<SessionKey>,
     deadlines: Vec<(Time, SessionKey)>,
     asked: Vec<Ask>,
+    /// Sessions whose peers were proved to be elsewhere.
+    moved: Vec<(SessionKey, Path)>,
     /// Someone may want more sessions.
     held: bool,
     /// Why there is no driver any more.
@@ -146,16 +148,13 @@ impl Endpoint {
             return;
         }
         self.sealer.seal(&mut batch);
-        let sent = self.send(now, Some(connection), connection.path, &batch, 0);
+        let path = connection.path();
+        let sent = self.send(now, Some(connection), path, &batch, 0);
         let mut outbox = self.outbox();
         if sent == batch.len() {
             outbox.recycle(batch);
         } else {
-            outbox.blocked.push_back(Blocked {
-                batch,
-                sent,
-                path: connection.path,
-            });
+            outbox.blocked.push_back(Blocked { batch, sent, path });
             drop(outbox);
             self.notify(|_| {});
         }
@@ -258,6 +257,16 @@ impl Endpoint {
 
     pub(super) fn arm(&self, at: Time, key: SessionKey) {
         self.notify(|inbox| inbox.deadlines.push((at, key)));
+    }
+
+    /// Asks the driver to move a session to another path, where its peer was proved to receive.
+    #[expect(dead_code, reason = "waits for connection migration")]
+    pub(super) fn relocate(&self, key: SessionKey, path: Path) {
+        self.notify(|inbox| inbox.moved.push((key, path)));
+    }
+
+    pub(super) fn drain_moved(&self) -> Vec<(SessionKey, Path)> {
+        std::mem::take(&mut lock(&self.inbox).moved)
     }
 
     fn close(&self, kind: io::ErrorKind) {

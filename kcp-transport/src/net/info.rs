@@ -32,7 +32,7 @@ impl ConnectionInfo {
     /// The peer's address.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
-        self.connection.path.peer
+        self.connection.path().peer
     }
 
     /// The conversation's id, the same on both sides.
@@ -72,7 +72,7 @@ impl fmt::Debug for ConnectionInfo {
 /// The address the peer knows us by, as far as the system told.
 pub(super) fn local_addr(connection: &Connection) -> io::Result<SocketAddr> {
     let mut addr = connection.endpoint.transport.local_addr()?;
-    if let Some(ip) = connection.path.local {
+    if let Some(ip) = connection.path().local {
         addr.set_ip(ip);
     }
     Ok(addr)

@@ -135,7 +135,7 @@ impl KcpListener {
     /// As [`KcpListener::accept`].
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(KcpStream, SocketAddr)>> {
         self.endpoint.backlog.poll_accept(cx).map_ok(|connection| {
-            let peer = connection.path.peer;
+            let peer = connection.path().peer;
             (KcpStream::new(connection), peer)
         })
     }

@@ -60,8 +60,25 @@ impl Sessions {
     pub(super) fn remove(&mut self, key: SessionKey, now: Time) {
         let connection = self.connections.remove(key.slot);
         connection.endpoint.census.closed(&connection);
+        let peer = connection.path().peer;
         self.table
-            .bury(connection.path.peer, connection.conversation, key.slot, now);
+            .bury(peer, connection.conversation, key.slot, now);
+    }
+
+    /// Moves a session to another path: it is found by that, and sends there. Returns whether it is
+    /// there now; it stays where it was if it has ended, or if the new name is another's.
+    ///
+    /// The caller has made sure that the peer receives there.
+    pub(super) fn relocate(&mut self, key: SessionKey, path: Path) -> bool {
+        let Some(connection) = self.get(key).cloned() else {
+            return false;
+        };
+        let (from, conversation) = (connection.path().peer, connection.conversation);
+        let moved = self.table.rename(from, path.peer, conversation, key.slot);
+        if moved {
+            connection.set_path(path);
+        }
+        moved
     }
 
     /// The session of a key, unless it has ended.

@@ -15,11 +15,11 @@ use super::endpoint::{Endpoint, lock};
 use super::timers::SessionKey;
 use super::transport::Path;
 
-/// A session behind its lock, with what never changes beside it.
+/// A session behind its lock, with what seldom or never changes beside it.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) path: Path,
+    path: Mutex<Path>,
     pub(super) conversation: ConversationId,
     pub(super) key: SessionKey,
     pub(super) inner: Mutex<Inner>,
@@ -87,11 +87,21 @@ impl Connection {
         };
         Self {
             endpoint,
-            path,
+            path: Mutex::new(path),
             conversation,
             key,
             inner: Mutex::new(inner),
         }
+    }
+
+    /// Where the session sends, and where its datagrams come from.
+    pub(super) fn path(&self) -> Path {
+        *lock(&self.path)
+    }
+
+    /// Sends elsewhere from now on. Only for the driver, whose table must agree.
+    pub(super) fn set_path(&self, path: Path) {
+        *lock(&self.path) = path;
     }
 
     /// Hands a run of opened payloads to the session.

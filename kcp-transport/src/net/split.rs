@@ -71,7 +71,7 @@ impl OwnedReadHalf {
     ///
     /// None; the signature is that of TCP's halves.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.connection().path.peer)
+        Ok(self.connection().path().peer)
     }
 
     /// A handle for looking at the connection.
@@ -96,7 +96,7 @@ impl OwnedWriteHalf {
     ///
     /// None; the signature is that of TCP's halves.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.connection().path.peer)
+        Ok(self.connection().path().peer)
     }
 
     /// A handle for looking at the connection.

@@ -183,7 +183,7 @@ impl KcpStream {
     ///
     /// None; the signature is that of TCP's stream.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.handle.0.path.peer)
+        Ok(self.handle.0.path().peer)
     }
 
     /// The conversation's id, the same on both sides.

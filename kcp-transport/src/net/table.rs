@@ -35,6 +35,30 @@ impl Table {
         self.sessions.insert((peer, conversation), slot);
     }
 
+    /// Gives a session the name it has at another address, if that is free.
+    ///
+    /// What comes late from the old address is for an unknown conversation from now on.
+    pub(super) fn rename(
+        &mut self,
+        from: SocketAddr,
+        to: SocketAddr,
+        conversation: ConversationId,
+        slot: usize,
+    ) -> bool {
+        if from == to {
+            return true;
+        }
+        if self.sessions.contains_key(&(to, conversation)) {
+            return false;
+        }
+        self.sessions.remove(&(from, conversation));
+        self.sessions.insert((to, conversation), slot);
+        if self.latest.get(&from) == Some(&slot) {
+            self.latest.remove(&from);
+        }
+        true
+    }
+
     /// Forgets a session and remembers that it was there.
     pub(super) fn bury(
         &mut self,
@@ -121,6 +145,22 @@ mod tests {
         assert!(table.is_buried(peer(1), conversation, Time::from_millis(119_999)));
         assert!(!table.is_buried(peer(2), conversation, Time::ZERO));
         assert!(!table.is_buried(peer(1), conversation, Time::from_millis(120_000)));
+    }
+
+    #[test]
+    fn renamed_session_is_found_at_its_new_address_only() {
+        let mut table = Table::default();
+        let conversation = ConversationId::new(1);
+        table.insert(peer(1), conversation, 7);
+        table.note_active(peer(1), 7);
+        assert!(table.rename(peer(1), peer(2), conversation, 7));
+        assert_eq!(table.find(peer(1), conversation), None);
+        assert_eq!(table.find(peer(2), conversation), Some(7));
+        assert_eq!(table.find_parity(peer(1)), None);
+        table.insert(peer(3), conversation, 8);
+        assert!(!table.rename(peer(2), peer(3), conversation, 7));
+        assert_eq!(table.find(peer(2), conversation), Some(7));
+        assert_eq!(table.find(peer(3), conversation), Some(8));
     }
 
     #[test]
