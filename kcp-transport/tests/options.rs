@@ -606,10 +606,85 @@ fn message_errors_name_what_was_given_and_what_is_allowed() {
         most,
         "nothing is known of the peer"
     );
-    let refused = session.write_message(at(0), &vec![0; most + 1]);
+    assert_eq!(
+        questions(&mut session, most + 1),
+        [0, 10, 30, 70, 150, 310, 630]
+    );
+    let refused = session.write_message(at(1270), &vec![0; most + 1]);
     let expected = "message has 44033 bytes; allowed are at most 44032";
     assert_eq!(refused.expect_err("too long").to_string(), expected);
-    assert_eq!(session.write_message(at(0), &vec![0; most]), Ok(true));
+    assert_eq!(session.write_message(at(1270), &vec![0; most]), Ok(true));
+
+    let mut session = lazy(Config::builder().mode(Mode::Message));
+    let longest = 255 * 1376;
+    let refused = session.write_message(at(0), &vec![0; longest + 1]);
+    assert!(refused.is_err(), "no peer takes that");
+}
+
+/// When the peer is asked for its window while a message of `len` bytes waits; all in vain.
+fn questions(session: &mut Session, len: usize) -> Vec<u64> {
+    let mut asked = Vec::new();
+    for now in 0..1270 {
+        if now % 3 == 0 {
+            assert_eq!(session.write_message(at(now), &vec![0; len]), Ok(false));
+            assert!(!session.is_writable());
+        }
+        session.handle_timeout(at(now));
+        let sent = headers(session, at(now));
+        if !sent.is_empty() {
+            assert!(
+                sent.iter()
+                    .all(|header| header.command == Command::WindowProbe)
+            );
+            asked.push(now);
+        }
+        assert!(session.poll_timeout().is_some_and(|next| next > at(now)));
+    }
+    session.handle_timeout(at(1270));
+    assert!(session.is_writable());
+    asked
+}
+
+#[test]
+fn first_long_message_waits_until_the_peer_tells_its_real_window() {
+    let mut session = lazy(Config::builder().mode(Mode::Message));
+    let told = |session: &mut Session, now, window| {
+        let header = SegmentHeader {
+            conversation: CONVERSATION,
+            command: Command::WindowUpdate,
+            fragments_left: 0,
+            window,
+            timestamp: kcp_transport::wire::Timestamp::default(),
+            sequence: 0,
+            unacknowledged: 0,
+            payload_len: 0,
+        };
+        let mut datagram = [0; 24];
+        header.encode(&mut datagram);
+        session.handle_datagram(now, &datagram);
+    };
+    // kcp-go's session, before its program has accepted it.
+    told(&mut session, at(0), 32);
+    let message = vec![0; 100 * 1376];
+    assert_eq!(session.write_message(at(1), &message), Ok(false));
+    assert_eq!(
+        headers(&mut session, at(1))[0].command,
+        Command::WindowProbe
+    );
+    told(&mut session, at(2), 32);
+    assert!(!session.is_writable());
+    assert_eq!(
+        session.write_message(at(2), b"short"),
+        Ok(true),
+        "others do not wait"
+    );
+    assert!(session.is_writable());
+    assert_eq!(session.write_message(at(3), &message), Ok(false));
+    told(&mut session, at(4), 100);
+    assert!(session.is_writable());
+    assert_eq!(session.write_message(at(4), &message), Ok(true));
+    // What somebody has set is believed at once.
+    assert!(session.write_message(at(4), &vec![0; 101 * 1376]).is_err());
 }
 
 #[test]

@@ -43,7 +43,19 @@ impl Arq {
     #[must_use]
     pub fn max_message_len(&self) -> usize {
         let window = self.remote_capacity.unwrap_or(super::INITIAL_REMOTE_WINDOW);
-        let fragments = usize::from(window).clamp(1, MAX_FRAGMENTS);
+        self.len_of(usize::from(window).clamp(1, MAX_FRAGMENTS))
+    }
+
+    /// Whether the peer may hold a message of `len` bytes though it has not said so.
+    ///
+    /// kcp-go v5 kcp.go, NewKCP: its sessions begin with a receive window of 32, which its program
+    /// changes later. Any other window was set by somebody.
+    pub(crate) fn may_hold_more(&self, len: usize) -> bool {
+        let unsaid = [None, Some(super::INITIAL_REMOTE_WINDOW)];
+        unsaid.contains(&self.remote_capacity) && len <= self.len_of(MAX_FRAGMENTS)
+    }
+
+    fn len_of(&self, fragments: usize) -> usize {
         (fragments * self.config.mss()).min(self.config.send_buffer)
     }
 

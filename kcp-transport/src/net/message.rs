@@ -161,6 +161,10 @@ macro_rules! impl_send {
             /// It leaves at once as far as the windows allow, or by
             /// [`WriteCoalescing`](crate::config::WriteCoalescing).
             ///
+            /// A kcp-go peer tells a window of 32 segments until its program has accepted the
+            /// session. So the first message that is longer waits, for little more than a second at
+            /// most, while the peer is asked again; then what it has told counts.
+            ///
             /// # Errors
             ///
             /// [`io::ErrorKind::InvalidInput`] for an empty message and one longer than
@@ -269,6 +273,12 @@ impl Connection {
         inner.check_writable()?;
         if !inner.session.write_message(now, message)? {
             register(&mut inner.writer, cx);
+            // Perhaps the peer is to be asked for its window.
+            let due = inner.session.is_due(now);
+            drop(inner);
+            if due {
+                self.endpoint.transmit(self);
+            }
             return Poll::Pending;
         }
         drop(inner);

@@ -24,6 +24,7 @@ use crate::packet::Layout;
 use crate::time::Time;
 use crate::wire::{ConversationId, ShardHeader, ShardKind};
 use lifetime::{Lifetime, Pulse};
+use message::Inquiry;
 use out_of_band::OutOfBand;
 use pacing::Pacer;
 use report::Counters;
@@ -76,6 +77,8 @@ pub struct Session {
     pacer: Option<Pacer>,
     /// Made by the first datagram out of band.
     out_of_band: Option<Box<OutOfBand>>,
+    /// Of a message longer than the peer is known to hold.
+    inquiry: Inquiry,
     write_closed: bool,
     /// Nobody will read any more.
     abandoned: bool,
@@ -151,6 +154,7 @@ impl Session {
                 .send_rate()
                 .map(|rate| Pacer::new(rate, layout.mtu(), now)),
             out_of_band: None,
+            inquiry: Inquiry::default(),
             write_closed: false,
             abandoned: false,
             writable_at: (arq_config(config, layout).send_buffer / 4).max(1),
@@ -222,6 +226,7 @@ impl Session {
             return;
         }
         self.settle(now);
+        self.inquire(now);
         match self.lifetime.handle_timeout(now, &self.pulse()) {
             lifetime::Action::None => {}
             lifetime::Action::Probe => self.arq.request_probe(),
@@ -293,7 +298,7 @@ impl Session {
     /// acknowledgements that trickle in do not wake it for a few bytes each.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.send_capacity() >= self.writable_at && !self.arq.is_crowded()
+        self.send_capacity() >= self.writable_at && !self.arq.is_crowded() && !self.awaits_window()
     }
 
     /// Segments written and not yet sent.

@@ -32,7 +32,10 @@ impl Session {
             return None;
         }
         let lifetime = self.lifetime.poll_timeout(&self.pulse());
-        [self.transmit_at(), lifetime].into_iter().flatten().min()
+        [self.transmit_at(), lifetime, self.inquire_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether [`Session::poll_transmit`] would lay out something now.
