@@ -107,8 +107,6 @@ impl Peer {
                     Some("it has no ciphers")
                 } else if case.fec != crate::case::Fec::OFF {
                     Some("it has no FEC")
-                } else if case.windows.ours < C_WINDOW {
-                    Some(FILLS_WINDOW)
                 } else if self == Self::KcpTokio && empty {
                     Some("it sends no empty messages")
                 } else if empty && case.mode() == Mode::Stream {
@@ -126,11 +124,5 @@ impl fmt::Display for Peer {
         f.write_str(self.name())
     }
 }
-
-/// What the C implementation and its ports take a peer's window to be until they hear of it, and
-/// what they never go below themselves.
-const C_WINDOW: u16 = 128;
-
-const FILLS_WINDOW: &str = "it sends 128 segments before it hears of a smaller window, loses most of them, and backs off for minutes";
 
 const EMPTY_STALLS: &str = "kcp-go sends no empty messages, and its reader stalls at one";
