@@ -52,15 +52,11 @@ impl Arq {
             segments: 0,
             outcome: Outcome::default(),
         };
-        self.traced = trace::is_traced();
+        trace::input(payload);
         let mut error = None;
         for segment in Segments::new(payload) {
-            let read = segment.and_then(|(header, data)| {
-                if self.traced {
-                    trace::input(header);
-                }
-                self.handle_segment(&header, data, &mut digest)
-            });
+            let read =
+                segment.and_then(|(header, data)| self.handle_segment(&header, data, &mut digest));
             if let Err(refusal) = read {
                 error = Some(refusal);
                 break;

@@ -39,6 +39,7 @@ use rtt::RttEstimator;
 use send::Sender;
 
 pub use message::MessageError;
+pub(crate) use trace::is_traced;
 
 /// What an [`Arq`] needs to know; the ranges are those of [`Config`](crate::config::Config).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +116,6 @@ pub struct Arq {
     remote_capacity: Option<u16>,
     /// Since when, and until when, packets came whose `una` is behind ours.
     una_regressed: Option<(Time, Time)>,
-    /// Whether anyone may listen at trace level, as of the last payload.
-    traced: bool,
     counters: Counters,
 }
 
@@ -167,7 +166,6 @@ impl Arq {
             remote_window: INITIAL_REMOTE_WINDOW,
             remote_capacity: None,
             una_regressed: None,
-            traced: false,
             counters: Counters::default(),
             config,
         }
@@ -255,11 +253,6 @@ impl Arq {
     #[must_use]
     pub fn unread(&self) -> usize {
         self.receive.unread()
-    }
-
-    /// Whether anyone may listen at trace level, as of the last payload in or out.
-    pub(crate) fn is_traced(&self) -> bool {
-        self.traced
     }
 
     /// The conversation's id.

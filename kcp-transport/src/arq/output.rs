@@ -47,15 +47,16 @@ impl Arq {
             out: &mut out[..room],
             len: 0,
         };
-        self.traced = trace::is_traced();
         // What the headers of this datagram say of the window is what the peer knows from now on.
         self.lay_acks(&mut payload);
         self.lay_probes(now, &mut payload);
         self.lay_data(now, &mut payload);
-        if payload.len > 0 {
+        let len = payload.len;
+        if len > 0 {
             self.receive.on_advertised();
         }
-        payload.len
+        trace::output(&out[..len], || self.limit());
+        len
     }
 
     /// When [`Self::poll_transmit`] next has something to send or decide.
@@ -124,9 +125,6 @@ impl Arq {
     fn push_control(&mut self, header: &SegmentHeader, payload: &mut Payload<'_>) {
         payload.push(header, &[]);
         self.counters.segments_sent += 1;
-        if self.traced {
-            trace::output(*header, self.limit());
-        }
     }
 
     fn lay_data(&mut self, now: Time, payload: &mut Payload<'_>) {
@@ -151,9 +149,6 @@ impl Arq {
                 // A segment is no longer than a datagram, which is far below 2^32.
                 header.payload_len = len as u32;
                 payload.push(&header, &sent.data);
-                if self.traced {
-                    trace::output(header, limit);
-                }
                 self.on_transmitted(now, cause, limit, in_flight);
             }
         }

@@ -16,7 +16,7 @@ mod transmit;
 pub use demux::{Destination, opens_session};
 pub use lifetime::State;
 
-use crate::arq::{Arq, ArqConfig, Provenance};
+use crate::arq::{Arq, ArqConfig, Provenance, is_traced};
 use crate::config::{Config, Mode};
 use crate::error::ConnectionError;
 use crate::fec::{FecDecoder, FecEncoder};
@@ -181,7 +181,7 @@ impl Session {
             None => self.handle_segments(now, payload, Provenance::Direct),
             Some((header, shard)) => self.handle_shard(now, header, shard),
         }
-        if self.arq.is_traced() {
+        if is_traced() {
             trace::datagram(self.arq.conversation(), len, "datagram in");
         }
         self.check_restart();

@@ -1,6 +1,7 @@
 //! What leaves, in which order, and when.
 
 use super::{Session, trace};
+use crate::arq::is_traced;
 use crate::packet::TransmitBatch;
 use crate::time::Time;
 
@@ -70,7 +71,7 @@ impl Session {
         if let Some(pacer) = &mut self.pacer {
             pacer.spend(len);
         }
-        if pushed && self.arq.is_traced() {
+        if pushed && is_traced() {
             trace::datagram(self.arq.conversation(), len, "datagram out");
         }
         pushed
