@@ -19,6 +19,7 @@ mod output;
 mod probe;
 mod queue;
 mod receive;
+mod repeat;
 mod rtt;
 mod send;
 mod trace;

@@ -4,6 +4,7 @@
 //! [`Session::handle_datagram`], passing time into [`Session::handle_timeout`], and
 //! [`Session::poll_transmit`] lays out what is due. Encryption and sockets are the caller's.
 
+mod amplification;
 mod demux;
 mod lifetime;
 mod message;
@@ -23,6 +24,7 @@ use crate::fec::{FecDecoder, FecEncoder};
 use crate::packet::Layout;
 use crate::time::Time;
 use crate::wire::{ConversationId, ShardHeader, ShardKind};
+use amplification::Unproven;
 use lifetime::{Lifetime, Pulse};
 use message::Inquiry;
 use out_of_band::OutOfBand;
@@ -79,6 +81,8 @@ pub struct Session {
     out_of_band: Option<Box<OutOfBand>>,
     /// Of a message longer than the peer is known to hold.
     inquiry: Inquiry,
+    /// What limits sending until the peer's address is proved.
+    unproven: Option<Box<Unproven>>,
     write_closed: bool,
     /// Nobody will read any more.
     abandoned: bool,
@@ -155,6 +159,7 @@ impl Session {
                 .map(|rate| Pacer::new(rate, layout.mtu(), now)),
             out_of_band: None,
             inquiry: Inquiry::default(),
+            unproven: Unproven::new(role),
             write_closed: false,
             abandoned: false,
             writable_at: (arq_config(config, layout).send_buffer / 4).max(1),
@@ -177,6 +182,7 @@ impl Session {
         let len = overhead.front + payload.len() + overhead.back;
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += len as u64;
+        self.on_arrival();
         match ShardHeader::detect(payload) {
             None => self.handle_segments(now, payload, Provenance::Direct),
             Some((header, shard)) => self.handle_shard(now, header, shard),
@@ -190,7 +196,10 @@ impl Session {
 
     fn handle_segments(&mut self, now: Time, segments: &[u8], from: Provenance) {
         match self.arq.handle_payload(now, segments, from) {
-            Ok(_) => self.lifetime.on_received(now),
+            Ok(outcome) => {
+                self.lifetime.on_received(now);
+                self.look_for_proof(segments, outcome);
+            }
             Err(_) => self.counters.invalid_received += 1,
         }
     }

@@ -1,9 +1,11 @@
 //! What leaves, in which order, and when.
 
+use super::amplification::Allowance;
 use super::{Session, trace};
 use crate::arq::is_traced;
 use crate::packet::TransmitBatch;
 use crate::time::Time;
+use crate::wire::SEGMENT_HEADER_LEN;
 
 impl Session {
     /// Lays out datagrams that are due until `batch` is full or the send rate asks for a pause;
@@ -14,7 +16,7 @@ impl Session {
     pub fn poll_transmit(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
         let before = (batch.len(), batch.total_len());
         if !self.lifetime.is_closed() {
-            while batch.remaining() > 0 && self.push(now, batch) {}
+            while batch.remaining() > 0 && self.push(now, batch, before.1) {}
         }
         let added = batch.len() - before.0;
         self.counters.datagrams_sent += added as u64;
@@ -47,6 +49,10 @@ impl Session {
 
     /// When there is something to lay out, and it may leave.
     fn transmit_at(&self) -> Option<Time> {
+        let unproven = self.unproven.as_ref();
+        if let Some(until) = unproven.and_then(|it| it.blocked_until()) {
+            return until;
+        }
         let waiting = self.out_of_band.as_ref().is_some_and(|it| it.is_due())
             || self.encoder.as_ref().is_some_and(|it| it.has_parity());
         let at = if waiting {
@@ -58,15 +64,30 @@ impl Session {
         Some(paced.unwrap_or(at))
     }
 
-    /// Adds one datagram, if one is due and the rate allows it.
-    fn push(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
+    /// Adds one datagram, if one is due, the rate allows it, and so does what we know of the peer.
+    /// The first `counted` bytes of the batch are none of this call's.
+    fn push(&mut self, now: Time, batch: &mut TransmitBatch, counted: usize) -> bool {
         if self.pacer.as_mut().is_some_and(|it| !it.is_ready(now)) {
             return false;
         }
         let before = batch.total_len();
-        let pushed = self.push_out_of_band(batch) > 0
-            || self.push_parity(batch) > 0
-            || self.push_segments(now, batch) > 0;
+        let allowance = self.allowance(batch, counted);
+        let pushed = match allowance {
+            Allowance::Full => {
+                self.push_out_of_band(batch) > 0
+                    || self.push_parity(batch) > 0
+                    || self.push_segments(now, batch, usize::MAX) > 0
+            }
+            Allowance::Control => {
+                self.push_question(now, batch) > 0
+                    || self.push_segments(now, batch, SEGMENT_HEADER_LEN) > 0
+            }
+            Allowance::Question => self.push_question(now, batch) > 0,
+            Allowance::Nothing => false,
+        };
+        if !pushed && allowance != Allowance::Full {
+            self.hold_back(now, allowance);
+        }
         let len = batch.total_len() - before;
         if let Some(pacer) = &mut self.pacer {
             pacer.spend(len);
@@ -86,12 +107,14 @@ impl Session {
         pushed
     }
 
-    fn push_segments(&mut self, now: Time, batch: &mut TransmitBatch) -> usize {
+    /// Adds a datagram of at most `room` bytes of segments.
+    fn push_segments(&mut self, now: Time, batch: &mut TransmitBatch, room: usize) -> usize {
         let header = self.layout.shard_header();
         let arq = &mut self.arq;
         let encoder = &mut self.encoder;
         batch.push_with(|packet| {
-            let used = arq.poll_transmit(now, &mut packet[header..]);
+            let end = packet.len().min(header.saturating_add(room));
+            let used = arq.poll_transmit(now, &mut packet[header..end]);
             if used == 0 {
                 return 0;
             }

@@ -1,0 +1,185 @@
+//! How much a session sends to an address that may be someone else's.
+//!
+//! Who opens a session may have forged where its packet came from. Until an acknowledgement has
+//! echoed a timestamp of ours, which only who receives our packets knows, the answers go to
+//! somebody who may never have asked. So a session that was opened by its peer sends no more than
+//! three times what it received, or three datagrams if that is more; QUIC has the same rule (RFC
+//! 9000, section 8.1). Everything counts, in bytes of UDP payload.
+//!
+//! Part of that is kept back for questions. If all answers to an honest peer are lost, and it
+//! waits in silence because its own data was acknowledged, then nothing but a question can bring
+//! the proof, and with it the right to repeat the answers.
+
+use std::time::Duration;
+
+use super::{Role, Session};
+use crate::arq::Outcome;
+use crate::packet::{Layout, TransmitBatch};
+use crate::time::Time;
+use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Segments, Timestamp};
+
+/// What a session keeps until its peer's address is proved.
+#[derive(Debug)]
+pub(super) struct Unproven {
+    /// Number and timestamp of all questions, once one was asked. Nobody can echo the timestamp
+    /// who has not received it.
+    asked: Option<(u32, Timestamp)>,
+    /// Something is due that may not leave.
+    blocked: bool,
+    /// When to ask next; `None` until something was held back.
+    ask_at: Option<Time>,
+    /// The wait that `ask_at` ends.
+    wait: Duration,
+}
+
+/// What the next datagram may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allowance {
+    /// Anything.
+    Full,
+    /// Questions, acknowledgements and probes.
+    Control,
+    /// Questions.
+    Question,
+    /// Nothing.
+    Nothing,
+}
+
+impl Unproven {
+    pub(super) fn new(role: Role) -> Option<Box<Self>> {
+        (role == Role::Accept).then(|| {
+            Box::new(Self {
+                asked: None,
+                blocked: false,
+                ask_at: None,
+                wait: FIRST_WAIT,
+            })
+        })
+    }
+
+    /// When there may be something to send, if that is not when it is due.
+    pub(super) fn blocked_until(&self) -> Option<Option<Time>> {
+        self.blocked.then_some(self.ask_at)
+    }
+}
+
+impl Session {
+    /// Whether the peer was shown to receive where we send, or we have chosen that address.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        self.unproven.is_none()
+    }
+
+    /// The peer has shown in another way that it receives where we send.
+    pub fn prove(&mut self) {
+        self.unproven = None;
+    }
+
+    /// Something came in: there may be more to send, and the peer may be proved.
+    pub(super) fn on_arrival(&mut self) {
+        if let Some(unproven) = &mut self.unproven {
+            unproven.blocked = false;
+        }
+    }
+
+    /// Looks for the proof in what the segments brought.
+    pub(super) fn look_for_proof(&mut self, segments: &[u8], outcome: Outcome) {
+        let Some(unproven) = &self.unproven else {
+            return;
+        };
+        let echoes = |header: SegmentHeader| {
+            header.command == Command::Ack
+                && Some((header.sequence, header.timestamp)) == unproven.asked
+        };
+        let mut headers = Segments::new(segments).map_while(Result::ok);
+        if outcome.proved || headers.any(|(header, _)| echoes(header)) {
+            self.prove();
+        }
+    }
+
+    /// What may leave now.
+    pub(super) fn allowance(&self, batch: &TransmitBatch, counted: usize) -> Allowance {
+        if self.unproven.is_none() {
+            return Allowance::Full;
+        }
+        let laid = (batch.total_len() - counted) as u64;
+        let sent = self.counters.bytes_sent + laid;
+        let mtu = self.layout.mtu() as u64;
+        let most = (FACTOR * self.counters.bytes_received).max(FACTOR * mtu);
+        let kept = reserve(self.layout);
+        if sent + mtu + kept <= most {
+            Allowance::Full
+        } else if sent + kept / 2 <= most {
+            Allowance::Control
+        } else if sent + question_len(self.layout) <= most {
+            Allowance::Question
+        } else {
+            Allowance::Nothing
+        }
+    }
+
+    /// Nothing more leaves for now. If something should, sees to it that the peer is asked.
+    pub(super) fn hold_back(&mut self, now: Time, allowance: Allowance) {
+        let due = self.is_due(now);
+        if let Some(unproven) = self.unproven.as_mut().filter(|_| due) {
+            unproven.blocked = true;
+            unproven.ask_at = match allowance {
+                Allowance::Nothing => None,
+                _ => unproven.ask_at.or(Some(now + unproven.wait)),
+            };
+        }
+    }
+
+    /// Adds a question, if it is time for one.
+    ///
+    /// It is a data segment without data that the peer has had already. Every KCP peer
+    /// acknowledges those, since the first acknowledgement may be lost, and delivers nothing.
+    pub(super) fn push_question(&mut self, now: Time, batch: &mut TransmitBatch) -> usize {
+        let Some(unproven) = &mut self.unproven else {
+            return 0;
+        };
+        if unproven.ask_at.is_none_or(|at| at > now) {
+            return 0;
+        }
+        unproven.ask_at = Some(now + unproven.wait);
+        unproven.wait = (unproven.wait * 2).min(LONGEST_WAIT);
+        let mut question = self.arq.repeated_push();
+        let named = (question.sequence, question.timestamp);
+        (question.sequence, _) = *unproven.asked.get_or_insert(named);
+        let header = self.layout.shard_header();
+        let encoder = &mut self.encoder;
+        batch.push_with(|packet| {
+            question.encode(&mut packet[header..]);
+            let len = header + SEGMENT_HEADER_LEN;
+            if let Some(encoder) = encoder {
+                encoder.encode(now, &mut packet[..len]);
+            }
+            len
+        })
+    }
+}
+
+/// Bytes that only questions may use, and half of which acknowledgements and probes may.
+fn reserve(layout: Layout) -> u64 {
+    let floor = FACTOR * layout.mtu() as u64;
+    (QUESTIONS * question_len(layout)).min(floor * 2 / 3)
+}
+
+/// Bytes of a datagram with one segment and no data.
+fn question_len(layout: Layout) -> u64 {
+    let overhead = layout.overhead();
+    (overhead.front + layout.shard_header() + SEGMENT_HEADER_LEN + overhead.back) as u64
+}
+
+/// How many times what came in may go out; and how many datagrams, if that is more.
+const FACTOR: u64 = 3;
+
+/// Questions there is always room for, unless the mtu is small: enough for half a minute, after
+/// which the user time-out ends a connection that nobody answers.
+const QUESTIONS: u64 = 12;
+
+/// Time for the answers that were sent to be acknowledged.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// Makes the questions last, and what comes after an outage not wait for long.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
