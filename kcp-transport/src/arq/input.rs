@@ -157,6 +157,8 @@ impl Arq {
         }
         let (moved, acknowledged) = self.send.on_una(now, digest.una, &mut self.buffers);
         if moved > 0 {
+            // News from the peer, even if it was rebuilt from parity.
+            self.una_regressed = None;
             self.congestion.on_advance(self.remote_window);
             self.receive.hasten_acks();
         }

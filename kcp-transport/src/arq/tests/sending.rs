@@ -332,6 +332,19 @@ fn una_falling_back_is_noticed_until_a_current_one_comes() {
 }
 
 #[test]
+fn una_that_moves_on_is_not_falling_back_however_it_came() {
+    let mut arq = sent(config(), 3, at(0));
+    direct(&mut arq, at(10), &tell(1, 9));
+    direct(&mut arq, at(20), &tell(0, 9));
+    // The datagram itself was lost; a peer that has restarted does not know that much.
+    arq.handle_payload(at(600), &tell(3, 9), Provenance::Recovered)
+        .expect("valid");
+    assert_eq!(arq.una_regressed_since(), None);
+    direct(&mut arq, at(610), &tell(2, 9));
+    assert_eq!(arq.una_regressed_for(), ms(0));
+}
+
+#[test]
 fn congestion_window_limits_grows_and_collapses() {
     let mut arq = sent(
         ArqConfig {
