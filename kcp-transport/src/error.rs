@@ -42,6 +42,12 @@ pub enum OpenError {
     /// Checksum or authentication tag do not fit: corrupted, forged, or sealed under another key.
     #[error("packet fails its checksum or authentication tag")]
     Unauthentic,
+    /// This endpoint sealed the packet itself, and somebody sent it back.
+    #[error("packet was sealed by the endpoint that it came to")]
+    Reflected,
+    /// An authentic packet that has come before.
+    #[error("packet has come before")]
+    Replayed,
 }
 
 /// Why a configuration was refused: names the option, what was given and what is allowed.

@@ -84,6 +84,15 @@ impl NonceSource {
         prefix == self.prefix && self.has_issued(number)
     }
 
+    /// A secret that follows from the seed and is in no nonce.
+    pub(crate) fn secret(&self) -> [u8; 16] {
+        // No nonce has this prefix: it is never the source's own.
+        let plain = u128::from(!self.prefix) << 64;
+        let mut block = Block::<Aes128>::from(plain.to_be_bytes());
+        self.disguise.encrypt_block(&mut block);
+        block.into()
+    }
+
     fn has_issued(&self, number: u64) -> bool {
         number < self.issued.load(Ordering::Relaxed)
     }

@@ -42,8 +42,8 @@ impl Driver {
         let now = endpoint.clock.now();
         let sleep = Box::pin(tokio::time::sleep_until(endpoint.clock.instant(now)));
         Self {
+            inbound: Inbound::new(now, receive_slots, endpoint.replay_filter()),
             endpoint,
-            inbound: Inbound::new(now, receive_slots),
             sessions: Sessions::default(),
             timers: Timers::default(),
             dirty: Vec::new(),

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::crypto::Security;
-use crate::packet::{Layout, Opener, Sealer, TransmitBatch};
+use crate::packet::{Layout, Opener, ReplayFilter, Sealer, TransmitBatch};
 use crate::session::Role;
 use crate::stats::EndpointStats;
 use crate::time::Time;
@@ -31,6 +31,7 @@ pub(super) struct Endpoint {
     pub(super) layout: Layout,
     pub(super) opener: Opener,
     pub(super) census: Census,
+    purpose: Purpose,
     sealer: Sealer,
     inbox: Mutex<Inbox>,
     outbox: Mutex<Outbox>,
@@ -80,6 +81,17 @@ pub(super) enum Purpose {
     Accept,
 }
 
+impl Purpose {
+    /// Random nonces, or runs of 64 counted ones, in a generation of the replay filter. Just below
+    /// what a table of 2^17 or 2^14 places takes.
+    const fn replay_capacity(self) -> usize {
+        match self {
+            Self::Accept => 114_000,
+            Self::Connect | Self::One => 14_000,
+        }
+    }
+}
+
 /// A session someone wants to open.
 #[derive(Debug)]
 pub(super) struct Ask {
@@ -95,14 +107,16 @@ impl Endpoint {
         config: &Config,
         purpose: Purpose,
     ) -> io::Result<Self> {
+        let sealer = Sealer::new(security, entropy()?);
         Ok(Self {
             transport,
             clock: Clock::start(),
             config: config.clone(),
             layout: config.layout(security.overhead())?,
-            opener: Opener::new(security),
+            opener: sealer.opener(),
             census: Census::default(),
-            sealer: Sealer::new(security, entropy()?),
+            purpose,
+            sealer,
             inbox: Mutex::new(Inbox {
                 held: purpose != Purpose::One,
                 ..Inbox::default()
@@ -111,6 +125,11 @@ impl Endpoint {
             backlog: Backlog::new(config.backlog(), purpose == Purpose::Accept),
             stats: Mutex::default(),
         })
+    }
+
+    /// What the driver tells replayed packets by.
+    pub(super) fn replay_filter(&self) -> ReplayFilter {
+        self.sealer.replay_filter(self.purpose.replay_capacity())
     }
 
     /// Sends what is due for `connection`; the driver does what is left.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::OpenError;
+use crate::packet::ReplayFilter;
 use crate::session::{Destination, Role, opens_session};
 use crate::stats::EndpointStats;
 use crate::time::Time;
@@ -20,6 +21,7 @@ use super::transport::{Path, ReceiveBuffers};
 #[derive(Debug)]
 pub(super) struct Inbound {
     buffers: ReceiveBuffers,
+    filter: ReplayFilter,
     /// Payloads of the buffer at hand.
     routed: Vec<Routed>,
     last_received: Time,
@@ -39,9 +41,10 @@ struct Routed {
 }
 
 impl Inbound {
-    pub(super) fn new(now: Time, receive_slots: usize) -> Self {
+    pub(super) fn new(now: Time, receive_slots: usize, filter: ReplayFilter) -> Self {
         Self {
             buffers: ReceiveBuffers::new(receive_slots),
+            filter,
             routed: Vec::new(),
             last_received: now,
             failures: 0,
@@ -71,7 +74,7 @@ impl Inbound {
                 path: received.path,
                 previous: None,
             };
-            router.route_all(bytes, received.stride, &mut self.routed);
+            router.route_all(bytes, received.stride, &mut self.filter, &mut self.routed);
             deliver(now, bytes, &self.routed, sessions, dirty);
         }
         Ok(())
@@ -120,7 +123,13 @@ struct Router<'a> {
 
 impl Router<'_> {
     /// Opens every datagram where it lies, and notes those that have a session.
-    fn route_all(&mut self, bytes: &mut [u8], stride: usize, routed: &mut Vec<Routed>) {
+    fn route_all(
+        &mut self,
+        bytes: &mut [u8],
+        stride: usize,
+        filter: &mut ReplayFilter,
+        routed: &mut Vec<Routed>,
+    ) {
         let front = self.endpoint.layout.overhead().front;
         self.stats.wire_bytes_received += bytes.len() as u64;
         routed.clear();
@@ -128,7 +137,7 @@ impl Router<'_> {
         for datagram in bytes.chunks_mut(stride.max(1)) {
             let next = start + datagram.len();
             self.stats.datagrams_received += 1;
-            match self.endpoint.opener.open(datagram) {
+            match self.endpoint.opener.open_once(datagram, filter) {
                 Ok(payload) => {
                     if let Some(slot) = self.route(payload) {
                         let start = start + front;
@@ -137,6 +146,8 @@ impl Router<'_> {
                     }
                 }
                 Err(OpenError::TooShort) => self.stats.too_short += 1,
+                Err(OpenError::Reflected) => self.stats.reflected += 1,
+                Err(OpenError::Replayed) => self.stats.replayed += 1,
                 Err(_) => self.stats.unauthentic += 1,
             }
             start = next;

@@ -10,11 +10,13 @@
 
 mod batch;
 mod opener;
+mod replay;
 mod sealer;
 
 pub use crate::crypto::Overhead;
 pub use batch::{Run, TransmitBatch};
 pub use opener::Opener;
+pub use replay::ReplayFilter;
 pub use sealer::Sealer;
 
 use crate::error::ConfigError;

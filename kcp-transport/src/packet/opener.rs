@@ -1,6 +1,11 @@
 //! Decrypting and checking incoming packets.
 
-use crate::crypto::{AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, LegacyCipher, NONCE_LEN, Security};
+use std::sync::Arc;
+
+use super::ReplayFilter;
+use crate::crypto::{
+    AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, LegacyCipher, NONCE_LEN, NonceSource, Security,
+};
 use crate::error::OpenError;
 
 /// Decrypts and checks packets in place, one at a time.
@@ -9,14 +14,26 @@ use crate::error::OpenError;
 #[derive(Clone, Debug)]
 pub struct Opener {
     security: Security,
+    /// Who made the nonces of packets that this endpoint sealed.
+    own: Option<Arc<NonceSource>>,
 }
 
 impl Opener {
     /// An opener for packets that [`Sealer`](super::Sealer)s or kcp-go sealed under the same key.
+    ///
+    /// It knows no packet for its own; that of [`Sealer::opener`](super::Sealer::opener) does.
     #[must_use]
     pub fn new(security: &Security) -> Self {
         Self {
             security: security.clone(),
+            own: None,
+        }
+    }
+
+    pub(super) fn refusing(security: &Security, own: Arc<NonceSource>) -> Self {
+        Self {
+            security: security.clone(),
+            own: Some(own),
         }
     }
 
@@ -28,15 +45,38 @@ impl Opener {
     ///
     /// [`OpenError::TooShort`] if nonce and checksum or tag do not fit in, and
     /// [`OpenError::Unauthentic`] if checksum or tag are wrong. [`Security::Plaintext`] takes all.
+    /// [`OpenError::Reflected`] if the sealer that this is the opener of has sealed the datagram;
+    /// without an AEAD an attacker who changes the nonce as well may get past that.
     pub fn open<'a>(&self, datagram: &'a mut [u8]) -> Result<&'a mut [u8], OpenError> {
         let overhead = self.security.overhead();
         if datagram.len() < overhead.front + overhead.back {
             return Err(OpenError::TooShort);
         }
+        let own = self.own.as_deref();
         match &self.security {
-            Security::Aead(key) => open_aead(key, datagram),
-            Security::Legacy(cipher) => open_checksummed(cipher, datagram),
+            Security::Aead(key) => open_aead(key, datagram, own),
+            Security::Legacy(cipher) => open_checksummed(cipher, datagram, own),
             Security::Plaintext => Ok(datagram),
+        }
+    }
+
+    /// As [`open`](Self::open), and refuses authentic datagrams that have come before.
+    ///
+    /// Only datagrams that an AEAD has authenticated come before `filter`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open), and [`OpenError::Replayed`].
+    pub fn open_once<'a>(
+        &self,
+        datagram: &'a mut [u8],
+        filter: &mut ReplayFilter,
+    ) -> Result<&'a mut [u8], OpenError> {
+        let nonce = self.nonce(datagram).copied();
+        let payload = self.open(datagram)?;
+        match nonce {
+            Some(nonce) if !filter.accept(&nonce) => Err(OpenError::Replayed),
+            _ => Ok(payload),
         }
     }
 
@@ -52,33 +92,47 @@ impl Opener {
     }
 }
 
-fn open_aead<'a>(key: &AeadKey, datagram: &'a mut [u8]) -> Result<&'a mut [u8], OpenError> {
+fn open_aead<'a>(
+    key: &AeadKey,
+    datagram: &'a mut [u8],
+    own: Option<&NonceSource>,
+) -> Result<&'a mut [u8], OpenError> {
     let (nonce, sealed) = datagram
         .split_first_chunk_mut()
         .ok_or(OpenError::TooShort)?;
-    key.open(nonce, sealed)
+    let payload = key.open(nonce, sealed)?;
+    match own {
+        Some(own) if own.is_own_counted(nonce) => Err(OpenError::Reflected),
+        _ => Ok(payload),
+    }
 }
 
 fn open_checksummed<'a>(
     cipher: &LegacyCipher,
     datagram: &'a mut [u8],
+    own: Option<&NonceSource>,
 ) -> Result<&'a mut [u8], OpenError> {
+    // Afterwards the nonce is in clear, whichever part of it the cipher encrypts.
     cipher.decrypt(datagram);
-    let (checksum, payload) = datagram
-        .get_mut(NONCE_LEN..)
-        .and_then(|rest| rest.split_first_chunk_mut::<CHECKSUM_LEN>())
+    let (nonce, rest) = datagram
+        .split_first_chunk_mut::<NONCE_LEN>()
         .ok_or(OpenError::TooShort)?;
-    if u32::from_le_bytes(*checksum) == crc32fast::hash(payload) {
-        Ok(payload)
-    } else {
-        Err(OpenError::Unauthentic)
+    let (checksum, payload) = rest
+        .split_first_chunk_mut::<CHECKSUM_LEN>()
+        .ok_or(OpenError::TooShort)?;
+    if u32::from_le_bytes(*checksum) != crc32fast::hash(payload) {
+        return Err(OpenError::Unauthentic);
+    }
+    match own {
+        Some(own) if own.is_own_opaque(nonce) => Err(OpenError::Reflected),
+        _ => Ok(payload),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{Overhead, Sealer};
+    use crate::packet::{Layout, Overhead, Sealer, TransmitBatch};
     use proptest::prelude::*;
     use std::sync::LazyLock;
 
@@ -162,6 +216,96 @@ mod tests {
         assert_eq!(opener("aes-128-gcm").nonce(&datagram[..11]), None);
         assert_eq!(opener("aes").nonce(&datagram), None);
         assert_eq!(opener("null").nonce(&datagram), None);
+    }
+
+    /// Datagrams that `sealer` sealed, `count` of them.
+    fn sealed_by(sealer: &Sealer, security: &Security, count: usize) -> Vec<Vec<u8>> {
+        let layout = Layout::new(1400, security.overhead(), false).expect("fits");
+        let mut batch = TransmitBatch::new(layout, count);
+        for index in 0..count {
+            batch.push_with(|payload| {
+                payload[..4].copy_from_slice(&(index as u32).to_le_bytes());
+                4
+            });
+        }
+        sealer.seal(&mut batch);
+        batch.datagrams().map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn own_packets_that_are_reflected_are_refused_with_every_cipher() {
+        for security in ciphers("secret") {
+            let [one, other] = [[1; 32], [2; 32]].map(|seed| Sealer::new(&security, seed));
+            for datagram in sealed_by(&one, &security, 1000) {
+                let reflected = one.opener().open(&mut datagram.clone()).map(|_| ());
+                assert_eq!(reflected, Err(OpenError::Reflected), "{}", security.name());
+                let received = other.opener().open(&mut datagram.clone()).is_ok();
+                assert!(received, "{}", security.name());
+            }
+        }
+    }
+
+    #[test]
+    fn replayed_and_reflected_packets_are_never_accepted() {
+        let security = Security::from_password("aes-128-gcm", "secret", b"salt").expect("known");
+        let [one, other] = [[1; 32], [2; 32]].map(|seed| Sealer::new(&security, seed));
+        let (sent, received) = (
+            sealed_by(&one, &security, 50_000),
+            sealed_by(&other, &security, 50_000),
+        );
+        let opener = one.opener();
+        let mut filter = one.replay_filter(1000);
+        let mut count = |datagrams: &[Vec<u8>], result: Result<(), OpenError>| {
+            let opened = datagrams.iter().map(|datagram| {
+                let mut datagram = datagram.clone();
+                opener.open_once(&mut datagram, &mut filter).map(|_| ())
+            });
+            opened.filter(|opened| *opened == result).count()
+        };
+        assert_eq!(count(&received, Ok(())), 50_000);
+        assert_eq!(count(&received, Err(OpenError::Replayed)), 50_000);
+        assert_eq!(count(&sent, Err(OpenError::Reflected)), 50_000);
+    }
+
+    #[test]
+    fn forged_packets_leave_no_trace_in_the_replay_filter() {
+        for name in ["aes-128-gcm", "aes-192-gcm", "chacha20-poly1305"] {
+            let security = Security::from_password(name, "secret", b"salt").expect("known");
+            let [one, other] = [[1; 32], [2; 32]].map(|seed| Sealer::new(&security, seed));
+            let opener = one.opener();
+            let mut filter = one.replay_filter(1000);
+            let before = format!("{filter:?}");
+            let good = sealed_by(&other, &security, 100);
+            for datagram in &good {
+                for index in 0..datagram.len() {
+                    let mut forged = datagram.clone();
+                    forged[index] ^= 0x10;
+                    let opened = opener.open_once(&mut forged, &mut filter).map(|_| ());
+                    assert_eq!(opened, Err(OpenError::Unauthentic));
+                }
+            }
+            assert_eq!(format!("{filter:?}"), before);
+            for mut datagram in good {
+                assert!(opener.open_once(&mut datagram, &mut filter).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn packets_without_authentication_stay_out_of_the_replay_filter() {
+        for name in ["aes", "none", "null"] {
+            let security = Security::from_password(name, "secret", b"salt").expect("known");
+            let [one, other] = [[1; 32], [2; 32]].map(|seed| Sealer::new(&security, seed));
+            let mut filter = one.replay_filter(1000);
+            let datagram = &sealed_by(&other, &security, 1)[0];
+            for _ in 0..2 {
+                let opened = one
+                    .opener()
+                    .open_once(&mut datagram.clone(), &mut filter)
+                    .is_ok();
+                assert!(opened, "{name}");
+            }
+        }
     }
 
     proptest! {

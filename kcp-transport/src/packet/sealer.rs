@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::TransmitBatch;
+use super::{Opener, ReplayFilter, TransmitBatch};
 use crate::crypto::{
     AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, NONCE_LEN, NonceSource, Security, TAG_LEN,
 };
@@ -48,6 +48,21 @@ impl Sealer {
             security: security.clone(),
             nonces: Arc::new(NonceSource::new(seed)),
         }
+    }
+
+    /// An opener under the same key that refuses what this sealer and its clones sealed.
+    ///
+    /// One key serves both directions, so that a packet sent back to its sender is authentic there.
+    /// Other sealers under the key, even of the same process, are not told from the peer.
+    #[must_use]
+    pub fn opener(&self) -> Opener {
+        Opener::refusing(&self.security, Arc::clone(&self.nonces))
+    }
+
+    /// A filter for [`Opener::open_once`] whose secret follows from this sealer's seed.
+    #[must_use]
+    pub fn replay_filter(&self, capacity: usize) -> ReplayFilter {
+        ReplayFilter::new(self.nonces.secret(), capacity)
     }
 
     /// Fills in nonces, checksums or tags and encrypts all datagrams of the batch.

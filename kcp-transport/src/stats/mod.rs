@@ -141,6 +141,10 @@ statistics! {
         too_short: u64,
         /// Failed the checksum or authentication tag.
         unauthentic: u64,
+        /// Authentic, but sealed by this endpoint itself: somebody sent them back.
+        reflected: u64,
+        /// Authentic, but received before.
+        replayed: u64,
         /// No segment header where one must be.
         malformed: u64,
         /// For no connection, and not fit to open one.

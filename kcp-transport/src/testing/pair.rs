@@ -6,7 +6,7 @@ use super::{Link, LinkConfig, Rng};
 use crate::config::Config;
 use crate::crypto::Security;
 use crate::error::ConnectionError;
-use crate::packet::{Opener, Sealer, TransmitBatch};
+use crate::packet::{Opener, ReplayFilter, Sealer, TransmitBatch};
 use crate::session::{FirstNumbers, Role, Session, State};
 use crate::time::Time;
 use crate::wire::ConversationId;
@@ -59,12 +59,13 @@ pub struct Peer {
     pub link: Link,
     sealer: Sealer,
     opener: Opener,
+    filter: ReplayFilter,
     batch: TransmitBatch,
     refused: u64,
 }
 
 impl Peer {
-    /// Datagrams the cipher refused.
+    /// Datagrams that the cipher or the replay filter refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
@@ -82,7 +83,7 @@ impl Peer {
     }
 
     fn receive(&mut self, now: Time, datagram: &mut [u8]) {
-        match self.opener.open(datagram) {
+        match self.opener.open_once(datagram, &mut self.filter) {
             Ok(payload) => self.session.handle_datagram(now, payload),
             Err(_) => self.refused += 1,
         }
@@ -133,6 +134,7 @@ impl Pair {
                 .expect("mtu has room for data");
             let mut seed = [0; 32];
             rng.fill(&mut seed);
+            let sealer = Sealer::new(&config.security, seed);
             Peer {
                 session: Session::with_first_numbers(
                     own,
@@ -147,8 +149,9 @@ impl Pair {
                     Time::ZERO,
                 ),
                 link: Link::new(config.link.clone(), rng.next_u64()),
-                sealer: Sealer::new(&config.security, seed),
-                opener: Opener::new(&config.security),
+                opener: sealer.opener(),
+                filter: sealer.replay_filter(REPLAY_CAPACITY),
+                sealer,
                 batch: TransmitBatch::new(layout, 32),
                 refused: 0,
             }
@@ -290,6 +293,9 @@ impl Pair {
         }
     }
 }
+
+/// Nonces that the replay filter remembers: more than are under way.
+const REPLAY_CAPACITY: usize = 10_000;
 
 /// Time passes at least this much between two steps.
 const MIN_STEP: Duration = Duration::from_micros(1);
