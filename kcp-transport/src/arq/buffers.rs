@@ -8,10 +8,12 @@
 pub(super) struct Buffers {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
+    /// Bytes of all of them.
+    bytes: usize,
 }
 
 impl Buffers {
-    /// A buffer that holds a copy of `bytes`.
+    /// A buffer that holds a copy of `bytes`, and has room for no more than their [`true_size`].
     pub(super) fn copy_of(&mut self, bytes: &[u8]) -> Vec<u8> {
         let class = if bytes.len() < LARGE {
             &mut self.small
@@ -20,8 +22,9 @@ impl Buffers {
         };
         let fits = class
             .last()
-            .is_some_and(|spare| spare.capacity() <= waste_limit(bytes.len()));
+            .is_some_and(|spare| spare.capacity() <= true_size(bytes.len()));
         let mut buffer = if fits { class.pop() } else { None }.unwrap_or_default();
+        self.bytes -= buffer.capacity();
         buffer.reserve_exact(bytes.len());
         buffer.extend_from_slice(bytes);
         buffer
@@ -34,8 +37,9 @@ impl Buffers {
         } else {
             &mut self.large
         };
-        if buffer.capacity() > 0 && class.len() < MAX_SPARE {
+        if (1..=LARGEST).contains(&buffer.capacity()) && class.len() < MAX_SPARE {
             buffer.clear();
+            self.bytes += buffer.capacity();
             class.push(buffer);
         }
     }
@@ -46,25 +50,34 @@ impl Buffers {
     }
 
     /// Bytes held in spare buffers.
-    #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        let all = self.small.iter().chain(&self.large);
-        all.map(Vec::capacity).sum::<usize>() + self.small.capacity() + self.large.capacity()
+        let entries = self.small.capacity() + self.large.capacity();
+        self.bytes + entries * size_of::<Vec<u8>>()
     }
 }
 
-/// Largest capacity a spare buffer may have to hold `len` bytes.
+/// Most bytes a buffer for `len` bytes of data may take.
 ///
 /// Three times the data covers every large buffer, and the constant keeps tiny segments from
 /// allocating afresh each time.
-const fn waste_limit(len: usize) -> usize {
-    3 * len + 64
+pub(super) const fn true_size(len: usize) -> usize {
+    let size = 3 * len + 64;
+    if size <= LARGEST {
+        size
+    } else if len < LARGEST {
+        LARGEST
+    } else {
+        len
+    }
 }
 
 /// Where the class of large buffers begins, in bytes.
 ///
 /// An mtu is at most 1500, so a segment in a large buffer wastes less than twice its size.
 const LARGE: usize = 512;
+
+/// Largest buffer that is kept: no KCP peer sends datagrams of more.
+const LARGEST: usize = 1500;
 
 /// Most buffers kept of each class.
 ///

@@ -72,10 +72,9 @@ impl Deadlines {
         self.unordered.shrink_to_fit();
     }
 
-    /// Entries there is memory for.
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.ordered.capacity() + self.unordered.capacity()
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        (self.ordered.capacity() + self.unordered.capacity()) * size_of::<Deadline>()
     }
 }
 

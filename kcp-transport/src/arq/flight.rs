@@ -53,6 +53,8 @@ pub(super) struct Flight {
     una: SeqNumber,
     ring: VecDeque<Sent>,
     unacked: usize,
+    /// Bytes of all segments' buffers.
+    bytes: usize,
 }
 
 impl Flight {
@@ -61,6 +63,7 @@ impl Flight {
             una: first,
             ring: VecDeque::new(),
             unacked: 0,
+            bytes: 0,
         }
     }
 
@@ -99,6 +102,7 @@ impl Flight {
     }
 
     pub(super) fn push(&mut self, sent: Sent) {
+        self.bytes += sent.data.capacity();
         self.ring.push_back(sent);
         self.unacked += 1;
     }
@@ -117,6 +121,7 @@ impl Flight {
         sent.acked = true;
         let data = std::mem::take(&mut sent.data);
         let len = data.len();
+        self.bytes -= data.capacity();
         buffers.give(data);
         self.unacked -= 1;
         Some(len)
@@ -135,6 +140,7 @@ impl Flight {
                 self.unacked -= 1;
                 advance.newly_acked += 1;
                 advance.bytes += sent.data.len();
+                self.bytes -= sent.data.capacity();
                 buffers.give(sent.data);
             }
         }
@@ -146,10 +152,9 @@ impl Flight {
         self.ring.shrink_to_fit();
     }
 
-    /// Segments there is memory for.
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.ring.capacity()
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes + self.ring.capacity() * size_of::<Sent>()
     }
 }
 

@@ -249,10 +249,10 @@ impl LossDetector {
         }
     }
 
-    /// Entries there is memory for.
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.holes.capacity() + self.suspects.capacity() + self.due.capacity()
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        let lists = self.holes.capacity() + self.suspects.capacity();
+        lists * size_of::<SeqNumber>() + self.due.capacity() * size_of::<(SeqNumber, Resend)>()
     }
 }
 

@@ -32,7 +32,7 @@ impl Arq {
     /// Changes whether boundaries are kept, from the next write and read on.
     pub fn set_mode(&mut self, mode: Mode) {
         self.config.mode = mode;
-        self.receive.set_mode(mode);
+        self.receive.set_mode(mode, &mut self.buffers);
     }
 
     /// Most bytes of a message.

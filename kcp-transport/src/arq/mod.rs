@@ -12,6 +12,7 @@ mod congestion;
 mod cork;
 mod deadlines;
 mod flight;
+mod inbox;
 mod input;
 mod loss;
 mod message;
@@ -67,6 +68,9 @@ pub struct ArqConfig {
     pub write_coalescing: WriteCoalescing,
     /// Most bytes queued and in flight.
     pub send_buffer: usize,
+    /// Most bytes of memory for what was received and not read; see
+    /// [`default_receive_buffer`](Self::default_receive_buffer).
+    pub receive_buffer: usize,
 }
 
 impl ArqConfig {
@@ -74,6 +78,13 @@ impl ArqConfig {
     #[must_use]
     pub fn mss(&self) -> usize {
         self.segments_len.saturating_sub(SEGMENT_HEADER_LEN).max(1)
+    }
+
+    /// A receive buffer that never makes the window smaller than `receive_window`: 1600 bytes for
+    /// each segment of it, or for each of 128 if it is smaller.
+    #[must_use]
+    pub fn default_receive_buffer(receive_window: u16) -> usize {
+        receive::reach(receive_window) * inbox::SEGMENT_BUDGET
     }
 }
 
@@ -175,8 +186,11 @@ impl Arq {
     /// Queues bytes; returns how many were taken, 0 when the send buffer is full.
     ///
     /// In stream mode they fill up the last queued segment first. In message mode each call starts
-    /// a segment of its own.
+    /// a segment of its own, and the buffer also counts as full when [`Self::is_crowded`].
     pub fn write(&mut self, data: &[u8]) -> usize {
+        if self.is_crowded() {
+            return 0;
+        }
         let taken = self.send.write(data, self.config.mode, &mut self.buffers);
         self.counters.bytes_written += taken as u64;
         taken
@@ -331,6 +345,25 @@ impl Arq {
         stats.queued = self.queued();
         stats.unread = self.unread();
         stats.remote_window = self.remote_window;
+    }
+
+    /// Bytes of memory held outside this value itself, spare room included. Takes constant time.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.send.memory() + self.receive.memory() + self.buffers.held()
+    }
+
+    /// Tells whether memory is short elsewhere.
+    ///
+    /// While it is, the peer is told a window of 8 segments at most, and no more is kept than that
+    /// beyond what was taken in before. The reader goes on to get everything in order.
+    pub fn set_memory_pressure(&mut self, pressed: bool) {
+        self.receive.set_pressure(pressed);
+        if pressed {
+            self.buffers.clear();
+        } else {
+            self.tell_if_reopened();
+        }
     }
 
     /// Releases memory that holds no data; worth calling when a connection falls idle.

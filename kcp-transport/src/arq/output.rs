@@ -47,13 +47,14 @@ impl Arq {
             out: &mut out[..room],
             len: 0,
         };
-        // What the headers of this datagram say of the window is what the peer knows from now on.
-        self.lay_acks(&mut payload);
-        self.lay_probes(now, &mut payload);
-        self.lay_data(now, &mut payload);
+        let header = self.header(Command::Ack);
+        self.lay_acks(header, &mut payload);
+        self.lay_probes(now, header, &mut payload);
+        self.lay_data(now, header, &mut payload);
         let len = payload.len;
         if len > 0 {
-            self.receive.on_advertised();
+            // What this datagram says of the window is what the peer knows from now on.
+            self.receive.on_advertised(header.window);
         }
         trace::output(&out[..len], || self.limit());
         len
@@ -101,8 +102,7 @@ impl Arq {
         }
     }
 
-    fn lay_acks(&mut self, payload: &mut Payload<'_>) {
-        let mut header = self.header(Command::Ack);
+    fn lay_acks(&mut self, mut header: SegmentHeader, payload: &mut Payload<'_>) {
         while payload.has_room(0)
             && let Some((sequence, timestamp)) = self.receive.pop_ack()
         {
@@ -112,12 +112,14 @@ impl Arq {
         }
     }
 
-    fn lay_probes(&mut self, now: Time, payload: &mut Payload<'_>) {
+    fn lay_probes(&mut self, now: Time, header: SegmentHeader, payload: &mut Payload<'_>) {
         if payload.has_room(0) && self.probe.take_ask() {
-            self.push_control(&self.header(Command::WindowProbe), payload);
+            let command = Command::WindowProbe;
+            self.push_control(&SegmentHeader { command, ..header }, payload);
         }
         if payload.has_room(0) && self.probe.take_tell(now, self.rtt.rto()) {
-            self.push_control(&self.header(Command::WindowUpdate), payload);
+            let command = Command::WindowUpdate;
+            self.push_control(&SegmentHeader { command, ..header }, payload);
         }
     }
 
@@ -127,8 +129,8 @@ impl Arq {
         self.counters.segments_sent += 1;
     }
 
-    fn lay_data(&mut self, now: Time, payload: &mut Payload<'_>) {
-        let mut header = self.header(Command::Push);
+    fn lay_data(&mut self, now: Time, mut header: SegmentHeader, payload: &mut Payload<'_>) {
+        header.command = Command::Push;
         header.timestamp = self.stamp(now);
         let rto = self.rtt.rto();
         loop {

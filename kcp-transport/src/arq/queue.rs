@@ -24,6 +24,8 @@ pub(super) struct Queued {
 pub(super) struct Queue {
     segments: VecDeque<Queued>,
     bytes: usize,
+    /// Bytes of all segments' buffers.
+    room: usize,
     cork: Cork,
     mss: usize,
     #[doc(alias = "snd_wnd")]
@@ -35,6 +37,7 @@ impl Queue {
         Self {
             segments: VecDeque::new(),
             bytes: 0,
+            room: 0,
             cork: Cork::new(config.write_coalescing),
             mss: config.mss(),
             window: usize::from(config.send_window),
@@ -64,16 +67,18 @@ impl Queue {
         let mut rest = data;
         if let Some(tail) = self.segments.back_mut().filter(|tail| tail.open) {
             let room = self.mss.saturating_sub(tail.data.len());
+            let before = tail.data.capacity();
             let (head, beyond) = rest.split_at(rest.len().min(room));
             if tail.data.len() + head.len() > self.mss / 2 {
                 // Past half, it is likely to fill up: one last growth, to the full size.
                 tail.data.reserve_exact(room);
             }
             tail.data.extend_from_slice(head);
+            self.room += tail.data.capacity() - before;
             rest = beyond;
         }
         for chunk in rest.chunks(self.mss) {
-            self.segments.push_back(Queued {
+            self.push(Queued {
                 data: buffers.copy_of(chunk),
                 fragments_left: 0,
                 open: mode == Mode::Stream,
@@ -87,7 +92,7 @@ impl Queue {
         let chunks = data.chunks(self.mss);
         let fragments = chunks.len();
         for (index, chunk) in chunks.enumerate() {
-            self.segments.push_back(Queued {
+            self.push(Queued {
                 data: buffers.copy_of(chunk),
                 fragments_left: u8::try_from(fragments - 1 - index).unwrap_or(u8::MAX),
                 open: false,
@@ -95,10 +100,16 @@ impl Queue {
         }
     }
 
+    fn push(&mut self, queued: Queued) {
+        self.room += queued.data.capacity();
+        self.segments.push_back(queued);
+    }
+
     /// Takes out the first segment.
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let queued = self.segments.pop_front()?;
         self.bytes -= queued.data.len();
+        self.room -= queued.data.capacity();
         if self.segments.is_empty() {
             self.cork.reset();
         }
@@ -146,9 +157,8 @@ impl Queue {
         self.segments.shrink_to_fit();
     }
 
-    /// Segments there is memory for.
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.segments.capacity()
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        self.room + self.segments.capacity() * size_of::<Queued>()
     }
 }

@@ -4,17 +4,11 @@ use std::collections::VecDeque;
 
 use super::ArqConfig;
 use super::buffers::Buffers;
+use super::inbox::{Fragment, Inbox, PRESSED_SEGMENTS, grow};
 use crate::config::{AckPolicy, Mode};
 use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
-
-/// One received data segment.
-#[derive(Debug)]
-struct Fragment {
-    data: Vec<u8>,
-    fragments_left: u8,
-}
 
 /// What became of a data segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +23,7 @@ pub(super) struct Receiver {
     /// First sequence number that has not been received in order.
     #[doc(alias = "rcv_nxt")]
     next: SeqNumber,
-    /// What arrived early, indexed by its distance from `next`; the last entry is never empty.
-    reorder: VecDeque<Option<Fragment>>,
-    /// What the reader may have, in order.
-    ready: VecDeque<Fragment>,
+    inbox: Inbox,
     /// Bytes of the first ready segment that were read already.
     ready_offset: usize,
     pending_acks: VecDeque<(SeqNumber, Timestamp)>,
@@ -40,7 +31,10 @@ pub(super) struct Receiver {
     acks_since: Time,
     /// The pending acks leave at the next opportunity, whatever the policy.
     acks_now: bool,
+    most_acks: usize,
     capacity: u16,
+    /// Memory is short: the window is to be small.
+    pressed: bool,
     /// The window the peer was last told.
     advertised: u16,
     mode: Mode,
@@ -51,14 +45,18 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new(config: &ArqConfig, first: SeqNumber) -> Self {
+        let reach = reach(config.receive_window);
+        // Twice the reach: every segment in it and one repetition.
+        let acks = config.receive_buffer / ACKS_SHARE / size_of::<(SeqNumber, Timestamp)>();
         Self {
             next: first,
-            reorder: VecDeque::new(),
-            ready: VecDeque::new(),
+            inbox: Inbox::new(config, usize::from(config.receive_window), reach),
             ready_offset: 0,
             pending_acks: VecDeque::new(),
             acks_since: Time::ZERO,
             acks_now: false,
+            most_acks: acks.max(MIN_ACKS).min(2 * reach),
+            pressed: false,
             capacity: config.receive_window,
             advertised: config.receive_window,
             mode: config.mode,
@@ -75,29 +73,38 @@ impl Receiver {
         self.broken
     }
 
-    pub(super) fn set_mode(&mut self, mode: Mode) {
+    pub(super) fn set_mode(&mut self, mode: Mode, buffers: &mut Buffers) {
         self.mode = mode;
+        if self.ready_offset == 0 {
+            self.skip_empty(buffers);
+        }
+    }
+
+    /// Memory is short, or no longer.
+    pub(super) fn set_pressure(&mut self, pressed: bool) {
+        self.pressed = pressed;
     }
 
     /// Segments that wait for the reader.
     pub(super) fn unread(&self) -> usize {
-        self.ready.len()
+        self.inbox.ready()
     }
 
-    /// Segments the reader's queue has room for.
+    /// Segments there is room for: in the reader's queue, and in memory.
     pub(super) fn window(&self) -> u16 {
-        let ready = u16::try_from(self.ready.len()).unwrap_or(u16::MAX);
-        self.capacity.saturating_sub(ready)
+        let slots = if self.pressed {
+            usize::from(self.capacity).min(PRESSED_SEGMENTS)
+        } else {
+            usize::from(self.capacity)
+        };
+        let slots = slots.saturating_sub(self.inbox.ready());
+        let window = self.inbox.window(slots, self.pressed);
+        u16::try_from(window).unwrap_or(u16::MAX)
     }
 
-    /// Segments from [`Self::next`] on that are taken in whatever the window.
-    fn reach(&self) -> usize {
-        usize::from(self.capacity.max(MIN_REACH))
-    }
-
-    /// The peer is being told the window.
-    pub(super) fn on_advertised(&mut self) {
-        self.advertised = self.window();
+    /// The peer is being told this window.
+    pub(super) fn on_advertised(&mut self, window: u16) {
+        self.advertised = window;
     }
 
     /// Whether the reader made so much room that the peer should hear of it at once.
@@ -131,27 +138,27 @@ impl Receiver {
             self.push_ack(now, ack);
             return Arrival::Duplicate;
         };
-        if index >= self.reach() {
+        if index >= reach(self.capacity) {
             return Arrival::OutOfWindow;
         }
-        self.push_ack(now, ack);
-        if self.reorder.get(index).is_some_and(Option::is_some) {
+        if self.inbox.has(index) {
+            self.push_ack(now, ack);
             return Arrival::Duplicate;
         }
         let data = if self.discarding { &[] } else { data };
+        // A reader that waits for this very segment cannot make room for it.
+        let fits = self.inbox.fits(index, data.len(), self.pressed, buffers);
+        if !fits && (index > 0 || self.readable()) {
+            return Arrival::OutOfWindow;
+        }
+        self.push_ack(now, ack);
         let fragment = Fragment {
             data: buffers.copy_of(data),
             fragments_left,
         };
-        if index == 0 && self.reorder.is_empty() && self.has_room() {
-            self.next = self.next.next();
-            self.deliver(fragment);
-        } else {
-            if index >= self.reorder.len() {
-                self.reorder.resize_with(index + 1, || None);
-            }
-            self.reorder[index] = Some(fragment);
-            self.promote();
+        self.inbox.insert(index, fragment);
+        if index == 0 {
+            self.promote(buffers);
         }
         Arrival::New
     }
@@ -165,7 +172,7 @@ impl Receiver {
     ) -> usize {
         let mut read = 0;
         while read < limit
-            && let Some(front) = self.ready.front()
+            && let Some(front) = self.inbox.front()
         {
             let rest = &front.data[self.ready_offset..];
             let len = rest.len().min(limit - read);
@@ -177,7 +184,7 @@ impl Receiver {
             }
             self.pop_ready(buffers);
         }
-        self.promote();
+        self.promote(buffers);
         read
     }
 
@@ -192,19 +199,19 @@ impl Receiver {
             }
         };
         for _ in 0..fragments {
-            if let Some(fragment) = self.ready.front() {
+            if let Some(fragment) = self.inbox.front() {
                 out.extend_from_slice(&fragment.data[self.ready_offset..]);
             }
             self.pop_ready(buffers);
         }
-        self.promote();
+        self.promote(buffers);
         true
     }
 
     /// Whether a read would return something, or an error.
     pub(super) fn readable(&self) -> bool {
         match self.mode {
-            Mode::Stream => !self.ready.is_empty(),
+            Mode::Stream => self.inbox.ready() > 0,
             Mode::Message => !matches!(self.complete_message(), Ok(None)),
         }
     }
@@ -212,13 +219,9 @@ impl Receiver {
     /// Drops what the reader has not read, and whatever else arrives.
     pub(super) fn discard(&mut self, buffers: &mut Buffers) {
         self.discarding = true;
-        for fragment in self.reorder.iter_mut().flatten() {
-            buffers.give(std::mem::take(&mut fragment.data));
-        }
-        while !self.ready.is_empty() {
-            self.pop_ready(buffers);
-        }
-        self.promote();
+        self.ready_offset = 0;
+        self.inbox.discard(buffers);
+        self.promote(buffers);
     }
 
     /// Lets the pending acks leave now.
@@ -255,64 +258,61 @@ impl Receiver {
 
     /// Releases memory that is not used.
     pub(super) fn shrink(&mut self) {
-        self.reorder.shrink_to_fit();
-        self.ready.shrink_to_fit();
+        self.inbox.shrink();
         self.pending_acks.shrink_to_fit();
     }
 
-    /// Entries there is memory for.
-    #[cfg(test)]
+    /// Bytes held.
     pub(super) fn memory(&self) -> usize {
-        self.reorder.capacity() + self.ready.capacity() + self.pending_acks.capacity()
+        let acks = self.pending_acks.capacity() * size_of::<(SeqNumber, Timestamp)>();
+        self.inbox.memory() + acks
     }
 
     fn push_ack(&mut self, now: Time, ack: (SeqNumber, Timestamp)) {
         if self.pending_acks.is_empty() {
             self.acks_since = now;
         }
-        // Twice the reach: every segment in it and one repetition. Beyond that, the peer repeats
-        // itself, and will again if the ack that is dropped here mattered.
-        if self.pending_acks.len() >= 2 * self.reach() {
+        // Beyond that, the peer repeats itself, and will again if the ack that is dropped here
+        // mattered.
+        if self.pending_acks.len() >= self.most_acks {
             self.pending_acks.pop_front();
         }
+        grow(&mut self.pending_acks, 1, self.most_acks);
         self.pending_acks.push_back(ack);
     }
 
-    fn has_room(&self) -> bool {
-        self.ready.len() < usize::from(self.capacity)
-    }
-
     /// Moves what has become in order to the reader's queue, as far as that has room.
-    fn promote(&mut self) {
-        while self.has_room()
-            && let Some(Some(_)) = self.reorder.front()
+    ///
+    /// An empty segment is no part of a stream. In kcp-go v5 (sess.go, Read) it stops the reader
+    /// for good.
+    fn promote(&mut self, buffers: &mut Buffers) {
+        let (discarding, stream) = (self.discarding, self.mode == Mode::Stream);
+        let unread = |it: &Fragment| discarding || (stream && it.data.is_empty());
+        while self.inbox.ready() < usize::from(self.capacity) && self.inbox.promote(buffers, unread)
         {
-            if let Some(Some(fragment)) = self.reorder.pop_front() {
-                self.next = self.next.next();
-                self.deliver(fragment);
-            }
-        }
-    }
-
-    fn deliver(&mut self, fragment: Fragment) {
-        // An empty segment is no part of a stream. In kcp-go v5 (sess.go, Read) it stops the
-        // reader for good.
-        let empty = fragment.data.is_empty() && self.mode == Mode::Stream;
-        if !empty && !self.discarding {
-            self.ready.push_back(fragment);
+            self.next = self.next.next();
         }
     }
 
     fn pop_ready(&mut self, buffers: &mut Buffers) {
         self.ready_offset = 0;
-        if let Some(fragment) = self.ready.pop_front() {
-            buffers.give(fragment.data);
+        self.inbox.pop(buffers);
+        self.skip_empty(buffers);
+    }
+
+    /// Keeps the promise of [`Self::readable`] in a stream: what comes first is not empty.
+    fn skip_empty(&mut self, buffers: &mut Buffers) {
+        while self.mode == Mode::Stream
+            && let Some(front) = self.inbox.front()
+            && front.data.is_empty()
+        {
+            self.inbox.pop(buffers);
         }
     }
 
     /// How many segments the first message has, if all are there.
     fn complete_message(&self) -> Result<Option<usize>, DecodeError> {
-        let Some(first) = self.ready.front() else {
+        let Some(first) = self.inbox.front() else {
             return Ok(None);
         };
         // In 16 bits: kcp-go v5 kcp.go, PeekSize wraps at 255 in its 8.
@@ -320,14 +320,20 @@ impl Receiver {
         if fragments > self.capacity {
             return Err(DecodeError::BadFragments);
         }
-        for (index, fragment) in self.ready.iter().take(usize::from(fragments)).enumerate() {
+        let run = self.inbox.ready_fragments().take(usize::from(fragments));
+        for (index, fragment) in run.enumerate() {
             if usize::from(fragment.fragments_left) + index + 1 != usize::from(fragments) {
                 return Err(DecodeError::BadFragments);
             }
         }
-        let complete = self.ready.len() >= usize::from(fragments);
+        let complete = self.inbox.ready() >= usize::from(fragments);
         Ok(complete.then_some(usize::from(fragments)))
     }
+}
+
+/// Segments after the next expected one that are taken in as far as memory allows.
+pub(super) fn reach(window: u16) -> usize {
+    usize::from(window.max(MIN_REACH))
 }
 
 /// Segments that are taken in from any peer, however small the window.
@@ -336,3 +342,9 @@ impl Receiver {
 /// of its first flight would cost it a time-out for every window's worth of the rest.
 #[doc(alias = "IKCP_WND_RCV")]
 const MIN_REACH: u16 = 128;
+
+/// One part in so many of the receive budget is for pending acks.
+const ACKS_SHARE: usize = 48;
+
+/// Acks that may be pending however small the budget: a datagram full of segments.
+const MIN_ACKS: usize = 64;

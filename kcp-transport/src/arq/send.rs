@@ -323,11 +323,10 @@ impl Sender {
         self.loss.steps
     }
 
-    /// Entries there is memory for.
-    #[cfg(test)]
+    /// Bytes held.
     pub(super) fn memory(&self) -> usize {
-        let rings = self.queue.capacity() + self.flight.capacity();
-        rings + self.deadlines.capacity() + self.loss.capacity()
+        let segments = self.queue.memory() + self.flight.memory();
+        segments + self.deadlines.memory() + self.loss.memory()
     }
 }
 

@@ -128,6 +128,12 @@ impl ConfigBuilder {
         self
     }
 
+    /// Most bytes of memory for what was received and not read.
+    pub fn receive_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.config.receive_buffer = bytes.into();
+        self
+    }
+
     /// Most connections that wait for `accept`, 1..=65536.
     pub fn backlog(mut self, connections: usize) -> Self {
         self.config.backlog = connections;
@@ -227,6 +233,10 @@ fn check_sizes(config: &Config) -> Result<(), ConfigError> {
         let range = MAX_MTU..=1 << 30;
         in_range("send buffer", &bytes, range, "1500 bytes to 1 GiB")?;
     }
+    if let Some(bytes) = config.receive_buffer {
+        let range = 16 * 1024..=1 << 30;
+        in_range("receive buffer", &bytes, range, "16 KiB to 1 GiB")?;
+    }
     if let Some(rate) = config.send_rate {
         let allowed = "1500 bytes per second or more, or none";
         in_range("send rate", &rate.get(), MIN_RATE..=u64::MAX, allowed)?;
@@ -324,6 +334,10 @@ mod tests {
             (
                 refused(Config::builder().send_buffer(0)),
                 "send buffer is 0",
+            ),
+            (
+                refused(Config::builder().receive_buffer(16_383)),
+                "receive buffer is 16383; allowed are 16 KiB to 1 GiB",
             ),
             (refused(Config::builder().socket_buffer(1)), "sockbuf is 1"),
             (

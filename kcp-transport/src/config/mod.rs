@@ -134,6 +134,7 @@ pub struct Config {
     idle_timeout: Option<Duration>,
     linger: Duration,
     send_buffer: Option<usize>,
+    receive_buffer: Option<usize>,
     backlog: usize,
     dscp: u8,
     socket_buffer: Option<usize>,
@@ -161,6 +162,7 @@ impl Default for Config {
             idle_timeout: Some(Duration::from_secs(90)),
             linger: Duration::from_secs(30),
             send_buffer: None,
+            receive_buffer: None,
             backlog: 1024,
             dscp: 0,
             socket_buffer: Some(4 << 20),
@@ -204,8 +206,7 @@ impl Config {
     /// Most segments buffered for the reader, and as many, but at least 128, beyond a hole. Default
     /// 1024, 1 to 65535.
     ///
-    /// What the peer is told it may send; times the segment size, what a reader that does not read
-    /// costs in memory. kcp-go `SetWindowSize` (32 by default), kcptun `--rcvwnd`.
+    /// What the peer is told it may send; [`Config::receive_buffer`] bounds the memory. kcp-go `SetWindowSize` (32 by default), kcptun `--rcvwnd`.
     #[must_use]
     #[doc(alias = "rcv_wnd")]
     pub fn receive_window(&self) -> u16 {
@@ -321,6 +322,17 @@ impl Config {
     #[must_use]
     pub fn send_buffer(&self) -> Option<usize> {
         self.send_buffer
+    }
+
+    /// Most bytes of memory for what was received and not read. Default: 1600 for each segment of
+    /// the receive window, or for each of 128 if it is smaller; 16 KiB to 1 GiB.
+    ///
+    /// Counts the memory that segments take, not their bytes. The peer is told a smaller window
+    /// when there is less room, and what does not fit is left for it to repeat. In message mode a
+    /// single message may take more.
+    #[must_use]
+    pub fn receive_buffer(&self) -> Option<usize> {
+        self.receive_buffer
     }
 
     /// Most connections that wait for `accept`. Default 1024, 1 to 65536.

@@ -47,6 +47,11 @@ impl Codec {
         }
     }
 
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        self.rows.capacity()
+    }
+
     /// Adds data shard `index` to the parity of its group.
     ///
     /// Shards count as padded with zeros, which add nothing: only the first bytes of the parity

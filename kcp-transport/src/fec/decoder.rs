@@ -161,19 +161,24 @@ impl FecDecoder {
         self.tuner.shrink();
     }
 
-    /// Number of groups, and bytes of their shards.
-    #[cfg(test)]
-    pub(super) fn footprint(&self) -> (usize, usize) {
-        (self.groups.len(), self.groups.iter().map(Group::len).sum())
+    /// Bytes of memory held outside this value itself. Looks at some 70 groups at most.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let groups = self.groups.capacity() * size_of::<Group>();
+        let codec = self.codec.as_ref().map_or(0, Codec::memory);
+        let spare = self.spare.memory() + self.scratch.capacity();
+        groups + self.shards() + spare + codec + self.tuner.memory()
     }
 
-    /// Whether no memory is held.
+    /// Bytes of memory that all shards take.
+    fn shards(&self) -> usize {
+        self.groups.iter().map(Group::memory).sum()
+    }
+
+    /// Number of groups, and bytes of memory of their shards.
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.groups.capacity() == 0
-            && self.spare.is_empty()
-            && self.scratch.capacity() == 0
-            && self.codec.is_none()
+    pub(super) fn footprint(&self) -> (usize, usize) {
+        (self.groups.len(), self.shards())
     }
 
     /// Starts over with another ratio.
@@ -243,15 +248,16 @@ impl FecDecoder {
         Some(at - past)
     }
 
-    /// Drops groups, oldest first, until `len` more bytes fit into the budget; returns where the
-    /// group at `at` is then, or `None` if they still do not fit.
+    /// Drops groups, oldest first, until a shard of `len` bytes fits into the budget; returns where
+    /// the group at `at` is then, or `None` if it still does not fit.
     fn make_room(&mut self, mut at: usize, len: usize) -> Option<usize> {
-        let mut used: usize = self.groups.iter().map(Group::len).sum();
-        while used + len > BYTE_BUDGET && at > 0 {
-            used -= self.groups.pop_front().map_or(0, |group| group.len());
+        let growth = self.groups[at].growth(len);
+        let mut used = self.shards();
+        while used + growth > BYTE_BUDGET && at > 0 {
+            used -= self.groups.pop_front().map_or(0, |group| group.memory());
             at -= 1;
         }
-        (used + len <= BYTE_BUDGET).then_some(at)
+        (used + growth <= BYTE_BUDGET).then_some(at)
     }
 
     /// Keeps the group only as a mark that nothing more is to be done for it.
@@ -280,9 +286,9 @@ impl FecDecoder {
     }
 }
 
-/// Bytes of all shards that are kept.
+/// Bytes of memory for all shards that are kept.
 ///
-/// Enough for one group of any ratio, and for the usual four groups of up to 87 full packets.
+/// Enough for one group of any ratio, and for the usual four groups of up to 70 full packets.
 const BYTE_BUDGET: usize = 512 * 1024;
 
 /// Groups kept ahead of the current ones: room for the first packets after an outage, but not for

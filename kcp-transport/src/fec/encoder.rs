@@ -46,7 +46,7 @@ impl FecEncoder {
     /// Like [`new`](Self::new), but the first packet has number `sequence`, which must begin a
     /// group.
     #[cfg(test)]
-    pub(super) fn starting_at(ratio: FecRatio, sequence: u32) -> Self {
+    pub(crate) fn starting_at(ratio: FecRatio, sequence: u32) -> Self {
         assert_eq!(sequence as usize % ratio.group(), 0);
         Self {
             next: sequence,
@@ -162,6 +162,14 @@ impl FecEncoder {
         };
         header.encode(packet);
         ShardHeader::encode_size(&mut packet[SHARD_HEADER_LEN..]);
+    }
+
+    /// Bytes of memory held outside this value itself. Looks at each parity packet.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let parity: usize = self.parity.iter().map(Vec::capacity).sum();
+        let lists = self.parity.capacity() * size_of::<Vec<u8>>();
+        parity + lists + self.codec.as_ref().map_or(0, Codec::memory)
     }
 
     /// Releases all memory, unless a group is open or its parity not taken yet.

@@ -52,9 +52,14 @@ impl Group {
         }
     }
 
-    /// Bytes of all shards together.
-    pub(super) fn len(&self) -> usize {
-        self.shards.bytes.len()
+    /// Bytes of memory the shards take.
+    pub(super) fn memory(&self) -> usize {
+        self.shards.memory()
+    }
+
+    /// Bytes of memory that keeping one more shard of `len` bytes takes besides.
+    pub(super) fn growth(&self, len: usize) -> usize {
+        growth(&self.shards.bytes, len)
     }
 
     /// Whether this shard could still be of use.
@@ -71,7 +76,10 @@ impl Group {
         if !self.wants(index) {
             return Inserted::Useless;
         }
-        self.shards.bytes.extend_from_slice(shard);
+        let bytes = &mut self.shards.bytes;
+        let room = bytes.capacity() - bytes.len();
+        bytes.reserve_exact(room + growth(bytes, shard.len()));
+        bytes.extend_from_slice(shard);
         self.shards.entries.push(Entry {
             index,
             end: self.shards.bytes.len(),
@@ -122,9 +130,9 @@ impl Shards {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.capacity() == 0 && self.entries.capacity() == 0
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
     /// Keeps `other` in place of these buffers, if that saves more allocations and is not so large
@@ -134,6 +142,19 @@ impl Shards {
         if capacity > self.bytes.capacity() && capacity <= MAX_SPARE_BYTES {
             *self = other;
         }
+    }
+}
+
+/// By how much a buffer grows to hold `len` bytes more.
+///
+/// By a quarter at least, so that shards are not copied each time; by less than doubling, so that
+/// the budget goes to shards rather than to room.
+fn growth(buffer: &Vec<u8>, len: usize) -> usize {
+    let room = buffer.capacity() - buffer.len();
+    if len <= room {
+        0
+    } else {
+        (len - room).max(buffer.capacity() / 4)
     }
 }
 

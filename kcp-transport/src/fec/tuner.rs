@@ -82,6 +82,11 @@ impl Tuner {
         self.search = None;
     }
 
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        self.search.as_ref().map_or(0, |_| size_of::<Search>())
+    }
+
     /// Looks at a packet; returns whether the ratio changed.
     pub(super) fn observe(&mut self, now: Time, sequence: u32, parity: bool) -> bool {
         let Some(ratio) = self.ratio else {

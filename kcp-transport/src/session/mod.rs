@@ -388,6 +388,26 @@ impl Session {
         }
     }
 
+    /// Bytes of memory held outside this value itself, by the buffers of ARQ and FEC. Takes
+    /// time for FEC's groups, some 70 at most.
+    ///
+    /// Bounded by what [`Config::receive_buffer`] and [`Config::send_buffer`] say, and 700 KiB for
+    /// FEC in each direction that uses it.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let decoder = self.decoder.as_ref().map_or(0, |it| it.memory());
+        let encoder = self.encoder.as_ref().map_or(0, |it| it.memory());
+        self.arq.memory() + decoder + encoder
+    }
+
+    /// Tells whether memory is short elsewhere. While it is, the peer is told a window of 8
+    /// segments at most, and no more is kept than that beyond what was taken in before.
+    ///
+    /// When it no longer is, the peer hears at the next [`Session::poll_transmit`].
+    pub fn set_memory_pressure(&mut self, pressed: bool) {
+        self.arq.set_memory_pressure(pressed);
+    }
+
     /// Gives memory back that only a busy session needs.
     fn shrink(&mut self) {
         self.arq.shrink();
@@ -422,6 +442,9 @@ fn arq_config(config: &Config, layout: Layout) -> ArqConfig {
         ack_policy: config.ack_policy(),
         write_coalescing: config.write_coalescing(),
         send_buffer: config.send_buffer().unwrap_or(send_buffer),
+        receive_buffer: config
+            .receive_buffer()
+            .unwrap_or_else(|| ArqConfig::default_receive_buffer(config.receive_window())),
     }
 }
 

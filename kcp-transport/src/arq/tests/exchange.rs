@@ -168,14 +168,13 @@ fn configs() -> impl Strategy<Value = ArqConfig> {
             )| {
                 ArqConfig {
                     send_window,
-                    receive_window,
                     send_buffer,
                     no_delay,
                     fast_retransmit_after: NonZeroU32::new(fast),
                     congestion,
                     ack_policy,
                     mode,
-                    ..config()
+                    ..with_window(receive_window)
                 }
             },
         )
@@ -260,18 +259,7 @@ fn bulk_over_a_clean_path_is_sent_once() {
         eagerness: 100,
     };
     let data = text(200_000, 1);
-    let (time, sides) = exchange(
-        pair(
-            ArqConfig {
-                receive_window: 64,
-                ..config()
-            },
-            [0, 0],
-            0,
-        ),
-        &path,
-        [&data, &[]],
-    );
+    let (time, sides) = exchange(pair(with_window(64), [0, 0], 0), &path, [&data, &[]]);
     assert_eq!(stats(&sides[0]).retransmitted, 0);
     assert_eq!(stats(&sides[0]).data_segments_sent, 2000);
     // 64 segments per round trip of 40 ms.

@@ -2,6 +2,7 @@
 
 mod coalescing;
 mod exchange;
+mod memory;
 mod models;
 mod receiving;
 mod sending;
@@ -39,6 +40,16 @@ fn config() -> ArqConfig {
         ack_policy: AckPolicy::Immediate,
         write_coalescing: WriteCoalescing::Immediate,
         send_buffer: 64 * MSS,
+        receive_buffer: ArqConfig::default_receive_buffer(16),
+    }
+}
+
+/// As [`config`], with another receive window and the memory it asks for.
+fn with_window(receive_window: u16) -> ArqConfig {
+    ArqConfig {
+        receive_window,
+        receive_buffer: ArqConfig::default_receive_buffer(receive_window),
+        ..config()
     }
 }
 
@@ -170,15 +181,10 @@ fn stats(arq: &Arq) -> Stats {
     stats
 }
 
-/// Entries and spare bytes there is memory for.
-fn memory(arq: &Arq) -> usize {
-    arq.send.memory() + arq.receive.memory() + arq.buffers.held()
-}
-
 #[test]
 fn new_one_holds_no_memory_and_has_no_timer() {
     let arq = arq(config());
-    assert_eq!(memory(&arq), 0);
+    assert_eq!(arq.memory(), 0);
     assert_eq!(arq.poll_timeout(), None);
     assert!(arq.is_drained());
     assert!(size_of::<Arq>() <= 1024, "{} bytes", size_of::<Arq>());

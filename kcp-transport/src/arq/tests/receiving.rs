@@ -105,10 +105,7 @@ fn duplicates_and_old_segments_are_acknowledged_again() {
 #[test]
 fn segments_beyond_the_window_are_neither_taken_nor_acknowledged() {
     for (receive_window, reach) in [(1, 128), (16, 128), (128, 128), (129, 129), (1000, 1000)] {
-        let mut arq = arq(ArqConfig {
-            receive_window,
-            ..config()
-        });
+        let mut arq = arq(with_window(receive_window));
         direct(&mut arq, at(0), &push(reach, b"x"));
         assert_eq!(arq.poll_timeout(), None);
         direct(&mut arq, at(0), &push(reach - 1, b"x"));
@@ -120,10 +117,7 @@ fn segments_beyond_the_window_are_neither_taken_nor_acknowledged() {
 #[test]
 fn first_flight_of_a_peer_that_was_told_no_window_is_acknowledged_whole() {
     for receive_window in [1, 2, 31, 32, 127] {
-        let mut arq = arq(ArqConfig {
-            receive_window,
-            ..config()
-        });
+        let mut arq = arq(with_window(receive_window));
         for sequence in 0..128 {
             direct(&mut arq, at(0), &push(sequence, b"ab"));
         }
@@ -312,16 +306,13 @@ fn closed_reader_acknowledges_and_keeps_nothing() {
     let last = sent.last().expect("acks");
     assert_eq!((last.unacknowledged, last.window), (100, 16));
     arq.shrink();
-    assert_eq!(memory(&arq), 0);
+    assert_eq!(arq.memory(), 0);
 }
 
 #[test]
 fn pending_acks_are_bounded() {
     for (receive_window, most) in [(1, 256), (16, 256), (128, 256), (200, 400)] {
-        let mut arq = arq(ArqConfig {
-            receive_window,
-            ..config()
-        });
+        let mut arq = arq(with_window(receive_window));
         for _ in 0..1000 {
             direct(&mut arq, at(0), &push(3, b"x"));
         }

@@ -420,8 +420,8 @@ fn nothing_is_kept_after_drain_and_shrink() {
     direct(&mut arq, at(12), &tell(30, 100));
     commands(&mut arq, at(12));
     assert_eq!(arq.read(&mut [0; 100]), 17);
-    assert!(memory(&arq) > 0);
+    assert!(arq.memory() > 0);
     arq.shrink();
-    assert_eq!(memory(&arq), 0);
+    assert_eq!(arq.memory(), 0);
     assert_eq!((arq.poll_timeout(), arq.is_drained()), (None, true));
 }
