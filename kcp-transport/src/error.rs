@@ -50,6 +50,15 @@ pub enum OpenError {
     Replayed,
 }
 
+/// Why packets were not encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// As many packets as are safe have been sealed under the key.
+    #[error("key has sealed as many packets as are safe; change it on both sides")]
+    KeyExhausted,
+}
+
 /// Why a configuration was refused: names the option, what was given and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +101,9 @@ pub enum ConfigError {
         /// The names that are allowed.
         allowed: &'static str,
     },
+    /// A key ring holds two keys already.
+    #[error("key ring has two keys already; retire one before adding another")]
+    KeyRingFull,
 }
 
 impl From<ConfigError> for io::Error {
@@ -173,6 +185,10 @@ pub enum ConnectionError {
     /// [`io::ErrorKind::TimedOut`].
     #[error("linger time passed before the peer acknowledged everything")]
     LingerTimeout,
+    /// As many packets as are safe have been sealed under the key, and no other was promoted in its
+    /// place. [`io::ErrorKind::QuotaExceeded`].
+    #[error("key has sealed as many packets as are safe; change it on both sides")]
+    KeyExhausted,
     /// The socket or the runtime that drove the connection is gone.
     /// [`io::ErrorKind::ConnectionAborted`].
     #[error("the endpoint that drove this connection is closed")]
@@ -191,7 +207,16 @@ impl ConnectionError {
             Self::Refused => io::ErrorKind::ConnectionRefused,
             Self::PeerRestarted => io::ErrorKind::ConnectionReset,
             Self::Protocol(_) => io::ErrorKind::InvalidData,
+            Self::KeyExhausted => io::ErrorKind::QuotaExceeded,
             Self::EndpointClosed => io::ErrorKind::ConnectionAborted,
+        }
+    }
+}
+
+impl From<SealError> for ConnectionError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::KeyExhausted => Self::KeyExhausted,
         }
     }
 }

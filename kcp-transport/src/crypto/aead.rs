@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aes::Aes192;
 use aes_gcm::aead::{AeadInOut, KeyInit};
@@ -12,7 +13,7 @@ use ring::aead::{
 };
 
 use super::nonce::AEAD_NONCE_LEN;
-use crate::error::{ConfigError, OpenError};
+use crate::error::{ConfigError, OpenError, SealError};
 
 /// Authenticated encryption (AEAD) with a nonce of 12 bytes and a tag of 16, under a key.
 ///
@@ -63,6 +64,12 @@ pub trait AeadCipher: Send + Sync {
 /// Whoever lacks the key can neither read nor change packets. Cloning shares the key; [`Debug`]
 /// shows the cipher's name only.
 ///
+/// A key counts the packets that are sealed under it, for all clones together. At
+/// [`SOFT_LIMIT`](Self::SOFT_LIMIT) it warns, and beyond [`HARD_LIMIT`](Self::HARD_LIMIT) it seals
+/// nothing: connections end with
+/// [`ConnectionError::KeyExhausted`](crate::error::ConnectionError::KeyExhausted). A
+/// [`KeyRing`](super::KeyRing) changes keys before that.
+///
 /// The AES-192-GCM key is overwritten with zeros when its last clone is dropped. The other ciphers
 /// come from `ring`, which leaves its expanded keys in freed memory.
 ///
@@ -77,10 +84,29 @@ pub trait AeadCipher: Send + Sync {
 #[derive(Clone)]
 pub struct AeadKey {
     name: &'static str,
-    cipher: Arc<dyn AeadCipher>,
+    shared: Arc<Shared<dyn AeadCipher>>,
+}
+
+/// What all clones of a key have in common.
+struct Shared<C: ?Sized> {
+    sealed: AtomicU64,
+    cipher: C,
 }
 
 impl AeadKey {
+    /// Packets after which a key should be changed: 2^32.
+    ///
+    /// That many random nonces of 12 bytes repeat with a chance of 2^-33, the most that is thought
+    /// safe; kcp-go's are random. Those of this crate never repeat, but the peer's count as well, and
+    /// this side does not know how many senders there are.
+    pub const SOFT_LIMIT: u64 = 1 << 32;
+
+    /// Packets after which a key seals no more: 2^36.
+    ///
+    /// Full packets under an AES key are then 2^43 blocks, which can be told from random ones with a
+    /// chance of 2^-43.
+    pub const HARD_LIMIT: u64 = 1 << 36;
+
     /// AES-GCM with a key of 16 bytes.
     ///
     /// # Errors
@@ -126,8 +152,9 @@ impl AeadKey {
     /// `name` is what [`name`](Self::name) returns and [`Debug`] shows; no function looks it up.
     #[must_use]
     pub fn custom(name: &'static str, cipher: impl AeadCipher + 'static) -> Self {
-        let cipher = Arc::new(cipher);
-        Self { name, cipher }
+        let sealed = AtomicU64::new(0);
+        let shared = Arc::new(Shared { sealed, cipher });
+        Self { name, shared }
     }
 
     /// The cipher's name, as [`Security::from_name`](super::Security::from_name) takes it, or
@@ -137,9 +164,49 @@ impl AeadKey {
         self.name
     }
 
+    /// Packets sealed under this key and its clones so far.
+    #[must_use]
+    pub fn sealed(&self) -> u64 {
+        self.shared.sealed.load(Ordering::Relaxed)
+    }
+
+    /// Adds packets that were sealed elsewhere under the same key: by another process, or by this
+    /// one before it was started anew.
+    pub fn count_sealed(&self, packets: u64) {
+        let before =
+            self.shared
+                .sealed
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sealed| {
+                    Some(sealed.saturating_add(packets))
+                });
+        self.warn_at_soft_limit(before.unwrap_or_else(|before| before), packets);
+    }
+
+    /// Counts packets that are about to be sealed.
+    pub(crate) fn spend(&self, packets: u64) -> Result<(), SealError> {
+        // Only the number itself is shared between threads, so no ordering is needed.
+        let before =
+            self.shared
+                .sealed
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sealed| {
+                    let after = sealed.checked_add(packets)?;
+                    (after <= Self::HARD_LIMIT).then_some(after)
+                });
+        let before = before.map_err(|_| SealError::KeyExhausted)?;
+        self.warn_at_soft_limit(before, packets);
+        Ok(())
+    }
+
+    fn warn_at_soft_limit(&self, before: u64, packets: u64) {
+        if before < Self::SOFT_LIMIT && before.saturating_add(packets) >= Self::SOFT_LIMIT {
+            let packets = Self::SOFT_LIMIT;
+            tracing::warn!(cipher = self.name, packets, "key should be changed");
+        }
+    }
+
     /// Encrypts `body` in place and returns the tag.
     pub(crate) fn seal(&self, nonce: &[u8; AEAD_NONCE_LEN], body: &mut [u8]) -> [u8; TAG_LEN] {
-        self.cipher.seal(nonce, body)
+        self.shared.cipher.seal(nonce, body)
     }
 
     /// Checks the tag at the end of `sealed` and decrypts what is before it in place.
@@ -151,7 +218,7 @@ impl AeadKey {
         sealed: &'a mut [u8],
     ) -> Result<&'a mut [u8], OpenError> {
         let (body, tag) = sealed.split_last_chunk_mut().ok_or(OpenError::TooShort)?;
-        self.cipher.open(nonce, body, tag)?;
+        self.shared.cipher.open(nonce, body, tag)?;
         Ok(body)
     }
 
@@ -233,3 +300,48 @@ const SHORT: &str = "a packet is far below the cipher's 64 GiB limit";
 
 /// Bytes of the authentication tag of every AEAD here.
 pub(crate) const TAG_LEN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> AeadKey {
+        AeadKey::aes_128_gcm(&[1; 16]).expect("16 bytes")
+    }
+
+    #[test]
+    fn clones_count_the_packets_of_one_key() {
+        let key = key();
+        key.spend(3).expect("far from the limit");
+        key.clone().spend(4).expect("far from the limit");
+        assert_eq!(key.sealed(), 7);
+    }
+
+    #[test]
+    fn key_seals_no_packet_beyond_its_limit() {
+        let key = key();
+        key.count_sealed(AeadKey::HARD_LIMIT - 10);
+        assert_eq!(key.spend(11), Err(SealError::KeyExhausted));
+        assert_eq!(key.spend(10), Ok(()));
+        assert_eq!(key.sealed(), AeadKey::HARD_LIMIT);
+        for packets in [1, 46, u64::MAX] {
+            assert_eq!(key.spend(packets), Err(SealError::KeyExhausted));
+        }
+        assert_eq!(
+            key.sealed(),
+            AeadKey::HARD_LIMIT,
+            "refusals are not counted"
+        );
+        assert_eq!(key.spend(0), Ok(()));
+    }
+
+    #[test]
+    fn count_from_elsewhere_never_wraps() {
+        let key = key();
+        for _ in 0..3 {
+            key.count_sealed(u64::MAX - 1);
+            assert_eq!(key.spend(1), Err(SealError::KeyExhausted));
+        }
+        assert_eq!(key.sealed(), u64::MAX);
+    }
+}

@@ -7,6 +7,7 @@ mod aead;
 mod block;
 mod cfb;
 mod compare;
+mod key_ring;
 mod nonce;
 mod packet_cipher;
 mod stream;
@@ -14,6 +15,7 @@ mod suite;
 
 pub use aead::{AeadCipher, AeadKey};
 pub use compare::constant_time_eq;
+pub use key_ring::KeyRing;
 pub use nonce::{NonceSource, Nonces};
 pub use packet_cipher::{LegacyCipher, PacketCipher};
 pub use suite::{Security, derive_key};

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 use ring::pbkdf2;
 use zeroize::Zeroizing;
 
-use super::{AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, LegacyCipher, NONCE_LEN, Overhead, TAG_LEN};
+use super::{
+    AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, KeyRing, LegacyCipher, NONCE_LEN, Overhead, TAG_LEN,
+};
 use crate::error::ConfigError;
 
 /// How packets are protected. Both sides need the same cipher and key.
@@ -26,6 +28,8 @@ use crate::error::ConfigError;
 pub enum Security {
     /// Authenticated encryption: nobody without the key reads, changes or makes packets.
     Aead(AeadKey),
+    /// Authenticated encryption under keys that can be changed while connections last.
+    Ring(KeyRing),
     /// Encryption without authentication, or a checksum alone. For peers that cannot do better.
     Legacy(LegacyCipher),
     /// Neither encryption nor a checksum: anyone on the path, and anyone who guesses addresses and
@@ -70,13 +74,26 @@ impl Security {
         (suite.build)(key)
     }
 
-    /// The cipher's name, one of [`NAMES`](Self::NAMES).
+    /// The cipher's name, one of [`NAMES`](Self::NAMES) or that of a cipher of your own. Of a ring,
+    /// that of the key to send under.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Aead(key) => key.name(),
+            Self::Ring(ring) => ring.keys().send.name(),
             Self::Legacy(cipher) => cipher.name(),
             Self::Plaintext => "null",
+        }
+    }
+
+    /// Packets sealed under the key that is sent under; 0 for ciphers without authentication, whose
+    /// packets are not counted.
+    #[must_use]
+    pub fn sealed(&self) -> u64 {
+        match self {
+            Self::Aead(key) => key.sealed(),
+            Self::Ring(ring) => ring.keys().send.sealed(),
+            Self::Legacy(_) | Self::Plaintext => 0,
         }
     }
 
@@ -84,7 +101,7 @@ impl Security {
     #[must_use]
     pub const fn overhead(&self) -> Overhead {
         match self {
-            Self::Aead(_) => Overhead {
+            Self::Aead(_) | Self::Ring(_) => Overhead {
                 front: AEAD_NONCE_LEN,
                 back: TAG_LEN,
             },
@@ -244,7 +261,7 @@ mod tests {
         for name in Security::NAMES {
             let is_aead = name.contains("gcm") || name.contains("poly1305");
             match make(name) {
-                Security::Aead(_) => assert!(is_aead, "{name}"),
+                Security::Aead(_) | Security::Ring(_) => assert!(is_aead, "{name}"),
                 Security::Legacy(_) => assert!(!is_aead && *name != "null", "{name}"),
                 Security::Plaintext => assert_eq!(*name, "null"),
             }

@@ -166,7 +166,11 @@ impl Endpoint {
             self.outbox().recycle(batch);
             return;
         }
-        self.sealer.seal(&mut batch);
+        if let Err(error) = self.sealer.seal(&mut batch) {
+            self.outbox().recycle(batch);
+            connection.abort(error.into());
+            return;
+        }
         let path = connection.path();
         let sent = self.send(now, Some(connection), path, &batch, 0);
         let mut outbox = self.outbox();
@@ -367,6 +371,7 @@ impl Endpoint {
     pub(super) fn stats(&self) -> EndpointStats {
         let mut stats = *lock(&self.stats);
         self.census.stats_into(&mut stats);
+        stats.sealed_under_key = usize::try_from(self.sealer.sealed()).unwrap_or(usize::MAX);
         stats
     }
 

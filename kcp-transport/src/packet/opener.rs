@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::ReplayFilter;
-use crate::crypto::{
-    AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, LegacyCipher, NONCE_LEN, NonceSource, Security,
-};
+use crate::crypto::{AEAD_NONCE_LEN, CHECKSUM_LEN, LegacyCipher, NONCE_LEN, NonceSource, Security};
 use crate::error::OpenError;
 
 /// Decrypts and checks packets in place, one at a time.
@@ -54,7 +52,13 @@ impl Opener {
         }
         let own = self.own.as_deref();
         match &self.security {
-            Security::Aead(key) => open_aead(key, datagram, own),
+            Security::Aead(key) => {
+                open_aead(datagram, own, |nonce, sealed| key.open(nonce, sealed))
+            }
+            Security::Ring(ring) => {
+                let keys = ring.keys();
+                open_aead(datagram, own, |nonce, sealed| keys.open(nonce, sealed))
+            }
             Security::Legacy(cipher) => open_checksummed(cipher, datagram, own),
             Security::Plaintext => Ok(datagram),
         }
@@ -86,21 +90,21 @@ impl Opener {
     #[must_use]
     pub fn nonce<'a>(&self, datagram: &'a [u8]) -> Option<&'a [u8; AEAD_NONCE_LEN]> {
         match &self.security {
-            Security::Aead(_) => datagram.first_chunk(),
+            Security::Aead(_) | Security::Ring(_) => datagram.first_chunk(),
             Security::Legacy(_) | Security::Plaintext => None,
         }
     }
 }
 
 fn open_aead<'a>(
-    key: &AeadKey,
     datagram: &'a mut [u8],
     own: Option<&NonceSource>,
+    open: impl FnOnce(&[u8; AEAD_NONCE_LEN], &'a mut [u8]) -> Result<&'a mut [u8], OpenError>,
 ) -> Result<&'a mut [u8], OpenError> {
     let (nonce, sealed) = datagram
         .split_first_chunk_mut()
         .ok_or(OpenError::TooShort)?;
-    let payload = key.open(nonce, sealed)?;
+    let payload = open(nonce, sealed)?;
     match own {
         Some(own) if own.is_own_counted(nonce) => Err(OpenError::Reflected),
         _ => Ok(payload),
@@ -228,7 +232,7 @@ mod tests {
                 4
             });
         }
-        sealer.seal(&mut batch);
+        sealer.seal(&mut batch).expect("far from the limit");
         batch.datagrams().map(<[u8]>::to_vec).collect()
     }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{Opener, ReplayFilter, TransmitBatch};
 use crate::crypto::{
-    AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, NONCE_LEN, NonceSource, Security, TAG_LEN,
+    AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, NONCE_LEN, NonceSource, Nonces, Security, TAG_LEN,
 };
+use crate::error::SealError;
 
 /// Encrypts packets in place, batch by batch.
 ///
@@ -24,12 +25,12 @@ use crate::crypto::{
 ///     payload[..5].copy_from_slice(b"hello");
 ///     5
 /// });
-/// sealer.seal(&mut batch);
+/// sealer.seal(&mut batch)?;
 ///
 /// let mut datagram = batch.datagrams().next().expect("one was pushed").to_vec();
 /// let payload = Opener::new(&security).open(&mut datagram).expect("the same key");
 /// assert_eq!(payload, b"hello");
-/// # Ok::<(), kcp_transport::error::ConfigError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Sealer {
@@ -65,12 +66,23 @@ impl Sealer {
         ReplayFilter::new(self.nonces.secret(), capacity)
     }
 
+    /// Packets sealed under the present key, by all who share it: [`Security::sealed`].
+    #[must_use]
+    pub fn sealed(&self) -> u64 {
+        self.security.sealed()
+    }
+
     /// Fills in nonces, checksums or tags and encrypts all datagrams of the batch.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError::KeyExhausted`] if the batch would take the key beyond
+    /// [`AeadKey::HARD_LIMIT`]. The batch is empty then, so that nothing leaves unsealed.
     ///
     /// # Panics
     ///
     /// If the batch's layout leaves another room for the cipher than this one takes.
-    pub fn seal(&self, batch: &mut TransmitBatch) {
+    pub fn seal(&self, batch: &mut TransmitBatch) -> Result<(), SealError> {
         assert_eq!(
             batch.layout().overhead(),
             self.security.overhead(),
@@ -78,12 +90,8 @@ impl Sealer {
         );
         let mut nonces = self.nonces.reserve(batch.len());
         match &self.security {
-            Security::Aead(key) => {
-                for datagram in batch.datagrams_mut() {
-                    let nonce = nonces.next_counted().expect(RESERVED);
-                    seal_aead(key, datagram, nonce);
-                }
-            }
+            Security::Aead(key) => seal_batch(key, batch, &mut nonces)?,
+            Security::Ring(ring) => seal_batch(&ring.keys().send, batch, &mut nonces)?,
             // Framed as the cipher takes them, while they are in the cache.
             Security::Legacy(cipher) => {
                 cipher.encrypt(
@@ -94,6 +102,7 @@ impl Sealer {
             }
             Security::Plaintext => {}
         }
+        Ok(())
     }
 
     /// Seals one datagram under a given nonce of 12 (AEAD) or 16 bytes, to compare with known bytes.
@@ -106,6 +115,10 @@ impl Sealer {
                 let nonce = nonce.try_into().expect("an AEAD's nonce has 12 bytes");
                 seal_aead(key, datagram, nonce);
             }
+            Security::Ring(ring) => {
+                let security = Security::Aead(ring.send_key());
+                Self::seal_with_nonce(&security, datagram, nonce);
+            }
             Security::Legacy(cipher) => {
                 let nonce = nonce.try_into().expect("the nonce has 16 bytes");
                 cipher.encrypt(&mut std::iter::once(frame(datagram, nonce)));
@@ -113,6 +126,20 @@ impl Sealer {
             Security::Plaintext => {}
         }
     }
+}
+
+fn seal_batch(
+    key: &AeadKey,
+    batch: &mut TransmitBatch,
+    nonces: &mut Nonces<'_>,
+) -> Result<(), SealError> {
+    // A batch is far below 2^64.
+    key.spend(batch.len() as u64)
+        .inspect_err(|_| batch.clear())?;
+    for datagram in batch.datagrams_mut() {
+        seal_aead(key, datagram, nonces.next_counted().expect(RESERVED));
+    }
+    Ok(())
 }
 
 fn seal_aead(key: &AeadKey, datagram: &mut [u8], nonce: [u8; AEAD_NONCE_LEN]) {
@@ -136,7 +163,7 @@ const RESERVED: &str = "as many nonces as datagrams were reserved";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{AeadCipher, LegacyCipher, PacketCipher};
+    use crate::crypto::{AeadCipher, KeyRing, LegacyCipher, PacketCipher};
     use crate::error::OpenError;
     use crate::packet::{Layout, Opener, Overhead};
     use std::collections::HashSet;
@@ -169,7 +196,9 @@ mod tests {
             let Overhead { front, back } = security.overhead();
             let most = 1500 - front - back;
             let mut batch = batch(&security, 1..=most);
-            Sealer::new(&security, [1; 32]).seal(&mut batch);
+            Sealer::new(&security, [1; 32])
+                .seal(&mut batch)
+                .expect("far from the limit");
             let opener = Opener::new(&security);
             let mut len = 0;
             for datagram in batch.datagrams_mut() {
@@ -201,11 +230,13 @@ mod tests {
             for count in 0..=lengths.len() {
                 let lengths = || lengths[..count].iter().copied();
                 let mut sealed = batch(&security, lengths());
-                Sealer::new(&security, [1; 32]).seal(&mut sealed);
+                Sealer::new(&security, [1; 32])
+                    .seal(&mut sealed)
+                    .expect("far from the limit");
                 let single = Sealer::new(&security, [1; 32]);
                 for (datagram, len) in sealed.datagrams().zip(lengths()) {
                     let mut alone = batch(&security, std::iter::once(len));
-                    single.seal(&mut alone);
+                    single.seal(&mut alone).expect("far from the limit");
                     assert_eq!(alone.datagrams().next(), Some(datagram));
                 }
             }
@@ -217,9 +248,9 @@ mod tests {
         for security in ciphers().filter(|security| !matches!(security, Security::Plaintext)) {
             let mut batch = batch(&security, std::iter::repeat_n(100, 500));
             let sealer = Sealer::new(&security, [1; 32]);
-            sealer.clone().seal(&mut batch);
+            sealer.clone().seal(&mut batch).expect("far from the limit");
             let mut seen: HashSet<_> = batch.datagrams().map(<[u8]>::to_vec).collect();
-            sealer.seal(&mut batch);
+            sealer.seal(&mut batch).expect("far from the limit");
             seen.extend(batch.datagrams().map(<[u8]>::to_vec));
             assert_eq!(seen.len(), 1000, "{}", security.name());
         }
@@ -295,7 +326,9 @@ mod tests {
             assert_eq!(security.name(), "inverter");
             assert_eq!(security.overhead(), overhead);
             let mut batch = batch(&security, 100..110);
-            Sealer::new(&security, [1; 32]).seal(&mut batch);
+            Sealer::new(&security, [1; 32])
+                .seal(&mut batch)
+                .expect("far from the limit");
             for (datagram, len) in batch.datagrams_mut().zip(100..) {
                 let sealed: Vec<u8> = payload(len).into_iter().map(|byte| !byte).collect();
                 assert_eq!(datagram[overhead.front..][..len], sealed);
@@ -310,11 +343,57 @@ mod tests {
     }
 
     #[test]
+    fn exhausted_key_seals_nothing_and_leaves_nothing_to_send() {
+        let key = AeadKey::aes_128_gcm(&[1; 16]).expect("16 bytes");
+        let security = Security::Aead(key.clone());
+        let sealer = Sealer::new(&security, [1; 32]);
+        key.count_sealed(AeadKey::HARD_LIMIT - 10);
+        let mut fits = batch(&security, 1..=10);
+        let mut too_many = batch(&security, 1..=11);
+        assert_eq!(sealer.seal(&mut too_many), Err(SealError::KeyExhausted));
+        assert!(too_many.is_empty());
+        assert_eq!(sealer.seal(&mut fits), Ok(()));
+        assert_eq!((fits.len(), sealer.sealed()), (10, AeadKey::HARD_LIMIT));
+    }
+
+    #[test]
+    fn ring_seals_under_its_newest_key_and_opens_under_two() {
+        let key = |byte| AeadKey::aes_128_gcm(&[byte; 16]).expect("16 bytes");
+        let ring = KeyRing::new(key(0));
+        let security = Security::Ring(ring.clone());
+        let sealer = Sealer::new(&security, [1; 32]);
+        let opener = Opener::new(&security);
+        let sealed = || {
+            let mut batch = batch(&security, std::iter::once(100));
+            sealer.seal(&mut batch).expect("far from the limit");
+            batch.datagrams().next().expect("one").to_vec()
+        };
+        let opens = |mut datagram: Vec<u8>| opener.open(&mut datagram).map(|it| it.to_vec());
+        let old = sealed();
+        ring.add_receive(key(1)).expect("room for a second");
+        assert_eq!(opens(sealed()), Ok(payload(100)));
+        assert!(ring.promote());
+        assert_eq!(sealer.sealed(), 0, "counts anew");
+        let new = sealed();
+        for datagram in [&old, &new] {
+            assert_eq!(opens(datagram.clone()), Ok(payload(100)));
+        }
+        let mut forged = new.clone();
+        forged[50] ^= 1;
+        assert_eq!(opens(forged), Err(OpenError::Unauthentic));
+        assert!(ring.retire());
+        assert_eq!(opens(new), Ok(payload(100)));
+        assert_eq!(opens(old), Err(OpenError::Unauthentic), "retired");
+    }
+
+    #[test]
     #[should_panic(expected = "laid out for another cipher")]
     fn foreign_layout_is_refused() {
         let mut batch = batch(&Security::Plaintext, std::iter::once(100));
         let security = Security::from_password("aes", "secret", b"salt").expect("known");
-        Sealer::new(&security, [1; 32]).seal(&mut batch);
+        Sealer::new(&security, [1; 32])
+            .seal(&mut batch)
+            .expect("far from the limit");
     }
 
     #[test]

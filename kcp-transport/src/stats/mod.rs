@@ -157,6 +157,9 @@ statistics! {
         receive_errors: u64,
         /// Datagrams the socket refused to send.
         send_errors: u64,
+        /// Datagrams sealed under the present key, by all who share it. It warns at 2^32 and seals no
+        /// more than 2^36; 0 for ciphers without authentication.
+        sealed_under_key: usize,
         /// Connections opened from this side.
         active_opens: u64,
         /// Connections opened by peers.

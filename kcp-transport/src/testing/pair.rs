@@ -73,7 +73,9 @@ impl Peer {
 
     fn transmit(&mut self, now: Time, trace: &mut Trace) {
         while self.session.poll_transmit(now, &mut self.batch) {
-            self.sealer.seal(&mut self.batch);
+            if let Err(error) = self.sealer.seal(&mut self.batch) {
+                self.session.abort(error.into());
+            }
             for datagram in self.batch.datagrams() {
                 trace.note(now, datagram);
                 self.link.send(now, datagram);
@@ -126,15 +128,26 @@ impl Pair {
     /// If an mtu has no room for data under the cipher.
     #[must_use]
     pub fn new(seed: u64, config: &PairConfig) -> Self {
+        Self::with_securities(seed, config, [&config.security; 2])
+    }
+
+    /// As [`Pair::new`], with a cipher for each side, the client's first, in place of
+    /// [`PairConfig::security`]. For keys that change on their own.
+    ///
+    /// # Panics
+    ///
+    /// If an mtu has no room for data under the cipher.
+    #[must_use]
+    pub fn with_securities(seed: u64, config: &PairConfig, securities: [&Security; 2]) -> Self {
         let mut rng = Rng::new(seed);
         let conversation = ConversationId::new(rng.next_u32());
-        let mut peer = |own: &Config, role| {
+        let mut peer = |own: &Config, security: &Security, role| {
             let layout = own
-                .layout(config.security.overhead())
+                .layout(security.overhead())
                 .expect("mtu has room for data");
             let mut seed = [0; 32];
             rng.fill(&mut seed);
-            let sealer = Sealer::new(&config.security, seed);
+            let sealer = Sealer::new(security, seed);
             Peer {
                 session: Session::with_first_numbers(
                     own,
@@ -158,8 +171,8 @@ impl Pair {
         };
         Self {
             now: Time::ZERO,
-            client: peer(&config.client, Role::Connect),
-            server: peer(&config.server, Role::Accept),
+            client: peer(&config.client, securities[0], Role::Connect),
+            server: peer(&config.server, securities[1], Role::Accept),
             trace: Trace(0xcbf2_9ce4_8422_2325),
         }
     }
