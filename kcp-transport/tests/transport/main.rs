@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod memory;
+mod secrecy;
 
 use std::io;
 use std::net::SocketAddr;

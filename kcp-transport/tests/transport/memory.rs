@@ -24,6 +24,8 @@ pub(crate) struct Host {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// All that ever arrived, for those who listen in.
+    history: Vec<Vec<u8>>,
     receiver: Side,
     sender: Side,
 }
@@ -106,10 +108,22 @@ impl Host {
             .calls
     }
 
+    /// Everything that has arrived here so far.
+    pub(crate) fn history(&self) -> Vec<Vec<u8>> {
+        let state = self.state.lock().expect("no panic under the lock");
+        state.history.clone()
+    }
+
+    /// Lets a datagram arrive that `from` need not have sent.
+    pub(crate) fn inject(&self, from: SocketAddr, datagram: &[u8]) {
+        self.arrive(from, datagram);
+    }
+
     fn arrive(&self, from: SocketAddr, datagram: &[u8]) {
         let waker = {
             let mut state = self.state.lock().expect("no panic under the lock");
             state.queue.push_back((from, datagram.to_vec()));
+            state.history.push(datagram.to_vec());
             state.receiver.blocked = false;
             state.receiver.waker.take()
         };
