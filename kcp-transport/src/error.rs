@@ -20,6 +20,9 @@ pub enum DecodeError {
     /// A segment acknowledges what was never sent.
     #[error("segment acknowledges data that was never sent")]
     AcknowledgesUnsent,
+    /// An ack echoes a time at which its segment was not sent.
+    #[error("ack echoes a time at which its segment was not sent")]
+    EchoesUnsent,
     /// A message announces more fragments than the receive window can ever hold, or its fragments
     /// do not count down by one.
     #[error("message fragments cannot be put together")]

@@ -26,6 +26,8 @@ pub(super) struct Inbox {
     ready: usize,
     /// Entries that are missing.
     missing: usize,
+    /// Segments that were ever put in.
+    taken: usize,
     /// Bytes of all segments' buffers.
     bytes: usize,
     /// Most bytes of buffers, what is kept for missing segments included.
@@ -41,6 +43,7 @@ impl Inbox {
             ring: VecDeque::new(),
             ready: 0,
             missing: 0,
+            taken: 0,
             bytes: 0,
             budget: config.receive_buffer / 16 * 15,
             most_entries: entries.max(MIN_ENTRIES).min(reader + reach),
@@ -91,7 +94,8 @@ impl Inbox {
         if used + buffers.held() > budget {
             buffers.clear();
         }
-        at < self.most_entries && used <= budget
+        // What is missing takes time to note down: no more of it than was put in before.
+        at < self.most_entries && used <= budget && gap <= MAX_GAP.max(self.taken)
     }
 
     /// How far after the reader's last segment a peer may send, if it may send `most` at all.
@@ -110,6 +114,7 @@ impl Inbox {
     pub(super) fn insert(&mut self, index: usize, fragment: Fragment) {
         let at = self.ready + index;
         self.bytes += fragment.data.capacity();
+        self.taken = self.taken.saturating_add(1);
         if at < self.ring.len() {
             self.ring[at] = Some(fragment);
             self.missing -= 1;
@@ -217,3 +222,6 @@ const MIN_ENTRIES: usize = 16;
 
 /// Segments of the largest size that are taken in early while memory is short.
 pub(super) const PRESSED_SEGMENTS: usize = 8;
+
+/// Missing segments a peer may jump over at once, from its first segment on.
+const MAX_GAP: usize = 1024;

@@ -33,9 +33,11 @@ impl Arq {
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] for the first segment that cannot be decoded, belongs to another
-    /// conversation or acknowledges what was never sent. Nothing of it and what follows it is
-    /// used; what precedes it was.
+    /// [`DecodeError::AcknowledgesUnsent`] if any segment does: nothing of the datagram is used.
+    ///
+    /// Another [`DecodeError`] for the first segment that cannot be decoded, belongs to another
+    /// conversation or echoes a time at which nothing was sent. Nothing of it and what follows it
+    /// is used; what precedes it was.
     pub fn handle_payload(
         &mut self,
         now: Time,
@@ -53,6 +55,9 @@ impl Arq {
             outcome: Outcome::default(),
         };
         trace::input(payload);
+        if self.acknowledges_unsent(payload) {
+            return Err(DecodeError::AcknowledgesUnsent);
+        }
         let mut error = None;
         for segment in Segments::new(payload) {
             let read =
@@ -66,6 +71,19 @@ impl Arq {
         error.map_or(Ok(digest.outcome), Err)
     }
 
+    /// Whether a segment acknowledges what was never sent.
+    ///
+    /// kcp-go v5 kcp.go, parse_una: it believes any una and drops what it has not sent, so the
+    /// stream has a hole that nobody sees.
+    fn acknowledges_unsent(&self, payload: &[u8]) -> bool {
+        let flight = self.send.flight();
+        let (una, next) = (flight.una(), flight.next());
+        Segments::new(payload)
+            .map_while(Result::ok)
+            .take_while(|(header, _)| header.conversation == self.conversation)
+            .any(|(header, _)| una.widen(header.unacknowledged) > next)
+    }
+
     fn handle_segment(
         &mut self,
         header: &SegmentHeader,
@@ -76,10 +94,6 @@ impl Arq {
             return Err(DecodeError::ForeignConversation);
         }
         let una = self.send.flight().una().widen(header.unacknowledged);
-        // kcp-go v5 kcp.go, parse_una: it believes any una and drops what was never sent.
-        if una > self.send.flight().next() {
-            return Err(DecodeError::AcknowledgesUnsent);
-        }
         digest.segments += 1;
         digest.current |= una >= self.send.flight().una();
         if una >= digest.una {
@@ -93,7 +107,7 @@ impl Arq {
         }
         match header.command {
             Command::Push => self.handle_push(header, data, digest),
-            Command::Ack => self.handle_ack(header, digest),
+            Command::Ack => return self.handle_ack(header, digest),
             Command::WindowProbe => self.probe.tell(),
             // Its payload means nothing to KCP; extensions are read by a layer above.
             Command::WindowUpdate => digest.outcome.answered = true,
@@ -117,16 +131,25 @@ impl Arq {
         }
     }
 
-    fn handle_ack(&mut self, header: &SegmentHeader, digest: &mut Digest) {
-        digest.outcome.answered = true;
+    /// kcp-go v5 kcp.go, Input: it believes any ack of a segment in flight, and computes its
+    /// round-trip time from whatever the ack echoes.
+    fn handle_ack(
+        &mut self,
+        header: &SegmentHeader,
+        digest: &mut Digest,
+    ) -> Result<(), DecodeError> {
         let sequence = self.send.flight().una().widen(header.sequence);
         let offset = self.timestamp_offset;
-        let is_echo = |time| stamp(time, offset) == header.timestamp;
-        let acked = self
-            .send
-            .on_ack(digest.now, sequence, is_echo, &mut self.buffers);
+        let acked = self.send.on_ack(
+            digest.now,
+            sequence,
+            header.timestamp,
+            |time| stamp(time, offset),
+            &mut self.buffers,
+        )?;
+        digest.outcome.answered = true;
         let Some(Acknowledged { matched, evidence }) = acked else {
-            return;
+            return Ok(());
         };
         digest.outcome.acknowledged = true;
         if let Some(sent) = matched {
@@ -139,6 +162,7 @@ impl Arq {
         if higher {
             digest.evidence = Some(evidence);
         }
+        Ok(())
     }
 
     fn conclude(&mut self, digest: &mut Digest) {

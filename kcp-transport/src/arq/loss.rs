@@ -44,6 +44,8 @@ pub(super) struct LossDetector {
     due: VecDeque<(SeqNumber, Resend)>,
     /// When holes are next considered for early retransmit.
     early_at: Option<Time>,
+    /// Where among too many holes the next datagram begins to count.
+    cursor: usize,
     /// Segments looked at.
     #[cfg(test)]
     pub(super) steps: usize,
@@ -59,6 +61,7 @@ impl LossDetector {
             suspects: Vec::new(),
             due: VecDeque::new(),
             early_at: None,
+            cursor: 0,
             #[cfg(test)]
             steps: 0,
         }
@@ -76,8 +79,11 @@ impl LossDetector {
         self.highest_acked = self.highest_acked.max(evidence.sequence);
         self.scan(flight);
         let mut doubt = false;
-        let mut index = 0;
-        while let Some(&sequence) = self.holes.get(index) {
+        let mut index = self.begin();
+        for _ in 0..VISITS_PER_DATAGRAM {
+            let Some(&sequence) = self.holes.get(index) else {
+                break;
+            };
             self.count_step();
             let Some(sent) = flight
                 .outstanding_mut(sequence)
@@ -104,7 +110,19 @@ impl LossDetector {
                 }
             }
         }
+        self.cursor = index;
         doubt
+    }
+
+    /// Where to begin with as many holes as are looked at for one datagram: at the front if they
+    /// are no more than that.
+    fn begin(&self) -> usize {
+        let few = self.holes.len() <= VISITS_PER_DATAGRAM;
+        if few || self.cursor >= self.holes.len() {
+            0
+        } else {
+            self.cursor
+        }
     }
 
     /// Sets the time at which early retransmit looks at the holes, after a datagram that raised a
@@ -201,8 +219,14 @@ impl LossDetector {
             }
             false
         };
+        let looked_at = self.holes.len().min(VISITS_PER_DATAGRAM);
+        #[cfg(test)]
+        {
+            self.steps += looked_at;
+        }
         self.holes
-            .retain(|&sequence| !take(sequence, Suspicion::Counting));
+            .extract_if(..looked_at, |sequence| take(*sequence, Suspicion::Counting))
+            .for_each(drop);
         for sequence in self.suspects.drain(..) {
             take(sequence, Suspicion::Suspected);
         }
@@ -261,3 +285,9 @@ impl LossDetector {
 /// A full datagram of acks covers 58 segments, so an honest peer is never ahead of the search for
 /// long, while one forged ack at the far end of the window cannot make it long.
 const SCAN_PER_DATAGRAM: usize = 256;
+
+/// Holes counted for, or looked at for early retransmit, per datagram.
+///
+/// More than a window of 1024 has at half of all segments lost. If there are more yet, each
+/// datagram counts for the next ones in turn.
+const VISITS_PER_DATAGRAM: usize = 512;

@@ -10,8 +10,9 @@ use super::loss::{Evidence, LossDetector, Resend};
 use super::queue::Queue;
 use super::rtt::MAX_RTO;
 use crate::config::Mode;
+use crate::error::DecodeError;
 use crate::time::Time;
-use crate::wire::SeqNumber;
+use crate::wire::{SeqNumber, Timestamp};
 
 /// Why a segment is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,27 +97,45 @@ impl Sender {
         self.queue.finish();
     }
 
-    /// The peer acknowledged one segment, echoing `timestamp`.
+    /// The peer acknowledged one segment, echoing a timestamp.
     ///
-    /// `is_stamp_of` compares that to the timestamp of a time. Returns `None` if the segment is not outstanding.
+    /// `stamp` gives the timestamp of a time. Returns `None` if the segment is not outstanding.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::EchoesUnsent`] if it is, but was not sent between its first transmission and
+    /// its last: who says so has not received it.
     pub(super) fn on_ack(
         &mut self,
         now: Time,
         sequence: SeqNumber,
-        is_stamp_of: impl Fn(Time) -> bool,
+        echo: Timestamp,
+        stamp: impl Fn(Time) -> Timestamp,
         buffers: &mut Buffers,
-    ) -> Option<Acknowledged> {
-        let sent = self.flight.outstanding(sequence)?;
+    ) -> Result<Option<Acknowledged>, DecodeError> {
+        let Some(sent) = self.flight.outstanding(sequence) else {
+            return Ok(None);
+        };
         let (first, last) = (sent.first_sent, sent.last_sent);
-        let matched = [last, first].into_iter().find(|&time| is_stamp_of(time));
-        self.buffered -= self.flight.acknowledge(sequence, buffers)?;
-        self.waiting_since = now;
+        let age = echo.since(stamp(first));
+        let span = stamp(last).since(stamp(first));
         // Without a match it was a transmission in between, no earlier than the first.
+        let matched = match age {
+            _ if age > span => return Err(DecodeError::EchoesUnsent),
+            _ if age == span => Some(last),
+            0 => Some(first),
+            _ => None,
+        };
+        let Some(released) = self.flight.acknowledge(sequence, buffers) else {
+            return Ok(None);
+        };
+        self.buffered -= released;
+        self.waiting_since = now;
         let sent = matched.unwrap_or(first);
-        Some(Acknowledged {
+        Ok(Some(Acknowledged {
             matched,
             evidence: Evidence { sequence, sent },
-        })
+        }))
     }
 
     /// The peer received everything before `una`. Returns how many segments that newly covers, and

@@ -118,6 +118,12 @@ impl Timestamp {
     pub const fn to_wire(self) -> u32 {
         self.0
     }
+
+    /// Milliseconds from `earlier` to this one, modulo 2^32.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u32 {
+        self.0.wrapping_sub(earlier.0)
+    }
 }
 
 impl fmt::Debug for Timestamp {
@@ -138,6 +144,14 @@ mod tests {
         assert!(older < first);
         assert_eq!(older.offset_from(first), None);
         assert_eq!(older.next(), first);
+    }
+
+    #[test]
+    fn time_between_timestamps_goes_on_where_they_wrap() {
+        let at = Timestamp::from_wire;
+        assert_eq!(at(3).since(at(u32::MAX)), 4);
+        assert_eq!(at(u32::MAX).since(at(3)), u32::MAX - 3);
+        assert_eq!(at(7).since(at(7)), 0);
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 mod coalescing;
 mod exchange;
+mod forgery;
 mod memory;
 mod models;
 mod receiving;

@@ -184,9 +184,9 @@ fn early_retransmit_is_immediate_when_una_moves_or_fast_retransmit_is_off() {
 #[test]
 fn rtt_is_sampled_from_exact_echoes_only() {
     let mut arq = sent(config(), 4, at(0));
-    let wrong = direct(&mut arq, at(40), &ack(0, at(1), 0));
-    assert!(wrong.acknowledged && wrong.answered && !wrong.proved);
-    assert_eq!(arq.smoothed_rtt(), None);
+    let wrong = arq.handle_payload(at(40), &ack(0, at(1), 0), Provenance::Direct);
+    assert_eq!(wrong, Err(DecodeError::EchoesUnsent));
+    assert_eq!((arq.smoothed_rtt(), arq.in_flight()), (None, 4));
     let recovered = arq.handle_payload(at(40), &ack(1, at(0), 0), Provenance::Recovered);
     assert!(recovered.expect("valid").proved);
     assert_eq!(arq.smoothed_rtt(), None);
@@ -206,6 +206,16 @@ fn first_and_last_transmission_both_give_samples() {
         direct(&mut arq, at(210), &ack(0, at(echo), 1));
         assert_eq!(arq.smoothed_rtt(), Some(ms(rtt)));
     }
+}
+
+#[test]
+fn transmission_in_between_is_acknowledged_without_a_sample() {
+    let mut arq = sent(config(), 1, at(0));
+    assert_eq!(pushes(&mut arq, at(200)), [0]);
+    assert_eq!(pushes(&mut arq, at(500)), [0]);
+    let outcome = direct(&mut arq, at(510), &ack(0, at(200), 0));
+    assert!(outcome.acknowledged && !outcome.proved);
+    assert_eq!((arq.smoothed_rtt(), arq.is_drained()), (None, true));
 }
 
 #[test]
@@ -233,12 +243,12 @@ fn acknowledging_what_was_never_sent_changes_nothing() {
 fn segments_before_an_invalid_one_are_used() {
     let mut arq = sent(config(), 3, at(0));
     let mut payload = ack(0, at(0), 1);
-    payload.extend(tell(9, 5));
+    let mut unknown = tell(2, 5);
+    unknown[4] = 80;
+    payload.extend(unknown);
     payload.extend(ack(1, at(0), 2));
-    assert!(
-        arq.handle_payload(at(5), &payload, Provenance::Direct)
-            .is_err()
-    );
+    let refused = arq.handle_payload(at(5), &payload, Provenance::Direct);
+    assert_eq!(refused, Err(DecodeError::UnknownCommand(80)));
     assert_eq!((arq.in_flight(), arq.remote_window()), (2, 1000));
 }
 
