@@ -55,6 +55,40 @@ fn ciphers(criterion: &mut Criterion) {
     }
 }
 
+/// What refusing replayed and reflected packets adds to opening.
+fn replay(criterion: &mut Criterion) {
+    let security =
+        Security::from_password("aes-128-gcm", "bench", Security::KCPTUN_SALT).expect("known");
+    let [here, peer] = [[7; 32], [8; 32]].map(|seed| Sealer::new(&security, seed));
+    let mut group = criterion.benchmark_group(format!("seal and open, {DATAGRAMS} x 1400 bytes"));
+    group.throughput(Throughput::Elements(DATAGRAMS as u64));
+    let mut batch = full_batch(&security);
+    let mut copy = [0; 1400];
+    let any = Opener::new(&security);
+    group.bench_function("whatever comes", |bencher| {
+        bencher.iter(|| {
+            peer.seal(&mut batch).expect("not 2^36 yet");
+            for datagram in batch.datagrams() {
+                copy.copy_from_slice(datagram);
+                black_box(any.open(&mut copy).expect("the same key"));
+            }
+        });
+    });
+    let opener = here.opener();
+    let mut filter = here.replay_filter(114_000);
+    group.bench_function("each packet once and none of one's own", |bencher| {
+        bencher.iter(|| {
+            peer.seal(&mut batch).expect("not 2^36 yet");
+            for datagram in batch.datagrams() {
+                copy.copy_from_slice(datagram);
+                let opened = opener.open_once(&mut copy, &mut filter);
+                black_box(opened.expect("the first time"));
+            }
+        });
+    });
+    group.finish();
+}
+
 fn fec(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fec");
     for (data, parity) in [(10, 3), (2, 1), (20, 5)] {
@@ -98,5 +132,5 @@ fn sessions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, ciphers, fec, sessions);
+criterion_group!(benches, ciphers, replay, fec, sessions);
 criterion_main!(benches);

@@ -44,6 +44,8 @@ pub struct ReplayFilter {
     /// Has taken in the secret. Without it, holders of the key could choose prefixes that all meet
     /// in one place of the tables.
     hasher: DefaultHasher,
+    /// The prefix before and its mark: packets come in runs, and hashing is most of the work.
+    last: ([u8; 8], Mark),
     senders: Generations<Window>,
     /// Runs of counters in the windows of the newer generation.
     runs: usize,
@@ -61,6 +63,7 @@ impl ReplayFilter {
         let mut hasher = DefaultHasher::new();
         hasher.write(&secret);
         Self {
+            last: ([0; 8], mark(&hasher, [0; 8])),
             hasher,
             senders: Generations::default(),
             runs: 0,
@@ -75,7 +78,11 @@ impl ReplayFilter {
     #[must_use]
     pub fn accept(&mut self, nonce: &[u8; AEAD_NONCE_LEN]) -> bool {
         let [p0, p1, p2, p3, p4, p5, p6, p7, counter @ ..] = *nonce;
-        let mark = self.mark([p0, p1, p2, p3, p4, p5, p6, p7]);
+        let prefix = [p0, p1, p2, p3, p4, p5, p6, p7];
+        if prefix != self.last.0 {
+            self.last = (prefix, mark(&self.hasher, prefix));
+        }
+        let mark = self.last.1;
         if let Some(fresh) = self.accept_counted(mark, u32::from_be_bytes(counter)) {
             return fresh;
         }
@@ -129,12 +136,12 @@ impl ReplayFilter {
             self.runs = 0;
         }
     }
+}
 
-    fn mark(&self, prefix: [u8; 8]) -> Mark {
-        let mut hasher = self.hasher.clone();
-        hasher.write_u64(u64::from_ne_bytes(prefix));
-        Mark(hasher.finish().to_ne_bytes())
-    }
+fn mark(hasher: &DefaultHasher, prefix: [u8; 8]) -> Mark {
+    let mut hasher = hasher.clone();
+    hasher.write_u64(u64::from_ne_bytes(prefix));
+    Mark(hasher.finish().to_ne_bytes())
 }
 
 impl fmt::Debug for ReplayFilter {
