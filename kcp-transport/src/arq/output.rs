@@ -114,8 +114,16 @@ impl Arq {
 
     fn lay_probes(&mut self, now: Time, header: SegmentHeader, payload: &mut Payload<'_>) {
         if payload.has_room(0) && self.probe.take_ask() {
+            // The number means nothing to KCP. A peer of ours that has forgotten the conversation
+            // tells by it whether we can learn that from what it acknowledges.
+            let sequence = self.send.flight().next().to_wire();
             let command = Command::WindowProbe;
-            self.push_control(&SegmentHeader { command, ..header }, payload);
+            let header = SegmentHeader {
+                command,
+                sequence,
+                ..header
+            };
+            self.push_control(&header, payload);
         }
         if payload.has_room(0) && self.probe.take_tell(now, self.rtt.rto()) {
             let command = Command::WindowUpdate;

@@ -4,6 +4,18 @@ use super::Arq;
 use crate::wire::{Command, SegmentHeader, Timestamp};
 
 impl Arq {
+    /// Tells our window at the next transmission, unasked.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn announce_window(&mut self) {
+        self.probe.tell();
+    }
+
+    /// The number after the last segment received in order, as the peer is told it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn received_until(&self) -> u32 {
+        self.receive.next().to_wire()
+    }
+
     /// The header of a data segment without data whose number lies before what the peer still
     /// waits for. It acknowledges that, echoes the timestamp and delivers nothing.
     ///

@@ -13,7 +13,7 @@ use crate::wire::ConversationId;
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until built"]
 pub struct ConfigBuilder {
-    config: Config,
+    pub(super) config: Config,
     /// Send and receive window, which may still be out of range.
     windows: (u32, u32),
 }
@@ -192,6 +192,7 @@ impl ConfigBuilder {
         })?;
         check_times(&config)?;
         check_sizes(&config)?;
+        config.listening.check()?;
         Ok(config)
     }
 }
@@ -255,7 +256,7 @@ fn check_sizes(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn in_range<T: PartialOrd + std::fmt::Debug>(
+pub(super) fn in_range<T: PartialOrd + std::fmt::Debug>(
     option: &'static str,
     given: &T,
     range: std::ops::RangeInclusive<T>,

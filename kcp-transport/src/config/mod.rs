@@ -1,6 +1,7 @@
 //! Options of a connection, validated when built.
 
 mod builder;
+mod listening;
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::packet::{Layout, Overhead};
 use crate::wire::ConversationId;
 
 pub use builder::ConfigBuilder;
+use listening::Listening;
 
 /// Whether the congestion window limits sending, besides the two windows.
 #[doc(alias = "nc")]
@@ -141,6 +143,7 @@ pub struct Config {
     write_coalescing: WriteCoalescing,
     send_rate: Option<NonZeroU64>,
     conversation: Option<ConversationId>,
+    listening: Listening,
 }
 
 impl Default for Config {
@@ -169,6 +172,7 @@ impl Default for Config {
             write_coalescing: WriteCoalescing::Immediate,
             send_rate: None,
             conversation: None,
+            listening: Listening::default(),
         }
     }
 }

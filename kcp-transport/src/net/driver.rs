@@ -16,7 +16,7 @@ use crate::wire::ConversationId;
 use super::clock::entropy;
 use super::endpoint::Endpoint;
 use super::inbound::Inbound;
-use super::sessions::Sessions;
+use super::sessions::{Opener, Sessions};
 use super::shared::Connection;
 use super::stream::KcpStream;
 use super::timers::{SessionKey, Timers};
@@ -42,7 +42,7 @@ impl Driver {
         let now = endpoint.clock.now();
         let sleep = Box::pin(tokio::time::sleep_until(endpoint.clock.instant(now)));
         Self {
-            inbound: Inbound::new(now, receive_slots, endpoint.replay_filter()),
+            inbound: Inbound::new(&endpoint, now, receive_slots),
             endpoint,
             sessions: Sessions::default(),
             timers: Timers::default(),
@@ -61,9 +61,9 @@ impl Driver {
         conversation: ConversationId,
         role: Role,
     ) -> io::Result<Arc<Connection>> {
-        let connection = self
-            .sessions
-            .open(&self.endpoint, now, path, conversation, role)?;
+        let connection =
+            self.sessions
+                .open(&self.endpoint, now, path, conversation, Opener::Us(role))?;
         self.dirty.push(connection.key);
         Ok(connection)
     }

@@ -13,6 +13,7 @@ use crate::packet::{Layout, Opener, ReplayFilter, Sealer, TransmitBatch};
 use crate::session::Role;
 use crate::stats::EndpointStats;
 use crate::time::Time;
+use crate::wire::{SEGMENT_HEADER_LEN, SegmentHeader};
 
 use super::backlog::Backlog;
 use super::census::Census;
@@ -181,6 +182,23 @@ impl Endpoint {
             drop(outbox);
             self.notify(|_| {});
         }
+    }
+
+    /// Sends one segment without data and without a session. Lost if the socket takes nothing now:
+    /// whoever waits for it asks again.
+    pub(super) fn reply(&self, now: Time, path: Path, header: &SegmentHeader) {
+        let Some(mut batch) = self.take_batch() else {
+            return;
+        };
+        batch.push_with(|packet| {
+            header.encode(packet);
+            SEGMENT_HEADER_LEN
+        });
+        // A key that is used up seals nothing more; there is nobody to tell.
+        if self.sealer.seal(&mut batch).is_ok() {
+            self.send(now, None, path, &batch, 0);
+        }
+        self.outbox().recycle(batch);
     }
 
     /// An empty batch, or `None` while the socket takes nothing.

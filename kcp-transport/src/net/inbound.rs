@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::error::OpenError;
 use crate::packet::ReplayFilter;
-use crate::session::{Destination, Role, opens_session};
+use crate::session::{Destination, Stranger};
 use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::ConversationId;
 
-use super::backlog::Admission;
+use super::door::{Door, Verdict, Visit};
 use super::endpoint::Endpoint;
-use super::sessions::Sessions;
+use super::sessions::{Opener, Sessions};
 use super::timers::SessionKey;
 use super::transport::{Path, ReceiveBuffers};
 
@@ -22,6 +22,7 @@ use super::transport::{Path, ReceiveBuffers};
 pub(super) struct Inbound {
     buffers: ReceiveBuffers,
     filter: ReplayFilter,
+    door: Door,
     /// Payloads of the buffer at hand.
     routed: Vec<Routed>,
     last_received: Time,
@@ -41,10 +42,11 @@ struct Routed {
 }
 
 impl Inbound {
-    pub(super) fn new(now: Time, receive_slots: usize, filter: ReplayFilter) -> Self {
+    pub(super) fn new(endpoint: &Endpoint, now: Time, receive_slots: usize) -> Self {
         Self {
             buffers: ReceiveBuffers::new(receive_slots),
-            filter,
+            filter: endpoint.replay_filter(),
+            door: Door::new(&endpoint.config),
             routed: Vec::new(),
             last_received: now,
             failures: 0,
@@ -69,6 +71,7 @@ impl Inbound {
             let mut router = Router {
                 endpoint,
                 sessions,
+                door: &mut self.door,
                 stats: &mut self.stats,
                 now,
                 path: received.path,
@@ -115,6 +118,7 @@ impl Inbound {
 struct Router<'a> {
     endpoint: &'a Arc<Endpoint>,
     sessions: &'a mut Sessions,
+    door: &'a mut Door,
     stats: &'a mut EndpointStats,
     now: Time,
     path: Path,
@@ -187,34 +191,35 @@ impl Router<'_> {
                 return None;
             }
         };
-        if self.sessions.is_buried(self.path, conversation, self.now) {
-            self.stats.late += 1;
-            return None;
-        }
-        let opens = opens_session(payload, self.endpoint.config.receive_window());
-        match self.endpoint.backlog.admits() {
-            Admission::Open if opens => self.open(conversation),
-            Admission::Full if opens => {
-                self.stats.backlog_full += 1;
+        let visit = Visit {
+            now: self.now,
+            peer: self.path.peer,
+            conversation,
+            stranger: Stranger::of(payload),
+        };
+        let verdict = match self.sessions.epitaph(self.path, conversation, self.now) {
+            Some(epitaph) => self.door.turn_away(visit, epitaph, self.stats),
+            None => {
+                let admission = self.endpoint.backlog.admits();
+                let unproven = self.sessions.unproven();
+                self.door.admit(visit, admission, unproven, self.stats)
+            }
+        };
+        match verdict {
+            Verdict::Open { proved: false } => self.open(conversation, Opener::Peer),
+            Verdict::Open { proved: true } => self.open(conversation, Opener::ProvedPeer),
+            Verdict::Reply(header) => {
+                self.endpoint.reply(self.now, self.path, &header);
                 None
             }
-            _ => {
-                self.stats.stray += 1;
-                None
-            }
+            Verdict::Ignore => None,
         }
     }
 
-    fn open(&mut self, conversation: ConversationId) -> Option<usize> {
+    fn open(&mut self, conversation: ConversationId, opener: Opener) -> Option<usize> {
         let connection = self
             .sessions
-            .open(
-                self.endpoint,
-                self.now,
-                self.path,
-                conversation,
-                Role::Accept,
-            )
+            .open(self.endpoint, self.now, self.path, conversation, opener)
             .ok()?;
         tracing::debug!(peer = %self.path.peer, %conversation, "session opened");
         let slot = connection.key.slot;
@@ -228,15 +233,17 @@ fn deliver(
     now: Time,
     bytes: &[u8],
     routed: &[Routed],
-    sessions: &Sessions,
+    sessions: &mut Sessions,
     dirty: &mut Vec<SessionKey>,
 ) {
     for run in routed.chunk_by(|a, b| a.slot == b.slot) {
-        let Some(connection) = sessions.at(run[0].slot) else {
+        let slot = run[0].slot;
+        let Some(connection) = sessions.at(slot) else {
             continue;
         };
         connection.deliver(now, run.iter().map(|place| &bytes[place.start..place.end]));
         dirty.push(connection.key);
+        sessions.note_proof(slot);
     }
 }
 

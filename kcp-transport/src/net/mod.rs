@@ -14,13 +14,16 @@ mod clock;
 mod connect;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod control;
+mod cookie;
 mod datagrams;
+mod door;
 mod driver;
 mod endpoint;
 mod inbound;
 mod info;
 mod listener;
 mod message;
+mod rate;
 mod sessions;
 mod shared;
 mod socket;

@@ -10,18 +10,47 @@ use crate::time::Time;
 use crate::wire::ConversationId;
 
 use super::clock::entropy;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, lock};
 use super::shared::Connection;
-use super::table::Table;
+use super::table::{Epitaph, Table};
 use super::timers::SessionKey;
 use super::transport::Path;
+
+/// Who opens a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opener {
+    /// This side.
+    Us(Role),
+    /// A peer whose address may be forged.
+    Peer,
+    /// A peer that has proved its address.
+    ProvedPeer,
+}
+
+impl Opener {
+    fn role(self) -> Role {
+        match self {
+            Self::Us(role) => role,
+            Self::Peer | Self::ProvedPeer => Role::Accept,
+        }
+    }
+}
 
 /// Sessions by their place, and by what datagrams call them.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    connections: Slab<Arc<Connection>>,
+    connections: Slab<Entry>,
     table: Table,
     next_generation: u64,
+    /// How many entries are `unproven`.
+    unproven: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    connection: Arc<Connection>,
+    /// The peer opened the session and has not been seen to receive what we send.
+    unproven: bool,
 }
 
 impl Sessions {
@@ -32,11 +61,17 @@ impl Sessions {
         now: Time,
         path: Path,
         conversation: ConversationId,
-        role: Role,
+        opener: Opener,
     ) -> io::Result<Arc<Connection>> {
+        let role = opener.role();
         let luck = u32::from_le_bytes(entropy()?);
         let config = &endpoint.config;
-        let session = Session::new(config, endpoint.layout, conversation, role, luck, now);
+        let mut session = Session::new(config, endpoint.layout, conversation, role, luck, now);
+        if opener == Opener::ProvedPeer {
+            session.welcome();
+        }
+        let unproven = !session.is_proved();
+        self.unproven += usize::from(unproven);
         let entry = self.connections.vacant_entry();
         let key = SessionKey {
             slot: entry.key(),
@@ -50,7 +85,10 @@ impl Sessions {
             key,
             session,
         ));
-        entry.insert(Arc::clone(&connection));
+        entry.insert(Entry {
+            connection: Arc::clone(&connection),
+            unproven,
+        });
         endpoint.census.opened(&connection, role);
         self.table.insert(path.peer, conversation, key.slot);
         Ok(connection)
@@ -58,11 +96,15 @@ impl Sessions {
 
     /// Forgets a session, but not that it was there.
     pub(super) fn remove(&mut self, key: SessionKey, now: Time) {
-        let connection = self.connections.remove(key.slot);
+        let entry = self.connections.remove(key.slot);
+        self.unproven -= usize::from(entry.unproven);
+        let connection = entry.connection;
         connection.endpoint.census.closed(&connection);
         let peer = connection.path().peer;
+        let received_until = lock(&connection.inner).session.received_until();
+        let end = (Epitaph::new(received_until), now);
         self.table
-            .bury(peer, connection.conversation, key.slot, now);
+            .bury(peer, connection.conversation, key.slot, end);
     }
 
     /// Moves a session to another path: it is found by that, and sends there. Returns whether it is
@@ -88,7 +130,7 @@ impl Sessions {
 
     /// The session in a slot.
     pub(super) fn at(&self, slot: usize) -> Option<&Arc<Connection>> {
-        self.connections.get(slot)
+        self.connections.get(slot).map(|entry| &entry.connection)
     }
 
     /// The slot of the session that a datagram from `path` is for.
@@ -105,22 +147,39 @@ impl Sessions {
         self.table.note_active(path.peer, slot);
     }
 
-    /// Whether a session with this name ended a short while ago.
-    pub(super) fn is_buried(
+    /// What is left of a session with this name, if one ended a short while ago.
+    pub(super) fn epitaph(
         &mut self,
         path: Path,
         conversation: ConversationId,
         now: Time,
-    ) -> bool {
-        self.table.is_buried(path.peer, conversation, now)
+    ) -> Option<Epitaph> {
+        self.table.epitaph(path.peer, conversation, now)
+    }
+
+    /// Something came for the session in `slot`: it may have proved the peer's address.
+    pub(super) fn note_proof(&mut self, slot: usize) {
+        if let Some(entry) = self.connections.get_mut(slot)
+            && entry.unproven
+            && lock(&entry.connection.inner).session.is_proved()
+        {
+            entry.unproven = false;
+            self.unproven -= 1;
+        }
+    }
+
+    /// How many sessions have a peer that proved nothing yet.
+    pub(super) fn unproven(&self) -> usize {
+        self.unproven
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Connection>> {
-        self.connections.iter().map(|(_, connection)| connection)
+        self.connections.iter().map(|(_, entry)| &entry.connection)
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Arc<Connection>> {
-        self.connections.drain()
+        self.unproven = 0;
+        self.connections.drain().map(|entry| entry.connection)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::time::Time;
-use crate::wire::ConversationId;
+use crate::wire::{ConversationId, SeqNumber};
 
 /// Sessions by address and conversation, and those that ended a short while ago.
 #[derive(Debug, Default)]
@@ -65,54 +65,78 @@ impl Table {
         peer: SocketAddr,
         conversation: ConversationId,
         slot: usize,
-        now: Time,
+        (epitaph, now): (Epitaph, Time),
     ) {
         self.sessions.remove(&(peer, conversation));
         if self.latest.get(&peer) == Some(&slot) {
             self.latest.remove(&peer);
         }
-        self.tombstones.insert((peer, conversation), now);
+        self.tombstones.insert((peer, conversation), epitaph, now);
     }
 
-    /// Whether a session with this name ended a short while ago: its late packets open no new one.
-    pub(super) fn is_buried(
+    /// What is left of a session with this name, if one ended a short while ago: its late packets
+    /// open no new one.
+    pub(super) fn epitaph(
         &mut self,
         peer: SocketAddr,
         conversation: ConversationId,
         now: Time,
-    ) -> bool {
-        self.tombstones.contains((peer, conversation), now)
+    ) -> Option<Epitaph> {
+        self.tombstones.get((peer, conversation), now)
+    }
+}
+
+/// What is remembered of a session that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epitaph {
+    /// The number after the last segment it received in order, if that is still worth telling.
+    received_until: Option<u32>,
+}
+
+impl Epitaph {
+    pub(super) fn new(received_until: Option<u32>) -> Self {
+        Self { received_until }
+    }
+
+    /// What to acknowledge to a peer that repeats a segment which had been received.
+    pub(super) fn acknowledged(self, sequence: u32) -> Option<u32> {
+        let until = SeqNumber::first(self.received_until?);
+        (until.widen(sequence) < until).then_some(until.to_wire())
     }
 }
 
 #[derive(Debug, Default)]
 struct Tombstones {
-    until: HashMap<(SocketAddr, ConversationId), Time>,
+    until: HashMap<(SocketAddr, ConversationId), (Time, Epitaph)>,
     /// In the order of their ends, which is that of their making.
     order: VecDeque<(SocketAddr, ConversationId)>,
 }
 
 impl Tombstones {
-    fn insert(&mut self, name: (SocketAddr, ConversationId), now: Time) {
+    fn insert(&mut self, name: (SocketAddr, ConversationId), epitaph: Epitaph, now: Time) {
         self.expire(now);
         if self.order.len() == MAX_TOMBSTONES
             && let Some(oldest) = self.order.pop_front()
         {
             self.until.remove(&oldest);
         }
-        if self.until.insert(name, now + TOMBSTONE_TIME).is_none() {
+        let until = now + TOMBSTONE_TIME;
+        if self.until.insert(name, (until, epitaph)).is_none() {
             self.order.push_back(name);
         }
     }
 
-    fn contains(&mut self, name: (SocketAddr, ConversationId), now: Time) -> bool {
+    fn get(&mut self, name: (SocketAddr, ConversationId), now: Time) -> Option<Epitaph> {
         self.expire(now);
-        self.until.contains_key(&name)
+        self.until.get(&name).map(|(_, epitaph)| *epitaph)
     }
 
     fn expire(&mut self, now: Time) {
         while let Some(oldest) = self.order.front()
-            && self.until.get(oldest).is_none_or(|until| *until <= now)
+            && self
+                .until
+                .get(oldest)
+                .is_none_or(|(until, _)| *until <= now)
         {
             self.until.remove(oldest);
             self.order.pop_front();
@@ -136,15 +160,18 @@ mod tests {
 
     #[test]
     fn buried_session_is_remembered_for_two_minutes() {
+        let epitaph = Epitaph::new(Some(5));
         let mut table = Table::default();
         let conversation = ConversationId::new(1);
         table.insert(peer(1), conversation, 7);
         assert_eq!(table.find(peer(1), conversation), Some(7));
-        table.bury(peer(1), conversation, 7, Time::ZERO);
+        table.bury(peer(1), conversation, 7, (epitaph, Time::ZERO));
         assert_eq!(table.find(peer(1), conversation), None);
-        assert!(table.is_buried(peer(1), conversation, Time::from_millis(119_999)));
-        assert!(!table.is_buried(peer(2), conversation, Time::ZERO));
-        assert!(!table.is_buried(peer(1), conversation, Time::from_millis(120_000)));
+        let left = table.epitaph(peer(1), conversation, Time::from_millis(119_999));
+        assert_eq!(left, Some(epitaph));
+        assert_eq!(table.epitaph(peer(2), conversation, Time::ZERO), None);
+        let left = table.epitaph(peer(1), conversation, Time::from_millis(120_000));
+        assert_eq!(left, None);
     }
 
     #[test]
@@ -167,12 +194,14 @@ mod tests {
     fn tombstones_are_bounded() {
         let mut tombstones = Tombstones::default();
         for id in 0..=MAX_TOMBSTONES as u32 {
-            tombstones.insert((peer(1), ConversationId::new(id)), Time::ZERO);
+            let name = (peer(1), ConversationId::new(id));
+            tombstones.insert(name, Epitaph::new(None), Time::ZERO);
         }
         assert_eq!(tombstones.order.len(), MAX_TOMBSTONES);
         assert_eq!(tombstones.until.len(), MAX_TOMBSTONES);
-        assert!(!tombstones.contains((peer(1), ConversationId::new(0)), Time::ZERO));
-        assert!(tombstones.contains((peer(1), ConversationId::new(1)), Time::ZERO));
+        let mut left = |id| tombstones.get((peer(1), ConversationId::new(id)), Time::ZERO);
+        assert_eq!(left(0), None);
+        assert_eq!(left(1), Some(Epitaph::new(None)));
     }
 
     #[test]
@@ -184,7 +213,8 @@ mod tests {
         table.note_active(peer(1), 0);
         table.note_active(peer(1), 1);
         assert_eq!(table.find_parity(peer(1)), Some(1));
-        table.bury(peer(1), ConversationId::new(2), 1, Time::ZERO);
+        let end = (Epitaph::new(None), Time::ZERO);
+        table.bury(peer(1), ConversationId::new(2), 1, end);
         assert_eq!(table.find_parity(peer(1)), None);
     }
 }

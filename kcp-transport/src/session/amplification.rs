@@ -75,6 +75,14 @@ impl Session {
         self.unproven = None;
     }
 
+    /// The peer has shown that it receives where we send before this session was made for it. It
+    /// is told so, since it may wait for a first answer.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn welcome(&mut self) {
+        self.prove();
+        self.arq.announce_window();
+    }
+
     /// Something came in: there may be more to send, and the peer may be proved.
     pub(super) fn on_arrival(&mut self) {
         if let Some(unproven) = &mut self.unproven {

@@ -1,6 +1,8 @@
 //! Which session a payload is for, before any session looks at it.
 
-use crate::wire::{Command, ConversationId, SegmentHeader, Segments, ShardHeader, ShardKind};
+use crate::wire::{
+    Command, ConversationId, SegmentHeader, Segments, ShardHeader, ShardKind, Timestamp,
+};
 
 /// Where an opened payload must go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,39 +53,68 @@ impl Destination {
     }
 }
 
-/// Whether a payload for an unknown conversation may open one.
-///
-/// A new conversation has received nothing (`una` 0) and starts with data near the beginning or
-/// with the question for our window that a connecting peer of ours asks. Anything else is left
-/// over from a conversation that ended; kcp-go would open a session that acknowledges data and
-/// never delivers it.
-#[must_use]
-pub fn opens_session(payload: &[u8], receive_window: u16) -> bool {
-    let segments = match ShardHeader::detect(payload) {
-        None => payload,
-        Some((
-            ShardHeader {
-                kind: ShardKind::Data,
-                ..
-            },
-            shard,
-        )) => {
-            let Ok(body) = ShardHeader::body(shard) else {
-                return false;
-            };
-            body
+/// What a payload for an unknown conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// The first of a new conversation, in which nothing was received and nothing sent before.
+    ///
+    /// It starts with the first data, or with the question for our window that a connecting peer of
+    /// ours asks. Anything else may be left over from a conversation that ended; kcp-go would open a
+    /// session that acknowledges data and never delivers it. If the first data comes late, what was
+    /// ahead of it is repeated.
+    Opening,
+    /// Acknowledges the segment before the first with this timestamp: answers a question that was
+    /// asked before there is a session.
+    Answer(Timestamp),
+    /// Later data.
+    Data {
+        /// Its number.
+        sequence: u32,
+        /// The sender has received nothing, so it may just have begun.
+        fresh: bool,
+    },
+    /// Asks for the window of a conversation in which the sender has sent data.
+    Probe,
+    /// Nothing that a peer waits for an answer to.
+    Other,
+}
+
+impl Stranger {
+    /// The number before the first of any conversation.
+    pub const BEFORE_FIRST: u32 = u32::MAX;
+
+    /// Looks at the segments of an opened payload.
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Self {
+        let segments = match ShardHeader::detect(payload) {
+            None => payload,
+            Some((header, shard)) if header.kind == ShardKind::Data => {
+                match ShardHeader::body(shard) {
+                    Ok(body) => body,
+                    Err(_) => return Self::Other,
+                }
+            }
+            Some(_) => return Self::Other,
+        };
+        let mut headers = Segments::new(segments).map_while(Result::ok);
+        let Some((first, _)) = headers.next() else {
+            return Self::Other;
+        };
+        let (sequence, fresh) = (first.sequence, first.unacknowledged == 0);
+        match first.command {
+            Command::Push if fresh && sequence == 0 => Self::Opening,
+            Command::Push => Self::Data { sequence, fresh },
+            // Peers of ours number their probes by what they have sent.
+            Command::WindowProbe if sequence != 0 => Self::Probe,
+            Command::WindowProbe if fresh => Self::Opening,
+            Command::WindowProbe | Command::WindowUpdate => Self::Other,
+            Command::Ack => std::iter::once(first)
+                .chain(headers.map(|(header, _)| header))
+                .take_while(|header| header.command == Command::Ack)
+                .find(|header| header.sequence == Self::BEFORE_FIRST)
+                .map_or(Self::Other, |header| Self::Answer(header.timestamp)),
         }
-        Some(_) => return false,
-    };
-    let Some(Ok((header, _))) = Segments::new(segments).next() else {
-        return false;
-    };
-    let starts = match header.command {
-        Command::Push => header.sequence < u32::from(receive_window),
-        Command::WindowProbe => true,
-        Command::Ack | Command::WindowUpdate => false,
-    };
-    starts && header.unacknowledged == 0
+    }
 }
 
 #[cfg(test)]
@@ -139,27 +170,50 @@ mod tests {
 
     #[test]
     fn only_a_beginning_opens_a_session() {
-        assert!(opens_session(&segment(Command::Push, 0, 0), 32));
-        assert!(opens_session(&segment(Command::Push, 31, 0), 32));
-        assert!(opens_session(&segment(Command::WindowProbe, 0, 0), 32));
-        assert!(opens_session(
-            &shard(ShardKind::Data, &segment(Command::Push, 0, 0)),
-            32
-        ));
+        let openings = [
+            segment(Command::Push, 0, 0),
+            segment(Command::WindowProbe, 0, 0),
+            shard(ShardKind::Data, &segment(Command::Push, 0, 0)),
+        ];
+        for payload in &openings {
+            assert_eq!(Stranger::of(payload), Stranger::Opening);
+        }
+        let others = [
+            segment(Command::Push, 1, 0),
+            segment(Command::Push, 0, 1),
+            segment(Command::WindowProbe, 0, 1),
+            segment(Command::WindowProbe, 1, 0),
+            segment(Command::Ack, 0, 0),
+            segment(Command::WindowUpdate, 0, 0),
+            shard(ShardKind::Parity, &segment(Command::Push, 0, 0)),
+            shard(ShardKind::OutOfBand, &[9, 0, 0, 0]),
+            vec![0; 10],
+        ];
+        for payload in &others {
+            assert_ne!(Stranger::of(payload), Stranger::Opening);
+        }
+    }
 
-        assert!(!opens_session(&segment(Command::Push, 32, 0), 32));
-        assert!(!opens_session(&segment(Command::Push, 0, 1), 32));
-        assert!(!opens_session(&segment(Command::WindowProbe, 0, 1), 32));
-        assert!(!opens_session(&segment(Command::Ack, 0, 0), 32));
-        assert!(!opens_session(&segment(Command::WindowUpdate, 0, 0), 32));
-        assert!(!opens_session(
-            &shard(ShardKind::Parity, &segment(Command::Push, 0, 0)),
-            32
-        ));
-        assert!(!opens_session(
-            &shard(ShardKind::OutOfBand, &[9, 0, 0, 0]),
-            32
-        ));
-        assert!(!opens_session(&[0; 10], 32));
+    #[test]
+    fn what_a_peer_repeats_is_told_from_answers() {
+        let of = |command, sequence, una| Stranger::of(&segment(command, sequence, una));
+        let data = |sequence, fresh| Stranger::Data { sequence, fresh };
+        assert_eq!(of(Command::Push, 40, 9), data(40, false));
+        assert_eq!(of(Command::Push, 40, 0), data(40, true));
+        assert_eq!(of(Command::WindowProbe, 5, 9), Stranger::Probe);
+        // Who has sent nothing cannot learn anything from our having received nothing.
+        assert_eq!(of(Command::WindowProbe, 0, 9), Stranger::Other);
+        assert_eq!(of(Command::Ack, 5, 9), Stranger::Other);
+        assert_eq!(of(Command::WindowUpdate, 5, 9), Stranger::Other);
+    }
+
+    #[test]
+    fn answer_is_found_among_acks_and_under_fec() {
+        let echo = Stranger::Answer(Timestamp::from_wire(1));
+        let mut acks = segment(Command::Ack, 5, 0);
+        acks.extend(segment(Command::Ack, Stranger::BEFORE_FIRST, 0));
+        acks.extend(segment(Command::Push, 0, 0));
+        assert_eq!(Stranger::of(&acks), echo);
+        assert_eq!(Stranger::of(&shard(ShardKind::Data, &acks)), echo);
     }
 }

@@ -14,7 +14,7 @@ mod report;
 mod trace;
 mod transmit;
 
-pub use demux::{Destination, opens_session};
+pub use demux::{Destination, Stranger};
 pub use lifetime::State;
 
 use crate::arq::{Arq, ArqConfig, Provenance, is_traced};
@@ -197,7 +197,10 @@ impl Session {
     fn handle_segments(&mut self, now: Time, segments: &[u8], from: Provenance) {
         match self.arq.handle_payload(now, segments, from) {
             Ok(outcome) => {
-                self.lifetime.on_received(now);
+                // A question about our address is no answer to ours whether the peer is there.
+                if outcome.answered || self.state() != State::Connecting {
+                    self.lifetime.on_received(now);
+                }
                 self.look_for_proof(segments, outcome);
             }
             Err(_) => self.counters.invalid_received += 1,

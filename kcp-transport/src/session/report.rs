@@ -15,6 +15,13 @@ pub(super) struct Counters {
 }
 
 impl Session {
+    /// The number after the last segment received in order, if the session has ended well: the peer
+    /// may still wait to hear it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn received_until(&self) -> Option<u32> {
+        matches!(self.state(), super::State::Closed(None)).then(|| self.arq.received_until())
+    }
+
     /// A copy of the counters.
     #[must_use]
     pub fn stats(&self) -> Stats {

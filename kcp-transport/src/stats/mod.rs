@@ -153,6 +153,12 @@ statistics! {
         late: u64,
         /// Would have opened a connection while the backlog was full.
         backlog_full: u64,
+        /// Would have opened a connection beyond the rate of their network.
+        over_rate: u64,
+        /// Peers that were asked to prove their address before a connection opens.
+        questioned: u64,
+        /// Peers that were told that there is no such connection, or no longer.
+        strays_answered: u64,
         /// Receive calls that failed.
         receive_errors: u64,
         /// Datagrams the socket refused to send.

@@ -1,8 +1,10 @@
 //! Streams and listeners over a transport that is no socket, and what its errors do to them.
 #![allow(clippy::disallowed_methods)]
 
+mod flood;
 mod memory;
 mod secrecy;
+mod strangers;
 
 use std::io;
 use std::net::SocketAddr;

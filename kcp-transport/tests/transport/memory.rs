@@ -25,7 +25,9 @@ pub(crate) struct Host {
 struct State {
     queue: VecDeque<(SocketAddr, Vec<u8>)>,
     /// All that ever arrived, for those who listen in.
-    history: Vec<Vec<u8>>,
+    history: Vec<(SocketAddr, Vec<u8>)>,
+    /// Nobody listens in.
+    private: bool,
     receiver: Side,
     sender: Side,
 }
@@ -68,9 +70,18 @@ pub(crate) enum Way {
 impl Network {
     /// A host with a free address.
     pub(crate) fn host(&self) -> Arc<Host> {
+        let hosts = self.0.lock().expect("no panic under the lock");
+        let [.., high, low] = u32::try_from(hosts.len() + 1)
+            .expect("a small network")
+            .to_be_bytes();
+        let addr = (Ipv4Addr::new(10, 0, high, low), 4000).into();
+        drop(hosts);
+        self.host_at(addr)
+    }
+
+    /// A host with this address, in place of any other.
+    pub(crate) fn host_at(&self, addr: SocketAddr) -> Arc<Host> {
         let mut hosts = self.0.lock().expect("no panic under the lock");
-        let last = u8::try_from(hosts.len() + 1).expect("a small network");
-        let addr = (Ipv4Addr::new(10, 0, 0, last), 4000).into();
         let host = Arc::new(Host {
             addr,
             network: self.clone(),
@@ -111,7 +122,21 @@ impl Host {
     /// Everything that has arrived here so far.
     pub(crate) fn history(&self) -> Vec<Vec<u8>> {
         let state = self.state.lock().expect("no panic under the lock");
-        state.history.clone()
+        let history = state.history.iter();
+        history.map(|(_, datagram)| datagram.clone()).collect()
+    }
+
+    /// Everything that has arrived here so far, and from where; starts over.
+    pub(crate) fn take_history(&self) -> Vec<(SocketAddr, Vec<u8>)> {
+        let mut state = self.state.lock().expect("no panic under the lock");
+        std::mem::take(&mut state.history)
+    }
+
+    /// Has no history from now on.
+    pub(crate) fn forget_history(&self) {
+        let mut state = self.state.lock().expect("no panic under the lock");
+        state.private = true;
+        state.history = Vec::new();
     }
 
     /// Lets a datagram arrive that `from` need not have sent.
@@ -123,7 +148,9 @@ impl Host {
         let waker = {
             let mut state = self.state.lock().expect("no panic under the lock");
             state.queue.push_back((from, datagram.to_vec()));
-            state.history.push(datagram.to_vec());
+            if !state.private {
+                state.history.push((from, datagram.to_vec()));
+            }
             state.receiver.blocked = false;
             state.receiver.waker.take()
         };

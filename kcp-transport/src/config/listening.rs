@@ -1,0 +1,77 @@
+//! Options of listeners alone.
+
+use std::num::NonZeroU32;
+
+use super::{Config, ConfigBuilder};
+use crate::error::ConfigError;
+
+use super::builder::in_range;
+
+/// What a listener does about peers it does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listening {
+    open_rate: NonZeroU32,
+    unproven_limit: usize,
+}
+
+impl Default for Listening {
+    fn default() -> Self {
+        Self {
+            open_rate: DEFAULT_OPEN_RATE,
+            unproven_limit: 256,
+        }
+    }
+}
+
+impl Listening {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        in_range(
+            "unproven limit",
+            &self.unproven_limit,
+            0..=1 << 16,
+            "0 to 65536 connections",
+        )
+    }
+}
+
+impl Config {
+    /// Connections that peers of one network (24 bits of a v4 address, 64 of a v6 one) may open in a
+    /// second, with bursts of twice as many, before they are asked to prove their addresses.
+    /// Default 100.
+    ///
+    /// The proof costs them a round trip, and ten times the rate is open to those who gave it. What
+    /// is beyond that is dropped, to be tried again. For listeners only; kcp-go has no limit.
+    #[must_use]
+    pub fn open_rate(&self) -> NonZeroU32 {
+        self.listening.open_rate
+    }
+
+    /// Connections whose peers have not shown that they receive what is sent to them. When there
+    /// are so many, new peers are asked to show it before anything is kept for them. Default 256, 0
+    /// to 65536; 0 asks everyone.
+    ///
+    /// It is shown by acknowledging what we send, so a connection on which only the peer ever sends
+    /// data counts until it ends. For listeners only; in kcp-go every packet with a forged address
+    /// makes a connection.
+    #[must_use]
+    pub fn unproven_limit(&self) -> usize {
+        self.listening.unproven_limit
+    }
+}
+
+impl ConfigBuilder {
+    /// Connections a network may open in a second without proof of its address.
+    pub fn open_rate(mut self, per_second: NonZeroU32) -> Self {
+        self.config.listening.open_rate = per_second;
+        self
+    }
+
+    /// Connections with peers of unproved addresses, 0..=65536.
+    pub fn unproven_limit(mut self, connections: usize) -> Self {
+        self.config.listening.unproven_limit = connections;
+        self
+    }
+}
+
+/// Far above what people do, and far below what a flood does.
+const DEFAULT_OPEN_RATE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");

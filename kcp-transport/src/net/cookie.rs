@@ -1,0 +1,94 @@
+//! Proving a peer's address without remembering the peer.
+//!
+//! A question to an unknown peer is a data segment without data, numbered one before the first.
+//! Every KCP peer acknowledges such a repetition of what it must have had, and delivers nothing.
+//! The acknowledgement echoes the question's timestamp, and that follows from a secret of ours
+//! and the peer's name: who sends it has received the question. As with TCP's SYN cookies, nothing
+//! is kept meanwhile. A guess is right once in 2^31.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::session::Stranger;
+use crate::time::Time;
+use crate::wire::{Command, ConversationId, SegmentHeader, Timestamp};
+
+/// Makes timestamps that only their receivers know.
+///
+/// The standard library's hasher is a keyed one made to be unpredictable, and more than these few
+/// bits, which are worth something for seconds, ask for.
+#[derive(Debug, Default)]
+pub(super) struct Cookies(RandomState);
+
+impl Cookies {
+    /// The header of a question that proves the peer's address once it is acknowledged.
+    pub(super) fn question(
+        &self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        window: u16,
+        now: Time,
+    ) -> SegmentHeader {
+        SegmentHeader {
+            conversation,
+            command: Command::Push,
+            fragments_left: 0,
+            window,
+            timestamp: self.stamp(peer, conversation, epoch(now)),
+            sequence: Stranger::BEFORE_FIRST,
+            unacknowledged: 0,
+            payload_len: 0,
+        }
+    }
+
+    /// Whether `echo` came with a question to this peer, a short while ago.
+    pub(super) fn is_answer(
+        &self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        echo: Timestamp,
+        now: Time,
+    ) -> bool {
+        let epoch = epoch(now);
+        let epochs = [epoch, epoch.wrapping_sub(1)];
+        epochs
+            .into_iter()
+            .any(|epoch| self.stamp(peer, conversation, epoch) == echo)
+    }
+
+    fn stamp(&self, peer: SocketAddr, conversation: ConversationId, epoch: u64) -> Timestamp {
+        // Narrowing is the point: any bits of the hash will do.
+        Timestamp::from_wire(self.0.hash_one((peer, conversation, epoch)) as u32)
+    }
+}
+
+fn epoch(now: Time) -> u64 {
+    now.as_millis() / EPOCH.as_millis() as u64
+}
+
+/// A question is good for one to two of these: longer than any path and a few of its losses.
+const EPOCH: Duration = Duration::from_secs(16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_is_good_for_its_peer_and_a_while() {
+        let cookies = Cookies::default();
+        let (peer, other) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+        let (peer, other) = ((peer, 1).into(), (other, 1).into());
+        let conversation = ConversationId::new(7);
+        let asked = Time::from_millis(100_000);
+        let echo = cookies.question(peer, conversation, 32, asked).timestamp;
+        let good = |peer, id, seconds| {
+            let now = asked + Duration::from_secs(seconds);
+            cookies.is_answer(peer, ConversationId::new(id), echo, now)
+        };
+        assert!(good(peer, 7, 0) && good(peer, 7, 16));
+        assert!(!good(peer, 7, 32));
+        assert!(!good(other, 7, 0) && !good(peer, 8, 0));
+        assert!(!Cookies::default().is_answer(peer, conversation, echo, asked));
+    }
+}

@@ -1,0 +1,316 @@
+//! What becomes of datagrams that belong to no session.
+//!
+//! While few sessions wait for their peers to prove an address, and a network opens no more than
+//! its rate, a first packet opens a session at once. Otherwise its sender is asked to prove its
+//! address first, which takes a round trip and none of our memory (see [`super::cookie`]). So
+//! forged packets can hold no more sessions than [`Config::unproven_limit`], whatever their
+//! number, and everyone else still gets in.
+//!
+//! No session is given up to make room for another: what was acknowledged stays, and who accepts
+//! will read it.
+//!
+//! Data and probes of a conversation that nobody here knows are answered by a window update that
+//! acknowledges nothing. That is what a peer says that has restarted, and how the other side learns
+//! of it. It answers only what a peer repeats until it is answered, never answers an answer, and
+//! is no longer than what it answers.
+
+use std::net::SocketAddr;
+
+use crate::config::Config;
+use crate::session::Stranger;
+use crate::stats::EndpointStats;
+use crate::time::Time;
+use crate::wire::{Command, ConversationId, SegmentHeader, Timestamp};
+
+use super::backlog::Admission;
+use super::cookie::Cookies;
+use super::rate::RateLimit;
+use super::table::Epitaph;
+
+/// Decides on strangers.
+#[derive(Debug)]
+pub(super) struct Door {
+    cookies: Cookies,
+    unproven: RateLimit,
+    proven: RateLimit,
+    replies: RateLimit,
+    most_unproven: usize,
+    window: u16,
+}
+
+/// A payload for a conversation there is no session for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visit {
+    pub(super) now: Time,
+    pub(super) peer: SocketAddr,
+    pub(super) conversation: ConversationId,
+    pub(super) stranger: Stranger,
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Open { proved: bool },
+    Reply(SegmentHeader),
+    Ignore,
+}
+
+impl Door {
+    pub(super) fn new(config: &Config) -> Self {
+        let rate = config.open_rate().get();
+        let proven = rate.saturating_mul(PROVEN_FACTOR);
+        Self {
+            cookies: Cookies::default(),
+            unproven: RateLimit::new(rate, rate.saturating_mul(2)),
+            proven: RateLimit::new(proven, proven.saturating_mul(2)),
+            replies: RateLimit::new(REPLIES, REPLIES),
+            most_unproven: config.unproven_limit(),
+            window: config.receive_window(),
+        }
+    }
+
+    /// Decides on a payload, given how many sessions have a peer that proved nothing yet.
+    pub(super) fn admit(
+        &mut self,
+        visit: Visit,
+        admission: Admission,
+        unproven: usize,
+        stats: &mut EndpointStats,
+    ) -> Verdict {
+        let (now, ip) = (visit.now, visit.peer.ip());
+        match (visit.stranger, admission) {
+            (Stranger::Opening, Admission::Open) => {
+                if unproven < self.most_unproven && self.unproven.allows(ip, now) {
+                    return Verdict::Open { proved: false };
+                }
+                stats.questioned += 1;
+                let question =
+                    self.cookies
+                        .question(visit.peer, visit.conversation, self.window, now);
+                self.reply(visit, question)
+            }
+            (Stranger::Answer(echo), Admission::Open) => {
+                if !self
+                    .cookies
+                    .is_answer(visit.peer, visit.conversation, echo, now)
+                {
+                    stats.stray += 1;
+                    Verdict::Ignore
+                } else if self.proven.allows(ip, now) {
+                    Verdict::Open { proved: true }
+                } else {
+                    stats.over_rate += 1;
+                    Verdict::Ignore
+                }
+            }
+            (Stranger::Opening | Stranger::Answer(_), Admission::Full) => {
+                stats.backlog_full += 1;
+                Verdict::Ignore
+            }
+            (Stranger::Data { .. } | Stranger::Probe, _) => {
+                stats.stray += 1;
+                self.answer(visit, 0, stats)
+            }
+            (Stranger::Opening | Stranger::Answer(_), Admission::Closed) | (Stranger::Other, _) => {
+                stats.stray += 1;
+                Verdict::Ignore
+            }
+        }
+    }
+
+    /// Decides on a payload for a session that ended a short while ago.
+    ///
+    /// Data that this session had acknowledged is acknowledged again: the peer may be closing too,
+    /// and wait for that alone. Anything else from a peer that takes the session for alive is told
+    /// that it is not. What looks like a beginning gets no answer: it may be that of a new session
+    /// with an old name, whose data must not be acknowledged.
+    pub(super) fn turn_away(
+        &mut self,
+        visit: Visit,
+        epitaph: Epitaph,
+        stats: &mut EndpointStats,
+    ) -> Verdict {
+        stats.late += 1;
+        match visit.stranger {
+            Stranger::Data {
+                sequence,
+                fresh: false,
+            } => {
+                let una = epitaph.acknowledged(sequence).unwrap_or(0);
+                self.answer(visit, una, stats)
+            }
+            Stranger::Probe => self.answer(visit, 0, stats),
+            _ => Verdict::Ignore,
+        }
+    }
+
+    fn answer(&mut self, visit: Visit, una: u32, stats: &mut EndpointStats) -> Verdict {
+        let verdict = self.reply(
+            visit,
+            SegmentHeader {
+                conversation: visit.conversation,
+                command: Command::WindowUpdate,
+                fragments_left: 0,
+                window: self.window,
+                timestamp: Timestamp::default(),
+                sequence: 0,
+                unacknowledged: una,
+                payload_len: 0,
+            },
+        );
+        stats.strays_answered += u64::from(verdict != Verdict::Ignore);
+        verdict
+    }
+
+    fn reply(&mut self, visit: Visit, header: SegmentHeader) -> Verdict {
+        if self.replies.allows(visit.peer.ip(), visit.now) {
+            Verdict::Reply(header)
+        } else {
+            Verdict::Ignore
+        }
+    }
+}
+
+/// How much faster than others those may open sessions who have proved their address: one host
+/// that carries the traffic of many is not an attacker, and can be told apart from others.
+const PROVEN_FACTOR: u32 = 10;
+
+/// Stateless replies to one network in a second, and at once. None is longer than what it answers,
+/// so nobody gains by forging that; this bounds what a victim gets from us all the same.
+const REPLIES: u32 = 2000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn visit(host: u32, stranger: Stranger, now: Time) -> Visit {
+        let [_, a, b, c] = host.to_be_bytes();
+        Visit {
+            now,
+            peer: ([10, a, b, c], 1).into(),
+            conversation: ConversationId::new(9),
+            stranger,
+        }
+    }
+
+    fn data(sequence: u32) -> Stranger {
+        Stranger::Data {
+            sequence,
+            fresh: false,
+        }
+    }
+
+    fn door() -> Door {
+        Door::new(&Config::default())
+    }
+
+    #[test]
+    fn beyond_the_limit_an_opening_is_questioned_and_its_answer_opens() {
+        let (mut door, mut stats) = (door(), EndpointStats::default());
+        let limit = Config::default().unproven_limit();
+        let now = Time::from_millis(1);
+        let opening = visit(1, Stranger::Opening, now);
+        let open = Admission::Open;
+        let verdict = door.admit(opening, open, limit - 1, &mut stats);
+        assert_eq!(verdict, Verdict::Open { proved: false });
+        let Verdict::Reply(question) = door.admit(opening, open, limit, &mut stats) else {
+            panic!("no question");
+        };
+        assert_eq!(question.command, Command::Push);
+        let answer = visit(1, Stranger::Answer(question.timestamp), now);
+        let verdict = door.admit(answer, open, limit, &mut stats);
+        assert_eq!(verdict, Verdict::Open { proved: true });
+        let stolen = visit(2, Stranger::Answer(question.timestamp), now);
+        let verdict = door.admit(stolen, open, limit, &mut stats);
+        assert_eq!(verdict, Verdict::Ignore);
+        assert_eq!((stats.questioned, stats.stray), (1, 1));
+    }
+
+    #[test]
+    fn one_network_opens_no_more_than_its_rate_and_others_are_free_to() {
+        let (mut door, mut stats) = (door(), EndpointStats::default());
+        let mut opened = 0;
+        for tick in 0..100_000_u64 {
+            let now = Time::from_micros(tick * 100);
+            let flood = visit(tick as u32 % 256, Stranger::Opening, now);
+            let verdict = door.admit(flood, Admission::Open, 0, &mut stats);
+            opened += u32::from(verdict == Verdict::Open { proved: false });
+        }
+        // Ten seconds at 100 a second, and a burst of 200.
+        assert!((1195..=1201).contains(&opened), "{opened}");
+        let mut passed = 0;
+        for net in 1..=1000 {
+            let other = visit(net << 8, Stranger::Opening, Time::from_millis(10_000));
+            let verdict = door.admit(other, Admission::Open, 0, &mut stats);
+            passed += u32::from(verdict == Verdict::Open { proved: false });
+        }
+        // One in 4096 has the flood's place, and is asked for proof.
+        assert!(passed >= 990, "{passed}");
+    }
+
+    #[test]
+    fn strays_are_answered_only_if_their_peer_waits_for_it() {
+        let (mut door, mut stats) = (door(), EndpointStats::default());
+        let mut una = |stranger, admission| {
+            let visit = visit(1, stranger, Time::ZERO);
+            match door.admit(visit, admission, 0, &mut stats) {
+                Verdict::Reply(header) => {
+                    assert_eq!(header.command, Command::WindowUpdate);
+                    Some(header.unacknowledged)
+                }
+                _ => None,
+            }
+        };
+        for admission in [Admission::Open, Admission::Full, Admission::Closed] {
+            assert_eq!(una(data(5), admission), Some(0));
+            assert_eq!(una(Stranger::Probe, admission), Some(0));
+            assert_eq!(una(Stranger::Other, admission), None);
+        }
+        // Whoever connects would take it for an answer to that.
+        assert_eq!(una(Stranger::Opening, Admission::Closed), None);
+        assert_eq!(una(Stranger::Opening, Admission::Full), None);
+    }
+
+    #[test]
+    fn ended_session_still_acknowledges_what_it_had_received() {
+        let (mut door, mut stats) = (door(), EndpointStats::default());
+        let mut una = |stranger| {
+            let epitaph = Epitaph::new(Some(10));
+            let verdict = door.turn_away(visit(1, stranger, Time::ZERO), epitaph, &mut stats);
+            match verdict {
+                Verdict::Reply(header) => Some(header.unacknowledged),
+                _ => None,
+            }
+        };
+        assert_eq!(una(data(9)), Some(10));
+        assert_eq!(una(data(10)), Some(0));
+        assert_eq!(una(Stranger::Probe), Some(0));
+        assert_eq!(una(Stranger::Opening), None);
+        assert_eq!(una(Stranger::Other), None);
+        // Of a new session by the same name, for all we know.
+        let fresh = Stranger::Data {
+            sequence: 9,
+            fresh: true,
+        };
+        assert_eq!(una(fresh), None);
+        assert_eq!(stats.late, 6);
+    }
+
+    #[test]
+    fn replies_to_one_network_are_limited() {
+        let (mut door, mut stats) = (door(), EndpointStats::default());
+        let mut replies = 0;
+        for tick in 0..100_000_u64 {
+            let now = Time::ZERO + Duration::from_micros(tick * 10);
+            let verdict = door.admit(
+                visit(1, Stranger::Probe, now),
+                Admission::Open,
+                0,
+                &mut stats,
+            );
+            replies += u32::from(verdict != Verdict::Ignore);
+        }
+        assert!(replies <= 2 * REPLIES, "{replies}");
+    }
+}
