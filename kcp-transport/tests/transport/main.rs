@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod flood;
+mod forgery;
 mod memory;
 mod secrecy;
 mod strangers;
@@ -142,23 +143,39 @@ async fn transport_is_dropped_once_its_stream_has_ended() {
 #[cfg(target_os = "linux")]
 const PASSING: &[(&str, i32)] = &[
     ("EPERM", 1),
+    ("ENOENT", 2),
     ("EINTR", 4),
     ("EIO", 5),
+    ("ENXIO", 6),
     ("EAGAIN", 11),
     ("ENOMEM", 12),
     ("EACCES", 13),
+    ("EFAULT", 14),
+    ("ENODEV", 19),
     ("EINVAL", 22),
-    ("EMSGSIZE", 90),
+    ("ENFILE", 23),
     ("EPROTO", 71),
+    ("EDESTADDRREQ", 89),
+    ("EMSGSIZE", 90),
+    ("ENOPROTOOPT", 92),
+    ("EOPNOTSUPP", 95),
+    ("EAFNOSUPPORT", 97),
     ("EADDRNOTAVAIL", 99),
     ("ENETDOWN", 100),
     ("ENETUNREACH", 101),
+    ("ENETRESET", 102),
+    ("ECONNABORTED", 103),
     ("ECONNRESET", 104),
     ("ENOBUFS", 105),
+    ("EISCONN", 106),
+    ("ENOTCONN", 107),
+    ("ESHUTDOWN", 108),
     ("ETIMEDOUT", 110),
     ("ECONNREFUSED", 111),
     ("EHOSTDOWN", 112),
     ("EHOSTUNREACH", 113),
+    ("EALREADY", 114),
+    ("EINPROGRESS", 115),
 ];
 
 /// Half a minute in which one side of one host only fails, with data to move both ways.
@@ -216,6 +233,58 @@ async fn session_survives_half_a_minute_of_every_error_at_every_call() {
                     check_survival(side, Way::Send, fault, len).await;
                 }
                 check_survival(side, Way::Receive, fault, 1000).await;
+            }
+        }
+    }
+}
+
+/// Each error of the system a thousand times at a call, in the midst of a transfer.
+#[cfg(target_os = "linux")]
+async fn check_storm(side: Side, way: Way, errno: i32) {
+    const TIMES: usize = 1000;
+    let mut setup = Setup::new(&patient()).await;
+    let host = Arc::clone(setup.host(side));
+    host.forget_history();
+    host.set_fault(way, Fault::Third(errno));
+    let data = pattern(200_000);
+    while host.failed(way) < TIMES {
+        let transfer = exchange(&mut setup.client, &mut setup.server, &data);
+        timeout(Duration::from_secs(60), transfer)
+            .await
+            .unwrap_or_else(|_| panic!("stuck at errno {errno} in {side:?} {way:?}"));
+    }
+    // Each call does work, or fails: nothing spins.
+    assert!(host.calls(way) <= 3 * host.failed(way) + 3);
+    if side == Side::Server {
+        // Whoever listens accepts under the storm.
+        let (config, security) = (patient(), security());
+        let (another, addr) = (setup.network.host(), setup.server_host.addr());
+        let (connected, accepted) = tokio::join!(
+            KcpStream::connect_transport(another, addr, &security, &config),
+            setup.listener.accept(),
+        );
+        connected.expect("connects");
+        accepted.expect("accepts");
+        let stats = setup.listener.stats();
+        let counted = match way {
+            Way::Receive => stats.receive_errors,
+            Way::Send => stats.send_errors,
+        };
+        // Each third call that would block is no error to count.
+        assert!(
+            errno == 11 || counted as usize >= TIMES,
+            "{counted} counted"
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn every_error_of_the_system_a_thousand_times_at_every_call_is_survived() {
+    for side in [Side::Client, Side::Server] {
+        for way in [Way::Receive, Way::Send] {
+            for &(_, errno) in PASSING {
+                check_storm(side, way, errno).await;
             }
         }
     }

@@ -40,6 +40,8 @@ struct Side {
     blocked: bool,
     waker: Option<Waker>,
     calls: usize,
+    /// Of these, those that failed as each third does.
+    failed: usize,
 }
 
 /// What calls of one side do from now on.
@@ -52,6 +54,8 @@ pub(crate) enum Fault {
     Errno(i32),
     /// Would block once, then fail with an error of the system.
     BlockedThen(i32),
+    /// Fail with an error of the system each third time.
+    Third(i32),
     /// Would block, although polling says that they are ready.
     Liar,
     /// Fail with an error of this kind as soon as readiness is polled.
@@ -105,6 +109,7 @@ impl Host {
             side.fault = fault;
             side.blocked = false;
             side.calls = 0;
+            side.failed = 0;
             side.waker.take()
         };
         waker.into_iter().for_each(Waker::wake);
@@ -117,6 +122,15 @@ impl Host {
             .expect("no panic under the lock")
             .side(way)
             .calls
+    }
+
+    /// Calls since the fault was set that failed as each third does.
+    pub(crate) fn failed(&self, way: Way) -> usize {
+        self.state
+            .lock()
+            .expect("no panic under the lock")
+            .side(way)
+            .failed
     }
 
     /// Everything that has arrived here so far.
@@ -185,7 +199,12 @@ impl Side {
         // Virtual time stands still in a busy loop, so that nothing else would end the test.
         assert!(self.calls < FAR_TOO_MANY, "busy loop");
         let errno = match self.fault {
-            Fault::None | Fault::Loss => return Ok(()),
+            Fault::Third(errno) if self.calls.is_multiple_of(3) => {
+                self.failed += 1;
+                // Not blocked: the next call is worth an attempt.
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            Fault::None | Fault::Loss | Fault::Third(_) => return Ok(()),
             Fault::Errno(errno) => errno,
             Fault::BlockedThen(errno) => {
                 // Ready again when it is asked for.
