@@ -53,6 +53,7 @@ fn draw(seed: u64) -> (PairConfig, usize) {
             link,
             initial_sequence,
             fec_groups_left: rng.chance(0.2).then(|| 1 + rng.below(20) as u32),
+            initial_timestamp: None,
         },
         size,
     )

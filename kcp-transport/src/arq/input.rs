@@ -58,6 +58,7 @@ impl Arq {
         if self.acknowledges_unsent(payload) {
             return Err(DecodeError::AcknowledgesUnsent);
         }
+        self.notice_pause(now);
         let mut error = None;
         for segment in Segments::new(payload) {
             let read =
@@ -154,7 +155,9 @@ impl Arq {
         digest.outcome.acknowledged = true;
         if let Some(sent) = matched {
             digest.outcome.proved = true;
-            digest.sample = Some(digest.now - sent);
+            if sent >= self.woke_at {
+                digest.sample = Some(digest.now - sent);
+            }
         }
         let higher = digest
             .evidence

@@ -126,6 +126,10 @@ pub struct Arq {
     remote_window: u16,
     /// The largest window the peer has told: what it holds when its reader has read all.
     remote_capacity: Option<u16>,
+    /// When this was last given the time.
+    last_call: Time,
+    /// When this side last woke from a pause: the time of acks that waited for it says nothing.
+    woke_at: Time,
     /// Since when, and until when, packets came whose `una` is behind ours.
     una_regressed: Option<(Time, Time)>,
     counters: Counters,
@@ -177,6 +181,8 @@ impl Arq {
             buffers: Buffers::default(),
             remote_window: INITIAL_REMOTE_WINDOW,
             remote_capacity: None,
+            last_call: Time::ZERO,
+            woke_at: Time::ZERO,
             una_regressed: None,
             counters: Counters::default(),
             config,
@@ -378,6 +384,14 @@ impl Arq {
         stamp(time, self.timestamp_offset)
     }
 
+    /// Notices if this side slept while something was due.
+    fn notice_pause(&mut self, now: Time) {
+        if now - self.last_call > LONG_PAUSE && self.send.is_overdue(now) {
+            self.woke_at = now;
+        }
+        self.last_call = now;
+    }
+
     fn tell_if_reopened(&mut self) {
         if !self.receive.has_reopened() {
             return;
@@ -394,6 +408,12 @@ fn stamp(time: Time, offset: u32) -> Timestamp {
     // Narrowing is the point: the wire carries milliseconds modulo 2^32.
     Timestamp::from_wire((time.as_millis() as u32).wrapping_add(offset))
 }
+
+/// How late something due is noticed before it counts as this side's own pause.
+///
+/// Far beyond what an idle machine delays a timer. One that is so busy had better not answer that
+/// with a window of retransmissions.
+const LONG_PAUSE: Duration = Duration::from_millis(200);
 
 /// Segments a peer is taken to have room for until it says.
 #[doc(alias = "IKCP_WND_RCV")]

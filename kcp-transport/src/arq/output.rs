@@ -32,6 +32,7 @@ impl Arq {
     /// Returns its length, 0 when nothing is due. `out` should hold `segments_len` bytes; a
     /// segment that does not fit into less stays due.
     pub fn poll_transmit(&mut self, now: Time, out: &mut [u8]) -> usize {
+        self.notice_pause(now);
         let blocked = self.is_blocked();
         self.probe.update(now, blocked);
         let limit = self.limit();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::ArqConfig;
 use super::buffers::Buffers;
 use super::deadlines::{Deadline, Deadlines};
 use super::flight::{Flight, Sent, Suspicion};
 use super::loss::{Evidence, LossDetector, Resend};
 use super::queue::Queue;
 use super::rtt::MAX_RTO;
+use super::{ArqConfig, LONG_PAUSE};
 use crate::config::Mode;
 use crate::error::DecodeError;
 use crate::time::Time;
@@ -304,6 +304,12 @@ impl Sender {
         self.loss.shrink();
     }
 
+    /// Whether a time-out passed so long ago that it was this side that slept.
+    pub(super) fn is_overdue(&self, now: Time) -> bool {
+        let deadline = self.deadlines.peek();
+        deadline.is_some_and(|deadline| deadline.at + LONG_PAUSE < now)
+    }
+
     fn discard_stale_deadlines(&mut self) {
         if self.flight.unacked() == 0 {
             self.deadlines.clear();
@@ -348,8 +354,3 @@ impl Sender {
         segments + self.deadlines.memory() + self.loss.memory()
     }
 }
-
-/// How late a time-out is noticed before it counts as this side's own pause.
-///
-/// Far beyond what a busy machine delays a timer, and below the shortest sensible user time-out.
-const LONG_PAUSE: Duration = Duration::from_secs(1);

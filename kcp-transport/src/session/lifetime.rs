@@ -83,6 +83,8 @@ pub(super) struct Lifetime {
     blocked_since: Option<Time>,
     /// The peer was asked whether it still acknowledges less than it once did.
     suspected: bool,
+    /// The end was noticed long after it was due, and the peer has until then to answer.
+    reprieve: Option<Time>,
     /// When memory is given back; `None` once that is done.
     shrink_at: Option<Time>,
 }
@@ -130,6 +132,7 @@ impl Lifetime {
             state_since: now,
             blocked_since: None,
             suspected: false,
+            reprieve: None,
             shrink_at: None,
         }
     }
@@ -159,6 +162,7 @@ impl Lifetime {
     pub(super) fn on_received(&mut self, now: Time) {
         self.last_received = now;
         self.heard = true;
+        self.reprieve = None;
         if self.state == State::Connecting {
             self.enter(State::Established);
         }
@@ -217,6 +221,12 @@ impl Lifetime {
         if let Some((at, error)) = self.end(pulse)
             && now >= at
         {
+            if now - at > LONG_PAUSE {
+                // It was this side that slept. What the peer sent may be waiting to be read, and
+                // what it would answer was not asked.
+                self.reprieve = Some(now + REPRIEVE.max(pulse.rto * 2));
+                return Action::Probe;
+            }
             match error {
                 Some(error) => self.close(error),
                 None => self.enter(State::Closed(None)),
@@ -299,6 +309,7 @@ impl Lifetime {
             .chain([phase])
             .flatten()
             .min_by_key(|(at, _)| *at)
+            .map(|(at, error)| (self.reprieve.map_or(at, |until| until.max(at)), error))
     }
 
     /// The linger time counts from the last progress, so that a slow path alone ends nothing.
@@ -338,6 +349,14 @@ const MIN_QUIET: Duration = Duration::from_secs(3);
 
 /// Long enough for as many on a long path.
 const MAX_QUIET: Duration = Duration::from_secs(15);
+
+/// How late an end is noticed before it counts as this side's own pause.
+///
+/// Far beyond what a busy machine delays a timer.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a peer has to answer after such a pause: some retransmissions on a usual path.
+const REPRIEVE: Duration = Duration::from_secs(3);
 
 /// Reordering never makes `una` look old for this long unless nothing newer arrives.
 pub(super) const MIN_REGRESSION: Duration = Duration::from_millis(500);

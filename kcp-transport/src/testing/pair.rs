@@ -26,6 +26,8 @@ pub struct PairConfig {
     pub initial_sequence: u32,
     /// FEC groups of each side before their numbers start again at 0; `None` begins at 0.
     pub fec_groups_left: Option<u32>,
+    /// What the timestamps of both sides begin at; `None` draws them.
+    pub initial_timestamp: Option<u32>,
 }
 
 impl Default for PairConfig {
@@ -37,6 +39,7 @@ impl Default for PairConfig {
             link: LinkConfig::default(),
             initial_sequence: 0,
             fec_groups_left: None,
+            initial_timestamp: None,
         }
     }
 }
@@ -147,6 +150,7 @@ impl Pair {
                 .expect("mtu has room for data");
             let mut seed = [0; 32];
             rng.fill(&mut seed);
+            let drawn = rng.next_u32();
             let sealer = Sealer::new(security, seed);
             Peer {
                 session: Session::with_first_numbers(
@@ -154,7 +158,7 @@ impl Pair {
                     layout,
                     conversation,
                     role,
-                    rng.next_u32(),
+                    config.initial_timestamp.unwrap_or(drawn),
                     FirstNumbers {
                         sequence: config.initial_sequence,
                         fec_groups_left: config.fec_groups_left,
@@ -246,6 +250,14 @@ impl Pair {
         }
         self.client.session.handle_timeout(self.now);
         self.server.session.handle_timeout(self.now);
+    }
+
+    /// Both hosts sleep: time passes, and nobody does anything. What arrives meanwhile is read on
+    /// waking.
+    pub fn sleep(&mut self, time: Duration) {
+        self.settle();
+        self.now += time;
+        self.deliver();
     }
 
     /// Lets everything happen that happens within `time`.

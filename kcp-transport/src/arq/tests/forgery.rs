@@ -59,9 +59,10 @@ fn live() -> Arq {
     arq
 }
 
-/// Everything there is but what is counted.
+/// Everything there is but what is counted, and when something came last.
 fn digest(arq: &mut Arq) -> String {
     arq.counters = Counters::default();
+    arq.last_call = Time::ZERO;
     arq.una_regressed = None;
     format!("{arq:?}")
 }

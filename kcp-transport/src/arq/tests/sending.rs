@@ -418,6 +418,21 @@ fn long_pause_resends_one_segment_and_not_the_window() {
 }
 
 #[test]
+fn acks_that_waited_for_a_sleeping_host_give_no_samples() {
+    let mut arq = sent(config(), 4, at(0));
+    direct(&mut arq, at(40), &ack(0, at(0), 1));
+    let rto = arq.rto();
+    let wake = at(60_000);
+    direct(&mut arq, wake, &ack(1, at(0), 2));
+    assert_eq!(pushes(&mut arq, wake), [2], "one asks for the state");
+    direct(&mut arq, wake + ms(30), &ack(3, at(0), 2));
+    assert_eq!(arq.rto(), rto);
+    direct(&mut arq, wake + ms(39), &ack(2, wake, 4));
+    assert_ne!(arq.rto(), rto, "what was sent since does");
+    assert!(arq.rto() < ms(200) && arq.is_drained());
+}
+
+#[test]
 fn nothing_is_kept_after_drain_and_shrink() {
     let mut arq = sent(config(), 30, at(0));
     direct(&mut arq, at(10), &push(3, b"early"));
