@@ -13,6 +13,7 @@ use ring::aead::{
 };
 
 use super::nonce::AEAD_NONCE_LEN;
+use super::traces::without_traces;
 use crate::error::{ConfigError, OpenError, SealError};
 
 /// Authenticated encryption (AEAD) with a nonce of 12 bytes and a tag of 16, under a key.
@@ -71,7 +72,8 @@ pub trait AeadCipher: Send + Sync {
 /// [`KeyRing`](super::KeyRing) changes keys before that.
 ///
 /// The AES-192-GCM key is overwritten with zeros when its last clone is dropped. The other ciphers
-/// come from `ring`, which leaves its expanded keys in freed memory.
+/// come from `ring`, which leaves its expanded keys in freed memory. No key stays on the stack that
+/// set it up, in either case.
 ///
 /// ```
 /// use kcp_transport::crypto::{AeadKey, Security};
@@ -84,13 +86,10 @@ pub trait AeadCipher: Send + Sync {
 #[derive(Clone)]
 pub struct AeadKey {
     name: &'static str,
-    shared: Arc<Shared<dyn AeadCipher>>,
-}
-
-/// What all clones of a key have in common.
-struct Shared<C: ?Sized> {
-    sealed: AtomicU64,
-    cipher: C,
+    cipher: Arc<dyn AeadCipher>,
+    /// Apart from the cipher: bytes between two fields would be copied from the stack, with what
+    /// setting up the key left there.
+    sealed: Arc<AtomicU64>,
 }
 
 impl AeadKey {
@@ -123,10 +122,10 @@ impl AeadKey {
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_192_gcm(key: &[u8]) -> Result<Self, ConfigError> {
         const NAME: &str = "aes-192-gcm";
-        match Aes192Gcm::new_from_slice(key) {
+        without_traces(|| match Aes192Gcm::new_from_slice(key) {
             Ok(cipher) => Ok(Self::custom(NAME, cipher)),
             Err(_) => Err(key_length(NAME, key, "24")),
-        }
+        })
     }
 
     /// AES-GCM with a key of 32 bytes.
@@ -152,9 +151,11 @@ impl AeadKey {
     /// `name` is what [`name`](Self::name) returns and [`Debug`] shows; no function looks it up.
     #[must_use]
     pub fn custom(name: &'static str, cipher: impl AeadCipher + 'static) -> Self {
-        let sealed = AtomicU64::new(0);
-        let shared = Arc::new(Shared { sealed, cipher });
-        Self { name, shared }
+        Self {
+            name,
+            cipher: Arc::new(cipher),
+            sealed: Arc::default(),
+        }
     }
 
     /// The cipher's name, as [`Security::from_name`](super::Security::from_name) takes it, or
@@ -167,31 +168,29 @@ impl AeadKey {
     /// Packets sealed under this key and its clones so far.
     #[must_use]
     pub fn sealed(&self) -> u64 {
-        self.shared.sealed.load(Ordering::Relaxed)
+        self.sealed.load(Ordering::Relaxed)
     }
 
     /// Adds packets that were sealed elsewhere under the same key: by another process, or by this
     /// one before it was started anew.
     pub fn count_sealed(&self, packets: u64) {
-        let before =
-            self.shared
-                .sealed
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sealed| {
-                    Some(sealed.saturating_add(packets))
-                });
+        let before = self
+            .sealed
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sealed| {
+                Some(sealed.saturating_add(packets))
+            });
         self.warn_at_soft_limit(before.unwrap_or_else(|before| before), packets);
     }
 
     /// Counts packets that are about to be sealed.
     pub(crate) fn spend(&self, packets: u64) -> Result<(), SealError> {
         // Only the number itself is shared between threads, so no ordering is needed.
-        let before =
-            self.shared
-                .sealed
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sealed| {
-                    let after = sealed.checked_add(packets)?;
-                    (after <= Self::HARD_LIMIT).then_some(after)
-                });
+        let before = self
+            .sealed
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sealed| {
+                let after = sealed.checked_add(packets)?;
+                (after <= Self::HARD_LIMIT).then_some(after)
+            });
         let before = before.map_err(|_| SealError::KeyExhausted)?;
         self.warn_at_soft_limit(before, packets);
         Ok(())
@@ -206,7 +205,7 @@ impl AeadKey {
 
     /// Encrypts `body` in place and returns the tag.
     pub(crate) fn seal(&self, nonce: &[u8; AEAD_NONCE_LEN], body: &mut [u8]) -> [u8; TAG_LEN] {
-        self.shared.cipher.seal(nonce, body)
+        self.cipher.seal(nonce, body)
     }
 
     /// Checks the tag at the end of `sealed` and decrypts what is before it in place.
@@ -218,7 +217,7 @@ impl AeadKey {
         sealed: &'a mut [u8],
     ) -> Result<&'a mut [u8], OpenError> {
         let (body, tag) = sealed.split_last_chunk_mut().ok_or(OpenError::TooShort)?;
-        self.shared.cipher.open(nonce, body, tag)?;
+        self.cipher.open(nonce, body, tag)?;
         Ok(body)
     }
 
@@ -228,10 +227,10 @@ impl AeadKey {
         key: &[u8],
         allowed: &'static str,
     ) -> Result<Self, ConfigError> {
-        match UnboundKey::new(algorithm, key) {
+        without_traces(|| match UnboundKey::new(algorithm, key) {
             Ok(key) => Ok(Self::custom(name, LessSafeKey::new(key))),
             Err(_) => Err(key_length(name, key, allowed)),
-        }
+        })
     }
 }
 

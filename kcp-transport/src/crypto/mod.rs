@@ -12,6 +12,7 @@ mod nonce;
 mod packet_cipher;
 mod stream;
 mod suite;
+mod traces;
 
 pub use aead::{AeadCipher, AeadKey};
 pub use compare::constant_time_eq;

@@ -9,6 +9,7 @@ use cipher::{BlockCipherEncrypt, KeyInit};
 use super::block::{Blowfish, Sm4, Tea, TripleDes, Twofish, Xtea};
 use super::cfb::Cfb;
 use super::stream::{Identity, Salsa20, Xor};
+use super::traces::without_traces;
 use crate::error::ConfigError;
 
 /// A keyed transformation of whole packets, nonce and checksum included, without authentication.
@@ -93,7 +94,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_128(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block("aes-128", Aes128::new_from_slice(key).ok(), key, "16")
+        Self::block("aes-128", key, "16", |key| Aes128::new_from_slice(key).ok())
     }
 
     /// AES in CFB mode with a key of 24 bytes.
@@ -102,7 +103,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_192(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block("aes-192", Aes192::new_from_slice(key).ok(), key, "24")
+        Self::block("aes-192", key, "24", |key| Aes192::new_from_slice(key).ok())
     }
 
     /// AES in CFB mode with a key of 32 bytes: kcptun's default, which calls it `aes`.
@@ -111,7 +112,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_256(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block("aes", Aes256::new_from_slice(key).ok(), key, "32")
+        Self::block("aes", key, "32", |key| Aes256::new_from_slice(key).ok())
     }
 
     /// Salsa20 with a key of 32 bytes.
@@ -123,10 +124,10 @@ impl LegacyCipher {
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn salsa20(key: &[u8]) -> Result<Self, ConfigError> {
         const NAME: &str = "salsa20";
-        match Salsa20::new(key) {
+        without_traces(|| match Salsa20::new(key) {
             Some(cipher) => Ok(Self::new(NAME, cipher)),
             None => Err(key_length(NAME, key, "32")),
-        }
+        })
     }
 
     /// SM4 in CFB mode with a key of 16 bytes.
@@ -135,7 +136,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn sm4(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block("sm4", Sm4::new(key), key, "16")
+        Self::block("sm4", key, "16", Sm4::new)
     }
 
     /// Twofish in CFB mode with a key of 16, 24 or 32 bytes; kcptun uses 32.
@@ -144,7 +145,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn twofish(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block("twofish", Twofish::new(key), key, "16, 24 or 32")
+        Self::block("twofish", key, "16, 24 or 32", Twofish::new)
     }
 
     /// Triple DES in CFB mode with a key of 24 bytes. Slow, with blocks of 8 bytes.
@@ -153,7 +154,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn triple_des(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block("3des", TripleDes::new(key), key, "24")
+        Self::block("3des", key, "24", TripleDes::new)
     }
 
     /// CAST5 (CAST-128) in CFB mode with a key of 16 bytes. Blocks of 8 bytes.
@@ -163,8 +164,10 @@ impl LegacyCipher {
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn cast5(key: &[u8]) -> Result<Self, ConfigError> {
         // The crate takes shorter keys too; kcp-go does not.
-        let cipher = cast5::Cast5::new_from_slice(key).ok();
-        Self::block("cast5", cipher.filter(|_| key.len() == 16), key, "16")
+        Self::block("cast5", key, "16", |key| {
+            let key: &[u8; 16] = key.try_into().ok()?;
+            cast5::Cast5::new_from_slice(key).ok()
+        })
     }
 
     /// Blowfish in CFB mode with a key of 1 to 56 bytes; kcptun uses 32. Blocks of 8 bytes.
@@ -173,7 +176,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn blowfish(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block("blowfish", Blowfish::new(key), key, "1 to 56")
+        Self::block("blowfish", key, "1 to 56", Blowfish::new)
     }
 
     /// TEA in CFB mode with a key of 16 bytes. Weak: kcp-go runs 8 cycles of the standard's 32.
@@ -182,7 +185,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn tea(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block("tea", Tea::new(key), key, "16")
+        Self::block("tea", key, "16", Tea::new)
     }
 
     /// XTEA in CFB mode with a key of 16 bytes. Blocks of 8 bytes.
@@ -191,7 +194,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn xtea(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::block("xtea", Xtea::new(key), key, "16")
+        Self::block("xtea", key, "16", Xtea::new)
     }
 
     /// The same 1500 bytes, derived from a key of any length but 0, combined with every packet.
@@ -203,10 +206,10 @@ impl LegacyCipher {
     /// [`ConfigError::KeyLength`] for an empty key.
     pub fn xor(key: &[u8]) -> Result<Self, ConfigError> {
         const NAME: &str = "xor";
-        match Xor::new(key) {
+        without_traces(|| match Xor::new(key) {
             Some(cipher) => Ok(Self::new(NAME, cipher)),
             None => Err(key_length(NAME, key, "1 or more")),
-        }
+        })
     }
 
     /// A cipher of your own, in the place of kcp-go's: after nonce and checksum are in the packet.
@@ -234,20 +237,21 @@ impl LegacyCipher {
         self.cipher.decrypt(packet);
     }
 
-    /// A block cipher in CFB mode, if it took the key; `allowed` are the lengths that it takes.
+    /// The block cipher that `make` makes of the key, in CFB mode; `allowed` are the lengths that it
+    /// takes.
     fn block<C>(
         name: &'static str,
-        cipher: Option<C>,
         key: &[u8],
         allowed: &'static str,
+        make: impl FnOnce(&[u8]) -> Option<C>,
     ) -> Result<Self, ConfigError>
     where
         C: BlockCipherEncrypt + Send + Sync + 'static,
     {
-        match cipher {
+        without_traces(|| match make(key) {
             Some(cipher) => Ok(Self::new(name, Cfb::new(cipher))),
             None => Err(key_length(name, key, allowed)),
-        }
+        })
     }
 
     fn new(name: &'static str, cipher: impl PacketCipher + 'static) -> Self {
