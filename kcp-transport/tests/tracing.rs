@@ -4,6 +4,7 @@ use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 
 use kcp_transport::config::Config;
+use kcp_transport::crypto::AeadKey;
 use kcp_transport::packet::{Overhead, TransmitBatch};
 use kcp_transport::session::{Role, Session};
 use kcp_transport::time::Time;
@@ -48,14 +49,21 @@ impl Subscriber for Notebook {
     }
 }
 
-/// Connects two sessions and sends a word; returns what was traced up to `level`.
-fn trace(level: Level) -> Vec<String> {
+/// Returns what `work` traced up to `level`.
+fn traced(level: Level, work: impl FnOnce()) -> Vec<String> {
     let notebook = Notebook {
         lines: Arc::default(),
         level,
     };
     let lines = Arc::clone(&notebook.lines);
-    tracing::subscriber::with_default(notebook, || {
+    tracing::subscriber::with_default(notebook, work);
+    let lines = lines.lock().expect("not poisoned");
+    lines.clone()
+}
+
+/// Connects two sessions and sends a word; returns what was traced up to `level`.
+fn trace(level: Level) -> Vec<String> {
+    traced(level, || {
         let config = Config::default();
         let layout = config
             .layout(Overhead { front: 0, back: 0 })
@@ -74,9 +82,7 @@ fn trace(level: Level) -> Vec<String> {
         client.write(now, b"word");
         exchange(&mut client);
         client.shutdown(now);
-    });
-    let lines = lines.lock().expect("not poisoned");
-    lines.clone()
+    })
 }
 
 fn carry(now: Time, from: &mut Session, to: &mut Session) {
@@ -118,4 +124,18 @@ fn only_changes_of_state_are_seen_at_debug() {
     let lines = trace(Level::DEBUG);
     assert!(!lines.is_empty());
     assert!(lines.iter().all(|line| line.contains("changes state")));
+}
+
+#[test]
+fn key_that_should_be_changed_says_so_once() {
+    let lines = traced(Level::TRACE, || {
+        let key = AeadKey::aes_128_gcm(&[1; 16]).expect("16 bytes");
+        for packets in [AeadKey::SOFT_LIMIT - 1, 1, 1, AeadKey::SOFT_LIMIT] {
+            key.count_sealed(packets);
+        }
+    });
+    assert_eq!(
+        lines,
+        ["WARN message=key should be changed cipher=\"aes-128-gcm\" packets=4294967296"]
+    );
 }
