@@ -24,6 +24,54 @@ use crate::error::ConfigError;
 /// assert_eq!(security.overhead().back, 16);
 /// # Ok::<(), kcp_transport::error::ConfigError>(())
 /// ```
+///
+/// [`Aead`](Self::Aead) and [`Ring`](Self::Ring) are what new deployments should use. Under them,
+/// endpoints also refuse packets that come a second time and those of their own that are sent back.
+/// Weaker choices must be asked for by name. There is no default:
+///
+/// ```compile_fail,E0277
+/// # use kcp_transport::crypto::Security;
+/// let security: Security = Default::default();
+/// ```
+///
+/// A cipher without authentication passes for no AEAD, neither as a key:
+///
+/// ```compile_fail,E0308
+/// # use kcp_transport::crypto::{LegacyCipher, Security};
+/// let security = Security::Aead(LegacyCipher::aes_256(&[7; 32])?);
+/// # Ok::<(), kcp_transport::error::ConfigError>(())
+/// ```
+///
+/// nor in a key ring:
+///
+/// ```compile_fail,E0308
+/// # use kcp_transport::crypto::{KeyRing, LegacyCipher};
+/// let ring = KeyRing::new(LegacyCipher::none());
+/// ```
+///
+/// nor as a cipher of one's own:
+///
+/// ```compile_fail,E0277
+/// # use kcp_transport::crypto::{AeadKey, PacketCipher};
+/// struct Own;
+///
+/// impl PacketCipher for Own {
+///     fn encrypt(&self, _packet: &mut [u8]) {}
+///     fn decrypt(&self, _packet: &mut [u8]) {}
+/// }
+///
+/// let key = AeadKey::custom("own", Own);
+/// ```
+///
+/// And no protection at all has to be written down:
+///
+/// ```
+/// # use kcp_transport::crypto::{AeadKey, LegacyCipher, Security};
+/// let good = Security::Aead(AeadKey::aes_256_gcm(&[7; 32])?);
+/// let weak = Security::Legacy(LegacyCipher::aes_256(&[7; 32])?);
+/// let none = Security::Plaintext;
+/// # Ok::<(), kcp_transport::error::ConfigError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Security {
