@@ -25,6 +25,9 @@ type options struct {
 	dataShard   int
 	parityShard int
 	stream      bool
+	writeDelay  bool
+	congestion  bool
+	ackNoDelay  bool
 	bind        string
 	linger      time.Duration
 }
@@ -39,6 +42,9 @@ func (o *options) register(fs *flag.FlagSet) {
 	fs.IntVar(&o.dataShard, "datashard", 0, "FEC data shards; 0 with --parityshard 0 turns FEC off")
 	fs.IntVar(&o.parityShard, "parityshard", 0, "FEC parity shards")
 	fs.BoolVar(&o.stream, "stream", true, "let a write extend the last queued segment")
+	fs.BoolVar(&o.writeDelay, "writedelay", false, "leave written data to the next flush")
+	fs.BoolVar(&o.congestion, "congestion", false, "limit what is in flight by a congestion window")
+	fs.BoolVar(&o.ackNoDelay, "acknodelay", false, "send an ACK for every datagram at once")
 	fs.StringVar(&o.bind, "bind", "127.0.0.1:0", "local UDP address of a client")
 	fs.DurationVar(&o.linger, "linger", 300*time.Millisecond, "how long a session stays up before Close")
 }
@@ -91,9 +97,13 @@ func (o *options) tune(s *kcp.UDPSession) error {
 	if !ok {
 		return fmt.Errorf("unknown mode %q, want normal|fast|fast2|fast3", o.mode)
 	}
+	if o.congestion {
+		mode[3] = 0
+	}
 	s.SetNoDelay(mode[0], mode[1], mode[2], mode[3])
+	s.SetACKNoDelay(o.ackNoDelay)
 	s.SetStreamMode(o.stream)
-	s.SetWriteDelay(false)
+	s.SetWriteDelay(o.writeDelay)
 	s.SetWindowSize(o.sndWnd, o.rcvWnd)
 	if !s.SetMtu(o.mtu) {
 		return fmt.Errorf("mtu %d leaves no room for data", o.mtu)

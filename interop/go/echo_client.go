@@ -27,8 +27,10 @@ type echoPlan struct {
 	message int
 	seed    uint64
 	pings   int
+	oob     int
 	timeout time.Duration
 	hangUp  bool
+	change  fecChange
 }
 
 // echoReport is the line an echo client prints.
@@ -52,10 +54,12 @@ func setupEchoClient(fs *flag.FlagSet, o *options) action {
 	fs.IntVar(&plan.message, "message", 4096, "bytes of one write")
 	fs.Uint64Var(&plan.seed, "seed", 1, "seed of the bytes sent")
 	fs.IntVar(&plan.pings, "pings", 0, "round trips of 64 bytes after the bulk phase")
+	fs.IntVar(&plan.oob, "datagrams", 0, "datagrams out of band, of all sizes, whose echoes are awaited after the bulk phase")
 	fs.BoolVar(&plan.hangUp, "hang-up", false, "write once, await an answer, write everything, close at once")
 	timeout := fs.Float64("timeout", 60, "seconds the whole run may take")
 	return func(ctx context.Context, out io.Writer) error {
 		plan.timeout = seconds(*timeout)
+		plan.change = o.fecChange
 		report, err := echoClient(ctx, o, plan)
 		report.OK = err == nil
 		if err != nil {
@@ -93,7 +97,12 @@ func echoClient(ctx context.Context, o *options, plan echoPlan) (report echoRepo
 	if err := bulk(session, plan, &report); err != nil {
 		return report, err
 	}
-	return report, pings(session, plan, &report)
+	if err := pings(session, plan, &report); err != nil || plan.oob == 0 {
+		return report, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, plan.timeout)
+	defer cancel()
+	return report, outOfBand(ctx, session, plan.oob)
 }
 
 // hangUp writes once, waits for the first byte of an answer, writes everything and returns. Without the answer there
@@ -156,6 +165,9 @@ func sendBytes(session *kcp.UDPSession, plan echoPlan) ([]byte, error) {
 		chunk := buf[:min(left, int64(len(buf)))]
 		source.fill(chunk)
 		sum.Write(chunk)
+		if err := plan.change.beforeWrite(session, plan.bytes-left); err != nil {
+			return nil, err
+		}
 		if _, err := session.Write(chunk); err != nil {
 			return nil, err
 		}

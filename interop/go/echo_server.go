@@ -46,21 +46,26 @@ func echoServer(ctx context.Context, o *options, listen string, out io.Writer) e
 		if err := o.tune(session); err != nil {
 			return err
 		}
-		go echoBack(session)
+		echoOutOfBand(session)
+		go echoBack(session, o.fecChange)
 	}
 }
 
 // echoBack ends when the socket fails or another conversation takes the peer's address over: KCP has no end of stream.
-func echoBack(session *kcp.UDPSession) {
+func echoBack(session *kcp.UDPSession, change fecChange) {
 	defer session.Close()
 	buf := make([]byte, 64<<10)
-	for {
+	for written := int64(0); ; {
 		n, err := session.Read(buf)
 		if err != nil {
+			return
+		}
+		if err := change.beforeWrite(session, written); err != nil {
 			return
 		}
 		if _, err := session.Write(buf[:n]); err != nil {
 			return
 		}
+		written += int64(n)
 	}
 }

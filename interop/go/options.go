@@ -25,9 +25,14 @@ type options struct {
 	dscp        int
 	sockBuf     int
 	ackNoDelay  bool
+	writeDelay  bool
+	congestion  bool
+	wantDSCP    int
 	stream      bool
 	bind        string
+	conv        uint
 	linger      time.Duration
+	fecChange   fecChange
 }
 
 // arqMode is one kcptun preset: the four arguments of SetNoDelay.
@@ -52,6 +57,10 @@ func (o *options) register(fs *flag.FlagSet) {
 	fs.IntVar(&o.dscp, "dscp", 0, "DSCP value of outgoing packets; 0 leaves it alone")
 	fs.IntVar(&o.sockBuf, "sockbuf", 4194304, "socket buffer in bytes, each direction")
 	fs.BoolVar(&o.ackNoDelay, "acknodelay", false, "send an ACK for every datagram at once")
+	fs.BoolVar(&o.writeDelay, "writedelay", false, "leave written data to the next flush")
+	fs.BoolVar(&o.congestion, "congestion", false, "limit what is in flight by a congestion window")
+	fs.IntVar(&o.wantDSCP, "want-dscp", 0, "lose every datagram that has another DSCP; 0 loses none")
+	o.fecChange.register(fs)
 	fs.BoolVar(&o.stream, "stream", true, "let a write extend the last queued segment")
 	fs.DurationVar(&o.linger, "linger", 300*time.Millisecond, "how long a session stays up before Close")
 }
@@ -59,6 +68,7 @@ func (o *options) register(fs *flag.FlagSet) {
 // registerClient adds what only a dialling peer needs.
 func (o *options) registerClient(fs *flag.FlagSet) {
 	fs.StringVar(&o.bind, "bind", "127.0.0.1:0", "local UDP address")
+	fs.UintVar(&o.conv, "conv", 0, "conversation id; 0 draws one")
 }
 
 func (o *options) validate() error {
@@ -70,11 +80,14 @@ func (o *options) validate() error {
 	}
 	// kcp-go turns FEC off without a word for every ratio it cannot use, which would make a run test nothing.
 	off := o.dataShard == 0 && o.parityShard == 0
-	usable := o.dataShard > 0 && o.parityShard > 0 && o.dataShard+o.parityShard <= 256
-	if !off && !usable {
+	if !off && !usableRatio(o.dataShard, o.parityShard) {
 		return fmt.Errorf("unusable FEC ratio %d/%d", o.dataShard, o.parityShard)
 	}
 	return nil
+}
+
+func usableRatio(dataShard, parityShard int) bool {
+	return dataShard > 0 && parityShard > 0 && dataShard+parityShard <= 256
 }
 
 func (o *options) block() (kcp.BlockCrypt, error) {
@@ -92,9 +105,13 @@ func (o *options) block() (kcp.BlockCrypt, error) {
 // tune applies the options to a session, dialled or accepted.
 func (o *options) tune(s *kcp.UDPSession) error {
 	mode := arqModes[o.mode]
-	s.SetNoDelay(mode.noDelay, mode.interval, mode.resend, mode.nc)
+	nc := mode.nc
+	if o.congestion {
+		nc = 0
+	}
+	s.SetNoDelay(mode.noDelay, mode.interval, mode.resend, nc)
 	s.SetStreamMode(o.stream)
-	s.SetWriteDelay(false)
+	s.SetWriteDelay(o.writeDelay)
 	s.SetWindowSize(o.sndWnd, o.rcvWnd)
 	s.SetACKNoDelay(o.ackNoDelay)
 	if !s.SetMtu(o.mtu) {
@@ -114,7 +131,11 @@ func (o *options) listen(addr string) (*net.UDPConn, *kcp.Listener, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	listener, err := kcp.ServeConn(block, o.dataShard, o.parityShard, conn)
+	filtered, err := o.filtered(conn)
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	listener, err := kcp.ServeConn(block, o.dataShard, o.parityShard, filtered)
 	if err == nil {
 		err = o.prepareSocket(listener)
 	}
@@ -124,8 +145,19 @@ func (o *options) listen(addr string) (*net.UDPConn, *kcp.Listener, error) {
 	return conn, listener, nil
 }
 
-// dial opens a session with a random conversation id.
+// filtered is the socket itself unless only datagrams of one DSCP are wanted.
+func (o *options) filtered(conn *net.UDPConn) (net.PacketConn, error) {
+	if o.wantDSCP == 0 {
+		return conn, nil
+	}
+	return filterDSCP(conn, o.wantDSCP)
+}
+
+// dial opens a session with the conversation id that was asked for, or a random one.
 func (o *options) dial(addr string) (*kcp.UDPSession, error) {
+	if o.conv != 0 {
+		return o.dialAs(addr, uint32(o.conv))
+	}
 	var conv [4]byte
 	rand.Read(conv[:])
 	return o.dialAs(addr, binary.LittleEndian.Uint32(conv[:]))
@@ -145,7 +177,11 @@ func (o *options) dialAs(addr string, conv uint32) (*kcp.UDPSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	session, err := kcp.NewConn4(conv, remote, block, o.dataShard, o.parityShard, true, conn)
+	filtered, err := o.filtered(conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	session, err := kcp.NewConn4(conv, remote, block, o.dataShard, o.parityShard, true, filtered)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -28,6 +29,75 @@ func TestEchoClientGetsItsBytesBack(t *testing.T) {
 				t.Fatalf("incomplete report: %+v", report)
 			}
 		})
+	}
+}
+
+func TestBytesComeBackAcrossAChangeOfFEC(t *testing.T) {
+	for _, crypt := range []string{"null", "aes", "aes-256-gcm"} {
+		t.Run(crypt, func(t *testing.T) {
+			o := testOptions(crypt)
+			o.dataShard, o.parityShard = 10, 3
+			o.fecChange = fecChange{dataShard: 3, parityShard: 1, after: 100_000}
+			addr := serve(t, func(ctx context.Context, out io.Writer) error {
+				return echoServer(ctx, &o, "127.0.0.1:0", out)
+			})
+			_, err := echoClient(t.Context(), &o, echoPlan{
+				connect: addr, bytes: 300_000, message: 5000, seed: 7, change: o.fecChange, timeout: 20 * time.Second,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestChangedEncoderGoesOnFromTheBeginningOfAGroup(t *testing.T) {
+	o := testOptions("null")
+	o.dataShard, o.parityShard = 10, 3
+	session, err := o.dial("127.0.0.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if err := changeFEC(session, 3, 1); err != nil {
+		t.Fatal(err)
+	}
+	encoder := reflect.ValueOf(session).Elem().FieldByName("fecEncoder").Elem()
+	next := encoder.FieldByName("next").Uint()
+	if shards := encoder.FieldByName("dataShards").Int(); shards != 3 || next == 0 || next%4 != 0 {
+		t.Fatalf("%d data shards, next number %d", shards, next)
+	}
+	if changeFEC(session, 300, 1) == nil {
+		t.Error("want an error for an unusable ratio")
+	}
+}
+
+func TestDatagramsOutOfBandAreEchoed(t *testing.T) {
+	o := testOptions("aes")
+	o.dataShard, o.parityShard = 10, 3
+	addr := serve(t, func(ctx context.Context, out io.Writer) error {
+		return echoServer(ctx, &o, "127.0.0.1:0", out)
+	})
+	plan := echoPlan{connect: addr, bytes: 1000, message: 100, oob: 5, timeout: 20 * time.Second}
+	if _, err := echoClient(t.Context(), &o, plan); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDatagramsOfAnotherDSCPAreLost(t *testing.T) {
+	for _, sent := range []int{46, 10} {
+		o := testOptions("null")
+		o.dscp, o.wantDSCP = 46, 46
+		addr := serve(t, func(ctx context.Context, out io.Writer) error {
+			return echoServer(ctx, &o, "127.0.0.1:0", out)
+		})
+		client := o
+		client.dscp = sent
+		plan := echoPlan{connect: addr, bytes: 1000, message: 100, timeout: time.Second}
+		_, err := echoClient(t.Context(), &client, plan)
+		if (err == nil) != (sent == 46) {
+			t.Errorf("DSCP %d: %v", sent, err)
+		}
 	}
 }
 

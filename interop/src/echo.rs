@@ -1,28 +1,42 @@
 //! Echo over a plain stream: our client and server, and what must come back.
 
+use std::time::Duration;
+
 use kcp_transport::config::Mode;
 use kcp_transport::net::{ConnectionInfo, KcpListener, KcpStream, OwnedReadHalf, OwnedWriteHalf};
-use kcp_transport::stats::Stats;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
-use crate::case::{Case, Payload, Shape};
-use crate::{Failure, messages};
+use crate::case::Shape;
+use crate::{Failure, messages, out_of_band};
 
-/// Writes [`bytes`] as the shape says, reads them back meanwhile and compares SHA-256; then shuts down.
+/// Writes [`bytes`] as the shape says, with a pause after half of them, reads them back meanwhile and
+/// compares SHA-256; then shuts down.
 ///
 /// # Errors
 ///
 /// [`Failure::Stream`], or [`Failure::Wrong`] if other bytes came back.
-pub async fn exchange(stream: KcpStream, seed: u64, shape: Shape) -> Result<(), Failure> {
+pub async fn exchange(
+    stream: KcpStream,
+    seed: u64,
+    shape: Shape,
+    pause: Duration,
+) -> Result<(), Failure> {
     let len = shape.bytes as usize;
     let data = bytes(seed, len);
     let (mut reader, mut writer) = stream.into_split();
-    let ((), received) = tokio::try_join!(
-        write(&mut writer, &data, shape.write as usize),
-        read(&mut reader, len)
-    )?;
+    let writing = async {
+        let (first, second) = data.split_at(len / 2);
+        let size = shape.write as usize;
+        if pause.is_zero() {
+            return write(&mut writer, &data, size).await;
+        }
+        write(&mut writer, first, size).await?;
+        tokio::time::sleep(pause).await;
+        write(&mut writer, second, size).await
+    };
+    let ((), received) = tokio::try_join!(writing, read(&mut reader, len))?;
     compare(&sha256(&data), &received)?;
     writer
         .shutdown()
@@ -60,7 +74,8 @@ async fn read(reader: &mut OwnedReadHalf, len: usize) -> Result<String, Failure>
     Ok(hex(&digest.finalize()))
 }
 
-/// Accepts one connection and echoes until it ends, whole messages in message mode. Says over `accepted` how to look at it.
+/// Accepts one connection and echoes until it ends, whole messages in message mode, and datagrams
+/// out of band. Says over `accepted` how to look at it.
 ///
 /// # Errors
 ///
@@ -76,17 +91,23 @@ pub async fn serve_one(
         .map_err(Failure::stream("accepting"))?;
     // Nobody may care.
     let _ = accepted.send(stream.info());
-    if mode == Mode::Message {
-        messages::serve(stream).await;
-        return Ok(());
-    }
-    let mut buffer = vec![0; BUFFER];
-    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-        if stream.write_all(&buffer[..read]).await.is_err() {
-            break;
+    let datagrams = stream.datagrams();
+    let serving = async {
+        if mode == Mode::Message {
+            messages::serve(stream).await;
+            return;
         }
+        let mut buffer = vec![0; BUFFER];
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            if stream.write_all(&buffer[..read]).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = serving => Ok(()),
+        () = out_of_band::serve(datagrams) => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether the digest is the expected one.
@@ -102,37 +123,6 @@ pub fn compare(expected: &str, received: &str) -> Result<(), Failure> {
             "bytes with SHA-256 {received} came back, not {expected}"
         )))
     }
-}
-
-/// Whether FEC did what the case asks for, by our side's counters.
-///
-/// # Errors
-///
-/// [`Failure::Wrong`] if not: the bytes may all be right, and FEC still dead.
-pub fn check_fec(case: &Case, stats: &Stats) -> Result<(), Failure> {
-    let wrong = |what: &str| Err(Failure::Wrong(format!("{what}: {stats:?}")));
-    let Payload::Echo(shape) = case.payload else {
-        return Ok(());
-    };
-    // Few packets may be less than a group.
-    let enough = shape.bytes / u32::from(case.mtu) >= ENOUGH_PACKETS;
-    let expected = |fec: Option<_>, parity: u64| match fec {
-        Some(_) => !enough || parity > 0,
-        None => parity == 0,
-    };
-    if !expected(case.fec.ours, stats.fec_parity_sent)
-        || !expected(case.fec.theirs, stats.fec_parity_received)
-    {
-        return wrong("parity came with FEC off, or none with FEC on");
-    }
-    let lossy = case.trouble.loss >= 10 && enough;
-    if case.fec.theirs.is_some() && lossy && stats.fec_recovered == 0 {
-        return wrong("nothing was rebuilt from parity");
-    }
-    if stats.fec_errors > 0 || stats.invalid_received > 0 {
-        return wrong("packets made no sense");
-    }
-    Ok(())
 }
 
 /// What the Go client sends for this seed: SplitMix64 outputs as little-endian words.
@@ -158,8 +148,5 @@ pub fn sha256(data: &[u8]) -> String {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
-
-/// Of which a good part of FEC groups is lost and rebuilt at 10 % loss.
-const ENOUGH_PACKETS: u32 = 150;
 
 const BUFFER: usize = 64 << 10;

@@ -8,7 +8,8 @@
 //! | [`peer`] | what each peer is, and what it cannot do |
 //! | [`case`] | what can be run: a case is data |
 //! | [`run`] | runs cases, each with ports and a time limit of its own |
-//! | [`echo`], [`messages`], [`grpc`] | our side of a case, and what is checked |
+//! | [`echo`], [`messages`], [`out_of_band`], [`grpc`] | our side of a case, and what is checked |
+//! | [`watch`] | whether options did what they are for |
 //! | [`report`] | tables, JSON and HTML |
 //!
 //! `cargo run --release --bin interop` runs all cases; `-- --json FILE --html FILE` also writes what
@@ -26,9 +27,11 @@ pub mod go;
 pub mod grpc;
 pub mod messages;
 pub mod native;
+pub mod out_of_band;
 pub mod peer;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod watch;
 
 pub use failure::Failure;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use kcp_transport::config::Mode;
 
-use crate::case::{Case, Payload};
+use crate::case::{Case, Direction, Payload};
 
 /// An implementation of KCP that is not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,9 +73,8 @@ impl Peer {
             // ikcp_send refuses 128 fragments, whatever the windows are.
             Self::Ikcp | Self::TokioKcp => window.min(127),
             Self::KcpTokio => window.min(128),
-            // Its writes are cut to segments, each a message of its own. It takes longer ones, but
-            // tells a window of 32 until the session is accepted and its options are set.
-            Self::KcpGo | Self::KcpGo5_4 | Self::GrpcGo => window.min(32),
+            // Its writes are cut to segments, each a message of its own. It takes longer ones.
+            Self::KcpGo | Self::KcpGo5_4 | Self::GrpcGo => window.min(255),
         }
     }
 
@@ -83,6 +82,9 @@ impl Peer {
     #[must_use]
     pub fn refuses(self, case: &Case) -> Option<&'static str> {
         let empty = matches!(case.payload, Payload::Echo(shape) if shape.empty);
+        if let Some(reason) = self.refuses_options(case) {
+            return Some(reason);
+        }
         match self {
             Self::KcpGo | Self::GrpcGo if empty => Some(EMPTY_STALLS),
             Self::KcpGo | Self::GrpcGo => None,
@@ -115,6 +117,31 @@ impl Peer {
                     None
                 }
             }
+        }
+    }
+}
+
+impl Peer {
+    fn refuses_options(self, case: &Case) -> Option<&'static str> {
+        let options = &case.options;
+        let no_fec = case.fec.ours.is_none() || case.fec.theirs.is_none();
+        let opens = case.direction == Direction::PeerToRust;
+        if self == Self::KcpGo {
+            if options.datagrams && no_fec {
+                Some("out-of-band datagrams need FEC on both sides")
+            } else if options.fec_then.is_some() && case.fec.theirs.is_none() {
+                Some("FEC that is off cannot change")
+            } else {
+                None
+            }
+        } else if options.datagrams {
+            Some("it has no out-of-band datagrams")
+        } else if options.fec_then.is_some() {
+            Some("its FEC does not change")
+        } else if options.conversation.is_some() && opens {
+            Some("it draws the ids of its conversations itself")
+        } else {
+            None
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::case::{Case, Direction, Network, Payload, Shape};
 use crate::go::Programs;
 use crate::process::{PeerServer, run_client};
 use crate::report::{Cell, Verdict};
-use crate::{Failure, echo, grpc, messages};
+use crate::watch::Watch;
+use crate::{Failure, echo, grpc, messages, out_of_band};
 
 /// What all cases have in common.
 #[derive(Clone, Copy, Debug)]
@@ -130,16 +131,27 @@ async fn echo_to_peer(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
     let config = case.config().map_err(Failure::Unsupported)?;
     let server = start_server(case, plan, "echo-server").await?;
     let path = Line::to(server.addr(), case, plan.seed)?;
+    let start = Instant::now();
     let stream = KcpStream::connect_with(path.addr, &security, &config)
         .await
         .map_err(Failure::stream("connecting"))?;
-    let info = stream.info();
+    let mut watch = Watch::new(case, stream.info(), start);
     let seed = case.seed(plan.seed);
-    match shape.mode {
-        Mode::Message => messages::exchange(stream, seed, shape, case.peer).await?,
-        _ => echo::exchange(stream, seed, shape).await?,
+    if case.options.datagrams {
+        out_of_band::exchange(&stream.datagrams(), seed).await?;
     }
-    echo::check_fec(case, &info.stats())?;
+    let exchange = async {
+        match shape.mode {
+            Mode::Message => messages::exchange(stream, seed, shape, case.peer).await,
+            _ => echo::exchange(stream, seed, shape, case.pause()).await,
+        }
+    };
+    let watching = async {
+        watch.until_halfway().await;
+        Ok(())
+    };
+    tokio::try_join!(exchange, watching)?;
+    watch.check()?;
     Ok(server.kill().await?)
 }
 
@@ -154,6 +166,16 @@ async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
     let (accepted, connection) = oneshot::channel();
     let mut serving = JoinSet::new();
     serving.spawn(async move { echo::serve_one(&listener, shape.mode, accepted).await });
+    let (watched, watch) = oneshot::channel();
+    let (start, case_watched) = (Instant::now(), *case);
+    serving.spawn(async move {
+        let accepted = connection.await.map_err(|_| no_connection())?;
+        let mut watch = Watch::new(&case_watched, accepted, start);
+        watch.until_halfway().await;
+        // The case may be over.
+        let _ = watched.send(watch);
+        Ok(())
+    });
 
     let seed = case.seed(plan.seed);
     let mut args = client_args(case, "echo-client", path.addr);
@@ -167,16 +189,26 @@ async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
     if case.peer.is_plain() && shape.mode == Mode::Message {
         args.push("--boundaries=true".to_owned());
     }
+    if let Some(conversation) = case.options.conversation {
+        args.push(format!("--conv={conversation}"));
+    }
+    if case.options.datagrams {
+        args.push(format!("--datagrams={}", out_of_band::COUNT));
+    }
+    if case.options.fec_then.is_some() {
+        args.push(format!("--then-pause={}ms", case.pause().as_millis()));
+    }
     let report: EchoReport = run_client(plan.programs.of(case.peer), &args).await?;
     if !report.ok {
         return Err(Failure::Wrong(report.error));
     }
     let sent = echo::bytes(seed, shape.bytes as usize);
     echo::compare(&echo::sha256(&sent), &report.sha256)?;
-    let connection = connection
-        .await
-        .map_err(|_| Failure::Wrong("no connection was accepted".to_owned()))?;
-    echo::check_fec(case, &connection.stats())
+    watch.await.map_err(|_| no_connection())?.check()
+}
+
+fn no_connection() -> Failure {
+    Failure::Wrong("no connection was accepted".to_owned())
 }
 
 /// What an echo client prints.

@@ -2,6 +2,7 @@
 
 mod matrix;
 mod name;
+mod options;
 mod random;
 
 use std::collections::HashMap;
@@ -16,12 +17,15 @@ use kcp_transport::error::ConfigError;
 use kcp_transport::fec::FecRatio;
 use kcp_transport::packet::{Layout, Overhead};
 
+use crate::watch::PAUSE;
+
 pub use crate::peer::Peer;
 pub use matrix::{
-    CALL_KINDS, DIRECTIONS, FECS, PRESETS, all, covering, echo_matrix, grpc_matrix, parameters,
-    plain_peers, version_5_4,
+    CALL_KINDS, DIRECTIONS, FECS, PRESETS, all, covering, echo_matrix, grpc_matrix, options,
+    parameters, parameters_of_others, plain_peers, version_5_4,
 };
 pub use name::NameError;
+pub use options::Options;
 pub use random::random;
 
 /// Who opens the connection.
@@ -184,6 +188,8 @@ pub struct Case {
     pub trouble: Trouble,
     /// The addresses used.
     pub network: Network,
+    /// Options that not all peers have.
+    pub options: Options,
 }
 
 impl Case {
@@ -208,6 +214,7 @@ impl Case {
                 duplicate: 0,
             },
             network: Network::V4,
+            options: Options::DEFAULT,
         }
     }
 
@@ -228,13 +235,19 @@ impl Case {
     pub fn config(&self) -> Result<Config, ConfigError> {
         let ratio = self.fec.ours;
         let ratio = ratio.map(|(data, parity)| FecRatio::new(data, parity));
-        Config::builder()
+        let config = Config::builder()
             .preset(self.preset)
             .mtu(self.mtu.into())
             .windows(self.windows.ours.into(), self.windows.ours.into())
             .mode(self.mode())
-            .fec(ratio.transpose()?)
-            .build()
+            .fec(ratio.transpose()?);
+        self.options.apply(config).build()
+    }
+
+    /// How long nothing is written once half of the bytes are.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        self.options.fec_then.map_or(Duration::ZERO, |_| PAUSE)
     }
 
     /// Whether boundaries are kept.
@@ -295,7 +308,29 @@ impl Case {
         if let Payload::Echo(Shape { empty: true, .. }) = self.payload {
             option("empty", &true);
         }
+        if !self.peer.is_plain() {
+            self.options.flags(&mut option);
+        }
+        if self.peer == Peer::KcpGo {
+            self.kcp_go_flags(&mut option);
+        }
         args
+    }
+
+    fn kcp_go_flags(&self, option: &mut impl FnMut(&str, &dyn fmt::Display)) {
+        let Options { dscp, fec_then, .. } = self.options;
+        if dscp != 0 {
+            option("dscp", &dscp);
+            // A relay is a host of its own, which marks nothing.
+            if self.relay(0).is_none() {
+                option("want-dscp", &dscp);
+            }
+        }
+        if let (Some((data, parity)), Payload::Echo(shape)) = (fec_then, self.payload) {
+            option("then-datashard", &data);
+            option("then-parityshard", &parity);
+            option("then-after", &(shape.bytes / 2));
+        }
     }
 
     /// The path between the two; `None` if they talk directly.

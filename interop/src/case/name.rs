@@ -85,10 +85,14 @@ impl Case {
             Network::V6 => options.push("v6".to_owned()),
             Network::Dual => options.push("dual".to_owned()),
         }
+        options.extend(self.options.names());
         options
     }
 
     fn set(&mut self, option: &str) -> Result<(), String> {
+        if self.options.set(option)? {
+            return Ok(());
+        }
         let (key, value) = option.split_once('-').unwrap_or((option, ""));
         match (key, &mut self.payload) {
             ("messages", Payload::Echo(shape)) => shape.mode = Mode::Message,
@@ -167,7 +171,7 @@ fn fec(text: &str) -> Result<Fec, String> {
     Ok(Fec { ours, theirs })
 }
 
-fn number<T: FromStr>(text: &str) -> Result<T, String> {
+pub(super) fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is no number, or out of range"))
 }

@@ -1,9 +1,17 @@
 //! Lists of cases.
 
+mod covering;
+mod options;
+mod parameters;
+
 use kcp_transport::config::{Mode, Preset};
 use kcp_transport::crypto::Security;
 
-use super::{CallKind, Case, Direction, Fec, Network, Payload, Peer, Shape, Windows};
+use super::{CallKind, Case, Direction, Fec, Payload, Peer, Shape};
+
+pub use covering::covering;
+pub use options::options;
+pub use parameters::{parameters, parameters_of_others};
 
 /// All cases.
 #[must_use]
@@ -13,6 +21,8 @@ pub fn all() -> Vec<Case> {
         version_5_4(),
         plain_peers(),
         parameters(),
+        parameters_of_others(),
+        options(),
         grpc_matrix(),
     ];
     lists.concat()
@@ -94,61 +104,6 @@ fn message_shapes(case: &Case) -> [Shape; 4] {
     ]
 }
 
-/// One option at a time against kcp-go: mtu, windows, timing, sizes of writes, addresses.
-#[must_use]
-pub fn parameters() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for direction in DIRECTIONS {
-        let case = Case {
-            cipher: "aes-128-gcm",
-            fec: FECS[3],
-            ..Case::new(Peer::KcpGo, direction)
-        };
-        cases.extend(MTUS.map(|mtu| fitted(Case { mtu, ..case })));
-        for cipher in Security::NAMES.iter().copied() {
-            for fec in [FECS[0], FECS[3]] {
-                let case = Case {
-                    cipher,
-                    fec,
-                    ..case
-                };
-                let mtu = smallest_mtu(&case);
-                cases.push(fitted(Case { mtu, ..case }));
-            }
-        }
-        for ours in WINDOWS {
-            for theirs in WINDOWS {
-                let windows = Windows { ours, theirs };
-                if windows != case.windows {
-                    cases.push(fitted(Case { windows, ..case }));
-                }
-            }
-        }
-        let presets = PRESETS.into_iter().filter(|p| *p != case.preset);
-        cases.extend(presets.map(|preset| Case { preset, ..case }));
-        for write in WRITES {
-            for mode in [Mode::Stream, Mode::Message] {
-                let shape = Shape {
-                    mode,
-                    write,
-                    bytes: write.saturating_mul(2000).clamp(2000, 1 << 20),
-                    empty: false,
-                };
-                let payload = Payload::Echo(shape);
-                let longest = u32::from(case.peer.max_fragments(&case)) * FULL_MSS;
-                if mode == Mode::Stream || write <= longest {
-                    cases.push(Case { payload, ..case });
-                }
-            }
-        }
-        let networks = [Network::V6, Network::Dual];
-        for network in networks {
-            cases.extend(with_and_without_loss(Case { network, ..case }));
-        }
-    }
-    cases
-}
-
 /// Every kind of call, both directions, a few ciphers, with and without loss.
 #[must_use]
 pub fn grpc_matrix() -> Vec<Case> {
@@ -168,43 +123,6 @@ pub fn grpc_matrix() -> Vec<Case> {
     cases
 }
 
-/// A subset for a quick test, of which every cipher, FEC setting, direction, peer, option and kind
-/// of call is part.
-#[must_use]
-pub fn covering() -> Vec<Case> {
-    let mut cases: Vec<Case> = Security::NAMES
-        .iter()
-        .copied()
-        .enumerate()
-        .map(|(index, cipher)| {
-            // Every FEC setting meets both directions: they go round at different speeds.
-            let direction = DIRECTIONS[index / FECS.len() % 2];
-            let mut case = Case::new(Peer::KcpGo, direction);
-            case.trouble.loss = LOSSES[(index + index / FECS.len()) % 2];
-            Case {
-                cipher,
-                fec: FECS[index % FECS.len()],
-                ..case
-            }
-        })
-        .collect();
-    cases.extend(every(&version_5_4(), 7));
-    cases.extend(every(&plain_peers(), 5));
-    // A step would miss some of what there are few cases of.
-    let is_rare = |case: &Case| case.preset != Preset::Fast2 || case.network != Network::V4;
-    let (rare, common): (Vec<Case>, Vec<Case>) = parameters().into_iter().partition(is_rare);
-    cases.extend(rare);
-    cases.extend(every(&common, 5));
-    cases.extend(every(&grpc_matrix(), 3));
-    cases
-}
-
-/// One of `step`; a step without a common divisor with the lengths of the inner lists meets all of
-/// their members.
-fn every(cases: &[Case], step: usize) -> impl Iterator<Item = Case> {
-    cases.iter().copied().step_by(step)
-}
-
 fn with_and_without_loss(case: Case) -> [Case; 2] {
     LOSSES.map(|loss| {
         let mut case = case;
@@ -214,7 +132,7 @@ fn with_and_without_loss(case: Case) -> [Case; 2] {
 }
 
 /// With as many bytes as go through in a few seconds.
-pub(super) fn fitted(mut case: Case) -> Case {
+pub(in crate::case) fn fitted(mut case: Case) -> Case {
     let mss = case.layout().map_or(1, |layout| layout.mss());
     let window = case.windows.ours.min(case.windows.theirs);
     if let Payload::Echo(shape) = &mut case.payload {
@@ -232,7 +150,7 @@ pub(super) fn fitted(mut case: Case) -> Case {
 }
 
 /// The smallest mtu that leaves room for a byte of data on both sides.
-pub(super) fn smallest_mtu(case: &Case) -> u16 {
+pub(in crate::case) fn smallest_mtu(case: &Case) -> u16 {
     let mut case = *case;
     case.fec.ours = case.fec.ours.or(case.fec.theirs);
     let fits = |mtu: &u16| Case { mtu: *mtu, ..case }.layout().is_ok();
@@ -268,27 +186,9 @@ pub const PRESETS: [Preset; 4] = [Preset::Normal, Preset::Fast, Preset::Fast2, P
 
 const LOSSES: [u8; 2] = [0, 10];
 
-const MTUS: [u16; 4] = [128, 576, 1350, 1500];
+pub(in crate::case) const MAX_MTU: u16 = 1500;
 
-pub(super) const MAX_MTU: u16 = 1500;
-
-pub(super) const WINDOWS: [u16; 4] = [1, 32, 1024, 65_535];
-
-/// From one byte to a mebibyte, around the size of a segment too.
-const WRITES: [u32; 9] = [
-    1,
-    17,
-    FULL_MSS - 1,
-    FULL_MSS,
-    FULL_MSS + 1,
-    4096,
-    42_880,
-    65_536,
-    1 << 20,
-];
-
-/// At mtu 1400 with everything on.
-const FULL_MSS: u32 = 1340;
+pub(in crate::case) const WINDOWS: [u16; 4] = [1, 32, 1024, 65_535];
 
 /// At mtu 1400 with nothing on.
 const PLAIN_MSS: u32 = 1376;
@@ -317,49 +217,6 @@ mod tests {
         assert_eq!(cases.len(), all().len());
         assert!(covering().iter().all(|case| cases.contains(case)));
         assert_eq!(echo_matrix().len(), Security::NAMES.len() * 6 * 2 * 2);
-    }
-
-    #[test]
-    fn subset_covers_everything() {
-        let cases = covering();
-        let covered = |what: &dyn Fn(&Case) -> bool| {
-            let runs = |case: &&Case| case.peer.refuses(case).is_none();
-            cases.iter().filter(runs).any(what)
-        };
-        let echo = |case: &Case| case.peer == Peer::KcpGo;
-        for cipher in Security::NAMES {
-            assert!(covered(&|c| echo(c) && c.cipher == *cipher), "{cipher}");
-        }
-        for fec in FECS {
-            for direction in DIRECTIONS {
-                let met = |c: &Case| echo(c) && c.fec == fec && c.direction == direction;
-                assert!(covered(&met), "{fec}, {direction}");
-            }
-            let lossy = |c: &Case| c.fec == fec && c.trouble.loss > 0;
-            assert!(covered(&lossy), "{fec} with loss");
-        }
-        for direction in DIRECTIONS {
-            for peer in Peer::ALL {
-                let met = |c: &Case| c.peer == peer && c.direction == direction;
-                assert!(covered(&met), "{peer}, {direction}");
-            }
-            for kind in CALL_KINDS {
-                let met = |c: &Case| c.payload == Payload::Grpc(kind) && c.direction == direction;
-                assert!(covered(&met), "{direction}, {kind:?}");
-            }
-        }
-        for peer in Peer::PLAIN {
-            for mode in [Mode::Stream, Mode::Message] {
-                let met = |c: &Case| c.peer == peer && c.mode() == mode;
-                assert!(covered(&met), "{peer}, {mode:?}");
-            }
-        }
-        for preset in PRESETS {
-            assert!(covered(&|c| c.preset == preset), "{preset:?}");
-        }
-        for network in [Network::V4, Network::V6, Network::Dual] {
-            assert!(covered(&|c| c.network == network), "{network:?}");
-        }
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! Options that not all peers have, each where its work is seen.
+
+use kcp_transport::config::{AckPolicy, Congestion, Mode, WriteCoalescing};
+
+use super::{DIRECTIONS, FECS, with_and_without_loss};
+use crate::case::{Case, Fec, Network, Options, Payload, Peer, Shape};
+
+/// One option at a time, and a few that belong together.
+#[must_use]
+pub fn options() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for direction in DIRECTIONS {
+        for peer in Peer::ALL.into_iter().filter(|peer| *peer != Peer::GrpcGo) {
+            cases.extend(of_all(Case::new(peer, direction)));
+        }
+        let case = Case {
+            cipher: "aes-128-gcm",
+            fec: FECS[3],
+            ..Case::new(Peer::KcpGo, direction)
+        };
+        cases.extend(of_kcp_go(case));
+        cases.extend(changes_of_fec(case));
+        for cipher in ["null", "aes", "aes-128-gcm"] {
+            for mtu in [128, 1400, 1500] {
+                let case = Case {
+                    cipher,
+                    mtu,
+                    ..case
+                };
+                let case = with(case, |options| options.datagrams = true);
+                cases.extend(with_and_without_loss(super::fitted(case)));
+            }
+        }
+    }
+    cases
+}
+
+/// What every peer can take part in.
+fn of_all(case: Case) -> Vec<Case> {
+    let small = Case {
+        payload: Payload::Echo(Shape {
+            mode: Mode::Message,
+            bytes: 60_000,
+            write: 100,
+            empty: false,
+        }),
+        ..case
+    };
+    let batched = with(case, |options| options.acks = AckPolicy::Batched);
+    let delayed = with(small, |options| {
+        options.coalescing = WriteCoalescing::Delayed;
+    });
+    let both = with(delayed, |options| options.acks = AckPolicy::Batched);
+    let congestion = with(case, |options| options.congestion = Congestion::Kcp);
+    let rate = with(case, |options| options.rate = Some(RATE));
+    let own = with(case, |options| options.conversation = Some(CONVERSATION));
+    let mut cases = vec![delayed, both, own];
+    for case in [batched, congestion, rate] {
+        cases.extend(with_and_without_loss(case));
+    }
+    cases
+}
+
+fn of_kcp_go(case: Case) -> Vec<Case> {
+    let marked = with(case, |options| options.dscp = EXPEDITED);
+    let mut cases = Vec::from(
+        [Network::V4, Network::V6, Network::Dual].map(|network| Case { network, ..marked }),
+    );
+    let rate = with(case, |options| options.rate = Some(RATE));
+    cases.extend(with_and_without_loss(rate));
+    cases
+}
+
+/// Enough data on both sides of the change for losses to be rebuilt.
+fn changes_of_fec(case: Case) -> Vec<Case> {
+    let payload = Payload::Echo(Shape {
+        bytes: 512 << 10,
+        ..Shape::STREAM
+    });
+    let changes = [((10, 3), (3, 1)), ((3, 1), (10, 3)), ((2, 1), (20, 5))];
+    let mut cases = Vec::new();
+    for (before, after) in changes {
+        let fec = Fec::both(Some(before));
+        let case = Case {
+            fec,
+            payload,
+            ..case
+        };
+        let mut case = with(case, |options| options.fec_then = Some(after));
+        case.trouble.loss = 10;
+        cases.push(case);
+    }
+    cases
+}
+
+fn with(mut case: Case, change: impl FnOnce(&mut Options)) -> Case {
+    change(&mut case.options);
+    case
+}
+
+/// In bytes per second, at which a case takes a second or two.
+const RATE: u32 = 250_000;
+
+/// Expedited forwarding.
+const EXPEDITED: u8 = 46;
+
+const CONVERSATION: u32 = 0x00c0_ffee;

@@ -1,0 +1,145 @@
+//! What our counters and the clock say of a case's options: all bytes may be right, and an option
+//! still dead.
+
+use std::time::{Duration, Instant};
+
+use kcp_transport::config::{Mode, WriteCoalescing};
+use kcp_transport::net::ConnectionInfo;
+use kcp_transport::stats::Stats;
+
+use crate::Failure;
+use crate::case::{Case, Payload, Shape};
+
+/// A connection of ours while a case runs.
+#[derive(Debug)]
+pub struct Watch {
+    case: Case,
+    shape: Shape,
+    info: ConnectionInfo,
+    /// Before anything was sent.
+    start: Instant,
+    /// When half of the bytes had come, if that matters to the case.
+    halfway: Option<Stats>,
+}
+
+impl Watch {
+    /// Begins to watch a connection, of which nothing was sent before `start`.
+    #[must_use]
+    pub fn new(case: &Case, info: ConnectionInfo, start: Instant) -> Self {
+        let shape = match case.payload {
+            Payload::Echo(shape) => shape,
+            Payload::Grpc(_) => Shape::STREAM,
+        };
+        Self {
+            case: *case,
+            shape,
+            info,
+            start,
+            halfway: None,
+        }
+    }
+
+    /// Waits until half of the bytes have come, if anything changes then.
+    pub async fn until_halfway(&mut self) {
+        if self.case.options.fec_then.is_none() {
+            return;
+        }
+        let half = u64::from(self.shape.bytes) / 2;
+        loop {
+            let stats = self.info.stats();
+            if stats.bytes_read >= half {
+                self.halfway = Some(stats);
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Whether every option did what it is for.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Wrong`] if not.
+    pub fn check(&self) -> Result<(), Failure> {
+        let stats = self.info.stats();
+        let problem = self
+            .fec(&stats)
+            .or_else(|| self.changed_fec(&stats))
+            .or_else(|| self.rate(&stats))
+            .or_else(|| self.coalescing(&stats))
+            .or_else(|| self.conversation());
+        match problem {
+            None => Ok(()),
+            Some(problem) => Err(Failure::Wrong(format!("{problem}: {stats:?}"))),
+        }
+    }
+
+    fn fec(&self, stats: &Stats) -> Option<&'static str> {
+        let case = &self.case;
+        // Few packets may be less than a group.
+        let enough = self.shape.bytes / u32::from(case.mtu) >= ENOUGH_PACKETS;
+        let expected = |fec: Option<_>, parity: u64| match fec {
+            Some(_) => !enough || parity > 0,
+            None => parity == 0,
+        };
+        if !expected(case.fec.ours, stats.fec_parity_sent)
+            || !expected(case.fec.theirs, stats.fec_parity_received)
+        {
+            return Some("parity came with FEC off, or none with FEC on");
+        }
+        let lossy = case.trouble.loss >= 10 && enough;
+        if case.fec.theirs.is_some() && lossy && stats.fec_recovered == 0 {
+            return Some("nothing was rebuilt from parity");
+        }
+        // Groups that hold packets of two ratios contradict themselves, and are dropped.
+        let seams = case.options.fec_then.map_or(0, |_| MOST_SEAMS);
+        let odd = stats.fec_errors > seams || stats.invalid_received > 0;
+        odd.then_some("packets made no sense")
+    }
+
+    fn changed_fec(&self, stats: &Stats) -> Option<&'static str> {
+        let before = self.halfway.as_ref()?;
+        let enough = self.shape.bytes / u32::from(self.case.mtu) >= 2 * ENOUGH_PACKETS;
+        if self.case.trouble.loss < 10 || !enough {
+            return None;
+        }
+        let idle = before.fec_recovered == 0 || stats.fec_recovered == before.fec_recovered;
+        idle.then_some("nothing was rebuilt before or after the ratio changed")
+    }
+
+    /// All that was sent had to pay for its time, but for one burst.
+    fn rate(&self, stats: &Stats) -> Option<&'static str> {
+        let rate = u64::from(self.case.options.rate?);
+        let burst = (rate / 200).max(2 * u64::from(self.case.mtu));
+        // Looked at after the counters, so that what was counted has had this long at least.
+        let took = self.start.elapsed().as_secs_f64();
+        let allowed = burst as f64 + rate as f64 * took;
+        (stats.wire_bytes_sent as f64 > allowed).then_some("more was sent than the rate allows")
+    }
+
+    /// Small messages share datagrams if they wait for each other.
+    fn coalescing(&self, stats: &Stats) -> Option<&'static str> {
+        let small = self.shape.mode == Mode::Message && self.shape.write * 4 < self.case.mtu.into();
+        let delayed = self.case.options.coalescing == WriteCoalescing::Delayed;
+        let alone = stats.data_segments_sent < 2 * stats.datagrams_sent;
+        (delayed && small && alone).then_some("delayed messages did not share datagrams")
+    }
+
+    fn conversation(&self) -> Option<&'static str> {
+        let wanted = self.case.options.conversation?;
+        let other = self.info.conversation().get() != wanted;
+        other.then_some("the conversation has another id")
+    }
+}
+
+/// How long nothing is written around a change of the FEC ratio: we keep a ratio for at least five
+/// seconds, whatever packets say.
+pub const PAUSE: Duration = Duration::from_millis(5300);
+
+/// Groups around a change of the ratio that can be known to be wrong, before the old one is doubted.
+const MOST_SEAMS: u64 = 3;
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Of which a good part of FEC groups is lost and rebuilt at 10 % loss.
+const ENOUGH_PACKETS: u32 = 150;
