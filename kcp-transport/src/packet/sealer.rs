@@ -357,6 +357,31 @@ mod tests {
     }
 
     #[test]
+    fn nonces_that_wrap_pass_the_replay_filter_once() {
+        let security = Security::from_password("aes-128-gcm", "secret", b"salt").expect("known");
+        let [here, peer] = [[1; 32], [2; 32]].map(|seed| Sealer::new(&security, seed));
+        for sealer in [&here, &peer] {
+            sealer.nonces.reserve(0xffff_fc00);
+        }
+        let mut filter = here.replay_filter(1000);
+        let mut sent = batch(&security, std::iter::repeat_n(10, 2000));
+        let mut received = batch(&security, std::iter::repeat_n(10, 2000));
+        here.seal(&mut sent).expect("far from the limit");
+        peer.seal(&mut received).expect("far from the limit");
+        let mut count = |batch: &TransmitBatch, result: Result<(), OpenError>| {
+            let opened = batch.datagrams().map(|datagram| {
+                let mut datagram = datagram.to_vec();
+                let opened = here.opener().open_once(&mut datagram, &mut filter);
+                opened.map(|_| ())
+            });
+            opened.filter(|opened| *opened == result).count()
+        };
+        assert_eq!(count(&received, Ok(())), 2000);
+        assert_eq!(count(&received, Err(OpenError::Replayed)), 2000);
+        assert_eq!(count(&sent, Err(OpenError::Reflected)), 2000);
+    }
+
+    #[test]
     fn ring_seals_under_its_newest_key_and_opens_under_two() {
         let key = |byte| AeadKey::aes_128_gcm(&[byte; 16]).expect("16 bytes");
         let ring = KeyRing::new(key(0));
