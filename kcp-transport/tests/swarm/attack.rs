@@ -1,0 +1,195 @@
+//! Packets from somebody who is no part of any conversation.
+
+use std::collections::VecDeque;
+
+use kcp_transport::testing::Rng;
+use kcp_transport::wire::{
+    Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, ShardHeader, ShardKind, Timestamp,
+};
+
+use super::class::{Class, Classes};
+use super::host::{Address, Host};
+use super::plan::Plan;
+use super::world::Conversation;
+
+pub(crate) struct Attacker {
+    classes: Classes,
+    rng: Rng,
+    /// Packets that passed by: where to, where from, and the host that sent them.
+    heard: VecDeque<(usize, Address, usize, Vec<u8>)>,
+}
+
+/// A datagram to put in front of a host, with the address it claims to come from.
+pub(crate) type Strike = (usize, Address, Vec<u8>);
+
+impl Attacker {
+    pub(crate) fn new(plan: &Plan, seed: u64) -> Self {
+        Self {
+            classes: plan.classes,
+            rng: Rng::new(seed),
+            heard: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.classes.has_any(&KINDS)
+    }
+
+    pub(crate) fn overhear(&mut self, to: usize, from: Address, sender: usize, datagram: &[u8]) {
+        if self.classes.has_any(&[Class::Replay, Class::Reflect]) && self.rng.chance(0.1) {
+            if self.heard.len() == 40 {
+                self.heard.pop_front();
+            }
+            self.heard.push_back((to, from, sender, datagram.to_vec()));
+        }
+    }
+
+    pub(crate) fn strike(&mut self, hosts: &[Host], conversations: &[Conversation]) -> Vec<Strike> {
+        let kinds: Vec<Class> = KINDS
+            .into_iter()
+            .filter(|&kind| self.classes.has(kind))
+            .collect();
+        let kind = kinds[self.rng.below(kinds.len() as u64) as usize];
+        let host = self.rng.below(hosts.len() as u64) as usize;
+        let client = 1 + self.rng.below(hosts.len() as u64 - 1) as usize;
+        // The client's address to the server, and the server's to a client.
+        let from = if host > 0 {
+            0
+        } else if self.rng.chance(0.8) {
+            hosts[client].address
+        } else {
+            7_000 + self.rng.below(100) as Address
+        };
+        match kind {
+            Class::Garbage => {
+                let mut bytes = vec![0; self.rng.below(300) as usize];
+                self.rng.fill(&mut bytes);
+                vec![(host, from, bytes)]
+            }
+            Class::ForgeForeign => {
+                let id = self.rng.next_u32();
+                vec![(host, from, self.forge(id, false))]
+            }
+            Class::ForgeOwn => {
+                let Some(it) = self.pick(conversations) else {
+                    return Vec::new();
+                };
+                let (id, client) = (it.id, it.client);
+                let (host, from) = if self.rng.chance(0.5) {
+                    (0, hosts[1 + client].address)
+                } else {
+                    (1 + client, 0)
+                };
+                vec![(host, from, self.forge(id, true))]
+            }
+            Class::Replay => self.replay(),
+            _ => self.reflect(),
+        }
+    }
+
+    fn pick<'a>(&mut self, conversations: &'a [Conversation]) -> Option<&'a Conversation> {
+        let index = self.rng.below(conversations.len() as u64) as usize;
+        conversations.get(index)
+    }
+
+    fn replay(&mut self) -> Vec<Strike> {
+        let index = self.rng.below(self.heard.len() as u64) as usize;
+        let heard = self.heard.get(index);
+        heard
+            .map(|(to, from, _, datagram)| (*to, *from, datagram.clone()))
+            .into_iter()
+            .collect()
+    }
+
+    fn reflect(&mut self) -> Vec<Strike> {
+        let index = self.rng.below(self.heard.len() as u64) as usize;
+        let Some((to, from, sender, datagram)) = self.heard.get(index) else {
+            return Vec::new();
+        };
+        // It seems to come from whom it was sent to.
+        let claimed = if *to == 0 { 0 } else { *from + *to as Address };
+        vec![(*sender, claimed, datagram.clone())]
+    }
+
+    /// A packet that looks right. Of the conversation itself it must be impossible: acknowledging
+    /// what cannot have been sent, or cut short, or of an unknown kind.
+    fn forge(&mut self, id: u32, impossible: bool) -> Vec<u8> {
+        let rng = &mut self.rng;
+        let commands = [
+            Command::Push,
+            Command::Ack,
+            Command::WindowProbe,
+            Command::WindowUpdate,
+        ];
+        let command = commands[rng.below(4) as usize];
+        let mut len = rng.below(60) as usize;
+        if command != Command::Push && rng.chance(0.8) {
+            len = 0;
+        }
+        let small = rng.chance(0.5);
+        let mut draw = |most: u64| {
+            if small {
+                rng.below(most) as u32
+            } else {
+                rng.next_u32()
+            }
+        };
+        let sequence = draw(100);
+        let mut header = SegmentHeader {
+            conversation: ConversationId::new(id),
+            command,
+            fragments_left: draw(3) as u8,
+            window: draw(2000) as u16,
+            timestamp: Timestamp::from_wire(draw(100_000)),
+            sequence,
+            unacknowledged: draw(2),
+            payload_len: len as u32,
+        };
+        let mut rest = vec![0; len];
+        self.rng.fill(&mut rest);
+        if impossible {
+            // Far beyond what anyone has sent, wherever numbers began.
+            header.unacknowledged = 0x1000_0000 + self.rng.below(0x6000_0000) as u32;
+        }
+        let mut packet = vec![0; SEGMENT_HEADER_LEN];
+        header.encode(&mut packet);
+        packet.extend_from_slice(&rest);
+        if impossible && self.rng.chance(0.3) {
+            match self.rng.below(2) {
+                0 => packet[4] = 85 + self.rng.below(100) as u8,
+                _ => packet[20..24].copy_from_slice(&(2000 + len as u32).to_le_bytes()),
+            }
+        }
+        if self.rng.chance(0.3) {
+            return self.shard(&packet);
+        }
+        packet
+    }
+
+    /// Puts a FEC header in front, with a number far from all others.
+    fn shard(&mut self, packet: &[u8]) -> Vec<u8> {
+        let kinds = [ShardKind::Data, ShardKind::Parity, ShardKind::OutOfBand];
+        let kind = kinds[self.rng.below(3) as usize];
+        let mut bytes = vec![0; 8];
+        if kind == ShardKind::OutOfBand {
+            // Its conversation is what the segment begins with; of the right one it would be read.
+            let mut foreign = packet.to_vec();
+            foreign[..4].copy_from_slice(&self.rng.next_u32().to_le_bytes());
+            bytes.extend_from_slice(&foreign);
+        } else {
+            bytes.extend_from_slice(packet);
+        }
+        let sequence = 0x1000_0000 + self.rng.below(0xd000_0000) as u32;
+        ShardHeader { sequence, kind }.encode(&mut bytes);
+        ShardHeader::encode_size(&mut bytes[6..]);
+        bytes
+    }
+}
+
+const KINDS: [Class; 5] = [
+    Class::Garbage,
+    Class::ForgeForeign,
+    Class::ForgeOwn,
+    Class::Replay,
+    Class::Reflect,
+];

@@ -1,0 +1,152 @@
+//! Whether time-outs pass when they must, as seen from outside.
+
+use std::time::Duration;
+
+use kcp_transport::config::Config;
+use kcp_transport::error::ConnectionError;
+use kcp_transport::session::{Session, State};
+use kcp_transport::time::Time;
+
+/// What the time-outs of a session count from, all in its host's time.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    opened: Time,
+    acked: u64,
+    in_flight: usize,
+    /// When something was acknowledged last, or began to wait for it.
+    progress: Time,
+    /// When a datagram came last, and one that made sense.
+    heard: Time,
+    understood: Time,
+    sense: (u64, u64),
+    state: Option<State>,
+    state_since: Time,
+    /// When its host went on after a pause.
+    resumed: Option<Time>,
+}
+
+impl Pulse {
+    pub(crate) fn new(now: Time) -> Self {
+        Self {
+            opened: now,
+            acked: 0,
+            in_flight: 0,
+            progress: now,
+            heard: now,
+            understood: now,
+            sense: (0, 0),
+            state: None,
+            state_since: now,
+            resumed: None,
+        }
+    }
+
+    /// The host goes on after a pause: what its peer sent meanwhile is yet to be read.
+    pub(crate) fn resume(&mut self, now: Time) {
+        self.resumed = Some(now);
+    }
+
+    /// Takes note of where the session stands; an error that came too early is a violation.
+    pub(crate) fn note(
+        &mut self,
+        session: &Session,
+        config: &Config,
+        now: Time,
+    ) -> Result<(), String> {
+        let stats = session.stats();
+        let state = session.state();
+        if self.state != Some(state) {
+            self.check_error(session, config, now)?;
+            self.state = Some(state);
+            self.state_since = now;
+        }
+        let acked = stats.data_segments_sent - stats.in_flight as u64;
+        if acked > self.acked || (self.in_flight == 0 && stats.in_flight > 0) {
+            self.progress = now;
+        }
+        self.acked = acked;
+        self.in_flight = stats.in_flight;
+        Ok(())
+    }
+
+    /// The session was given a datagram.
+    pub(crate) fn on_datagram(&mut self, session: &Session, now: Time) {
+        let stats = session.stats();
+        let (invalid, sense) = self.sense;
+        let told = stats.segments_received + stats.out_of_band_received;
+        self.heard = now;
+        if stats.invalid_received == invalid && told > sense {
+            self.understood = now;
+        }
+        self.sense = (stats.invalid_received, told);
+    }
+
+    fn check_error(&self, session: &Session, config: &Config, now: Time) -> Result<(), String> {
+        let State::Closed(Some(error)) = session.state() else {
+            return Ok(());
+        };
+        let waited = match error {
+            ConnectionError::ConnectTimeout => Some((now - self.opened, config.connect_timeout())),
+            ConnectionError::PeerUnresponsive => config
+                .user_timeout()
+                .map(|limit| ((now - self.progress).max(now - self.understood), limit)),
+            // Parity alone is no sign of life, which cannot be seen here.
+            ConnectionError::IdleTimeout if session.stats().fec_parity_received == 0 => config
+                .idle_timeout()
+                .map(|limit| (now - self.understood, limit)),
+            ConnectionError::LingerTimeout => Some((now - self.state_since, config.linger())),
+            _ => None,
+        };
+        if let Some((waited, limit)) = waited
+            && waited + TOLERANCE < limit
+        {
+            return Err(format!("{error:?} after {waited:?} of {limit:?}"));
+        }
+        Ok(())
+    }
+
+    /// An error that should have come by now is a violation.
+    pub(crate) fn check_overdue(
+        &self,
+        session: &Session,
+        config: &Config,
+        now: Time,
+    ) -> Result<(), String> {
+        let overdue = |since: Time, limit: Option<Duration>, what: &str| {
+            let after_pause =
+                |at: Time| now - at > REPRIEVE.max(session.stats().rto * 2) + TOLERANCE;
+            if limit.is_some_and(|limit| now - since > limit + TOLERANCE)
+                && self.resumed.is_none_or(after_pause)
+            {
+                return Err(format!("no {what} after {:?} of {limit:?}", now - since));
+            }
+            Ok(())
+        };
+        let state = session.state();
+        match state {
+            State::Closed(_) => return Ok(()),
+            State::Connecting => {
+                return overdue(
+                    self.opened,
+                    Some(config.connect_timeout()),
+                    "connect time-out",
+                );
+            }
+            State::Draining | State::Lingering => {
+                let since = self.progress.max(self.state_since);
+                overdue(since, Some(config.linger()), "linger time-out")?;
+            }
+            _ => {}
+        }
+        if self.in_flight > 0 {
+            overdue(self.progress, config.user_timeout(), "user time-out")?;
+        }
+        overdue(self.heard, config.idle_timeout(), "idle time-out")
+    }
+}
+
+/// After a pause a peer has this long to answer.
+const REPRIEVE: Duration = Duration::from_secs(3);
+
+/// How exact time-outs are.
+const TOLERANCE: Duration = Duration::from_secs(1);

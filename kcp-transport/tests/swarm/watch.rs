@@ -1,0 +1,399 @@
+//! A model of the wire protocol that watches every packet of a session.
+//!
+//! It knows what a session was told and what it said, and nothing of how it works inside.
+
+use std::collections::HashSet;
+
+use kcp_transport::config::{Config, Congestion};
+use kcp_transport::fec::FecRatio;
+use kcp_transport::packet::{Layout, TransmitBatch};
+use kcp_transport::session::Session;
+use kcp_transport::time::Time;
+use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
+
+use super::app::pattern;
+
+/// What one side of a conversation has sent, as both sides may know it.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    segments: Vec<Record>,
+    /// Sequence numbers with the timestamps they were sent under.
+    stamps: HashSet<(u32, u32)>,
+    /// Bytes of all segments.
+    bytes: u64,
+    /// The highest `una` the other side has told, as a count of segments.
+    told: u64,
+}
+
+#[derive(Debug)]
+struct Record {
+    len: u32,
+    fragments_left: u8,
+    at: u64,
+    sent: Time,
+    times: u32,
+}
+
+/// What the watch must know of a session.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) conversation: u32,
+    pub(crate) stream: u64,
+    pub(crate) first_sequence: u32,
+    pub(crate) luck: u32,
+    pub(crate) messages: bool,
+}
+
+/// What a session has heard and said.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    identity: Identity,
+    layout: Layout,
+    send_window: u64,
+    receive_window: u16,
+    min_rto: Time,
+    congestion: Congestion,
+    fec: Option<FecWatch>,
+    heard_una: u64,
+    heard_ack: Option<u64>,
+    widest: Option<u16>,
+    advances: u64,
+    resends: u64,
+    said_una: u64,
+    hears_parity: bool,
+}
+
+impl Watch {
+    pub(crate) fn new(identity: Identity, config: &Config, layout: Layout) -> Self {
+        let min_rto = if config.no_delay() { 30 } else { 100 };
+        Self {
+            identity,
+            layout,
+            send_window: config.send_window().into(),
+            receive_window: config.receive_window(),
+            min_rto: Time::from_millis(min_rto),
+            congestion: config.congestion(),
+            fec: config.fec().map(FecWatch::new),
+            heard_una: 0,
+            heard_ack: None,
+            widest: None,
+            advances: 0,
+            resends: 0,
+            said_una: 0,
+            hears_parity: false,
+        }
+    }
+
+    /// How many segments the session has said that it received in order.
+    pub(crate) fn said_una(&self) -> u32 {
+        // Far fewer than 2^32 are ever sent here.
+        self.said_una as u32
+    }
+
+    /// A payload is about to be given to the session; `sent` is what the session has sent.
+    pub(crate) fn on_received(&mut self, payload: &[u8], sent: &Ledger) {
+        let segments = match ShardHeader::detect(payload) {
+            None => payload,
+            Some((header, shard)) => {
+                // What is rebuilt from parity is not seen here.
+                self.hears_parity |= header.kind == ShardKind::Parity;
+                if header.kind != ShardKind::Data {
+                    return;
+                }
+                ShardHeader::body(shard).unwrap_or(&[])
+            }
+        };
+        let mut advanced = false;
+        for (header, _) in Segments::new(segments).map_while(Result::ok) {
+            let una = self.place(header.unacknowledged);
+            let foreign = header.conversation.get() != self.identity.conversation;
+            // Half of all numbers are beyond what was sent, half long past.
+            if foreign || (una > sent.segments.len() as u64 && una < 1 << 31) {
+                break;
+            }
+            if una > sent.segments.len() as u64 {
+                continue;
+            }
+            if una > self.heard_una {
+                self.heard_una = una;
+                advanced = true;
+            }
+            self.widest = self.widest.max(Some(header.window));
+            if header.command == Command::Ack {
+                let acked = self.place(header.sequence);
+                if acked < sent.segments.len() as u64 {
+                    self.heard_ack = self.heard_ack.max(Some(acked));
+                }
+            }
+        }
+        self.advances += u64::from(advanced);
+    }
+
+    /// A payload that the session laid out is about to be sealed.
+    pub(crate) fn on_sent(
+        &mut self,
+        now: Time,
+        payload: &[u8],
+        own: &mut Ledger,
+        other: &mut Ledger,
+    ) -> Result<(), String> {
+        let most = self.layout.segments_len() + self.layout.shard_header();
+        if payload.len() > most {
+            return Err(format!(
+                "payload of {} bytes, {most} allowed",
+                payload.len()
+            ));
+        }
+        let segments = match (&mut self.fec, ShardHeader::detect(payload)) {
+            (None, None) => payload,
+            (None, Some(_)) => return Err("FEC header without FEC".into()),
+            (Some(_), None) => return Err("no FEC header".into()),
+            (Some(fec), Some((header, shard))) => match fec.on_sent(now, header)? {
+                ShardKind::Data => ShardHeader::body(shard).map_err(|it| it.to_string())?,
+                _ => return Ok(()),
+            },
+        };
+        for segment in Segments::new(segments) {
+            let (header, data) = segment.map_err(|error| error.to_string())?;
+            self.check(now, &header, data, own, other)
+                .map_err(|error| format!("{error}: {header:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn check(
+        &mut self,
+        now: Time,
+        header: &SegmentHeader,
+        data: &[u8],
+        own: &mut Ledger,
+        other: &mut Ledger,
+    ) -> Result<(), String> {
+        if header.conversation.get() != self.identity.conversation {
+            return Err("foreign conversation".into());
+        }
+        if header.window > self.receive_window {
+            return Err("window is wider than the receive window".into());
+        }
+        let una = self.place(header.unacknowledged);
+        if una > other.segments.len() as u64 {
+            return Err("una beyond what was sent".into());
+        }
+        if una < self.said_una {
+            return Err(format!("una falls back from {}", self.said_una));
+        }
+        self.said_una = una;
+        other.told = other.told.max(una);
+        match header.command {
+            Command::Push => self.check_push(now, header, data, own),
+            Command::Ack => {
+                let stamp = (header.sequence, header.timestamp.to_wire());
+                if !other.stamps.contains(&stamp) {
+                    return Err("acknowledges what was never sent, or under another time".into());
+                }
+                Ok(())
+            }
+            Command::WindowProbe | Command::WindowUpdate => Ok(()),
+        }
+    }
+
+    fn check_push(
+        &mut self,
+        now: Time,
+        header: &SegmentHeader,
+        data: &[u8],
+        own: &mut Ledger,
+    ) -> Result<(), String> {
+        let place = self.place(header.sequence);
+        // Narrowing is the point.
+        let stamp = (now.as_millis() as u32).wrapping_add(self.identity.luck);
+        let count = own.segments.len() as u64;
+        if data.is_empty() && (place < self.heard_una || place >= u64::from(u32::MAX) / 2) {
+            // A question, which was received before: whoever acknowledges it has received it.
+            let question = (header.sequence, header.timestamp.to_wire());
+            own.stamps.insert(question);
+            return Ok(());
+        }
+        if header.timestamp.to_wire() != stamp {
+            return Err(format!("timestamp is not {stamp}"));
+        }
+        if place > count {
+            return Err(format!("{count} segments were sent, {place} is next"));
+        }
+        if data.is_empty() || data.len() > self.layout.mss() {
+            return Err("segment has a wrong size".into());
+        }
+        own.stamps.insert((header.sequence, stamp));
+        if place < count {
+            return self.check_resend(now, place, header, data, own);
+        }
+        let limit = self.limit();
+        if place - own.told.min(place) >= limit {
+            return Err(format!(
+                "{place} does not fit into {limit} from {}",
+                own.told
+            ));
+        }
+        if data != pattern(self.identity.stream, own.bytes, data.len()) {
+            return Err("bytes differ from what was written".into());
+        }
+        if header.fragments_left > 0 && !self.identity.messages {
+            return Err("a stream has no fragments".into());
+        }
+        let record = Record {
+            len: header.payload_len,
+            fragments_left: header.fragments_left,
+            at: own.bytes,
+            sent: now,
+            times: 1,
+        };
+        own.bytes += data.len() as u64;
+        own.segments.push(record);
+        Ok(())
+    }
+
+    fn check_resend(
+        &mut self,
+        now: Time,
+        place: u64,
+        header: &SegmentHeader,
+        data: &[u8],
+        own: &mut Ledger,
+    ) -> Result<(), String> {
+        self.resends += 1;
+        if place < self.heard_una {
+            return Err(format!("sent again, though {} was heard", self.heard_una));
+        }
+        let record = &mut own.segments[place as usize];
+        let same = record.len == header.payload_len
+            && record.fragments_left == header.fragments_left
+            && data == pattern(self.identity.stream, record.at, data.len());
+        if !same {
+            return Err(format!("sent again, but not the same: {record:?}"));
+        }
+        let overtaken = self.heard_ack.is_some_and(|acked| acked > place);
+        let waited = now - record.sent;
+        if waited < self.min_rto - Time::ZERO && !overtaken && !self.hears_parity {
+            return Err(format!("sent again after {waited:?}"));
+        }
+        record.sent = now;
+        record.times += 1;
+        Ok(())
+    }
+
+    /// Most segments in flight, as far as can be seen from outside.
+    fn limit(&self) -> u64 {
+        let remote = self.widest.unwrap_or(32).into();
+        let congestion = match self.congestion {
+            Congestion::Kcp if !self.hears_parity => 1 + self.advances + 4 * self.resends,
+            _ => u64::MAX,
+        };
+        self.send_window.min(remote).min(congestion)
+    }
+
+    /// A sequence number as a distance from the first; 32 bits are plenty here.
+    fn place(&self, sequence: u32) -> u64 {
+        sequence.wrapping_sub(self.identity.first_sequence).into()
+    }
+}
+
+/// Numbers and kinds of a FEC sender's packets.
+#[derive(Debug)]
+struct FecWatch {
+    ratio: FecRatio,
+    next: Option<u32>,
+}
+
+impl FecWatch {
+    fn new(ratio: FecRatio) -> Self {
+        Self { ratio, next: None }
+    }
+
+    fn on_sent(&mut self, _now: Time, header: ShardHeader) -> Result<ShardKind, String> {
+        let group = self.ratio.group() as u32;
+        if header.kind == ShardKind::OutOfBand {
+            if header.sequence != u32::MAX {
+                return Err("out-of-band datagram has a number".into());
+            }
+            return Ok(header.kind);
+        }
+        let period = u32::MAX / group * group;
+        let parity = (header.sequence % group) as usize >= self.ratio.data();
+        if parity != (header.kind == ShardKind::Parity) || header.sequence >= period {
+            return Err(format!("wrong place for {header:?} at {:?}", self.ratio));
+        }
+        if let Some(next) = self.next {
+            // Parity may be left out, data may not.
+            let ahead = u64::from(header.sequence) + u64::from(period) - u64::from(next);
+            let skipped = ahead % u64::from(period);
+            let allowed = if parity {
+                0
+            } else {
+                self.ratio.parity() as u64
+            };
+            if skipped > allowed || (skipped > 0 && !header.sequence.is_multiple_of(group)) {
+                return Err(format!("{header:?} where {next} is next"));
+            }
+        }
+        self.next = Some((header.sequence + 1) % period);
+        Ok(header.kind)
+    }
+}
+
+/// What a session counts must be what was seen of it.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tally {
+    received: u64,
+    sent: u64,
+    /// Bytes while the peer's address was not proved.
+    unproved_in: u64,
+    unproved_out: u64,
+}
+
+impl Tally {
+    /// The session is about to be given a payload.
+    pub(crate) fn on_received(&mut self, payload: &[u8], proved: bool, overhead: usize) {
+        self.received += 1;
+        if !proved {
+            self.unproved_in += (payload.len() + overhead) as u64;
+        }
+    }
+
+    /// The session has laid out datagrams. To an address that may be another's no more may go than
+    /// three times what came, or three datagrams.
+    pub(crate) fn on_sent(
+        &mut self,
+        session: &Session,
+        batch: &TransmitBatch,
+    ) -> Result<(), String> {
+        self.sent += batch.len() as u64;
+        if session.is_proved() {
+            return Ok(());
+        }
+        self.unproved_out += batch.total_len() as u64;
+        let most = 3 * self.unproved_in.max(batch.layout().mtu() as u64);
+        if self.unproved_out > most {
+            let out = self.unproved_out;
+            return Err(format!(
+                "{out} bytes sent to an unproved address, {most} allowed"
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check(&self, session: &Session) -> Result<(), String> {
+        let stats = session.stats();
+        if stats.datagrams_received != self.received || stats.datagrams_sent != self.sent {
+            return Err(format!(
+                "{self:?}, but {} and {} are counted",
+                stats.datagrams_received, stats.datagrams_sent
+            ));
+        }
+        let causes =
+            stats.fast_retransmitted + stats.early_retransmitted + stats.timeout_retransmitted;
+        if causes != stats.retransmitted {
+            return Err(format!("retransmissions do not add up: {stats:?}"));
+        }
+        Ok(())
+    }
+}

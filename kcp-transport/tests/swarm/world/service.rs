@@ -1,0 +1,213 @@
+//! Sessions and their users do what they want to do.
+
+use std::cmp::Reverse;
+
+use kcp_transport::config::Config;
+use kcp_transport::session::State;
+use kcp_transport::time::Time;
+
+use super::{Event, What, World};
+use crate::host::{Address, Host, Slot};
+
+impl World {
+    /// Puts a datagram on its way.
+    pub(super) fn send(&mut self, host: usize, peer: Address, datagram: &[u8]) {
+        self.trace.note(self.now, datagram);
+        let it = &mut self.hosts[host];
+        if !self.healed && it.plan.send_errors > 0.0 && it.rng.chance(it.plan.send_errors) {
+            it.counts.send_errors += 1;
+            return;
+        }
+        it.on_sealed(datagram);
+        let from = it.address;
+        let (client, target) = if host == 0 {
+            let owner = self.hosts.iter().position(|it| it.address == peer);
+            // Nobody is there any more.
+            let Some(owner) = owner.filter(|&owner| owner > 0) else {
+                return;
+            };
+            (owner - 1, owner)
+        } else {
+            (host - 1, 0)
+        };
+        self.attacker.overhear(target, from, host, datagram);
+        let path = &mut self.paths[client][usize::from(host == 0)];
+        let (events, order) = (&mut self.events, &mut self.order);
+        path.send(self.now, datagram, |at, datagram| {
+            *order += 1;
+            let what = What::Arrival {
+                host: target,
+                from,
+                datagram,
+            };
+            events.push(Reverse(Event {
+                at,
+                order: *order,
+                what,
+            }));
+        });
+    }
+
+    /// Lets a session and its user do all they want to do now.
+    pub(crate) fn service(&mut self, host: usize, slot: usize) -> Result<(), String> {
+        if self.hosts[host].slots[slot].gone || self.hosts[host].paused_until > self.now {
+            return Ok(());
+        }
+        let who = |error: String, world: &Self| {
+            let it = &world.hosts[host].slots[slot];
+            format!(
+                "host {host}, session {slot} of {:?}, {:?}: {error}",
+                it.conversation,
+                it.session.state()
+            )
+        };
+        self.service_slot(host, slot)
+            .map_err(|error| who(error, self))
+    }
+
+    pub(super) fn service_slot(&mut self, host: usize, slot: usize) -> Result<(), String> {
+        let local = self.hosts[host].clock.local(self.now);
+        let it = &mut self.hosts[host].slots[slot];
+        let is_due = |at: Option<Time>| at.is_some_and(|at| at <= local);
+        if is_due(it.session.poll_timeout()) {
+            it.session.handle_timeout(local);
+        }
+        for round in 0.. {
+            if round > MAX_ROUNDS {
+                return Err("never comes to rest".into());
+            }
+            self.run_app(host, slot)?;
+            let sent = self.transmit(host, slot)?;
+            let it = &mut self.hosts[host].slots[slot];
+            if !sent {
+                if !is_due(it.session.poll_timeout()) {
+                    break;
+                }
+                // Time alone may make several things due at once, but not without end.
+                it.session.handle_timeout(local);
+            }
+        }
+        let Host { slots, plan, .. } = &mut self.hosts[host];
+        let (it, config) = (&mut slots[slot], &plan.config);
+        it.pulse.note(&it.session, config, local)?;
+        it.pulse.check_overdue(&it.session, config, local)?;
+        check_levels(it, config)?;
+        if let State::Closed(error) = it.session.state() {
+            self.trace.mix(u64::from(error.is_some()));
+            return self.close(host, slot);
+        }
+        let it = &self.hosts[host].slots[slot];
+        let timer = it.session.poll_timeout().map(|at| {
+            let at = self.hosts[host].clock.global(at);
+            let grain = self.hosts[host].plan.timer_grain;
+            at.div_ceil(grain).saturating_mul(grain)
+        });
+        let app = it.app.next(&it.session);
+        let due = [timer, app].into_iter().flatten().min();
+        self.hosts[host].slots[slot].due = due.map(|at| at.max(self.now + 1));
+        Ok(())
+    }
+
+    pub(super) fn run_app(&mut self, host: usize, slot: usize) -> Result<(), String> {
+        let local = self.hosts[host].clock.local(self.now);
+        let conversation = self.hosts[host].slots[slot].conversation;
+        let peer = conversation
+            .filter(|&index| self.conversations[index].plan.messages)
+            .and_then(|index| self.side(index, host == 0));
+        let lengths = peer.map(|(host, slot)| {
+            let app = &mut self.hosts[host].slots[slot].app;
+            std::mem::take(&mut app.lengths)
+        });
+        let it = &mut self.hosts[host].slots[slot];
+        let result = it
+            .app
+            .run(&mut it.session, self.now, local, lengths.as_deref());
+        if let (Some((host, slot)), Some(lengths)) = (peer, lengths) {
+            self.hosts[host].slots[slot].app.lengths = lengths;
+        }
+        result
+    }
+
+    /// Sends what is due; returns whether anything was.
+    pub(super) fn transmit(&mut self, host: usize, slot: usize) -> Result<bool, String> {
+        let local = self.hosts[host].clock.local(self.now);
+        let mut any = false;
+        loop {
+            let it = &mut self.hosts[host];
+            let entry = &mut it.slots[slot];
+            if !entry.session.poll_transmit(local, &mut it.batch) {
+                return Ok(any);
+            }
+            any = true;
+            if let Some(index) = entry.conversation
+                && !self.conversations[index].tainted
+            {
+                let [client, server] = &mut self.conversations[index].ledgers;
+                let (own, other) = if host == 0 {
+                    (server, client)
+                } else {
+                    (client, server)
+                };
+                let overhead = it.layout.overhead();
+                for datagram in it.batch.datagrams() {
+                    let payload = &datagram[overhead.front..datagram.len() - overhead.back];
+                    entry.watch.on_sent(local, payload, own, other)?;
+                }
+            }
+            entry.tally.on_sent(&entry.session, &it.batch)?;
+            it.sealer
+                .seal(&mut it.batch)
+                .map_err(|error| error.to_string())?;
+            let peer = entry.peer;
+            let datagrams: Vec<Vec<u8>> = it.batch.datagrams().map(<[u8]>::to_vec).collect();
+            it.batch.clear();
+            for datagram in datagrams {
+                self.send(host, peer, &datagram);
+            }
+        }
+    }
+
+    pub(super) fn close(&mut self, host: usize, slot: usize) -> Result<(), String> {
+        let local = self.hosts[host].clock.local(self.now);
+        let it = &self.hosts[host].slots[slot];
+        if it.session.poll_timeout().is_some() {
+            return Err("a closed session has a timer".into());
+        }
+        it.tally.check(&it.session)?;
+        self.hosts[host].bury(slot, local);
+        Ok(())
+    }
+}
+
+/// What is held must be within what was configured.
+fn check_levels(slot: &Slot, config: &Config) -> Result<(), String> {
+    let stats = slot.session.stats();
+    if stats.in_flight > usize::from(config.send_window()) {
+        return Err(format!("{} segments in flight", stats.in_flight));
+    }
+    if stats.unread > usize::from(config.receive_window()) {
+        return Err(format!("{} segments unread", stats.unread));
+    }
+    // Now and then: it takes longer than all the rest.
+    if stats.datagrams_received % 16 == 3 {
+        let window = usize::from(config.receive_window());
+        let receive = config.receive_buffer().unwrap_or(1600 * window.max(128));
+        let send = config
+            .send_buffer()
+            .unwrap_or(1500 * usize::from(config.send_window()).max(255));
+        let held = slot.session.memory();
+        if held > receive + 3 * send + 2 * 700 * 1024 {
+            return Err(format!("{held} bytes are held"));
+        }
+    }
+    if stats.bytes_written != slot.app.written || stats.bytes_read != slot.app.read {
+        return Err(format!(
+            "{} bytes written and {} read, but {} and {} are counted",
+            slot.app.written, slot.app.read, stats.bytes_written, stats.bytes_read
+        ));
+    }
+    Ok(())
+}
+
+/// Times a session may go on without time passing.
+const MAX_ROUNDS: u32 = 10_000;
