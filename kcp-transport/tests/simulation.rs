@@ -377,6 +377,19 @@ fn both_sides_may_let_go_at_once_and_lose_nothing() {
 }
 
 #[test]
+fn session_let_go_after_a_long_silence_ends_at_once() {
+    let mut pair = connected(1, &PairConfig::default());
+    pair.client.link.set_cut(true);
+    pair.server.link.set_cut(true);
+    pair.run_for(Duration::from_secs(15));
+    let now = pair.now();
+    pair.client.session.abandon(now);
+    // The silence was the peer's: this side did not sleep through the end of the wait for it.
+    pair.client.session.handle_timeout(now);
+    assert_eq!(pair.client.session.state(), State::Closed(None));
+}
+
+#[test]
 fn restarted_peer_is_reported_as_a_reset() {
     let mut pair = connected(1, &PairConfig::default());
     let data = bytes(1, 20_000);

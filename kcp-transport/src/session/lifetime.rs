@@ -221,7 +221,8 @@ impl Lifetime {
         if let Some((at, error)) = self.end(pulse)
             && now >= at
         {
-            if now - at > LONG_PAUSE {
+            // What was over before the present state began is not noticed late.
+            if now - at.max(self.state_since) > LONG_PAUSE {
                 // It was this side that slept. What the peer sent may be waiting to be read, and
                 // what it would answer was not asked.
                 self.reprieve = Some(now + REPRIEVE.max(pulse.rto * 2));
