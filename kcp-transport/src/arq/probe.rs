@@ -16,6 +16,8 @@ pub(super) struct Probe {
     /// The wait that `ask_at` ends.
     wait: Duration,
     tell_at: Option<Time>,
+    /// What is to be told is a repetition: an answer to a question does not count as one.
+    repeating: bool,
     repeats_left: u8,
 }
 
@@ -42,6 +44,7 @@ impl Probe {
     /// New data arrived: the peer knows that the window is open.
     pub(super) fn on_data(&mut self) {
         self.tell_at = None;
+        self.repeating = false;
         self.repeats_left = 0;
     }
 
@@ -60,6 +63,7 @@ impl Probe {
         if self.tell_at.is_some_and(|at| at <= now) {
             self.tell_at = None;
             self.tell = true;
+            self.repeating = true;
         }
     }
 
@@ -84,13 +88,14 @@ impl Probe {
 
     /// Whether to tell now; the caller does so. A reopening is repeated every `spacing`.
     pub(super) fn take_tell(&mut self, now: Time, spacing: Duration) -> bool {
+        let tell = std::mem::take(&mut self.tell);
         if std::mem::take(&mut self.reopened) {
             self.repeats_left = REPEATS;
-        }
-        let tell = std::mem::take(&mut self.tell);
-        if tell && self.repeats_left > 0 {
-            self.repeats_left -= 1;
             self.tell_at = Some(now + spacing);
+            self.repeating = false;
+        } else if std::mem::take(&mut self.repeating) {
+            self.repeats_left = self.repeats_left.saturating_sub(1);
+            self.tell_at = (self.repeats_left > 0).then_some(now + spacing);
         }
         tell
     }
@@ -140,6 +145,23 @@ mod tests {
         probe.update(Time::from_millis(700), false);
         probe.update(Time::from_millis(800), true);
         assert_eq!(probe.next(true), Some(Time::from_millis(1300)));
+    }
+
+    #[test]
+    fn answers_to_questions_are_no_repetitions() {
+        let spacing = Duration::from_millis(100);
+        let mut probe = Probe::default();
+        probe.tell_reopened();
+        let mut told = 0;
+        for round in 0..20 {
+            let now = Time::ZERO + spacing / 2 * round;
+            probe.update(now, false);
+            if round % 2 == 1 {
+                probe.tell();
+            }
+            told += u32::from(probe.take_tell(now, spacing));
+        }
+        assert_eq!(told, 10 + 3);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod memory;
 mod models;
 mod receiving;
 mod sending;
+mod window;
 
 use std::num::NonZeroU32;
 use std::time::Duration;

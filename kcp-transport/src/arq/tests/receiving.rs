@@ -267,6 +267,44 @@ fn impossible_fragments_break_message_reading() {
 }
 
 #[test]
+fn fragment_count_of_255_does_not_wrap_and_a_window_below_it_is_an_error() {
+    for (receive_window, whole) in [(300, true), (256, true), (255, false), (16, false)] {
+        let mut arq = arq(ArqConfig {
+            mode: Mode::Message,
+            ..with_window(receive_window)
+        });
+        for sequence in 0..256 {
+            direct(
+                &mut arq,
+                at(0),
+                &fragment(sequence, 255 - sequence as u8, b"a"),
+            );
+        }
+        let mut out = Vec::new();
+        assert!(arq.readable(), "never a reader that waits for ever");
+        assert_eq!(arq.read_message(&mut out), whole, "{receive_window}");
+        assert_eq!(out.len(), if whole { 256 } else { 0 });
+        assert_eq!(arq.broken().is_some(), !whole);
+    }
+}
+
+#[test]
+fn stream_of_empty_pushes_blocks_no_reader() {
+    let mut arq = arq(config());
+    for round in 0..1000 {
+        let next = round * 3;
+        direct(&mut arq, at(0), &push(next + 2, b""));
+        direct(&mut arq, at(0), &push(next, b""));
+        direct(&mut arq, at(0), &push(next + 1, b"x"));
+        assert!(arq.readable());
+        assert_eq!(read_all(&mut arq), b"x");
+        assert!(!arq.readable());
+        assert_eq!(arq.receive.window(), 16, "they take no room");
+    }
+    assert_eq!(stats(&arq).out_of_window_received, 0);
+}
+
+#[test]
 fn messages_are_refused_when_empty_or_too_long_and_wait_when_full() {
     let mut arq = arq(ArqConfig {
         mode: Mode::Message,

@@ -1,0 +1,150 @@
+//! A window that closes and reopens, over paths that lose, reorder and invent what is said of it.
+
+use super::*;
+
+/// A sender with more to send than its peer's reader takes, and that peer.
+struct Stalled {
+    sender: Arq,
+    receiver: Arq,
+    now: Time,
+}
+
+impl Stalled {
+    /// One whose window is closed since `stalled`, the probes of which were answered.
+    fn new(stalled: Duration) -> Self {
+        let mut pair = Self {
+            sender: arq(ArqConfig {
+                send_buffer: 200 * MSS,
+                ..config()
+            }),
+            receiver: arq(with_window(16)),
+            now: at(1000),
+        };
+        assert_eq!(pair.sender.write(&[7; 200 * MSS]), 200 * MSS);
+        // It was told a window by the answer to its connecting probe.
+        direct(&mut pair.sender, pair.now, &tell(0, 16));
+        let until = pair.now + stalled;
+        while pair.now < until {
+            pair.step(|_| true);
+        }
+        assert_eq!(
+            (pair.sender.remote_window(), pair.receiver.unread()),
+            (0, 16)
+        );
+        pair
+    }
+
+    /// Lets 10 ms pass; of what the receiver says, what `keep` approves arrives.
+    fn step(&mut self, keep: impl Fn(&SegmentHeader) -> bool) {
+        self.now += ms(10);
+        for payload in datagrams(&mut self.sender, self.now) {
+            direct(&mut self.receiver, self.now, &payload);
+        }
+        for payload in datagrams(&mut self.receiver, self.now) {
+            if segments(&payload).iter().all(&keep) {
+                direct(&mut self.sender, self.now, &payload);
+            }
+        }
+    }
+
+    /// Reads everything, and returns how long no new data comes.
+    fn resumes_after(&mut self, mut step: impl FnMut(&mut Self)) -> Duration {
+        let reopened = self.now;
+        let mut out = [0; 16 * MSS];
+        assert_eq!(self.receiver.read(&mut out), 16 * MSS);
+        while self.receiver.unread() == 0 {
+            step(self);
+            assert!(self.now - reopened < Duration::from_secs(60), "stalled");
+        }
+        self.now - reopened
+    }
+}
+
+const STALLS: [u64; 4] = [1, 5, 60, 600];
+
+#[test]
+fn reopening_resumes_at_once() {
+    for seconds in STALLS {
+        let mut pair = Stalled::new(Duration::from_secs(seconds));
+        assert!(pair.resumes_after(|pair| pair.step(|_| true)) <= ms(20));
+    }
+}
+
+#[test]
+fn lost_reopenings_stall_nobody_for_more_than_two_seconds() {
+    for seconds in STALLS {
+        for lost in 1..=3 {
+            let mut pair = Stalled::new(Duration::from_secs(seconds));
+            let left = std::cell::Cell::new(lost);
+            let waited = pair.resumes_after(|pair| {
+                pair.step(|header| {
+                    let lose = header.command == Command::WindowUpdate && left.get() > 0;
+                    left.set(left.get() - u32::from(lose));
+                    !lose
+                });
+            });
+            let most = if lost < 3 { 450 } else { 2020 };
+            assert!(
+                waited <= ms(most),
+                "{lost} lost after {seconds} s: {waited:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn reordered_window_of_before_stalls_nobody_for_more_than_two_seconds() {
+    for seconds in STALLS {
+        let mut pair = Stalled::new(Duration::from_secs(seconds));
+        let una = pair.receiver.receive.next().to_wire();
+        let mut late = 0;
+        let waited = pair.resumes_after(|pair| {
+            pair.now += ms(10);
+            for payload in datagrams(&mut pair.receiver, pair.now) {
+                direct(&mut pair.sender, pair.now, &payload);
+                // What was said before the reader read comes after it, three times.
+                if late < 3 {
+                    late += 1;
+                    direct(&mut pair.sender, pair.now, &tell(una, 0));
+                }
+            }
+            for payload in datagrams(&mut pair.sender, pair.now) {
+                direct(&mut pair.receiver, pair.now, &payload);
+            }
+        });
+        assert!(waited <= ms(2000), "after {seconds} s: {waited:?}");
+    }
+}
+
+#[test]
+fn forged_windows_with_an_old_una_stall_nobody() {
+    for seconds in STALLS {
+        let mut pair = Stalled::new(Duration::from_secs(seconds));
+        let una = pair.receiver.receive.next().to_wire();
+        let waited = pair.resumes_after(|pair| {
+            for back in 1..10 {
+                direct(&mut pair.sender, pair.now, &tell(una - back, 0));
+            }
+            pair.step(|_| true);
+        });
+        assert!(waited <= ms(20), "after {seconds} s: {waited:?}");
+    }
+}
+
+#[test]
+fn forged_window_in_place_of_each_reopening_stalls_nobody_for_more_than_two_seconds() {
+    for seconds in STALLS {
+        let mut pair = Stalled::new(Duration::from_secs(seconds));
+        let una = pair.receiver.receive.next().to_wire();
+        let mut forged = 0;
+        let waited = pair.resumes_after(|pair| {
+            pair.step(|header| header.command != Command::WindowUpdate || forged >= 3);
+            if forged < 3 {
+                // Even one that knows `una`.
+                direct(&mut pair.sender, pair.now, &tell(una, 0));
+                forged += 1;
+            }
+        });
+        assert!(waited <= ms(2020), "after {seconds} s: {waited:?}");
+    }
+}
