@@ -132,6 +132,48 @@ async fn kcp_gos_close_loses_the_tail_and_our_reader_is_told() {
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error:?}");
 }
 
+#[tokio::test]
+async fn clients_of_every_kind_prove_their_address_when_asked() {
+    let Some(programs) = support::peers("proofs of addresses") else {
+        return;
+    };
+    for peer in Peer::ALL {
+        // Another kind of payload; its peer is kcp-go too.
+        if peer == Peer::GrpcGo {
+            continue;
+        }
+        let case = Case::new(peer, Direction::PeerToRust);
+        let config = case.config().expect("in range").to_builder();
+        let config = config.unproven_limit(0).build().expect("in range");
+        let security = case.security().expect("known");
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = KcpListener::bind_with(addr, &security, &config)
+            .await
+            .expect("a socket");
+        let mut args = case.peer_args("echo-client");
+        let addr = listener.local_addr().expect("bound");
+        args.extend([
+            format!("--connect={addr}"),
+            format!("--bytes={FIRST}"),
+            format!("--message={FIRST}"),
+        ]);
+        let client = run_client::<serde_json::Value>(programs.of(peer), &args);
+        let echoing = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut data = [0; FIRST];
+            stream.read_exact(&mut data).await.expect("something");
+            stream.write_all(&data).await.expect("there is room");
+            stream.flush().await.expect("is sent");
+            stream
+        };
+        let (report, _stream) = timed(async { tokio::join!(client, echoing) }).await;
+        let report = report.expect("reports");
+        assert_eq!(report["ok"], true, "{peer:?}: {report}");
+        let stats = listener.stats();
+        assert!(stats.questioned >= 1 && stats.passive_opens == 1, "{stats}");
+    }
+}
+
 async fn start(programs: &Programs) -> PeerServer {
     let args = CASE.peer_args("echo-server");
     PeerServer::start(programs.of(CASE.peer), &args)
