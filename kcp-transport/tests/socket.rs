@@ -128,3 +128,32 @@ fn code_point_is_set_on_the_socket() {
     let class = socket2::SockRef::from(&same).tos_v4().expect("known");
     assert_eq!(class, 10 << 2);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn sharded_listener_echoes_over_sockets_of_one_port() {
+    let config = Config::builder().shards(4).build().expect("in range");
+    let addr = "127.0.0.1:0".parse().expect("an address");
+    let listener = KcpListener::bind_with(addr, &Security::Plaintext, &config)
+        .await
+        .expect("binds");
+    let addr = listener.local_addr().expect("bound");
+    let tasks = tokio::runtime::Handle::current().metrics();
+    assert_eq!(tasks.num_alive_tasks(), 4);
+    for index in 0..32_u8 {
+        let (client, accepted) = tokio::join!(
+            KcpStream::connect(addr, &Security::Plaintext),
+            listener.accept()
+        );
+        let (mut client, (mut server, _)) = (client.expect("connects"), accepted.expect("accepts"));
+        client.write_all(&[index; 100]).await.expect("writes");
+        client.flush().await.expect("flushes");
+        let mut heard = [0; 100];
+        server.read_exact(&mut heard).await.expect("reads");
+        server.write_all(&heard).await.expect("writes");
+        server.flush().await.expect("flushes");
+        client.read_exact(&mut heard).await.expect("reads");
+        assert_eq!(heard, [index; 100]);
+    }
+    assert_eq!(listener.stats().passive_opens, 32);
+}

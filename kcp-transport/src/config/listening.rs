@@ -12,6 +12,7 @@ use super::builder::in_range;
 pub(super) struct Listening {
     open_rate: NonZeroU32,
     unproven_limit: usize,
+    shards: u16,
 }
 
 impl Default for Listening {
@@ -19,6 +20,7 @@ impl Default for Listening {
         Self {
             open_rate: DEFAULT_OPEN_RATE,
             unproven_limit: 256,
+            shards: 1,
         }
     }
 }
@@ -30,7 +32,8 @@ impl Listening {
             &self.unproven_limit,
             0..=1 << 16,
             "0 to 65536 connections",
-        )
+        )?;
+        in_range("shards", &self.shards, 1..=256, "1 to 256 sockets")
     }
 }
 
@@ -57,6 +60,17 @@ impl Config {
     pub fn unproven_limit(&self) -> usize {
         self.listening.unproven_limit
     }
+
+    /// Sockets of a listener, each driven by a task of its own, so that as many cores share the
+    /// work. Default 1, 1 to 256.
+    ///
+    /// They share the listener's address (`SO_REUSEPORT`), and the system spreads peers over them.
+    /// More than there are cores is of no use. Where the system has no such thing, more than 1 is an
+    /// error of `KcpListener::bind_with`.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.listening.shards
+    }
 }
 
 impl ConfigBuilder {
@@ -69,6 +83,12 @@ impl ConfigBuilder {
     /// Connections with peers of unproved addresses, 0..=65536.
     pub fn unproven_limit(mut self, connections: usize) -> Self {
         self.config.listening.unproven_limit = connections;
+        self
+    }
+
+    /// Sockets of a listener, 1..=256.
+    pub fn shards(mut self, sockets: u16) -> Self {
+        self.config.listening.shards = sockets;
         self
     }
 }

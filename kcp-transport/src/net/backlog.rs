@@ -20,6 +20,8 @@ struct Inner {
     queue: VecDeque<Arc<Connection>>,
     wakers: Vec<Waker>,
     accepting: bool,
+    /// Drivers that may still offer something.
+    sources: usize,
     /// Why nothing comes any more.
     ended: Option<io::ErrorKind>,
 }
@@ -33,9 +35,11 @@ pub(super) enum Admission {
 }
 
 impl Backlog {
-    pub(super) fn new(capacity: usize, accepting: bool) -> Self {
+    /// For sessions from that many drivers.
+    pub(super) fn new(capacity: usize, accepting: bool, sources: usize) -> Self {
         let inner = Inner {
             accepting,
+            sources,
             ..Inner::default()
         };
         Self {
@@ -87,12 +91,16 @@ impl Backlog {
         std::mem::take(&mut inner.queue)
     }
 
-    /// Nothing comes any more; what came before may still be accepted.
+    /// From one driver nothing comes any more. If it was the last, accepting ends after what came
+    /// before.
     pub(super) fn end(&self, kind: io::ErrorKind) {
         let wakers = {
             let mut inner = lock(&self.inner);
+            inner.sources = inner.sources.saturating_sub(1);
+            if inner.sources > 0 {
+                return;
+            }
             inner.accepting = false;
-            // The driver's own end follows; the first reason is the one to tell.
             inner.ended.get_or_insert(kind);
             std::mem::take(&mut inner.wakers)
         };

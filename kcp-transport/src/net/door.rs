@@ -57,14 +57,16 @@ pub(super) enum Verdict {
 
 impl Door {
     pub(super) fn new(config: &Config) -> Self {
-        let rate = config.open_rate().get();
+        // The system spreads peers over the sockets of a listener, and so their limits.
+        let shards = config.shards();
+        let rate = config.open_rate().get().div_ceil(u32::from(shards));
         let proven = rate.saturating_mul(PROVEN_FACTOR);
         Self {
             cookies: Cookies::default(),
             unproven: RateLimit::new(rate, rate.saturating_mul(2)),
             proven: RateLimit::new(proven, proven.saturating_mul(2)),
             replies: RateLimit::new(REPLIES, REPLIES),
-            most_unproven: config.unproven_limit(),
+            most_unproven: config.unproven_limit().div_ceil(usize::from(shards)),
             window: config.receive_window(),
         }
     }

@@ -89,6 +89,22 @@ impl Driver {
         }
     }
 
+    /// Takes in what came for sessions of this driver at other sockets.
+    fn take_forwarded(&mut self) {
+        for forwarded in self.endpoint.drain_forwarded() {
+            let now = self.endpoint.clock.now();
+            Inbound::deliver_forwarded(now, forwarded, &mut self.sessions, &mut self.dirty);
+        }
+    }
+
+    /// Whether nothing is left to do, now or later.
+    fn is_done(&self) -> bool {
+        let group = self.endpoint.group.as_ref();
+        self.sessions.is_empty()
+            && !self.endpoint.is_held()
+            && group.is_none_or(|(group, _)| group.is_empty())
+    }
+
     /// A conversation that the path has no session for.
     fn free_conversation(&self, path: Path) -> io::Result<ConversationId> {
         loop {
@@ -206,6 +222,9 @@ impl Driver {
         self.endpoint.die(kind);
         for connection in self.sessions.drain() {
             connection.abort(ConnectionError::EndpointClosed);
+            if let Some((group, _)) = &self.endpoint.group {
+                group.remove(connection.path().peer, connection.conversation);
+            }
             self.endpoint.census.closed(&connection);
         }
     }
@@ -231,6 +250,7 @@ impl Future for Driver {
             }
             driver.open_asked();
             driver.relocate_moved();
+            driver.take_forwarded();
             for (at, key) in driver.deadlines.drain(..) {
                 driver.timers.arm(at, key);
             }
@@ -239,7 +259,7 @@ impl Future for Driver {
             driver
                 .endpoint
                 .update_stats(|stats| stats.absorb(&std::mem::take(&mut driver.inbound.stats)));
-            if driver.sessions.is_empty() && !driver.endpoint.is_held() {
+            if driver.is_done() {
                 driver.finish(io::ErrorKind::NotConnected);
                 return Poll::Ready(());
             }

@@ -18,6 +18,7 @@ use crate::wire::{SEGMENT_HEADER_LEN, SegmentHeader};
 use super::backlog::Backlog;
 use super::census::Census;
 use super::clock::{Clock, entropy};
+use super::group::Group;
 use super::shared::Connection;
 use super::stream::KcpStream;
 use super::timers::SessionKey;
@@ -36,7 +37,9 @@ pub(super) struct Endpoint {
     sealer: Sealer,
     inbox: Mutex<Inbox>,
     outbox: Mutex<Outbox>,
-    pub(super) backlog: Backlog,
+    pub(super) backlog: Arc<Backlog>,
+    /// The listener's other sockets and this one's place among them, if it has several.
+    pub(super) group: Option<(Arc<Group>, usize)>,
     stats: Mutex<EndpointStats>,
 }
 
@@ -48,6 +51,8 @@ struct Inbox {
     asked: Vec<Ask>,
     /// Sessions whose peers were proved to be elsewhere.
     moved: Vec<(SessionKey, Path)>,
+    /// Opened payloads that came in at another socket.
+    forwarded: Vec<(Path, Vec<u8>)>,
     /// Someone may want more sessions.
     held: bool,
     /// Why there is no driver any more.
@@ -109,11 +114,60 @@ impl Endpoint {
         purpose: Purpose,
     ) -> io::Result<Self> {
         let sealer = Sealer::new(security, entropy()?);
-        Ok(Self {
+        let backlog = Arc::new(Backlog::new(
+            config.backlog(),
+            purpose == Purpose::Accept,
+            1,
+        ));
+        let layout = config.layout(security.overhead())?;
+        Ok(Self::with(
+            transport,
+            sealer,
+            backlog,
+            (config, layout),
+            purpose,
+        ))
+    }
+
+    /// The endpoints of a listener, one for each transport.
+    pub(super) fn listening(
+        transports: Vec<Arc<dyn Transport>>,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Vec<Arc<Self>>> {
+        let sealer = Sealer::new(security, entropy()?);
+        let backlog = Arc::new(Backlog::new(config.backlog(), true, transports.len()));
+        let layout = config.layout(security.overhead())?;
+        let group = (transports.len() > 1).then(|| Arc::new(Group::default()));
+        let endpoints: Vec<_> = transports
+            .into_iter()
+            .enumerate()
+            .map(|(shard, transport)| {
+                let (sealer, backlog) = (sealer.clone(), Arc::clone(&backlog));
+                let config = (config, layout);
+                let mut endpoint = Self::with(transport, sealer, backlog, config, Purpose::Accept);
+                endpoint.group = group.clone().map(|group| (group, shard));
+                Arc::new(endpoint)
+            })
+            .collect();
+        if let Some(group) = group {
+            group.complete(&endpoints);
+        }
+        Ok(endpoints)
+    }
+
+    fn with(
+        transport: Arc<dyn Transport>,
+        sealer: Sealer,
+        backlog: Arc<Backlog>,
+        (config, layout): (&Config, Layout),
+        purpose: Purpose,
+    ) -> Self {
+        Self {
             transport,
             clock: Clock::start(),
             config: config.clone(),
-            layout: config.layout(security.overhead())?,
+            layout,
             opener: sealer.opener(),
             census: Census::default(),
             purpose,
@@ -123,9 +177,10 @@ impl Endpoint {
                 ..Inbox::default()
             }),
             outbox: Mutex::default(),
-            backlog: Backlog::new(config.backlog(), purpose == Purpose::Accept),
+            backlog,
+            group: None,
             stats: Mutex::default(),
-        })
+        }
     }
 
     /// What the driver tells replayed packets by.
@@ -306,6 +361,27 @@ impl Endpoint {
         self.notify(|inbox| inbox.moved.push((key, path)));
     }
 
+    /// Hands on a payload that came in at another socket. Returns whether it was taken.
+    pub(super) fn forward(&self, path: Path, payload: &[u8]) -> bool {
+        let mut taken = false;
+        self.notify(|inbox| {
+            taken = inbox.forwarded.len() < MAX_FORWARDED && inbox.ended.is_none();
+            if taken {
+                inbox.forwarded.push((path, payload.to_vec()));
+            }
+        });
+        taken
+    }
+
+    pub(super) fn drain_forwarded(&self) -> Vec<(Path, Vec<u8>)> {
+        std::mem::take(&mut lock(&self.inbox).forwarded)
+    }
+
+    /// Lets the driver look again.
+    pub(super) fn wake(&self) {
+        self.notify(|_| {});
+    }
+
     pub(super) fn drain_moved(&self) -> Vec<(SessionKey, Path)> {
         std::mem::take(&mut lock(&self.inbox).moved)
     }
@@ -372,13 +448,17 @@ impl Endpoint {
 
     /// The transport or the driver is gone.
     pub(super) fn die(&self, kind: io::ErrorKind) {
+        let mut first = false;
         self.notify(|inbox| {
             inbox.held = false;
             // The driver's own end follows; the first reason is the one to tell.
+            first = inbox.ended.is_none();
             inbox.ended.get_or_insert(kind);
         });
         drop(self.drain_asked());
-        self.backlog.end(kind);
+        if first {
+            self.backlog.end(kind);
+        }
     }
 
     /// Why the driver has ended, if it has.
@@ -427,6 +507,10 @@ const MAX_BATCHES_PER_CALL: usize = 8;
 /// Calls in a row that may take nothing after the socket was said to be ready. One is usual, since a
 /// writer can be faster; then the datagrams are given up as lost.
 const MAX_ATTEMPTS: usize = 4;
+
+/// Payloads that wait to be handed on: a few receive calls' worth. What is beyond that is lost, as
+/// in a socket's buffer.
+const MAX_FORWARDED: usize = 256;
 
 /// Empty batches kept per socket: the driver uses one, and so does each writer at a time.
 const MAX_SPARES: usize = 2;

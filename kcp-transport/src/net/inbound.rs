@@ -83,6 +83,24 @@ impl Inbound {
         Ok(())
     }
 
+    /// Gives a session what came for it at another socket.
+    pub(super) fn deliver_forwarded(
+        now: Time,
+        (path, payload): (Path, Vec<u8>),
+        sessions: &mut Sessions,
+        dirty: &mut Vec<SessionKey>,
+    ) {
+        // It may have ended meanwhile; then it is as good as lost.
+        if let Some(slot) = sessions.find(path, Destination::of(&payload)) {
+            let whole = [Routed {
+                slot,
+                start: 0,
+                end: payload.len(),
+            }];
+            deliver(now, &payload, &whole, sessions, dirty);
+        }
+    }
+
     /// Notes that receiving failed. After a few times it pauses, each time for longer: an error may
     /// stay for as long as the socket lives.
     pub(super) fn on_failure(&mut self, now: Time) {
@@ -197,6 +215,12 @@ impl Router<'_> {
             conversation,
             stranger: Stranger::of(payload),
         };
+        if let Some((group, shard)) = &self.endpoint.group
+            && let Some(owner) = group.owner(self.path.peer, conversation, *shard)
+        {
+            self.stats.forwarded += u64::from(owner.forward(self.path, payload));
+            return None;
+        }
         let verdict = match self.sessions.epitaph(self.path, conversation, self.now) {
             Some(epitaph) => self.door.turn_away(visit, epitaph, self.stats),
             None => {

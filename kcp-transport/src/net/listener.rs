@@ -12,7 +12,7 @@ use crate::crypto::Security;
 use crate::stats::{EndpointStats, Stats};
 
 use super::driver::Driver;
-use super::endpoint::{Endpoint, Purpose};
+use super::endpoint::Endpoint;
 use super::socket::Socket;
 use super::stream::KcpStream;
 use super::transport::Transport;
@@ -47,7 +47,8 @@ use super::transport::Transport;
 /// ```
 #[derive(Debug)]
 pub struct KcpListener {
-    endpoint: Arc<Endpoint>,
+    /// One for each socket, at least one.
+    endpoints: Vec<Arc<Endpoint>>,
 }
 
 impl KcpListener {
@@ -77,7 +78,12 @@ impl KcpListener {
         config: &Config,
     ) -> io::Result<Self> {
         config.layout(security.overhead())?;
-        Self::from_transport(Arc::new(Socket::bind(addr, config)?), security, config)
+        Handle::try_current().map_err(io::Error::other)?;
+        let sockets = Socket::bind_shards(addr, config)?;
+        let transports = sockets
+            .into_iter()
+            .map(|it| Arc::new(it) as Arc<dyn Transport>);
+        Self::from_transports(transports.collect(), security, config)
     }
 
     /// Listens on a socket the caller made, which should be bound and is made non-blocking.
@@ -108,10 +114,37 @@ impl KcpListener {
         security: &Security,
         config: &Config,
     ) -> io::Result<Self> {
+        Self::from_transports(vec![transport], security, config)
+    }
+
+    /// Listens on several transports of datagrams that have one address, as sockets with
+    /// `SO_REUSEPORT` do, with a task for each. [`Config::shards`] should be their number.
+    ///
+    /// A peer's datagrams may come in by any of them. They should keep to one: what comes in by
+    /// another than the first one did is handed on, at a price.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] if there is none, and as [`KcpListener::from_transport`].
+    pub fn from_transports(
+        transports: Vec<Arc<dyn Transport>>,
+        security: &Security,
+        config: &Config,
+    ) -> io::Result<Self> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
-        let endpoint = Arc::new(Endpoint::new(transport, security, config, Purpose::Accept)?);
-        runtime.spawn(Driver::new(Arc::clone(&endpoint), RECEIVE_SLOTS));
-        Ok(Self { endpoint })
+        if transports.is_empty() {
+            let reason = "a listener needs a transport";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        let endpoints = Endpoint::listening(transports, security, config)?;
+        for endpoint in &endpoints {
+            runtime.spawn(Driver::new(Arc::clone(endpoint), RECEIVE_SLOTS));
+        }
+        Ok(Self { endpoints })
+    }
+
+    fn first(&self) -> &Endpoint {
+        &self.endpoints[0]
     }
 
     /// Waits for the next connection.
@@ -134,7 +167,7 @@ impl KcpListener {
     ///
     /// As [`KcpListener::accept`].
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(KcpStream, SocketAddr)>> {
-        self.endpoint.backlog.poll_accept(cx).map_ok(|connection| {
+        self.first().backlog.poll_accept(cx).map_ok(|connection| {
             let peer = connection.path().peer;
             (KcpStream::new(connection), peer)
         })
@@ -146,27 +179,40 @@ impl KcpListener {
     ///
     /// That of asking the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.endpoint.transport.local_addr()
+        self.first().transport.local_addr()
     }
 
-    /// What the socket received, and what of it was dropped before it reached a session.
+    /// What the sockets received, and what of it was dropped before it reached a session.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
-        self.endpoint.stats()
+        let mut sum = self.first().stats();
+        let under_key = sum.sealed_under_key;
+        for endpoint in &self.endpoints[1..] {
+            sum.absorb(&endpoint.stats());
+        }
+        // All of them count the same packets.
+        sum.sealed_under_key = under_key;
+        sum
     }
 
     /// The sum over all connections there are and were. Looks at each of those there are.
     #[must_use]
     pub fn totals(&self) -> Stats {
-        self.endpoint.census.totals()
+        let mut sum = Stats::default();
+        for endpoint in &self.endpoints {
+            sum.absorb(&endpoint.census.totals());
+        }
+        sum
     }
 }
 
 impl Drop for KcpListener {
     fn drop(&mut self) {
         // Nobody will read what those sessions receive.
-        for connection in self.endpoint.release() {
-            drop(KcpStream::new(connection));
+        for endpoint in &self.endpoints {
+            for connection in endpoint.release() {
+                drop(KcpStream::new(connection));
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ mod datagrams;
 mod door;
 mod driver;
 mod endpoint;
+mod group;
 mod inbound;
 mod info;
 mod listener;

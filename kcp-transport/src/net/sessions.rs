@@ -91,6 +91,9 @@ impl Sessions {
         });
         endpoint.census.opened(&connection, role);
         self.table.insert(path.peer, conversation, key.slot);
+        if let Some((group, shard)) = &endpoint.group {
+            group.insert(path.peer, conversation, *shard);
+        }
         Ok(connection)
     }
 
@@ -105,6 +108,9 @@ impl Sessions {
         let end = (Epitaph::new(received_until), now);
         self.table
             .bury(peer, connection.conversation, key.slot, end);
+        if let Some((group, _)) = &connection.endpoint.group {
+            group.remove(peer, connection.conversation);
+        }
     }
 
     /// Moves a session to another path: it is found by that, and sends there. Returns whether it is
@@ -119,6 +125,12 @@ impl Sessions {
         let moved = self.table.rename(from, path.peer, conversation, key.slot);
         if moved {
             connection.set_path(path);
+            if let Some((group, shard)) = &connection.endpoint.group {
+                group.insert(path.peer, conversation, *shard);
+                if from != path.peer {
+                    group.remove(from, conversation);
+                }
+            }
         }
         moved
     }

@@ -42,15 +42,27 @@ impl Socket {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let socket = open(any)?;
+        let socket = open(any, false)?;
         socket.connect(&peer.into())?;
         Self::adopt(socket.into(), config)
     }
 
     /// A socket bound to `addr`. A v6 wildcard address takes v4 peers too where the system can.
     pub(super) fn bind(addr: SocketAddr, config: &Config) -> io::Result<Self> {
-        let socket = open(addr)?;
+        let socket = open(addr, false)?;
         Self::adopt(socket.into(), config)
+    }
+
+    /// As many sockets as the listener has shards, all bound to `addr`.
+    pub(super) fn bind_shards(addr: SocketAddr, config: &Config) -> io::Result<Vec<Self>> {
+        if config.shards() == 1 {
+            return Ok(vec![Self::bind(addr, config)?]);
+        }
+        let first = Self::adopt(open(addr, true)?.into(), config)?;
+        // If the port was the system's choice, the others need the same.
+        let addr = first.local_addr()?;
+        let others = (1..config.shards()).map(|_| Self::adopt(open(addr, true)?.into(), config));
+        std::iter::once(Ok(first)).chain(others).collect()
     }
 
     /// Takes over a socket the caller made.
@@ -177,14 +189,32 @@ impl Transport for Socket {
     }
 }
 
-fn open(addr: SocketAddr) -> io::Result<socket2::Socket> {
+fn open(addr: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() && addr.ip().is_unspecified() {
         // Refused only where the system has no dual-stack sockets; v6 alone then.
         let _ = socket.set_only_v6(false);
     }
+    if shared {
+        share_port(&socket)?;
+    }
     socket.bind(&addr.into())?;
     Ok(socket)
+}
+
+/// Lets other sockets of this user have the same address, and a share of what comes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn share_port(socket: &socket2::Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+/// Elsewhere the option does not exist, or lets one socket have everything.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn share_port(_: &socket2::Socket) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this system does not spread datagrams over sockets of one address",
+    ))
 }
 
 fn set_dscp(socket: &std::net::UdpSocket, code_point: u8) -> io::Result<()> {

@@ -157,6 +157,8 @@ statistics! {
         over_rate: u64,
         /// Peers that were asked to prove their address before a connection opens.
         questioned: u64,
+        /// For connections of other sockets of the same listener, and handed on.
+        forwarded: u64,
         /// Peers that were told that there is no such connection, or no longer.
         strays_answered: u64,
         /// Receive calls that failed.

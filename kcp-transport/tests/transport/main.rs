@@ -5,6 +5,7 @@ mod flood;
 mod forgery;
 mod memory;
 mod secrecy;
+mod shards;
 mod strangers;
 
 use std::io;

@@ -1,0 +1,73 @@
+//! The sockets of one listener, and which of them has which session.
+//!
+//! The system spreads peers over sockets that share an address, always the same peer to the same
+//! socket while none of them is closed. Where a session's datagrams go elsewhere all the same, since
+//! its peer has another address by now, they are handed on. Looking for the owner costs a lock, so
+//! it is done only for what has no session where it came in.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use crate::wire::ConversationId;
+
+use super::endpoint::{Endpoint, lock};
+
+/// What the endpoints of a listener with several sockets share.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    endpoints: OnceLock<Vec<Weak<Endpoint>>>,
+    owners: Mutex<HashMap<(SocketAddr, ConversationId), usize>>,
+}
+
+impl Group {
+    /// The endpoints are known from now on; once only.
+    pub(super) fn complete(&self, endpoints: &[Arc<Endpoint>]) {
+        let _ = self
+            .endpoints
+            .set(endpoints.iter().map(Arc::downgrade).collect());
+    }
+
+    pub(super) fn insert(&self, peer: SocketAddr, conversation: ConversationId, shard: usize) {
+        lock(&self.owners).insert((peer, conversation), shard);
+    }
+
+    /// Forgets a session. The last one to go lets endpoints end that waited for it.
+    pub(super) fn remove(&self, peer: SocketAddr, conversation: ConversationId) {
+        let empty = {
+            let mut owners = lock(&self.owners);
+            owners.remove(&(peer, conversation));
+            owners.is_empty()
+        };
+        if empty {
+            for endpoint in self.endpoints() {
+                endpoint.wake();
+            }
+        }
+    }
+
+    /// Whether no endpoint has a session. Until then none ends: one socket less, and the system
+    /// would send the peers of others elsewhere.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.owners).is_empty()
+    }
+
+    /// The endpoint other than `shard` that has a session with this name.
+    pub(super) fn owner(
+        &self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        shard: usize,
+    ) -> Option<Arc<Endpoint>> {
+        let owner = *lock(&self.owners).get(&(peer, conversation))?;
+        if owner == shard {
+            return None;
+        }
+        self.endpoints.get()?.get(owner)?.upgrade()
+    }
+
+    fn endpoints(&self) -> impl Iterator<Item = Arc<Endpoint>> {
+        let endpoints = self.endpoints.get().into_iter().flatten();
+        endpoints.filter_map(Weak::upgrade)
+    }
+}

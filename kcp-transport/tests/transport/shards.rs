@@ -1,0 +1,139 @@
+//! A listener on several transports.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcp_transport::config::Config;
+use kcp_transport::crypto::Security;
+use kcp_transport::net::{KcpListener, KcpStream, Transport};
+use tokio::io::AsyncReadExt;
+use tokio::time::{sleep, timeout};
+
+use crate::memory::{Fault, Host, Network, Way};
+use crate::{exchange, pattern};
+
+struct Sharded {
+    network: Network,
+    hosts: Vec<Arc<Host>>,
+    listener: KcpListener,
+}
+
+fn sharded(count: u16) -> Sharded {
+    let network = Network::default();
+    let hosts: Vec<_> = (0..count).map(|_| network.host()).collect();
+    let transports = hosts.iter().map(|host| host.clone() as Arc<dyn Transport>);
+    let config = Config::builder().shards(count).build().expect("in range");
+    let listener =
+        KcpListener::from_transports(transports.collect(), &Security::Plaintext, &config);
+    Sharded {
+        network,
+        listener: listener.expect("in range"),
+        hosts,
+    }
+}
+
+impl Sharded {
+    async fn connect(&self, shard: usize) -> (Arc<Host>, KcpStream, KcpStream) {
+        let (security, config) = (Security::Plaintext, Config::default());
+        let host = self.network.host();
+        let server = self.hosts[shard].addr();
+        let (client, accepted) = tokio::join!(
+            KcpStream::connect_transport(host.clone(), server, &security, &config),
+            self.listener.accept(),
+        );
+        (
+            host,
+            client.expect("connects"),
+            accepted.expect("accepts").0,
+        )
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_of_all_shards_are_accepted_and_counted_together() {
+    let sharded = sharded(4);
+    let tasks = tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks();
+    assert_eq!(tasks, 4);
+    let mut streams = Vec::new();
+    for shard in 0..4 {
+        for _ in 0..3 {
+            let (_, mut client, mut server) = sharded.connect(shard).await;
+            exchange(&mut client, &mut server, &pattern(5000)).await;
+            streams.push((client, server));
+        }
+    }
+    let stats = sharded.listener.stats();
+    assert_eq!((stats.passive_opens, stats.connections), (12, 12));
+    assert_eq!(sharded.listener.totals().bytes_read, 12 * 5000);
+    // Those of the clients came, and no other.
+    let tasks = tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks();
+    assert_eq!(tasks, 4 + 12);
+}
+
+/// As after a migration, or when the system spreads peers anew.
+#[tokio::test(start_paused = true)]
+async fn datagrams_that_come_in_at_another_shard_reach_their_session() {
+    let sharded = sharded(3);
+    let (host, mut client, mut server) = sharded.connect(1).await;
+    exchange(&mut client, &mut server, &pattern(1000)).await;
+    // Everything the client sends goes astray from now on.
+    let (owner, other) = (&sharded.hosts[1], &sharded.hosts[2]);
+    owner.set_fault(Way::Receive, Fault::Errno(11));
+    let astray = async {
+        loop {
+            for (from, datagram) in owner.take_history() {
+                other.inject(from, &datagram);
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let data = pattern(50_000);
+    tokio::select! {
+        () = astray => {}
+        () = exchange(&mut client, &mut server, &data) => {}
+    }
+    let stats = sharded.listener.stats();
+    assert!(stats.forwarded > 10, "{stats}");
+    assert_eq!(stats.passive_opens, 1);
+    drop(host);
+}
+
+#[tokio::test(start_paused = true)]
+async fn accepting_goes_on_until_the_last_shard_is_gone() {
+    let sharded = sharded(2);
+    let gone = Fault::Poll(io::ErrorKind::BrokenPipe);
+    sharded.hosts[0].set_fault(Way::Receive, gone);
+    sleep(Duration::from_millis(10)).await;
+    let (_host, mut client, mut server) = sharded.connect(1).await;
+    exchange(&mut client, &mut server, &pattern(1000)).await;
+    sharded.hosts[1].set_fault(Way::Receive, gone);
+    let end = timeout(Duration::from_millis(100), sharded.listener.accept()).await;
+    end.expect("is told")
+        .expect_err("nothing can come any more");
+    server.read_u8().await.expect_err("its socket is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_of_a_dropped_listener_end_together_after_the_last_session() {
+    let sharded = sharded(2);
+    let (_host, mut client, mut server) = sharded.connect(0).await;
+    drop(sharded.listener);
+    sleep(Duration::from_secs(1)).await;
+    // One socket less, and the system would send the client's datagrams elsewhere.
+    assert!(sharded.hosts.iter().all(|host| Arc::strong_count(host) > 2));
+    exchange(&mut client, &mut server, &pattern(1000)).await;
+    drop((client, server));
+    sleep(Duration::from_secs(60)).await;
+    // The network's and ours are left.
+    assert!(
+        sharded
+            .hosts
+            .iter()
+            .all(|host| Arc::strong_count(host) == 2)
+    );
+}
