@@ -166,7 +166,9 @@ impl Lifetime {
         if self.state == State::Connecting {
             self.enter(State::Established);
         }
-        self.next_probe = self.limits.keepalive.map(|interval| now + interval);
+        if !self.suspected {
+            self.next_probe = self.limits.keepalive.map(|interval| now + interval);
+        }
     }
 
     pub(super) fn on_refused(&mut self) {
@@ -205,9 +207,13 @@ impl Lifetime {
             None
         };
         if pulse.regressed && !self.suspected {
-            // Nothing else may be on its way that would tell a restarted peer from reordering.
+            // Nothing else may be on its way that would tell a restarted peer from reordering, or
+            // from somebody who plays one.
             let ask = now + MIN_REGRESSION.max(pulse.rto * 2);
             self.next_probe = Some(self.next_probe.map_or(ask, |at| at.min(ask)));
+        } else if self.suspected && !pulse.regressed {
+            let last = self.last_received;
+            self.next_probe = self.limits.keepalive.map(|interval| last + interval);
         }
         self.suspected = pulse.regressed;
     }
@@ -235,7 +241,7 @@ impl Lifetime {
             return Action::None;
         }
         if self.next_probe.is_some_and(|at| now >= at) {
-            self.schedule_probe(now);
+            self.schedule_probe(now, pulse);
             return Action::Probe;
         }
         if self.shrink_due(pulse).is_some_and(|at| now >= at) {
@@ -245,10 +251,12 @@ impl Lifetime {
         Action::None
     }
 
-    fn schedule_probe(&mut self, now: Time) {
+    fn schedule_probe(&mut self, now: Time, pulse: &Pulse) {
         let interval = if self.state == State::Connecting {
             self.probe_interval = (self.probe_interval * 2).min(MAX_CONNECT_PROBE);
             Some(self.probe_interval)
+        } else if self.suspected {
+            Some(restart_question(pulse.rto))
         } else {
             // A probe or its answer may be lost: ask more often until something comes.
             self.limits
@@ -359,5 +367,22 @@ const LONG_PAUSE: Duration = Duration::from_secs(1);
 /// How long a peer has to answer after such a pause: some retransmissions on a usual path.
 const REPRIEVE: Duration = Duration::from_secs(3);
 
+/// How long a peer must seem to have restarted until it has.
+///
+/// Reordering also makes `una` look old, but not for longer than a retransmission takes. Then the
+/// peer is asked: one that lives answers with its true `una`, whatever anyone else says in its
+/// name. It is asked eight times, so that losing a third of all packets ends no connection.
+pub(super) fn restart_patience(rto: Duration) -> Duration {
+    MIN_REGRESSION.max(rto * 2) + restart_question(rto) * 8
+}
+
+/// Between two of these questions.
+fn restart_question(rto: Duration) -> Duration {
+    MIN_QUESTION.max(rto * 2)
+}
+
+/// Questions are not repeated faster than this.
+const MIN_QUESTION: Duration = Duration::from_millis(200);
+
 /// Reordering never makes `una` look old for this long unless nothing newer arrives.
-pub(super) const MIN_REGRESSION: Duration = Duration::from_millis(500);
+const MIN_REGRESSION: Duration = Duration::from_millis(500);

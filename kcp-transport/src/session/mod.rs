@@ -361,10 +361,9 @@ impl Session {
         }
     }
 
-    /// A restarted peer keeps acknowledging less than it once did. Reordering also shows that, but
-    /// not for longer than a retransmission takes.
+    /// A restarted peer keeps acknowledging less than it once did, also when it is asked.
     fn check_restart(&mut self) {
-        let patience = (self.arq.rto() * 2).max(lifetime::MIN_REGRESSION);
+        let patience = lifetime::restart_patience(self.arq.rto());
         if self.arq.una_regressed_for() >= patience {
             self.lifetime.close(ConnectionError::PeerRestarted);
         }
