@@ -413,6 +413,27 @@ fn restarted_peer_is_reported_as_a_reset() {
 }
 
 #[test]
+fn restarted_peer_that_takes_up_the_first_segment_leaves_no_hole() {
+    let mut pair = connected(1, &PairConfig::default());
+    // The first segment is lost, and the second acknowledged.
+    pair.client.link.set_cut(true);
+    pair.client.session.write(pair.now(), &bytes(1, 1376));
+    pair.run_for(Duration::from_millis(1));
+    pair.client.link.set_cut(false);
+    pair.client.session.write(pair.now(), &bytes(2, 1376));
+    pair.run_for(Duration::from_millis(41));
+    assert_eq!(pair.client.session.stats().in_flight, 1);
+    // To the new session the first segment is a beginning like any other. It will wait for the
+    // second for ever, which nobody sends again.
+    pair.server = Pair::new(1, &PairConfig::default()).server;
+    pair.run_for(Duration::from_secs(25));
+    assert_eq!(
+        pair.client.session.error(),
+        Some(ConnectionError::PeerRestarted)
+    );
+}
+
+#[test]
 fn reader_that_never_reads_bounds_memory_and_loses_nothing() {
     let own = Config::builder().windows(64, 64).build().expect("in range");
     let config = PairConfig {

@@ -84,6 +84,11 @@ impl Flight {
         self.ring.len()
     }
 
+    /// Whether the segment that `una` waits for is acknowledged.
+    pub(super) fn is_first_acked(&self) -> bool {
+        self.ring.front().is_some_and(|sent| sent.acked)
+    }
+
     /// Segments that are not acknowledged.
     pub(super) fn unacked(&self) -> usize {
         self.unacked

@@ -19,7 +19,7 @@ struct Digest {
     from: Provenance,
     /// The newest `una`, at least the one known before.
     una: SeqNumber,
-    /// Whether a segment's `una` was not older than the one known before.
+    /// Whether a segment was not from the past, nor from another life of the peer.
     current: bool,
     /// The highest segment newly acknowledged.
     evidence: Option<Evidence>,
@@ -96,7 +96,7 @@ impl Arq {
         }
         let una = self.send.flight().una().widen(header.unacknowledged);
         digest.segments += 1;
-        digest.current |= una >= self.send.flight().una();
+        digest.current |= self.is_current(header, una);
         if una >= digest.una {
             digest.una = una;
             // kcp-go v5 kcp.go, Input: takes the window from any direct packet. An old one may say
@@ -114,6 +114,17 @@ impl Arq {
             Command::WindowUpdate => digest.outcome.answered = true,
         }
         Ok(())
+    }
+
+    /// Whether a peer that has received what it acknowledged would say this.
+    ///
+    /// It would not with an `una` from the past. Nor would it wait for a segment, with room for
+    /// it, that it has acknowledged already: a peer that has restarted does, after it took the
+    /// repetition of an earlier segment for the beginning.
+    fn is_current(&self, header: &SegmentHeader, una: SeqNumber) -> bool {
+        let flight = self.send.flight();
+        let forgotten = una == flight.una() && flight.is_first_acked() && header.window > 0;
+        una >= flight.una() && !forgotten
     }
 
     fn handle_push(&mut self, header: &SegmentHeader, data: &[u8], digest: &Digest) {

@@ -130,7 +130,7 @@ pub struct Arq {
     last_call: Time,
     /// When this side last woke from a pause: the time of acks that waited for it says nothing.
     woke_at: Time,
-    /// Since when, and until when, packets came whose `una` is behind ours.
+    /// Since when, and until when, packets came that contradict what the peer had acknowledged.
     una_regressed: Option<(Time, Time)>,
     counters: Counters,
 }
