@@ -57,6 +57,8 @@ pub(crate) struct Watch {
     heard_una: u64,
     heard_ack: Option<u64>,
     widest: Option<u16>,
+    /// As told by the freshest packet.
+    window: u16,
     advances: u64,
     resends: u64,
     said_una: u64,
@@ -77,6 +79,7 @@ impl Watch {
             heard_una: 0,
             heard_ack: None,
             widest: None,
+            window: 32,
             advances: 0,
             resends: 0,
             said_una: 0,
@@ -103,30 +106,50 @@ impl Watch {
                 ShardHeader::body(shard).unwrap_or(&[])
             }
         };
-        let mut advanced = false;
-        for (header, _) in Segments::new(segments).map_while(Result::ok) {
+        let headers = || {
+            let headers = Segments::new(segments).map_while(Result::ok);
+            headers
+                .take_while(|(header, _)| header.conversation.get() == self.identity.conversation)
+        };
+        let count = sent.segments.len() as u64;
+        // Half of all numbers are beyond what was sent, half long past.
+        let is_beyond = |una: u64| una > count && una < 1 << 31;
+        if headers().any(|(header, _)| is_beyond(self.place(header.unacknowledged))) {
+            return;
+        }
+        let mut heard = (self.heard_una, self.window, self.widest, self.heard_ack);
+        for (header, _) in headers() {
             let una = self.place(header.unacknowledged);
-            let foreign = header.conversation.get() != self.identity.conversation;
-            // Half of all numbers are beyond what was sent, half long past.
-            if foreign || (una > sent.segments.len() as u64 && una < 1 << 31) {
-                break;
-            }
-            if una > sent.segments.len() as u64 {
+            if una > count {
                 continue;
             }
-            if una > self.heard_una {
-                self.heard_una = una;
-                advanced = true;
+            if una >= heard.0 {
+                heard.0 = una;
+                heard.1 = header.window;
             }
-            self.widest = self.widest.max(Some(header.window));
+            heard.2 = heard.2.max(Some(header.window));
             if header.command == Command::Ack {
                 let acked = self.place(header.sequence);
-                if acked < sent.segments.len() as u64 {
-                    self.heard_ack = self.heard_ack.max(Some(acked));
+                if acked < count {
+                    heard.3 = heard.3.max(Some(acked));
                 }
             }
         }
-        self.advances += u64::from(advanced);
+        self.advances += u64::from(heard.0 > self.heard_una);
+        (self.heard_una, self.window, self.widest, self.heard_ack) = heard;
+    }
+
+    /// The session has read what it was given: of windows it must know the freshest.
+    pub(crate) fn check_window(&self, session: &Session) -> Result<(), String> {
+        let known = session.stats().remote_window;
+        // A packet rebuilt from parity may have told a newer number.
+        if known != self.window && !self.hears_parity {
+            return Err(format!(
+                "window {known} where {} was told last",
+                self.window
+            ));
+        }
+        Ok(())
     }
 
     /// A payload that the session laid out is about to be sealed.

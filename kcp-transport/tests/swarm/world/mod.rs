@@ -320,6 +320,11 @@ impl World {
                 .on_received(payload, it.session.is_proved(), overhead);
             it.session.handle_datagram(local, payload);
             it.pulse.on_datagram(&it.session, local);
+            if let Some(index) = it.conversation
+                && !self.conversations[index].tainted
+            {
+                it.watch.check_window(&it.session)?;
+            }
             self.hosts[host].counts.delivered += 1;
             if touched.last() != Some(&slot) {
                 touched.push(slot);
