@@ -91,10 +91,10 @@ impl Watch {
         if case.fec.theirs.is_some() && lossy && stats.fec_recovered == 0 {
             return Some("nothing was rebuilt from parity");
         }
-        // Groups that hold packets of two ratios contradict themselves, and are dropped.
-        let seams = case.options.fec_then.map_or(0, |_| MOST_SEAMS);
-        let odd = stats.fec_errors > seams || stats.invalid_received > 0;
-        odd.then_some("packets made no sense")
+        // Until a changed ratio is noticed, what is rebuilt may make no sense, and is dropped.
+        let unchanged = case.options.fec_then.is_none();
+        let odd = stats.fec_errors > 0 || stats.invalid_received > 0;
+        (odd && unchanged).then_some("packets made no sense")
     }
 
     fn changed_fec(&self, stats: &Stats) -> Option<&'static str> {
@@ -119,10 +119,22 @@ impl Watch {
 
     /// Small messages share datagrams if they wait for each other.
     fn coalescing(&self, stats: &Stats) -> Option<&'static str> {
-        let small = self.shape.mode == Mode::Message && self.shape.write * 4 < self.case.mtu.into();
-        let delayed = self.case.options.coalescing == WriteCoalescing::Delayed;
+        let Case {
+            options,
+            windows,
+            mtu,
+            ..
+        } = &self.case;
+        let small = self.shape.mode == Mode::Message && self.shape.write * 8 < (*mtu).into();
+        // A small window or datagram holds few at a time.
+        let many = windows.ours.min(windows.theirs) >= 1024
+            && *mtu >= 1000
+            && !options.datagrams
+            && self.shape.bytes / self.shape.write.max(1) >= 500;
+        let delayed = options.coalescing == WriteCoalescing::Delayed;
         let alone = stats.data_segments_sent < 2 * stats.datagrams_sent;
-        (delayed && small && alone).then_some("delayed messages did not share datagrams")
+        let wrong = delayed && small && many && alone;
+        wrong.then_some("delayed messages did not share datagrams")
     }
 
     fn conversation(&self) -> Option<&'static str> {
@@ -135,9 +147,6 @@ impl Watch {
 /// How long nothing is written around a change of the FEC ratio: we keep a ratio for at least five
 /// seconds, whatever packets say.
 pub const PAUSE: Duration = Duration::from_millis(5300);
-
-/// Groups around a change of the ratio that can be known to be wrong, before the old one is doubted.
-const MOST_SEAMS: u64 = 3;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 

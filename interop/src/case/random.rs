@@ -1,12 +1,12 @@
 //! Cases drawn from the whole space.
 
-use kcp_transport::config::Mode;
+use kcp_transport::config::{AckPolicy, Congestion, Mode, WriteCoalescing};
 use kcp_transport::crypto::Security;
 
 use super::matrix::{MAX_MTU, WINDOWS, fitted, smallest_mtu};
 use super::{
-    CALL_KINDS, Case, DIRECTIONS, FECS, Fec, Network, PRESETS, Payload, Peer, Shape, Trouble,
-    Windows,
+    CALL_KINDS, Case, DIRECTIONS, FECS, Fec, Network, Options, PRESETS, Payload, Peer, Shape,
+    Trouble, Windows,
 };
 
 /// Draws cases that the peers support, the same ones for the same seed.
@@ -33,6 +33,7 @@ fn draw(luck: &mut Luck) -> Case {
         case.payload = Payload::Grpc(luck.pick(&CALL_KINDS));
         case.mtu = luck.between(400, MAX_MTU.into());
         case.windows = windows(luck, 64);
+        case.options = timing(luck);
         return case;
     }
     let smallest = match peer {
@@ -43,7 +44,38 @@ fn draw(luck: &mut Luck) -> Case {
     case.mtu = luck.between(smallest, MAX_MTU.into());
     case.windows = windows(luck, 1);
     case.payload = Payload::Echo(shape(luck, &case));
+    case.options = options(luck, &case);
     fitted(case)
+}
+
+fn options(luck: &mut Luck, case: &Case) -> Options {
+    let mut options = timing(luck);
+    options.rate = luck.sometimes(16, 250_000..=2_000_000);
+    options.conversation = luck.sometimes(16, 1..=u32::MAX.into());
+    if case.peer == Peer::KcpGo {
+        options.dscp = luck.sometimes(8, 1..=63).unwrap_or(0);
+        options.datagrams = luck.below(8) == 0;
+        // It takes more than five seconds.
+        let then = luck.below(24) == 0 && case.mode() == Mode::Stream;
+        let ratio = (luck.between(1, 20), luck.between(1, 10));
+        options.fec_then = then.then_some(ratio);
+    }
+    options
+}
+
+/// What every peer goes along with.
+fn timing(luck: &mut Luck) -> Options {
+    let mut options = Options::DEFAULT;
+    if luck.below(4) == 0 {
+        options.acks = AckPolicy::Batched;
+    }
+    if luck.below(8) == 0 {
+        options.coalescing = WriteCoalescing::Delayed;
+    }
+    if luck.below(8) == 0 {
+        options.congestion = Congestion::Kcp;
+    }
+    options
 }
 
 fn fec(luck: &mut Luck) -> Fec {
@@ -136,6 +168,16 @@ impl Luck {
             unreachable!("callers give bounds that their type holds")
         };
         drawn
+    }
+
+    /// One time in so many.
+    fn sometimes<T: TryFrom<u64>>(
+        &mut self,
+        times: u64,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Option<T> {
+        let drawn = self.between(*range.start(), *range.end());
+        (self.below(times) == 0).then_some(drawn)
     }
 
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {

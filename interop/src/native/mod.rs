@@ -235,8 +235,11 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
     });
     let mut connection = C::connect(options, bind, plan.connect).await?;
     let data = echo::bytes(plan.seed, plan.bytes);
-    let messages: Vec<&[u8]> = data.chunks(plan.message.max(1)).collect();
-    let room = usize::from(options.rcvwnd) / 2 * options.mss();
+    let room = (usize::from(options.rcvwnd) / 2).max(1) * options.mss();
+    // What has no room would be written while nobody reads what comes back.
+    let longest = if options.stream { room } else { MAX_MESSAGE };
+    let size = plan.message.clamp(1, longest);
+    let messages: Vec<&[u8]> = data.chunks(size).collect();
     let mut digest = Sha256::new();
     let (mut sent, mut sent_bytes) = (0, 0);
     let (mut received, mut received_bytes) = (0, 0);
@@ -271,7 +274,7 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
             }
             received += 1;
         } else {
-            received = received_bytes / plan.message.max(1);
+            received = received_bytes / size;
         }
     }
     Ok(echo::hex(&digest.finalize()))
