@@ -400,6 +400,39 @@ fn ack_cost_does_not_grow_with_the_window() {
 }
 
 #[test]
+fn crafted_acks_take_a_bounded_number_of_steps_at_the_largest_window() {
+    let mut arq = sent(
+        ArqConfig {
+            send_window: u16::MAX,
+            send_buffer: 1 << 24,
+            ..config()
+        },
+        1000,
+        at(0),
+    );
+    direct(&mut arq, at(0), &tell(0, u16::MAX));
+    arq.write(&vec![0; 65_000 * MSS]);
+    pushes(&mut arq, at(0));
+    assert_eq!(arq.in_flight(), 65_535);
+    // The far end, so that all is a hole, then from the front, so that no hole is ever filled, with
+    // echoes that are true: only the peer itself can do that.
+    let far = (0..400).map(|back| 65_534 - back);
+    let near = (0..2000).map(|at| 2 * at + 1);
+    let (mut worst, mut all) = (0, 0);
+    for sequence in far.chain(near) {
+        let before = arq.send.loss_steps();
+        direct(&mut arq, at(1), &ack(sequence, at(0), 0));
+        arq.poll_transmit(at(1), &mut [0; 200]);
+        let steps = arq.send.loss_steps() - before;
+        worst = worst.max(steps);
+        all += 1;
+    }
+    assert_eq!(all, 2400);
+    // To look for holes, to count for them, and to send them early.
+    assert!(worst <= 256 + 512 + 512, "{worst} steps");
+}
+
+#[test]
 fn long_pause_resends_one_segment_and_not_the_window() {
     let mut arq = arq(ArqConfig {
         mode: Mode::Message,
