@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use kcp_transport::config::{Mode, WriteCoalescing};
+use kcp_transport::config::{AckPolicy, Mode, WriteCoalescing};
 use kcp_transport::net::ConnectionInfo;
 use kcp_transport::stats::Stats;
 
@@ -131,7 +131,9 @@ impl Watch {
             && *mtu >= 1000
             && !options.datagrams
             && self.shape.bytes / self.shape.write.max(1) >= 500;
-        let delayed = options.coalescing == WriteCoalescing::Delayed;
+        // Acks that leave at once take along what waits.
+        let delayed =
+            options.coalescing == WriteCoalescing::Delayed && options.acks == AckPolicy::Batched;
         let alone = stats.data_segments_sent < 2 * stats.datagrams_sent;
         let wrong = delayed && small && many && alone;
         wrong.then_some("delayed messages did not share datagrams")
