@@ -414,20 +414,18 @@ fn crafted_acks_take_a_bounded_number_of_steps_at_the_largest_window() {
     arq.write(&vec![0; 65_000 * MSS]);
     pushes(&mut arq, at(0));
     assert_eq!(arq.in_flight(), 65_535);
-    // The far end, so that all is a hole, then from the front, so that no hole is ever filled, with
-    // echoes that are true: only the peer itself can do that.
-    let far = (0..400).map(|back| 65_534 - back);
+    // The far end, so that all is a hole, then from the front, so that few holes are ever counted
+    // for, with echoes that are true: only the peer itself can do that.
     let near = (0..2000).map(|at| 2 * at + 1);
-    let (mut worst, mut all) = (0, 0);
-    for sequence in far.chain(near) {
+    let mut worst = 0;
+    for sequence in std::iter::once(65_534).chain(near) {
         let before = arq.send.loss_steps();
         direct(&mut arq, at(1), &ack(sequence, at(0), 0));
         arq.poll_transmit(at(1), &mut [0; 200]);
         let steps = arq.send.loss_steps() - before;
         worst = worst.max(steps);
-        all += 1;
     }
-    assert_eq!(all, 2400);
+    assert!(worst > 256 + 512, "all that can be made to happen");
     // To look for holes, to count for them, and to send them early.
     assert!(worst <= 256 + 512 + 512, "{worst} steps");
 }
