@@ -13,6 +13,7 @@ pub(super) struct Listening {
     open_rate: NonZeroU32,
     unproven_limit: usize,
     shards: u16,
+    memory_budget: usize,
 }
 
 impl Default for Listening {
@@ -21,6 +22,7 @@ impl Default for Listening {
             open_rate: DEFAULT_OPEN_RATE,
             unproven_limit: 256,
             shards: 1,
+            memory_budget: 512 << 20,
         }
     }
 }
@@ -33,7 +35,14 @@ impl Listening {
             0..=1 << 16,
             "0 to 65536 connections",
         )?;
-        in_range("shards", &self.shards, 1..=256, "1 to 256 sockets")
+        in_range("shards", &self.shards, 1..=256, "1 to 256 sockets")?;
+        let budgets = 1 << 20..=usize::MAX;
+        in_range(
+            "memory budget",
+            &self.memory_budget,
+            budgets,
+            "1 MiB or more",
+        )
     }
 }
 
@@ -71,6 +80,18 @@ impl Config {
     pub fn shards(&self) -> u16 {
         self.listening.shards
     }
+
+    /// Bytes that all connections of a listener may hold together, by the size of their buffers.
+    /// Default 512 MiB, at least 1 MiB.
+    ///
+    /// From three quarters of it on, connections tell their peers windows of a few segments; at the
+    /// whole of it no new ones are opened. What was received and acknowledged is kept in any case,
+    /// and so is what was written, so leave room for [`Config::send_buffer`] of each connection.
+    /// For listeners only.
+    #[must_use]
+    pub fn memory_budget(&self) -> usize {
+        self.listening.memory_budget
+    }
 }
 
 impl ConfigBuilder {
@@ -89,6 +110,12 @@ impl ConfigBuilder {
     /// Sockets of a listener, 1..=256.
     pub fn shards(mut self, sockets: u16) -> Self {
         self.config.listening.shards = sockets;
+        self
+    }
+
+    /// Bytes all connections of a listener may hold together, 1 MiB at least.
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.config.listening.memory_budget = bytes;
         self
     }
 }

@@ -31,6 +31,8 @@ struct Inner {
 pub(super) enum Admission {
     Open,
     Full,
+    /// There is no memory for it.
+    Spent,
     Closed,
 }
 

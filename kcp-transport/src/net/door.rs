@@ -109,6 +109,10 @@ impl Door {
                 stats.backlog_full += 1;
                 Verdict::Ignore
             }
+            (Stranger::Opening | Stranger::Answer(_), Admission::Spent) => {
+                stats.over_budget += 1;
+                Verdict::Ignore
+            }
             (Stranger::Data { .. } | Stranger::Probe, _) => {
                 stats.stray += 1;
                 self.answer(visit, 0, stats)

@@ -15,7 +15,8 @@ use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::{SEGMENT_HEADER_LEN, SegmentHeader};
 
-use super::backlog::Backlog;
+use super::backlog::{Admission, Backlog};
+use super::budget::Budget;
 use super::census::Census;
 use super::clock::{Clock, entropy};
 use super::group::Group;
@@ -40,6 +41,8 @@ pub(super) struct Endpoint {
     pub(super) backlog: Arc<Backlog>,
     /// The listener's other sockets and this one's place among them, if it has several.
     pub(super) group: Option<(Arc<Group>, usize)>,
+    /// What the sessions of a listener may hold.
+    pub(super) budget: Option<Arc<Budget>>,
     stats: Mutex<EndpointStats>,
 }
 
@@ -138,6 +141,7 @@ impl Endpoint {
         let sealer = Sealer::new(security, entropy()?);
         let backlog = Arc::new(Backlog::new(config.backlog(), true, transports.len()));
         let layout = config.layout(security.overhead())?;
+        let budget = Arc::new(Budget::new(config.memory_budget()));
         let group = (transports.len() > 1).then(|| Arc::new(Group::default()));
         let endpoints: Vec<_> = transports
             .into_iter()
@@ -146,6 +150,7 @@ impl Endpoint {
                 let (sealer, backlog) = (sealer.clone(), Arc::clone(&backlog));
                 let config = (config, layout);
                 let mut endpoint = Self::with(transport, sealer, backlog, config, Purpose::Accept);
+                endpoint.budget = Some(Arc::clone(&budget));
                 endpoint.group = group.clone().map(|group| (group, shard));
                 Arc::new(endpoint)
             })
@@ -179,6 +184,7 @@ impl Endpoint {
             outbox: Mutex::default(),
             backlog,
             group: None,
+            budget: None,
             stats: Mutex::default(),
         }
     }
@@ -198,6 +204,7 @@ impl Endpoint {
     /// Sends what is due for `connection` as far as the socket takes it, and a bounded number of
     /// batches. Returns whether nothing was left.
     pub(super) fn transmit_some(&self, connection: &Connection) -> bool {
+        connection.account();
         let now = self.clock.now();
         for _ in 0..MAX_BATCHES_PER_CALL {
             let Some(mut batch) = self.take_batch() else {
@@ -427,6 +434,16 @@ impl Endpoint {
         queue
     }
 
+    /// Whether peers may open one more session.
+    pub(super) fn admits(&self) -> Admission {
+        match self.backlog.admits() {
+            Admission::Open if self.budget.as_ref().is_some_and(|it| it.is_spent()) => {
+                Admission::Spent
+            }
+            admission => admission,
+        }
+    }
+
     /// Whether someone may want more sessions.
     pub(super) fn is_held(&self) -> bool {
         lock(&self.inbox).held
@@ -469,6 +486,7 @@ impl Endpoint {
     pub(super) fn stats(&self) -> EndpointStats {
         let mut stats = *lock(&self.stats);
         self.census.stats_into(&mut stats);
+        stats.memory = self.budget.as_ref().map_or(0, |budget| budget.held());
         stats.sealed_under_key = usize::try_from(self.sealer.sealed()).unwrap_or(usize::MAX);
         stats
     }

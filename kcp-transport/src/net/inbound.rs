@@ -224,7 +224,7 @@ impl Router<'_> {
         let verdict = match self.sessions.epitaph(self.path, conversation, self.now) {
             Some(epitaph) => self.door.turn_away(visit, epitaph, self.stats),
             None => {
-                let admission = self.endpoint.backlog.admits();
+                let admission = self.endpoint.admits();
                 let unproven = self.sessions.unproven();
                 self.door.admit(visit, admission, unproven, self.stats)
             }

@@ -186,12 +186,13 @@ impl KcpListener {
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
         let mut sum = self.first().stats();
-        let under_key = sum.sealed_under_key;
+        let (under_key, memory) = (sum.sealed_under_key, sum.memory);
         for endpoint in &self.endpoints[1..] {
             sum.absorb(&endpoint.stats());
         }
-        // All of them count the same packets.
+        // All of them count the same packets, and have one budget.
         sum.sealed_under_key = under_key;
+        sum.memory = memory;
         sum
     }
 

@@ -8,6 +8,7 @@
 //! from the caller's task at once; what the socket does not take is left to the driver.
 
 mod backlog;
+mod budget;
 mod census;
 mod client;
 mod clock;

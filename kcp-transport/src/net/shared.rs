@@ -11,6 +11,7 @@ use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::ConversationId;
 
+use super::budget::Charge;
 use super::endpoint::{Endpoint, lock};
 use super::timers::SessionKey;
 use super::transport::Path;
@@ -22,6 +23,7 @@ pub(super) struct Connection {
     path: Mutex<Path>,
     pub(super) conversation: ConversationId,
     pub(super) key: SessionKey,
+    pub(super) charge: Charge,
     pub(super) inner: Mutex<Inner>,
 }
 
@@ -76,6 +78,7 @@ impl Connection {
         session: Session,
     ) -> Self {
         let connecting = session.state() == State::Connecting;
+        let budget = endpoint.budget.clone();
         let inner = Inner {
             session,
             reader: None,
@@ -90,6 +93,7 @@ impl Connection {
             path: Mutex::new(path),
             conversation,
             key,
+            charge: Charge::new(budget),
             inner: Mutex::new(inner),
         }
     }

@@ -153,6 +153,8 @@ statistics! {
         late: u64,
         /// Would have opened a connection while the backlog was full.
         backlog_full: u64,
+        /// Would have opened a connection while the memory of all was spent.
+        over_budget: u64,
         /// Would have opened a connection beyond the rate of their network.
         over_rate: u64,
         /// Peers that were asked to prove their address before a connection opens.
@@ -176,6 +178,8 @@ statistics! {
         connections: usize,
         /// Most connections there were at a time.
         max_connections: usize,
+        /// Bytes that the connections of a listener hold, by the size of their buffers.
+        memory: usize,
     }
 }
 

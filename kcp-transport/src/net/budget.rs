@@ -1,0 +1,143 @@
+//! What all sessions of a listener hold together, and what happens when that is too much.
+//!
+//! Each session is charged what its buffers have room for, whatever is in them. From three
+//! quarters of the budget on, sessions tell their peers small windows; at the whole of it no
+//! new one is opened.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::endpoint::lock;
+use super::shared::Connection;
+
+/// Bytes held, and how many there may be.
+#[derive(Debug)]
+pub(super) struct Budget {
+    held: AtomicUsize,
+    limit: usize,
+}
+
+impl Budget {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            held: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether sessions should take in less.
+    fn is_short(&self) -> bool {
+        self.held() >= self.limit / 4 * 3
+    }
+
+    /// Whether there is nothing left for another session.
+    pub(super) fn is_spent(&self) -> bool {
+        self.held() >= self.limit
+    }
+
+    fn replace(&self, before: usize, after: usize) {
+        if after >= before {
+            self.held.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.held.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What one session is charged, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Charge {
+    budget: Option<Arc<Budget>>,
+    bytes: AtomicUsize,
+    pressed: AtomicBool,
+}
+
+impl Charge {
+    /// Charges a session that has no buffers yet; nothing without a budget.
+    pub(super) fn new(budget: Option<Arc<Budget>>) -> Self {
+        let charge = Self {
+            budget,
+            bytes: AtomicUsize::new(0),
+            pressed: AtomicBool::new(false),
+        };
+        charge.settle(0);
+        charge
+    }
+
+    /// The session's buffers have room for `bytes` now.
+    fn settle(&self, bytes: usize) {
+        let Some(budget) = &self.budget else {
+            return;
+        };
+        let after = bytes + PER_SESSION;
+        // Sessions of all tasks share the sum, so it is not touched for little.
+        if after.abs_diff(self.bytes.load(Ordering::Relaxed)) >= GRAIN {
+            let before = self.bytes.swap(after, Ordering::Relaxed);
+            budget.replace(before, after);
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.replace(*self.bytes.get_mut(), 0);
+        }
+    }
+}
+
+impl Connection {
+    /// Charges what the session holds now, and tells it whether memory is short.
+    pub(super) fn account(&self) {
+        let Some(budget) = &self.charge.budget else {
+            return;
+        };
+        let short = budget.is_short();
+        let held = {
+            let mut inner = lock(&self.inner);
+            if self.charge.pressed.swap(short, Ordering::Relaxed) != short {
+                inner.session.set_memory_pressure(short);
+            }
+            inner.session.memory()
+        };
+        self.charge.settle(held);
+    }
+}
+
+/// A session without buffers, its entries in tables included.
+const PER_SESSION: usize = size_of::<Connection>() + 512;
+
+/// Changes below this wait for others: what a budget is off by, for each session.
+const GRAIN: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charges_add_up_and_go_with_their_sessions() {
+        let budget = Arc::new(Budget::new(100_000));
+        let charges = [1, 2, 3].map(|_| Charge::new(Some(Arc::clone(&budget))));
+        assert_eq!(budget.held(), 3 * PER_SESSION);
+        charges[0].settle(50_000);
+        charges[1].settle(20_000);
+        assert!(budget.is_short() && !budget.is_spent());
+        charges[1].settle(60_000);
+        assert!(budget.is_spent());
+        charges[0].settle(0);
+        assert!(!budget.is_spent());
+        drop(charges);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn session_without_buffers_is_small() {
+        // Times the limit of those that proved nothing, this is what forged packets can hold.
+        println!("{PER_SESSION} bytes");
+        const { assert!(PER_SESSION <= 4096) };
+    }
+}
