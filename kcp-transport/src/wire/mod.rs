@@ -1,9 +1,14 @@
-//! Bytes to values and back: the headers of kcp-go's wire format. No state, no policy.
+//! Bytes to values and back: the headers of kcp-go's wire format, and our extensions to it. No state, no policy.
 
+mod extension;
 mod number;
 mod segment;
 mod shard;
 
+pub use extension::{
+    CAPABILITY_MIGRATION, Cookie, Frame, FrameWriter, Frames, Hello, MAX_LEN as MAX_EXTENSION_LEN,
+    Token,
+};
 pub use number::{ConversationId, SeqNumber, Timestamp};
 pub use segment::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Segments};
 pub use shard::{SHARD_HEADER_LEN, SHARD_SIZE_LEN, ShardHeader, ShardKind};

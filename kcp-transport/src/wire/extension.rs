@@ -1,0 +1,511 @@
+//! Extension frames, which ride in the payload of window updates.
+//!
+//! KCP gives a window update no payload, and every KCP peer skips the one it has: what these frames
+//! say is for peers of this crate only. All fields little endian:
+//!
+//! | offset | field | meaning |
+//! |-------:|-------|---------|
+//! | 0 | magic u32  | `KCPX` in ASCII |
+//! | 4 | version u8 | 1 |
+//! | 5 | frames     | any number of: type u8, length u8, value |
+//!
+//! | type | frame | value |
+//! |-----:|-------|-------|
+//! | 1 | [`Frame::Hello`]         | flags u8, capabilities u32, token u64, echo u64 |
+//! | 2 | [`Frame::Fin`]           | tag u64, final sequence number u32 |
+//! | 3 | [`Frame::FinAck`]        | tag u64, final sequence number u32 |
+//! | 4 | [`Frame::Reset`]         | tag u64, code u32 |
+//! | 5 | [`Frame::Ping`]          | data u64 |
+//! | 6 | [`Frame::Pong`]          | data u64 |
+//! | 7 | [`Frame::PathChallenge`] | data u64 |
+//! | 8 | [`Frame::PathResponse`]  | tag u64, data u64 |
+//! | 9 | [`Frame::Retry`]         | cookie, 16 bytes |
+//! | 10 | [`Frame::Cookie`]       | cookie, 16 bytes |
+//!
+//! A frame of unknown type is skipped. One that is longer than its type says is read as far as it is
+//! known, so that fields can be added at the end.
+
+use std::fmt;
+
+use crate::error::DecodeError;
+
+/// A secret number that a side tells its peer in its [`Hello`], and that the peer's frames which end
+/// or move the session must carry.
+///
+/// Comparing with `==` takes a time that depends on where two tokens differ: check those of a peer
+/// with [`constant_time_eq`](crate::crypto::constant_time_eq).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Token(u64);
+
+impl Token {
+    /// A token with the given number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Shows nothing of the secret.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Proof that a listener has seen an address, made and checked by the listener alone.
+pub type Cookie = [u8; 16];
+
+/// Says that this side knows extensions, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The sender has seen its own token echoed: no answer is needed.
+    pub confirmed: bool,
+    /// What the sender understands: a sum of the `CAPABILITY` constants.
+    pub capabilities: u32,
+    /// What frames to the sender must carry.
+    pub token: Token,
+    /// The receiver's token as far as the sender has heard it.
+    pub echo: Option<Token>,
+}
+
+/// One extension frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Frame {
+    /// Capabilities and tokens.
+    Hello(Hello),
+    /// The sender's stream ends before this sequence number.
+    Fin {
+        /// The receiver's token.
+        tag: Token,
+        /// First sequence number that will never be sent.
+        end: u32,
+    },
+    /// The [`Frame::Fin`] with this number was received.
+    FinAck {
+        /// The receiver's token.
+        tag: Token,
+        /// As in the frame it answers.
+        end: u32,
+    },
+    /// The sender has given the session up, with all that was not delivered.
+    Reset {
+        /// The receiver's token.
+        tag: Token,
+        /// Why, in the application's terms.
+        code: u32,
+    },
+    /// Asks for a [`Frame::Pong`].
+    Ping(u64),
+    /// Echoes a [`Frame::Ping`].
+    Pong(u64),
+    /// Asks whoever has the session to answer from the address this was sent to.
+    PathChallenge(u64),
+    /// Answers a [`Frame::PathChallenge`].
+    PathResponse {
+        /// The receiver's token.
+        tag: Token,
+        /// As in the frame it answers.
+        data: u64,
+    },
+    /// Asks to connect again, with this cookie.
+    Retry(Cookie),
+    /// The cookie of a [`Frame::Retry`], beside the [`Frame::Hello`] of the next attempt.
+    Cookie(Cookie),
+}
+
+impl Frame {
+    /// Writes the frame to the front of `out` and returns its length, or `None` if it does not fit.
+    pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
+        let mut value = Value::default();
+        let kind = self.encode_value(&mut value);
+        let len = FRAME_HEADER_LEN + value.len;
+        let frame = out.get_mut(..len)?;
+        frame[0] = kind;
+        // The longest value has 21 bytes.
+        frame[1] = value.len as u8;
+        frame[FRAME_HEADER_LEN..].copy_from_slice(&value.bytes[..value.len]);
+        Some(len)
+    }
+
+    fn encode_value(&self, value: &mut Value) -> u8 {
+        match *self {
+            Self::Hello(hello) => {
+                value.put(&[u8::from(hello.confirmed)]);
+                value.put(&hello.capabilities.to_le_bytes());
+                value.put_u64(hello.token.get());
+                value.put_u64(hello.echo.map_or(NO_TOKEN, Token::get));
+                HELLO
+            }
+            Self::Fin { tag, end } => value.tagged(tag, end, FIN),
+            Self::FinAck { tag, end } => value.tagged(tag, end, FIN_ACK),
+            Self::Reset { tag, code } => value.tagged(tag, code, RESET),
+            Self::Ping(data) => value.data(data, PING),
+            Self::Pong(data) => value.data(data, PONG),
+            Self::PathChallenge(data) => value.data(data, PATH_CHALLENGE),
+            Self::PathResponse { tag, data } => {
+                value.put_u64(tag.get());
+                value.data(data, PATH_RESPONSE)
+            }
+            Self::Retry(cookie) => {
+                value.put(&cookie);
+                RETRY
+            }
+            Self::Cookie(cookie) => {
+                value.put(&cookie);
+                COOKIE
+            }
+        }
+    }
+
+    /// Reads a frame's value; `None` for a type that is not known.
+    fn decode(kind: u8, value: &[u8]) -> Result<Option<Self>, DecodeError> {
+        let mut value = Reader(value);
+        Ok(Some(match kind {
+            HELLO => {
+                let [flags] = value.take()?;
+                Self::Hello(Hello {
+                    confirmed: flags & CONFIRMED != 0,
+                    capabilities: value.u32()?,
+                    token: Token::new(value.u64()?),
+                    echo: Some(value.u64()?)
+                        .filter(|&echo| echo != NO_TOKEN)
+                        .map(Token::new),
+                })
+            }
+            FIN => Self::Fin {
+                tag: value.token()?,
+                end: value.u32()?,
+            },
+            FIN_ACK => Self::FinAck {
+                tag: value.token()?,
+                end: value.u32()?,
+            },
+            RESET => Self::Reset {
+                tag: value.token()?,
+                code: value.u32()?,
+            },
+            PING => Self::Ping(value.u64()?),
+            PONG => Self::Pong(value.u64()?),
+            PATH_CHALLENGE => Self::PathChallenge(value.u64()?),
+            PATH_RESPONSE => Self::PathResponse {
+                tag: value.token()?,
+                data: value.u64()?,
+            },
+            RETRY => Self::Retry(value.take()?),
+            COOKIE => Self::Cookie(value.take()?),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+/// The frames in the payload of one window update, in order.
+///
+/// Empty for a payload that does not start with the magic number and a known version. Ends after
+/// the first error.
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Frames<'a> {
+    /// Iterates over the frames in `payload`.
+    #[must_use]
+    pub fn new(payload: &'a [u8]) -> Self {
+        let rest = payload.strip_prefix(&PREAMBLE).unwrap_or_default();
+        Self { rest }
+    }
+
+    fn decode_next(&mut self) -> Result<Option<Frame>, DecodeError> {
+        while let Some((&[kind, len], rest)) = self.rest.split_first_chunk() {
+            let (value, rest) = rest
+                .split_at_checked(usize::from(len))
+                .ok_or(DecodeError::Truncated)?;
+            self.rest = rest;
+            if let Some(frame) = Frame::decode(kind, value)? {
+                return Ok(Some(frame));
+            }
+        }
+        if self.rest.is_empty() {
+            Ok(None)
+        } else {
+            Err(DecodeError::Truncated)
+        }
+    }
+}
+
+impl Iterator for Frames<'_> {
+    type Item = Result<Frame, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.decode_next();
+        if next.is_err() {
+            self.rest = &[];
+        }
+        next.transpose()
+    }
+}
+
+/// The payload of a window update, being filled with frames.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameWriter {
+    bytes: [u8; MAX_LEN],
+    len: usize,
+    limit: usize,
+}
+
+impl FrameWriter {
+    /// An empty payload that grows to at most `limit` bytes, and never beyond [`MAX_LEN`].
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        let mut bytes = [0; MAX_LEN];
+        bytes[..PREAMBLE.len()].copy_from_slice(&PREAMBLE);
+        Self {
+            bytes,
+            len: PREAMBLE.len(),
+            limit: limit.min(MAX_LEN),
+        }
+    }
+
+    /// Adds a frame, if there is room for it.
+    pub fn push(&mut self, frame: &Frame) -> bool {
+        let room = self.bytes.get_mut(self.len..self.limit);
+        let Some(len) = room.and_then(|room| frame.encode(room)) else {
+            return false;
+        };
+        self.len += len;
+        true
+    }
+
+    /// The payload, empty if it has no frame.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        if self.len == PREAMBLE.len() {
+            &[]
+        } else {
+            &self.bytes[..self.len]
+        }
+    }
+}
+
+/// A value being written.
+#[derive(Default)]
+struct Value {
+    bytes: [u8; MAX_VALUE_LEN],
+    len: usize,
+}
+
+impl Value {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn put_u64(&mut self, number: u64) {
+        self.put(&number.to_le_bytes());
+    }
+
+    fn tagged(&mut self, tag: Token, number: u32, kind: u8) -> u8 {
+        self.put_u64(tag.get());
+        self.put(&number.to_le_bytes());
+        kind
+    }
+
+    fn data(&mut self, data: u64, kind: u8) -> u8 {
+        self.put_u64(data);
+        kind
+    }
+}
+
+/// A value being read.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn token(&mut self) -> Result<Token, DecodeError> {
+        self.u64().map(Token::new)
+    }
+}
+
+/// The sender understands [`Frame::PathChallenge`], and its session can move.
+pub const CAPABILITY_MIGRATION: u32 = 1;
+
+/// Most bytes of frames that one window update carries.
+///
+/// Room for one of each kind that a session can have to say at a time.
+pub const MAX_LEN: usize = 128;
+
+/// `KCPX` and the version.
+const PREAMBLE: [u8; 5] = *b"KCPX\x01";
+
+const FRAME_HEADER_LEN: usize = 2;
+
+/// The longest value, that of a hello.
+const MAX_VALUE_LEN: usize = 21;
+
+/// Stands for a token that is not known; no side chooses it.
+const NO_TOKEN: u64 = 0;
+
+/// Flag of a hello.
+const CONFIRMED: u8 = 1;
+
+const HELLO: u8 = 1;
+const FIN: u8 = 2;
+const FIN_ACK: u8 = 3;
+const RESET: u8 = 4;
+const PING: u8 = 5;
+const PONG: u8 = 6;
+const PATH_CHALLENGE: u8 = 7;
+const PATH_RESPONSE: u8 = 8;
+const RETRY: u8 = 9;
+const COOKIE: u8 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn token() -> impl Strategy<Value = Token> {
+        (1..=u64::MAX).prop_map(Token::new)
+    }
+
+    fn frame() -> impl Strategy<Value = Frame> {
+        let hello = (
+            any::<bool>(),
+            any::<u32>(),
+            token(),
+            proptest::option::of(token()),
+        );
+        prop_oneof![
+            hello.prop_map(
+                |(confirmed, capabilities, token, echo)| Frame::Hello(Hello {
+                    confirmed,
+                    capabilities,
+                    token,
+                    echo,
+                })
+            ),
+            (token(), any::<u32>()).prop_map(|(tag, end)| Frame::Fin { tag, end }),
+            (token(), any::<u32>()).prop_map(|(tag, end)| Frame::FinAck { tag, end }),
+            (token(), any::<u32>()).prop_map(|(tag, code)| Frame::Reset { tag, code }),
+            any::<u64>().prop_map(Frame::Ping),
+            any::<u64>().prop_map(Frame::Pong),
+            any::<u64>().prop_map(Frame::PathChallenge),
+            (token(), any::<u64>()).prop_map(|(tag, data)| Frame::PathResponse { tag, data }),
+            any::<Cookie>().prop_map(Frame::Retry),
+            any::<Cookie>().prop_map(Frame::Cookie),
+        ]
+    }
+
+    fn payload(frames: &[Frame]) -> Vec<u8> {
+        let mut bytes = PREAMBLE.to_vec();
+        for frame in frames {
+            let mut out = [0; 64];
+            let len = frame.encode(&mut out).expect("fits");
+            bytes.extend_from_slice(&out[..len]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn hello_is_laid_out_as_documented() {
+        let frame = Frame::Hello(Hello {
+            confirmed: true,
+            capabilities: 0x0403_0201,
+            token: Token::new(0x1817_1615_1413_1211),
+            echo: Some(Token::new(0x2827_2625_2423_2221)),
+        });
+        let expected = b"KCPX\x01\x01\x15\x01\x01\x02\x03\x04\
+            \x11\x12\x13\x14\x15\x16\x17\x18\x21\x22\x23\x24\x25\x26\x27\x28";
+        assert_eq!(payload(&[frame]), expected);
+    }
+
+    #[test]
+    fn unknown_frames_are_skipped() {
+        let mut bytes = payload(&[Frame::Ping(1)]);
+        bytes.extend_from_slice(&[200, 3, 1, 2, 3]);
+        bytes.extend_from_slice(&payload(&[Frame::Pong(2)])[PREAMBLE.len()..]);
+        let frames: Vec<_> = Frames::new(&bytes).collect();
+        assert_eq!(frames, [Ok(Frame::Ping(1)), Ok(Frame::Pong(2))]);
+    }
+
+    #[test]
+    fn longer_value_of_a_known_frame_is_read_as_far_as_known() {
+        let mut bytes = payload(&[Frame::Ping(7)]);
+        bytes[PREAMBLE.len() + 1] += 1;
+        bytes.push(0xff);
+        assert_eq!(
+            Frames::new(&bytes).collect::<Vec<_>>(),
+            [Ok(Frame::Ping(7))]
+        );
+    }
+
+    #[test]
+    fn payloads_of_others_have_no_frames() {
+        let good = payload(&[Frame::Ping(1)]);
+        for at in 0..PREAMBLE.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert_eq!(Frames::new(&bad).next(), None);
+        }
+        assert_eq!(Frames::new(&[]).next(), None);
+    }
+
+    #[test]
+    fn writer_keeps_to_its_limit() {
+        let ping = Frame::Ping(1);
+        let mut writer = FrameWriter::new(24);
+        assert_eq!(writer.payload(), []);
+        assert!(writer.push(&ping));
+        assert!(!writer.push(&ping), "5 + 10 + 10 bytes");
+        assert_eq!(writer.payload(), payload(&[ping]));
+        assert!(!FrameWriter::new(0).push(&ping));
+    }
+
+    #[test]
+    fn token_stays_hidden() {
+        assert_eq!(format!("{:?}", Token::new(12345)), "Token(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn frames_survive_the_wire(frames in proptest::collection::vec(frame(), 0..8)) {
+            let decoded: Result<Vec<_>, _> = Frames::new(&payload(&frames)).collect();
+            prop_assert_eq!(decoded, Ok(frames));
+        }
+
+        #[test]
+        fn truncated_payloads_end_in_an_error(frames in proptest::collection::vec(frame(), 1..4), cut in 1_usize..8) {
+            let bytes = payload(&frames);
+            let short = &bytes[..bytes.len() - cut];
+            let decoded: Vec<_> = Frames::new(short).collect();
+            prop_assert!(decoded.len() <= frames.len());
+            prop_assert_eq!(decoded.last(), Some(&Err(DecodeError::Truncated)));
+        }
+
+        #[test]
+        fn garbage_never_panics(garbage: Vec<u8>) {
+            Frames::new(&garbage).for_each(drop);
+            Frames::new(&[&PREAMBLE, &garbage[..]].concat()).for_each(drop);
+        }
+    }
+}
