@@ -180,6 +180,9 @@ pub enum ConnectionError {
     /// [`io::ErrorKind::ConnectionReset`].
     #[error("peer has lost the state of this connection")]
     PeerRestarted,
+    /// The peer gave the connection up. [`io::ErrorKind::ConnectionReset`].
+    #[error("peer has reset the connection: {0}")]
+    Reset(ResetCode),
     /// The peer broke the protocol in a way that cannot be repaired.
     /// [`io::ErrorKind::InvalidData`].
     #[error("peer violated the protocol: {0}")]
@@ -208,7 +211,7 @@ impl ConnectionError {
             | Self::IdleTimeout
             | Self::LingerTimeout => io::ErrorKind::TimedOut,
             Self::Refused => io::ErrorKind::ConnectionRefused,
-            Self::PeerRestarted => io::ErrorKind::ConnectionReset,
+            Self::PeerRestarted | Self::Reset(_) => io::ErrorKind::ConnectionReset,
             Self::Protocol(_) => io::ErrorKind::InvalidData,
             Self::KeyExhausted => io::ErrorKind::QuotaExceeded,
             Self::EndpointClosed => io::ErrorKind::ConnectionAborted,
@@ -227,5 +230,67 @@ impl From<SealError> for ConnectionError {
 impl From<ConnectionError> for io::Error {
     fn from(error: ConnectionError) -> Self {
         Self::new(error.kind(), error)
+    }
+}
+
+/// Why a side gave a connection up, as it tells its peer.
+///
+/// Applications choose their own codes below [`ResetCode::FIRST_RESERVED`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ResetCode(u32);
+
+impl ResetCode {
+    /// Codes from here on are for the transport.
+    pub const FIRST_RESERVED: u32 = 0xffff_ff00;
+    /// Data came for a stream that was dropped.
+    pub const UNREAD: Self = Self(0xffff_ff01);
+    /// A time-out passed: the peer's acknowledgements or all of its packets stayed away.
+    pub const TIMED_OUT: Self = Self(0xffff_ff02);
+    /// The peer broke the protocol.
+    pub const PROTOCOL: Self = Self(0xffff_ff03);
+    /// The socket or the program that has the connection ends.
+    pub const GOING_AWAY: Self = Self(0xffff_ff04);
+    /// The connection was given up before it began.
+    pub const CANCELLED: Self = Self(0xffff_ff05);
+
+    /// An application's code.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::OutOfRange`] for one that is reserved.
+    pub fn new(code: u32) -> Result<Self, ConfigError> {
+        if code < Self::FIRST_RESERVED {
+            Ok(Self(code))
+        } else {
+            Err(ConfigError::OutOfRange {
+                option: "reset code",
+                given: code.to_string(),
+                allowed: "0 to 4294967039",
+            })
+        }
+    }
+
+    /// The code a peer has sent.
+    pub(crate) const fn from_wire(code: u32) -> Self {
+        Self(code)
+    }
+
+    /// The number on the wire.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for ResetCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::UNREAD => f.write_str("nobody reads what was sent"),
+            Self::TIMED_OUT => f.write_str("the connection timed out there"),
+            Self::PROTOCOL => f.write_str("protocol violation"),
+            Self::GOING_AWAY => f.write_str("its endpoint is closed"),
+            Self::CANCELLED => f.write_str("connecting was cancelled"),
+            Self(code) => write!(f, "code {code}"),
+        }
     }
 }

@@ -26,7 +26,14 @@ struct Server {
 impl Server {
     fn new(config: &Config, security: &Security, luck: u32) -> Self {
         let layout = config.layout(security.overhead()).expect("fits");
-        let session = Session::new(config, layout, CONVERSATION, Role::Accept, luck, Time::ZERO);
+        let session = Session::new(
+            config,
+            layout,
+            CONVERSATION,
+            Role::Accept,
+            luck.into(),
+            Time::ZERO,
+        );
         Self {
             session,
             layout,
@@ -162,7 +169,7 @@ fn unproven_session_sends_at_most_three_times_what_it_received() {
 fn quiet_client(config: &Config, layout: Layout, luck: u32) -> Session {
     let config = config.to_builder().keepalive(None).build().expect("valid");
     let role = Role::ConnectLazy;
-    Session::new(&config, layout, CONVERSATION, role, luck, Time::ZERO)
+    Session::new(&config, layout, CONVERSATION, role, luck.into(), Time::ZERO)
 }
 
 /// All that the server says first is lost for `outage`, but not always its acknowledgements.

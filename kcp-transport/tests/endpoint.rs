@@ -32,11 +32,12 @@ async fn echoing(bound: &str) -> SocketAddr {
                 let mut buffer = vec![0; 4096];
                 loop {
                     let read = stream.read(&mut buffer).await?;
+                    if read == 0 {
+                        return io::Result::Ok(());
+                    }
                     stream.write_all(&buffer[..read]).await?;
                     stream.flush().await?;
                 }
-                #[expect(unreachable_code, reason = "names the error's type")]
-                io::Result::Ok(())
             });
         }
     });

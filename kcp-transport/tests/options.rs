@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kcp_transport::arq::MessageError;
 use kcp_transport::config::{
-    AckPolicy, Config, ConfigBuilder, Congestion, Mode, Preset, WriteCoalescing,
+    AckPolicy, Config, ConfigBuilder, Congestion, Extensions, Mode, Preset, WriteCoalescing,
 };
 use kcp_transport::crypto::Security;
 use kcp_transport::error::{ConnectionError, DatagramError};
@@ -30,6 +30,8 @@ const fn at(millis: u64) -> Time {
 }
 
 fn session(builder: ConfigBuilder, role: Role) -> Session {
+    // Plain KCP, so that all that leaves is what the options say.
+    let builder = builder.extensions(Extensions::Off);
     let config = builder.build().expect("in range");
     let layout = config.layout(NONE).expect("has room");
     Session::new(&config, layout, CONVERSATION, role, 0, Time::ZERO)

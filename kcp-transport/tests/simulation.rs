@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use kcp_transport::config::{AckPolicy, Config, Congestion, Mode, Preset};
+use kcp_transport::config::{AckPolicy, Config, Congestion, Extensions, Mode, Preset};
 use kcp_transport::crypto::Security;
 use kcp_transport::error::ConnectionError;
 use kcp_transport::fec::FecRatio;
@@ -342,10 +342,17 @@ fn shutdown_drains_everything_at_twenty_percent_loss() {
     }
 }
 
+fn plain_kcp() -> Config {
+    let builder = Config::builder().extensions(Extensions::Off);
+    builder.build().expect("in range")
+}
+
 #[test]
 fn both_sides_may_let_go_at_once_and_lose_nothing() {
     for seed in seeds(0..500) {
+        // A client of ours would tell that nobody reads; one of plain KCP acknowledges.
         let config = PairConfig {
+            client: plain_kcp(),
             link: LinkConfig {
                 loss: 0.2,
                 ..LinkConfig::default()

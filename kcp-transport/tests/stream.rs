@@ -46,6 +46,9 @@ async fn echo(mut stream: KcpStream) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return stream.shutdown().await;
+        }
         stream.write_all(&buffer[..read]).await?;
         stream.flush().await?;
     }

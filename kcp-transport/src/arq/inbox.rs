@@ -55,6 +55,11 @@ impl Inbox {
         self.ready
     }
 
+    /// Entries after the reader's, missing ones included.
+    pub(super) fn waiting(&self) -> usize {
+        self.ring.len() - self.ready
+    }
+
     /// The reader's segments, in order.
     pub(super) fn ready_fragments(&self) -> impl Iterator<Item = &Fragment> {
         self.ring.iter().take(self.ready).flatten()

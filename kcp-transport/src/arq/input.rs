@@ -44,6 +44,22 @@ impl Arq {
         payload: &[u8],
         from: Provenance,
     ) -> Result<Outcome, DecodeError> {
+        self.handle_payload_with(now, payload, from, &mut |_| {})
+    }
+
+    /// As [`Self::handle_payload`]; what window updates carry, which means nothing to KCP, goes to
+    /// `extension`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::handle_payload`].
+    pub fn handle_payload_with(
+        &mut self,
+        now: Time,
+        payload: &[u8],
+        from: Provenance,
+        extension: &mut impl FnMut(&[u8]),
+    ) -> Result<Outcome, DecodeError> {
         let mut digest = Digest {
             now,
             from,
@@ -61,8 +77,9 @@ impl Arq {
         self.notice_pause(now);
         let mut error = None;
         for segment in Segments::new(payload) {
-            let read =
-                segment.and_then(|(header, data)| self.handle_segment(&header, data, &mut digest));
+            let read = segment.and_then(|(header, data)| {
+                self.handle_segment(&header, data, &mut digest, extension)
+            });
             if let Err(refusal) = read {
                 error = Some(refusal);
                 break;
@@ -90,6 +107,7 @@ impl Arq {
         header: &SegmentHeader,
         data: &[u8],
         digest: &mut Digest,
+        extension: &mut impl FnMut(&[u8]),
     ) -> Result<(), DecodeError> {
         if header.conversation != self.conversation {
             return Err(DecodeError::ForeignConversation);
@@ -110,8 +128,12 @@ impl Arq {
             Command::Push => self.handle_push(header, data, digest),
             Command::Ack => return self.handle_ack(header, digest),
             Command::WindowProbe => self.probe.tell(),
-            // Its payload means nothing to KCP; extensions are read by a layer above.
-            Command::WindowUpdate => digest.outcome.answered = true,
+            Command::WindowUpdate => {
+                digest.outcome.answered = true;
+                if !data.is_empty() {
+                    extension(data);
+                }
+            }
         }
         Ok(())
     }
@@ -127,7 +149,7 @@ impl Arq {
         una >= flight.una() && !forgotten
     }
 
-    fn handle_push(&mut self, header: &SegmentHeader, data: &[u8], digest: &Digest) {
+    fn handle_push(&mut self, header: &SegmentHeader, data: &[u8], digest: &mut Digest) {
         let sequence = self.receive.next().widen(header.sequence);
         let arrival = self.receive.on_push(
             digest.now,
@@ -137,7 +159,10 @@ impl Arq {
             &mut self.buffers,
         );
         match arrival {
-            Arrival::New => self.probe.on_data(),
+            Arrival::New => {
+                self.probe.on_data();
+                digest.outcome.discarded |= self.receive.is_discarding();
+            }
             Arrival::Duplicate => self.counters.duplicates_received += 1,
             Arrival::OutOfWindow => self.counters.out_of_window_received += 1,
         }

@@ -108,6 +108,8 @@ pub struct Outcome {
     pub proved: bool,
     /// The payload held an ack or a window update: what a peer says only in answer.
     pub answered: bool,
+    /// New data came that nobody will read, since [`Arq::close_receive`] was called.
+    pub discarded: bool,
 }
 
 /// One conversation's ARQ state, both directions.
@@ -243,6 +245,26 @@ impl Arq {
     pub fn close_receive(&mut self) {
         self.receive.discard(&mut self.buffers);
         self.tell_if_reopened();
+    }
+
+    /// The number after the last segment there will ever be; `None` while some wait to be sent.
+    ///
+    /// Final once nothing more is written.
+    #[must_use]
+    pub fn end_of_sent(&self) -> Option<SeqNumber> {
+        (self.send.queued() == 0).then(|| self.send.flight().next())
+    }
+
+    /// The peer will send nothing from `end` on, a number modulo 2^32. Returns whether that can be:
+    /// not if later segments were received, or another end was told before.
+    pub fn set_end_of_received(&mut self, end: u32) -> bool {
+        self.receive.set_end(self.receive.next().widen(end))
+    }
+
+    /// Whether everything the peer will ever send was received in order and read.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.receive.is_finished()
     }
 
     /// Asks for the peer's window at the next [`Self::poll_transmit`]: every KCP peer answers.

@@ -9,11 +9,13 @@ use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 struct Payload<'a> {
     out: &'a mut [u8],
     len: usize,
+    /// Bytes kept free.
+    reserved: usize,
 }
 
 impl Payload<'_> {
     fn has_room(&self, data: usize) -> bool {
-        self.out.len() - self.len >= SEGMENT_HEADER_LEN + data
+        self.out.len() >= self.len + SEGMENT_HEADER_LEN + data + self.reserved
     }
 
     /// Adds a segment; the caller has made sure of the room.
@@ -32,6 +34,15 @@ impl Arq {
     /// Returns its length, 0 when nothing is due. `out` should hold `segments_len` bytes; a
     /// segment that does not fit into less stays due.
     pub fn poll_transmit(&mut self, now: Time, out: &mut [u8]) -> usize {
+        self.poll_transmit_with(now, &[], out)
+    }
+
+    /// As [`Self::poll_transmit`], and unless `extension` is empty, a window update that carries it
+    /// is due as well.
+    ///
+    /// It comes last: a peer that stumbles over it has read the rest. Room is kept for it, so it is
+    /// in every datagram laid out, if header and payload fit into `segments_len`.
+    pub fn poll_transmit_with(&mut self, now: Time, extension: &[u8], out: &mut [u8]) -> usize {
         self.notice_pause(now);
         let blocked = self.is_blocked();
         self.probe.update(now, blocked);
@@ -40,18 +51,27 @@ impl Arq {
 
         let acks_due = self.receive.acks_due(&self.config);
         let data_due = self.send.peek(now, limit, false).is_some();
-        if !data_due && !self.probe.is_due() && acks_due.is_none_or(|at| at > now) {
+        let control_due = self.probe.is_due() || !extension.is_empty();
+        if !data_due && !control_due && acks_due.is_none_or(|at| at > now) {
             return 0;
         }
         let room = out.len().min(self.config.segments_len);
         let mut payload = Payload {
             out: &mut out[..room],
             len: 0,
+            reserved: match extension.len() {
+                0 => 0,
+                len => SEGMENT_HEADER_LEN + len,
+            },
         };
         let header = self.header(Command::Ack);
         self.lay_acks(header, &mut payload);
         self.lay_probes(now, header, &mut payload);
         self.lay_data(now, header, &mut payload);
+        payload.reserved = 0;
+        if !extension.is_empty() && payload.has_room(extension.len()) {
+            self.push_control(Command::WindowUpdate, header, extension, &mut payload);
+        }
         let len = payload.len;
         if len > 0 {
             // What this datagram says of the window is what the peer knows from now on.
@@ -59,6 +79,21 @@ impl Arq {
         }
         trace::output(&out[..len], || self.limit());
         len
+    }
+
+    /// Lays out a datagram payload of nothing but a window update that carries `extension`; returns
+    /// its length, 0 if `out` has no room for it.
+    pub fn transmit_extension(&mut self, extension: &[u8], out: &mut [u8]) -> usize {
+        let mut payload = Payload {
+            out,
+            len: 0,
+            reserved: 0,
+        };
+        if payload.has_room(extension.len()) {
+            let command = Command::WindowUpdate;
+            self.push_control(command, self.header(command), extension, &mut payload);
+        }
+        payload.len
     }
 
     /// When [`Self::poll_transmit`] next has something to send or decide.
@@ -109,7 +144,7 @@ impl Arq {
         {
             header.sequence = sequence.to_wire();
             header.timestamp = timestamp;
-            self.push_control(&header, payload);
+            self.push_control(Command::Ack, header, &[], payload);
         }
     }
 
@@ -118,23 +153,29 @@ impl Arq {
             // The number means nothing to KCP. A peer of ours that has forgotten the conversation
             // tells by it whether we can learn that from what it acknowledges.
             let sequence = self.send.flight().next().to_wire();
-            let command = Command::WindowProbe;
-            let header = SegmentHeader {
-                command,
-                sequence,
-                ..header
-            };
-            self.push_control(&header, payload);
+            let header = SegmentHeader { sequence, ..header };
+            self.push_control(Command::WindowProbe, header, &[], payload);
         }
         if payload.has_room(0) && self.probe.take_tell(now, self.rtt.rto()) {
-            let command = Command::WindowUpdate;
-            self.push_control(&SegmentHeader { command, ..header }, payload);
+            self.push_control(Command::WindowUpdate, header, &[], payload);
         }
     }
 
-    /// Adds a segment without data; the caller has made sure of the room.
-    fn push_control(&mut self, header: &SegmentHeader, payload: &mut Payload<'_>) {
-        payload.push(header, &[]);
+    /// Adds a segment that is not repeated; the caller has made sure of the room.
+    fn push_control(
+        &mut self,
+        command: Command,
+        header: SegmentHeader,
+        data: &[u8],
+        payload: &mut Payload<'_>,
+    ) {
+        let header = SegmentHeader {
+            command,
+            // At most a datagram's length.
+            payload_len: data.len() as u32,
+            ..header
+        };
+        payload.push(&header, data);
         self.counters.segments_sent += 1;
     }
 

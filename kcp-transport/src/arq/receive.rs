@@ -40,6 +40,8 @@ pub(super) struct Receiver {
     mode: Mode,
     /// The reader is gone: data is acknowledged and dropped.
     discarding: bool,
+    /// Nothing comes from here on.
+    end: Option<SeqNumber>,
     broken: Option<DecodeError>,
 }
 
@@ -61,6 +63,7 @@ impl Receiver {
             advertised: config.receive_window,
             mode: config.mode,
             discarding: false,
+            end: None,
             broken: None,
         }
     }
@@ -83,6 +86,29 @@ impl Receiver {
     /// Memory is short, or no longer.
     pub(super) fn set_pressure(&mut self, pressed: bool) {
         self.pressed = pressed;
+    }
+
+    /// The peer will send nothing from `end` on. Returns whether that agrees with what is known.
+    pub(super) fn set_end(&mut self, end: SeqNumber) -> bool {
+        let received = self.next.advance(self.inbox.waiting());
+        let agrees = match self.end {
+            Some(known) => known == end,
+            None => end >= received,
+        };
+        if agrees {
+            self.end = Some(end);
+        }
+        agrees
+    }
+
+    /// Whether all there will ever be was received and read.
+    pub(super) fn is_finished(&self) -> bool {
+        self.end == Some(self.next) && self.inbox.ready() == 0
+    }
+
+    /// Whether the reader is gone.
+    pub(super) fn is_discarding(&self) -> bool {
+        self.discarding
     }
 
     /// Segments that wait for the reader.
@@ -138,7 +164,7 @@ impl Receiver {
             self.push_ack(now, ack);
             return Arrival::Duplicate;
         };
-        if index >= reach(self.capacity) {
+        if index >= reach(self.capacity) || self.end.is_some_and(|end| ack.0 >= end) {
             return Arrival::OutOfWindow;
         }
         if self.inbox.has(index) {

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use super::{AckPolicy, Config, Congestion, Mode, Preset, WriteCoalescing};
+use super::{AckPolicy, Config, Congestion, Extensions, Mode, Preset, WriteCoalescing};
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
 use crate::packet::{MAX_MTU, Overhead};
@@ -168,6 +168,12 @@ impl ConfigBuilder {
     /// [`Config::conversation`].
     pub fn conversation(mut self, id: impl Into<Option<ConversationId>>) -> Self {
         self.config.conversation = id.into();
+        self
+    }
+
+    /// Whether this side uses extensions with peers of this crate.
+    pub fn extensions(mut self, extensions: Extensions) -> Self {
+        self.config.extensions = extensions;
         self
     }
 

@@ -83,3 +83,21 @@ impl std::str::FromStr for Preset {
         }
     }
 }
+
+/// Whether this side says more to peers of this crate than KCP can.
+///
+/// Extensions are what KCP lacks: end-of-file, reset, half-close, a connection that moves to another
+/// address. They ride where every KCP peer skips them, and are used only once both sides have said
+/// that they know them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Extensions {
+    /// Nothing but KCP is sent, and extensions received are ignored.
+    Off,
+    /// The side that connects says hello a few times. The accepting side answers hellos and says
+    /// nothing to others.
+    On,
+    /// As [`Extensions::On`], and a connection follows its peer to another address once the peer
+    /// has proved there that it is the same.
+    Migration,
+}

@@ -13,7 +13,7 @@ use crate::packet::{Layout, Overhead};
 use crate::wire::ConversationId;
 
 pub use builder::ConfigBuilder;
-pub use choice::{AckPolicy, Congestion, Mode, Preset, WriteCoalescing};
+pub use choice::{AckPolicy, Congestion, Extensions, Mode, Preset, WriteCoalescing};
 use listening::Listening;
 
 /// Options of a connection.
@@ -64,6 +64,7 @@ pub struct Config {
     send_rate: Option<NonZeroU64>,
     conversation: Option<ConversationId>,
     listening: Listening,
+    extensions: Extensions,
 }
 
 impl Default for Config {
@@ -93,6 +94,7 @@ impl Default for Config {
             send_rate: None,
             conversation: None,
             listening: Listening::default(),
+            extensions: Extensions::Migration,
         }
     }
 }
@@ -322,6 +324,16 @@ impl Config {
     #[doc(alias = "conv")]
     pub fn conversation(&self) -> Option<ConversationId> {
         self.conversation
+    }
+
+    /// Whether this side uses extensions with peers of this crate. Default
+    /// [`Extensions::Migration`].
+    ///
+    /// A peer that does not know them sees plain KCP: a connecting side sends it at most a handful
+    /// of window updates with a payload, which KCP skips.
+    #[must_use]
+    pub fn extensions(&self) -> Extensions {
+        self.extensions
     }
 
     /// The layout of packets under this configuration and a cipher's overhead.

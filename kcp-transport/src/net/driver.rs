@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::time::Sleep;
 
 use crate::error::ConnectionError;
-use crate::session::{Destination, Role, State};
+use crate::session::{Destination, Role};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
@@ -173,7 +173,7 @@ impl Driver {
                 return false;
             };
             let done = self.endpoint.transmit_some(connection);
-            if matches!(connection.state(), State::Closed(_)) {
+            if connection.is_over() {
                 self.sessions.remove(key, self.endpoint.clock.now());
                 return false;
             }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::session::State;
 use crate::stats::{EndpointStats, Stats};
 use crate::wire::ConversationId;
 
@@ -39,6 +40,12 @@ impl ConnectionInfo {
     #[must_use]
     pub fn conversation(&self) -> ConversationId {
         self.connection.conversation
+    }
+
+    /// Where the connection is in its life.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.connection.state()
     }
 
     /// The connection's counters as they are now.

@@ -226,8 +226,9 @@ macro_rules! impl_recv {
             ///
             /// # Errors
             ///
-            /// [`io::ErrorKind::InvalidData`] if the peer sends fragments that make no message, and
-            /// the error that ended the connection, once all messages that had arrived are read.
+            /// [`io::ErrorKind::InvalidData`] if the peer sends fragments that make no message;
+            /// [`io::ErrorKind::UnexpectedEof`] if a peer of this crate has shut down its side; and
+            /// the error that ended the connection. All once every message that had arrived is read.
             ///
             /// # Cancel safety
             ///
@@ -300,6 +301,12 @@ impl Connection {
                 }
                 return Poll::Ready(Ok(()));
             }
+        }
+        if inner.session.is_finished() {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the peer sends no more messages",
+            )));
         }
         if let State::Closed(error) = inner.session.state() {
             return Poll::Ready(Err(end(error)));

@@ -64,7 +64,7 @@ impl Sessions {
         opener: Opener,
     ) -> io::Result<Arc<Connection>> {
         let role = opener.role();
-        let luck = u32::from_le_bytes(entropy()?);
+        let luck = u128::from_le_bytes(entropy()?);
         let config = &endpoint.config;
         let mut session = Session::new(config, endpoint.layout, conversation, role, luck, now);
         if opener == Opener::ProvedPeer {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use crate::error::ConnectionError;
+use crate::error::{ConnectionError, ResetCode};
 use crate::packet::TransmitBatch;
 use crate::session::{Session, State};
 use crate::stats::Stats;
@@ -162,6 +162,20 @@ impl Connection {
         self.change(|session| session.abort(error));
     }
 
+    /// Gives the session up at once.
+    pub(super) fn reset(&self, code: ResetCode) {
+        let now = self.endpoint.clock.now();
+        self.change(|session| session.reset(now, code));
+        self.endpoint.transmit(self);
+        // The driver repeats it, and forgets the session.
+        self.defer();
+    }
+
+    /// Whether the session has ended and has nothing more to say.
+    pub(super) fn is_over(&self) -> bool {
+        lock(&self.inner).session.is_over()
+    }
+
     /// The stream was dropped.
     pub(super) fn abandon(&self) {
         let now = self.endpoint.clock.now();
@@ -214,6 +228,9 @@ impl Connection {
         let now = self.endpoint.clock.now();
         let mut inner = lock(&self.inner);
         if inner.session.read_with(now, limit, sink) == 0 {
+            if inner.session.is_finished() {
+                return Poll::Ready(Ok(()));
+            }
             if let State::Closed(error) = inner.session.state() {
                 return Poll::Ready(Err(end(error)));
             }
@@ -320,7 +337,8 @@ impl Inner {
         let state = self.session.state();
         let over = matches!(state, State::Closed(_));
         let connected = self.connecting && state != State::Connecting;
-        let wake_reader = over || connected || self.session.is_readable();
+        let wake_reader =
+            over || connected || self.session.is_readable() || self.session.is_finished();
         let wake_writer = over || state == State::Drained || self.session.is_writable();
         Wakers {
             reader: if wake_reader {

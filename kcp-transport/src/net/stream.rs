@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::config::Config;
 use crate::crypto::Security;
+use crate::error::ResetCode;
 use crate::session::Role;
 use crate::stats::Stats;
 use crate::wire::ConversationId;
@@ -26,14 +27,17 @@ use super::transport::Transport;
 ///
 /// # Life and errors
 ///
-/// KCP itself never says that a connection has begun or ended. This type does, by time:
+/// KCP itself never says that a connection has begun or ended. Between two peers of this crate,
+/// [`Extensions`](crate::config::Extensions) do: reads end with end-of-file once the other side has
+/// shut down, the other direction goes on, and [`KcpStream::reset`] gives up both at once. With any
+/// peer this type finds out by time:
 ///
 /// - A peer that vanishes ends the stream with [`io::ErrorKind::TimedOut`] on reads and writes,
 ///   never with end-of-file and never with a hang. See [`Config::user_timeout`] and
 ///   [`Config::idle_timeout`].
 /// - `shutdown` (of `tokio::io::AsyncWriteExt`) returns once the peer has acknowledged everything
-///   written. The peer is not told: on KCP's wire there is no end-of-file, so let the protocol above
-///   say that it is done, as HTTP does.
+///   written. A peer that knows no extensions is not told: KCP's wire has no end-of-file, so let the
+///   protocol above say that it is done, as HTTP does.
 /// - Dropping the stream lets what was written drain in the background, for up to
 ///   [`Config::linger`]. That needs the runtime: await `shutdown` before leaving `main`.
 /// - After the first error every call fails with the same one, once what had arrived is read.
@@ -203,6 +207,15 @@ impl KcpStream {
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo::new(Arc::clone(&self.handle.0))
+    }
+
+    /// Gives the connection up at once, in both directions, with all that is not delivered.
+    ///
+    /// A peer of this crate reads and writes [`io::ErrorKind::ConnectionReset`] with `code` in
+    /// [`ConnectionError::Reset`](crate::error::ConnectionError::Reset), once what had arrived is
+    /// read. Others find out by their time-outs. To end a connection in good order, shut it down.
+    pub fn reset(self, code: ResetCode) {
+        self.handle.0.reset(code);
     }
 
     /// Sends and receives messages from now on.

@@ -47,6 +47,10 @@ pub enum State {
 pub(super) struct Pulse {
     /// Nothing queued, nothing unacknowledged.
     pub(super) drained: bool,
+    /// And the peer knows that this was all, if it can know.
+    pub(super) settled: bool,
+    /// Both sides know that the other has received all there will ever be.
+    pub(super) finished: bool,
     /// Bytes wait for the reader.
     pub(super) readable: bool,
     /// Since when sent data waits without progress.
@@ -147,6 +151,10 @@ impl Lifetime {
         self.state = state;
     }
 
+    pub(super) fn is_suspicious(&self) -> bool {
+        self.suspected
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed(_))
     }
@@ -157,6 +165,11 @@ impl Lifetime {
             let lingering = self.state == State::Lingering;
             self.enter(State::Closed((!lingering).then_some(error)));
         }
+    }
+
+    /// The user gives the session up.
+    pub(super) fn give_up(&mut self) {
+        self.enter(State::Closed(None));
     }
 
     pub(super) fn on_received(&mut self, now: Time) {
@@ -198,7 +211,8 @@ impl Lifetime {
 
     /// Follows what happened in the rest of the session.
     pub(super) fn settle(&mut self, now: Time, pulse: &Pulse) {
-        if self.state == State::Draining && pulse.drained {
+        let lingered = pulse.drained && now >= self.linger_until(pulse);
+        if self.state == State::Draining && (pulse.settled || lingered) {
             self.enter(State::Drained);
         }
         self.blocked_since = if pulse.blocked {
@@ -332,7 +346,10 @@ impl Lifetime {
     /// Until then it repeats acknowledgements the peer may have missed: without them a peer that
     /// shuts down at the same time could not finish.
     fn quiet_at(&self, pulse: &Pulse) -> Time {
-        if pulse.drained {
+        if pulse.finished {
+            // What may still come is a repetition of the peer's end, if our answer to it was lost.
+            self.last_received + (pulse.rto * 8).clamp(MIN_FAREWELL, MAX_QUIET)
+        } else if pulse.settled {
             self.last_received + (pulse.rto * 16).clamp(MIN_QUIET, MAX_QUIET)
         } else {
             Time::from_micros(u64::MAX)
@@ -358,6 +375,9 @@ const MIN_QUIET: Duration = Duration::from_secs(3);
 
 /// Long enough for as many on a long path.
 const MAX_QUIET: Duration = Duration::from_secs(15);
+
+/// A peer that misses one answer repeats its end a few times within this.
+const MIN_FAREWELL: Duration = Duration::from_millis(500);
 
 /// How late an end is noticed before it counts as this side's own pause.
 ///

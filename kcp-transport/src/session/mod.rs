@@ -6,6 +6,8 @@
 
 mod amplification;
 mod demux;
+mod extend;
+mod extension;
 mod lifetime;
 mod message;
 mod out_of_band;
@@ -25,6 +27,7 @@ use crate::packet::Layout;
 use crate::time::Time;
 use crate::wire::{ConversationId, ShardHeader, ShardKind};
 use amplification::Unproven;
+use extension::{Extension, Offer};
 use lifetime::{Lifetime, Pulse};
 use message::Inquiry;
 use out_of_band::OutOfBand;
@@ -83,6 +86,10 @@ pub struct Session {
     inquiry: Inquiry,
     /// What limits sending until the peer's address is proved.
     unproven: Option<Box<Unproven>>,
+    /// What the peer is told if it knows extensions.
+    offer: Option<Offer>,
+    /// Made by the first hello.
+    extension: Option<Box<Extension>>,
     write_closed: bool,
     /// Nobody will read any more.
     abandoned: bool,
@@ -104,19 +111,21 @@ pub struct FirstNumbers {
 impl Session {
     /// A session that has sent and received nothing yet; it owns no buffers.
     ///
-    /// `luck` should be unpredictable to others: it hides the clock in timestamps, so that only
-    /// who receives our packets can echo them.
+    /// `luck` must be unpredictable to others: it hides the clock in timestamps, so that only who
+    /// receives our packets can echo them, and is the secret that proves a peer of this crate.
     #[must_use]
     pub fn new(
         config: &Config,
         layout: Layout,
         conversation: ConversationId,
         role: Role,
-        luck: u32,
+        luck: u128,
         now: Time,
     ) -> Self {
-        let arq = Arq::new(arq_config(config, layout), conversation, luck);
-        Self::with_arq(arq, config, layout, role, now)
+        // Narrowing on purpose: different bits for different uses.
+        let (offset, token) = (luck as u32, (luck >> 64) as u64);
+        let arq = Arq::new(arq_config(config, layout), conversation, offset);
+        Self::with_arq(arq, config, layout, (role, token), now)
     }
 
     /// As [`Session::new`], with other first numbers than zero: lets a test begin just below a
@@ -128,26 +137,35 @@ impl Session {
         layout: Layout,
         conversation: ConversationId,
         role: Role,
-        luck: u32,
+        luck: u128,
         first: FirstNumbers,
         now: Time,
     ) -> Self {
+        let (offset, token) = (luck as u32, (luck >> 64) as u64);
         let arq = Arq::with_initial_sequence(
             arq_config(config, layout),
             conversation,
-            luck,
+            offset,
             first.sequence,
             first.sequence,
         );
-        let mut session = Self::with_arq(arq, config, layout, role, now);
+        let mut session = Self::with_arq(arq, config, layout, (role, token), now);
         if let Some((ratio, groups)) = config.fec().zip(first.fec_groups_left) {
             session.encoder = Some(Box::new(FecEncoder::with_groups_left(ratio, groups)));
         }
         session
     }
 
-    fn with_arq(arq: Arq, config: &Config, layout: Layout, role: Role, now: Time) -> Self {
+    fn with_arq(
+        arq: Arq,
+        config: &Config,
+        layout: Layout,
+        (role, token): (Role, u64),
+        now: Time,
+    ) -> Self {
         let conversation = arq.conversation();
+        let offer = Offer::new(config, layout.mss(), token);
+        let initiated = offer.filter(|_| role != Role::Accept);
         let mut session = Self {
             arq,
             encoder: config.fec().map(|ratio| Box::new(FecEncoder::new(ratio))),
@@ -160,13 +178,15 @@ impl Session {
             out_of_band: None,
             inquiry: Inquiry::default(),
             unproven: Unproven::new(role),
+            offer,
+            extension: initiated.map(|offer| Box::new(Extension::new(offer, true))),
             write_closed: false,
             abandoned: false,
             writable_at: (arq_config(config, layout).send_buffer / 4).max(1),
             counters: Counters::default(),
         };
         if role == Role::Connect {
-            session.arq.request_probe();
+            session.ask();
         }
         session
     }
@@ -184,7 +204,7 @@ impl Session {
         self.counters.bytes_received += len as u64;
         self.on_arrival();
         match ShardHeader::detect(payload) {
-            None => self.handle_segments(now, payload, Provenance::Direct),
+            None => self.handle_segments(now, payload),
             Some((header, shard)) => self.handle_shard(now, header, shard),
         }
         if is_traced() {
@@ -192,19 +212,6 @@ impl Session {
         }
         self.check_restart();
         self.touch(now);
-    }
-
-    fn handle_segments(&mut self, now: Time, segments: &[u8], from: Provenance) {
-        match self.arq.handle_payload(now, segments, from) {
-            Ok(outcome) => {
-                // A question about our address is no answer to ours whether the peer is there.
-                if outcome.answered || self.state() != State::Connecting {
-                    self.lifetime.on_received(now);
-                }
-                self.look_for_proof(segments, outcome);
-            }
-            Err(_) => self.counters.invalid_received += 1,
-        }
     }
 
     fn handle_shard(&mut self, now: Time, header: ShardHeader, shard: &[u8]) {
@@ -219,17 +226,19 @@ impl Session {
                     self.handle_out_of_band(now, body);
                     return;
                 }
-                self.handle_segments(now, body, Provenance::Direct);
+                self.handle_segments(now, body);
             }
         }
         let decoder = self.decoder.get_or_insert_default();
-        let arq = &mut self.arq;
+        let (arq, extension, offer) = (&mut self.arq, &mut self.extension, self.offer);
         let mut invalid = 0;
         decoder.decode(now, header, shard, &mut |body: &[u8]| {
-            let result = arq.handle_payload(now, body, Provenance::Recovered);
+            let from = Provenance::Recovered;
+            let result = extend::handle_payload(arq, extension, offer, (now, body, from));
             invalid += u64::from(result.is_err());
         });
         self.counters.invalid_received += invalid;
+        self.heed_requests();
     }
 
     /// Does what time alone makes due: probes, and the end of a connection nobody answers.
@@ -241,9 +250,10 @@ impl Session {
         self.inquire(now);
         match self.lifetime.handle_timeout(now, &self.pulse()) {
             lifetime::Action::None => {}
-            lifetime::Action::Probe => self.arq.request_probe(),
+            lifetime::Action::Probe => self.ask(),
             lifetime::Action::Shrink => self.shrink(),
         }
+        self.say_why(now);
     }
 
     /// The peer's host said that nobody listens there.
@@ -374,14 +384,21 @@ impl Session {
         self.settle(now);
     }
 
+    /// Follows in life cycle and extensions what happened in the ARQ.
     fn settle(&mut self, now: Time) {
+        self.finish_if_sent(now);
         let pulse = self.pulse();
         self.lifetime.settle(now, &pulse);
+        self.say_why(now);
     }
 
     fn pulse(&self) -> Pulse {
+        let drained = self.arq.is_drained();
+        let extension = self.extension.as_ref();
         Pulse {
-            drained: self.arq.is_drained(),
+            drained,
+            settled: drained && extension.is_none_or(|it| it.is_settled()),
+            finished: self.arq.is_finished() && extension.is_some_and(|it| it.is_end_known()),
             readable: self.arq.readable(),
             unacknowledged_since: self.arq.unacknowledged_since(),
             blocked: self.arq.queued() > 0 && self.arq.remote_window() == 0,

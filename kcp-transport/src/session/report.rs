@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::stats::Stats;
+use crate::wire::ConversationId;
 
 /// The part of [`Stats`] that is counted here.
 #[derive(Debug, Default)]
@@ -20,6 +21,12 @@ impl Session {
     #[cfg(feature = "tokio")]
     pub(crate) fn received_until(&self) -> Option<u32> {
         matches!(self.state(), super::State::Closed(None)).then(|| self.arq.received_until())
+    }
+
+    /// The conversation's id, the same on both sides.
+    #[must_use]
+    pub fn conversation(&self) -> ConversationId {
+        self.arq.conversation()
     }
 
     /// A copy of the counters.
@@ -46,6 +53,9 @@ impl Session {
             stats.out_of_band_sent = out_of_band.counters.sent;
             stats.out_of_band_received = out_of_band.counters.received;
             stats.out_of_band_dropped = out_of_band.counters.dropped;
+        }
+        if let Some(extension) = &self.extension {
+            stats.extension_frames_refused = extension.refused();
         }
         self.arq.stats_into(&mut stats);
         stats

@@ -1,11 +1,12 @@
 //! What leaves, in which order, and when.
 
 use super::amplification::Allowance;
+use super::extension::Extension;
 use super::{Session, trace};
 use crate::arq::is_traced;
 use crate::packet::TransmitBatch;
 use crate::time::Time;
-use crate::wire::SEGMENT_HEADER_LEN;
+use crate::wire::{FrameWriter, SEGMENT_HEADER_LEN};
 
 impl Session {
     /// Lays out datagrams that are due until `batch` is full or the send rate asks for a pause;
@@ -15,13 +16,16 @@ impl Session {
     /// group at hand, then acks, probes and data.
     pub fn poll_transmit(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
         let before = (batch.len(), batch.total_len());
-        if !self.lifetime.is_closed() {
+        if self.lifetime.is_closed() {
+            self.push_farewell(now, batch);
+        } else {
             while batch.remaining() > 0 && self.push(now, batch, before.1) {}
         }
         let added = batch.len() - before.0;
         self.counters.datagrams_sent += added as u64;
         self.counters.bytes_sent += (batch.total_len() - before.1) as u64;
         if added > 0 {
+            self.greet(now);
             self.touch(now);
         }
         added > 0
@@ -32,7 +36,7 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         if self.lifetime.is_closed() {
-            return None;
+            return self.farewell_at();
         }
         let lifetime = self.lifetime.poll_timeout(&self.pulse());
         [self.transmit_at(), lifetime, self.inquire_at()]
@@ -58,7 +62,10 @@ impl Session {
         let at = if waiting {
             Time::ZERO
         } else {
-            self.arq.poll_timeout()?
+            [self.arq.poll_timeout(), self.frame_at()]
+                .into_iter()
+                .flatten()
+                .min()?
         };
         let paced = self.pacer.as_ref().map(|pacer| at.max(pacer.ready_at()));
         Some(paced.unwrap_or(at))
@@ -109,12 +116,19 @@ impl Session {
 
     /// Adds a datagram of at most `room` bytes of segments.
     fn push_segments(&mut self, now: Time, batch: &mut TransmitBatch, room: usize) -> usize {
-        let header = self.layout.shard_header();
+        let (header, limit) = (self.layout.shard_header(), self.layout.mss());
         let arq = &mut self.arq;
         let encoder = &mut self.encoder;
+        // Frames want room; a datagram that is kept short has none.
+        let due = |it: &&mut Box<Extension>| room > limit && it.is_due(now);
+        let mut extension = self.extension.as_mut().filter(due);
         batch.push_with(|packet| {
             let end = packet.len().min(header.saturating_add(room));
-            let used = arq.poll_transmit(now, &mut packet[header..end]);
+            let frames = extension
+                .as_mut()
+                .map(|extension| extension.fill(now, arq.rto(), limit));
+            let frames = frames.as_ref().map_or(&[][..], FrameWriter::payload);
+            let used = arq.poll_transmit_with(now, frames, &mut packet[header..end]);
             if used == 0 {
                 return 0;
             }

@@ -112,6 +112,8 @@ statistics! {
         out_of_band_received: u64,
         /// Datagrams out of band, of both directions, that were dropped for newer ones.
         out_of_band_dropped: u64,
+        /// Extension frames that could not be read, had a wrong token or answered nothing.
+        extension_frames_refused: u64,
         /// Smoothed round-trip time, once measured.
         smoothed_rtt: Option<Duration>,
         /// Current retransmission time-out.

@@ -151,6 +151,7 @@ impl Pair {
             let mut seed = [0; 32];
             rng.fill(&mut seed);
             let drawn = rng.next_u32();
+            let offset = config.initial_timestamp.unwrap_or(drawn);
             let sealer = Sealer::new(security, seed);
             Peer {
                 session: Session::with_first_numbers(
@@ -158,7 +159,7 @@ impl Pair {
                     layout,
                     conversation,
                     role,
-                    config.initial_timestamp.unwrap_or(drawn),
+                    (u128::from(rng.next_u64()) << 64) | u128::from(offset),
                     FirstNumbers {
                         sequence: config.initial_sequence,
                         fec_groups_left: config.fec_groups_left,

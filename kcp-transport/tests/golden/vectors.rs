@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use kcp_transport::config::{AckPolicy, Config};
+use kcp_transport::config::{AckPolicy, Config, Extensions};
 use kcp_transport::crypto::Security;
 use kcp_transport::fec::FecRatio;
 use kcp_transport::packet::Overhead;
@@ -131,11 +131,12 @@ impl Link {
             .flush_interval(FLUSH)
             .ack_policy(AckPolicy::Batched)
             .fec(self.ratio())
+            .extensions(Extensions::Off)
             .build()
             .expect("in range");
         let layout = config.layout(Overhead { front: 0, back: 0 }).expect("fits");
         let conversation = ConversationId::new(self.conv);
-        Session::new(&config, layout, conversation, role, luck, Time::ZERO)
+        Session::new(&config, layout, conversation, role, luck.into(), Time::ZERO)
     }
 }
 

@@ -1,0 +1,216 @@
+//! How the session uses its extensions.
+
+use super::{Extension, Offer, Session, State};
+use crate::arq::{Arq, Outcome, Provenance};
+use crate::error::{ConnectionError, DecodeError, ResetCode};
+use crate::packet::TransmitBatch;
+use crate::time::Time;
+use crate::wire::Token;
+
+impl Session {
+    /// Gives the session up at once, with all that is not delivered.
+    ///
+    /// A peer that knows extensions is told, with `code`, and its reads and writes fail at once;
+    /// others find out by their time-outs.
+    pub fn reset(&mut self, now: Time, code: ResetCode) {
+        if !self.lifetime.is_closed() {
+            self.lifetime.give_up();
+            self.farewell(now, code);
+        }
+    }
+
+    /// Whether the peer has said that it will send no more, and all of it was read.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.arq.is_finished()
+    }
+
+    /// Whether the peer is one of this crate, and both sides use extensions.
+    #[must_use]
+    pub fn has_extensions(&self) -> bool {
+        let extension = self.extension.as_ref();
+        extension.is_some_and(|it| it.is_negotiated())
+    }
+
+    /// The token that the peer must show to move the session to another address; `None` if it may
+    /// not move.
+    #[must_use]
+    pub fn migration_token(&self) -> Option<Token> {
+        self.extension.as_ref()?.migration_token()
+    }
+
+    /// Whether the session has ended and has nothing more to tell its peer.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let extension = self.extension.as_ref();
+        self.lifetime.is_closed() && extension.is_none_or(|it| it.farewell_at().is_none())
+    }
+
+    /// Takes in segments that came straight from the network.
+    pub(super) fn handle_segments(&mut self, now: Time, segments: &[u8]) {
+        let input = (now, segments, Provenance::Direct);
+        let result = handle_payload(&mut self.arq, &mut self.extension, self.offer, input);
+        let Ok(outcome) = result else {
+            self.counters.invalid_received += 1;
+            self.heed_requests();
+            return;
+        };
+        self.look_for_proof(segments, outcome);
+        // Who asks to be asked again has no session yet.
+        let connecting = self.lifetime.state() == State::Connecting;
+        if self.heed_requests() && connecting {
+            return;
+        }
+        // A question about our address is no answer to ours whether the peer is there.
+        if outcome.answered || !connecting {
+            self.lifetime.on_received(now);
+        }
+        if outcome.discarded {
+            self.refuse_unread(now);
+        }
+    }
+
+    /// Data came that nobody will read. Once ours has arrived, a peer that can be told is.
+    ///
+    /// Others go on to be acknowledged, so that their sending comes to an end.
+    fn refuse_unread(&mut self, now: Time) {
+        let lingering = self.lifetime.state() == State::Lingering;
+        if lingering && self.has_extensions() && self.pulse().settled {
+            self.reset(now, ResetCode::UNREAD);
+        }
+    }
+
+    /// Does what the peer's frames ask for; returns whether to connect once more.
+    pub(super) fn heed_requests(&mut self) -> bool {
+        let Some(extension) = &mut self.extension else {
+            return false;
+        };
+        let requests = extension.take_requests();
+        let heard = extension.is_negotiated();
+        if let Some(end) = requests.end {
+            if self.arq.set_end_of_received(end) {
+                extension.acknowledge_end(end);
+            } else {
+                extension.refuse();
+            }
+        }
+        if heard {
+            // Who echoes a secret of ours receives what we send.
+            self.unproven = None;
+        }
+        if let Some(code) = requests.reset {
+            self.lifetime.close(ConnectionError::Reset(code));
+            // Nothing need be said to a peer that has given up.
+            self.extension = None;
+            return false;
+        }
+        if requests.retry && self.lifetime.state() == State::Connecting {
+            self.arq.request_probe();
+        }
+        requests.retry
+    }
+
+    /// Asks the peer for a sign of life.
+    pub(super) fn ask(&mut self) {
+        let doubtful = self.lifetime.is_suspicious();
+        match &mut self.extension {
+            Some(extension) if extension.is_negotiated() && !doubtful => extension.ping(),
+            Some(extension) if self.lifetime.state() == State::Connecting => {
+                extension.greet();
+                self.arq.request_probe();
+            }
+            _ => self.arq.request_probe(),
+        }
+    }
+
+    /// Tells the peer where our stream ends, once that is known.
+    pub(super) fn finish_if_sent(&mut self, now: Time) {
+        if !self.write_closed {
+            return;
+        }
+        if let Some(extension) = &mut self.extension
+            && !extension.has_finished()
+            && let Some(end) = self.arq.end_of_sent()
+        {
+            extension.finish(now, end.to_wire());
+        }
+    }
+
+    /// Tells the peer why the session ended, if it did.
+    pub(super) fn say_why(&mut self, now: Time) {
+        let code = match self.lifetime.state() {
+            State::Closed(None) if self.pulse().settled => return,
+            State::Closed(None) => ResetCode::CANCELLED,
+            State::Closed(Some(error)) => match error {
+                ConnectionError::Protocol(_) => ResetCode::PROTOCOL,
+                ConnectionError::EndpointClosed => ResetCode::GOING_AWAY,
+                _ => ResetCode::TIMED_OUT,
+            },
+            _ => return,
+        };
+        self.farewell(now, code);
+    }
+
+    /// Says hello to a peer that something was sent to.
+    pub(super) fn greet(&mut self, now: Time) {
+        if self.lifetime.state() != State::Connecting
+            && let Some(extension) = &mut self.extension
+        {
+            extension.start_hellos(now);
+        }
+    }
+
+    fn farewell(&mut self, now: Time, code: ResetCode) {
+        if let Some(extension) = &mut self.extension {
+            extension.reset(now, code);
+        }
+    }
+
+    /// When a frame is due: the epoch if now.
+    pub(super) fn frame_at(&self) -> Option<Time> {
+        self.extension.as_ref()?.next()
+    }
+
+    /// When an ended session tells its peer so again.
+    pub(super) fn farewell_at(&self) -> Option<Time> {
+        self.extension.as_ref()?.farewell_at()
+    }
+
+    /// Adds the datagram that tells the peer that the session is given up, if that is due.
+    pub(super) fn push_farewell(&mut self, now: Time, batch: &mut TransmitBatch) -> usize {
+        let Some(extension) = &mut self.extension else {
+            return 0;
+        };
+        if extension.farewell_at().is_none_or(|at| at > now) {
+            return 0;
+        }
+        let (header, limit) = (self.layout.shard_header(), self.layout.mss());
+        let (arq, encoder) = (&mut self.arq, &mut self.encoder);
+        batch.push_with(|packet| {
+            let frames = extension.fill(now, arq.rto(), limit);
+            let used = arq.transmit_extension(frames.payload(), &mut packet[header..]);
+            if let Some(encoder) = encoder {
+                encoder.encode(now, &mut packet[..header + used]);
+            }
+            header + used
+        })
+    }
+}
+
+/// Hands segments to the ARQ, and what is not KCP's to the extension. That of an accepting side is
+/// made here, by the first hello.
+pub(super) fn handle_payload(
+    arq: &mut Arq,
+    extension: &mut Option<Box<Extension>>,
+    offer: Option<Offer>,
+    (now, segments, from): (Time, &[u8], Provenance),
+) -> Result<Outcome, DecodeError> {
+    arq.handle_payload_with(now, segments, from, &mut |payload| {
+        if let Some(offer) = offer.filter(|_| extension.is_none() && Extension::greets(payload)) {
+            *extension = Some(Box::new(Extension::new(offer, false)));
+        }
+        if let Some(extension) = extension {
+            extension.on_payload(payload);
+        }
+    })
+}

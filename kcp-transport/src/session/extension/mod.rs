@@ -1,0 +1,434 @@
+//! What two sessions of this crate say to each other beside KCP.
+//!
+//! Hellos are exchanged as SYN, SYN-ACK and ACK are: each side tells its token and echoes the
+//! other's. Whoever echoes a token has received it, so a hello from someone who sees nothing of the
+//! connection changes nothing that counts, and frames that end or move the session carry the
+//! receiver's token. The side that connects begins; the other says nothing to a peer that did not
+//! say hello.
+
+mod repeat;
+
+use std::time::Duration;
+
+use crate::config::{Config, Extensions};
+use crate::crypto::constant_time_eq;
+use crate::error::ResetCode;
+use crate::time::Time;
+use crate::wire::{CAPABILITY_MIGRATION, Cookie, Frame, FrameWriter, Frames, Hello, Token};
+
+use repeat::Repeat;
+
+/// What this side offers to a peer that says hello.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer {
+    token: Token,
+    capabilities: u32,
+}
+
+impl Offer {
+    /// None if extensions are off, or a datagram of `limit` bytes beside its header has no room
+    /// for them.
+    pub(super) fn new(config: &Config, limit: usize, token: u64) -> Option<Self> {
+        let capabilities = match config.extensions() {
+            Extensions::Off => return None,
+            Extensions::On => 0,
+            Extensions::Migration => CAPABILITY_MIGRATION,
+        };
+        (limit >= MIN_LEN).then_some(Self {
+            // Zero stands for a token that is not known.
+            token: Token::new(token.max(1)),
+            capabilities,
+        })
+    }
+}
+
+/// What frames ask of the session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Requests {
+    /// The peer's stream ends here.
+    pub(super) end: Option<u32>,
+    /// The peer has given the session up.
+    pub(super) reset: Option<ResetCode>,
+    /// The peer wants the connection asked for again, with a cookie.
+    pub(super) retry: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Extension {
+    offer: Offer,
+    initiates: bool,
+    peer: Option<Peer>,
+    /// The peer has echoed our token, so `peer` is who hears us.
+    confirmed: bool,
+    /// The hello of the side that begins, once it has.
+    hello: Repeat,
+    started: bool,
+    /// A hello is due now.
+    hello_due: bool,
+    cookie: Option<Cookie>,
+    fin: Option<Fin>,
+    fin_ack_due: Option<u32>,
+    reset: Option<Reset>,
+    ping: Option<u64>,
+    ping_due: bool,
+    pings: u64,
+    pong_due: Option<u64>,
+    path_response_due: Option<u64>,
+    requests: Requests,
+    /// Frames with a wrong token, or that answer nothing.
+    refused: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    token: Token,
+    capabilities: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fin {
+    end: u32,
+    repeat: Repeat,
+    acknowledged: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Reset {
+    code: ResetCode,
+    repeat: Repeat,
+}
+
+impl Extension {
+    /// The state of a side that begins (`initiates`) or was greeted.
+    pub(super) fn new(offer: Offer, initiates: bool) -> Self {
+        Self {
+            offer,
+            initiates,
+            peer: None,
+            confirmed: false,
+            hello: Repeat::new(None, 0),
+            started: false,
+            hello_due: false,
+            cookie: None,
+            fin: None,
+            fin_ack_due: None,
+            reset: None,
+            ping: None,
+            ping_due: false,
+            pings: 0,
+            pong_due: None,
+            path_response_due: None,
+            requests: Requests::default(),
+            refused: 0,
+        }
+    }
+
+    /// Whether a payload says hello: worth having an [`Extension`] for.
+    pub(super) fn greets(payload: &[u8]) -> bool {
+        let mut frames = Frames::new(payload);
+        frames.any(|frame| matches!(frame, Ok(Frame::Hello(_))))
+    }
+
+    /// Whether the peer knows extensions.
+    pub(super) fn is_negotiated(&self) -> bool {
+        self.confirmed
+    }
+
+    /// The token that a peer must show to move the session, if it may move.
+    pub(super) fn migration_token(&self) -> Option<Token> {
+        let both = self.offer.capabilities & self.peer?.capabilities & CAPABILITY_MIGRATION;
+        (self.confirmed && both != 0).then_some(self.offer.token)
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The peer is asked for a sign of life before the connection stands: say hello as well.
+    pub(super) fn greet(&mut self) {
+        self.hello_due |= self.initiates && !self.confirmed;
+    }
+
+    /// Something else was sent to a peer that may be there: say hello, until it is answered.
+    pub(super) fn start_hellos(&mut self, now: Time) {
+        if self.initiates && !self.started {
+            self.started = true;
+            self.hello = Repeat::new(Some(now), HELLOS);
+        }
+    }
+
+    /// Nothing will be sent from `end` on. Said once the peer is known to understand.
+    pub(super) fn finish(&mut self, now: Time, end: u32) {
+        self.fin.get_or_insert(Fin {
+            end,
+            repeat: Repeat::new(Some(now), FINS),
+            acknowledged: false,
+        });
+    }
+
+    /// Whether the end was told.
+    pub(super) fn has_finished(&self) -> bool {
+        self.fin.is_some()
+    }
+
+    /// Whether the peer knows that our stream has ended.
+    pub(super) fn is_end_known(&self) -> bool {
+        self.fin.is_some_and(|fin| fin.acknowledged)
+    }
+
+    /// Whether nothing is left to do about the end of our stream: the peer knows it, or knows no
+    /// ends, or does not answer.
+    pub(super) fn is_settled(&self) -> bool {
+        self.peer.is_none()
+            || self
+                .fin
+                .is_none_or(|fin| fin.acknowledged || fin.repeat.is_exhausted())
+    }
+
+    /// The peer's end agrees with what was received.
+    pub(super) fn acknowledge_end(&mut self, end: u32) {
+        self.fin_ack_due = Some(end);
+    }
+
+    /// The frame was well-formed and wrong.
+    pub(super) fn refuse(&mut self) {
+        self.refused += 1;
+    }
+
+    /// The session is given up: nothing else is said from now on.
+    pub(super) fn reset(&mut self, now: Time, code: ResetCode) {
+        if self.peer.is_some() {
+            self.reset.get_or_insert(Reset {
+                code,
+                repeat: Repeat::new(Some(now), RESETS),
+            });
+        }
+    }
+
+    /// Asks for a sign of life.
+    pub(super) fn ping(&mut self) {
+        self.pings += 1;
+        // Unpredictable for those who do not know the token, and never the same.
+        let data = mix(self.offer.token.get() ^ mix(self.pings));
+        self.ping = Some(data);
+        self.ping_due = true;
+    }
+
+    /// Takes in the payload of a window update.
+    pub(super) fn on_payload(&mut self, payload: &[u8]) {
+        for frame in Frames::new(payload) {
+            match frame {
+                Ok(frame) => self.on_frame(&frame),
+                Err(_) => self.refused += 1,
+            }
+        }
+    }
+
+    /// What was asked since the last call.
+    pub(super) fn take_requests(&mut self) -> Requests {
+        std::mem::take(&mut self.requests)
+    }
+
+    fn on_frame(&mut self, frame: &Frame) {
+        match *frame {
+            Frame::Hello(hello) => self.on_hello(&hello),
+            Frame::Fin { tag, end } if self.is_own(tag) => self.requests.end = Some(end),
+            Frame::FinAck { tag, end } if self.is_own(tag) => self.on_fin_ack(end),
+            Frame::Reset { tag, code } if self.is_own(tag) => {
+                self.requests.reset = Some(ResetCode::from_wire(code));
+            }
+            Frame::Ping(data) if self.peer.is_some() => self.pong_due = Some(data),
+            Frame::Pong(data) if self.ping == Some(data) => self.ping = None,
+            Frame::PathChallenge(data) if self.peer.is_some() => {
+                self.path_response_due = Some(data);
+            }
+            // Told to who connects, before it is connected.
+            Frame::Retry(cookie) if self.initiates && self.peer.is_none() => {
+                self.cookie = Some(cookie);
+                self.hello_due = true;
+                self.requests.retry = true;
+            }
+            // A path response is the driver's to check, which has seen the address it came from,
+            // and so is a cookie.
+            Frame::PathResponse { .. } | Frame::Cookie(_) => {}
+            _ => self.refused += 1,
+        }
+    }
+
+    fn on_hello(&mut self, hello: &Hello) {
+        let known = self.peer.filter(|_| self.confirmed);
+        if known.is_some_and(|peer| !same(peer.token, hello.token)) {
+            self.refused += 1;
+            return;
+        }
+        self.peer = Some(Peer {
+            token: hello.token,
+            capabilities: hello.capabilities,
+        });
+        match hello.echo {
+            Some(echo) if self.is_own(echo) => {
+                self.confirmed = true;
+                self.started = true;
+                self.hello.stop();
+            }
+            // The sender believed a hello that was not ours; it must hear ours.
+            Some(_) => self.refused += 1,
+            None => {}
+        }
+        // Who begins answers only who heard it, else two could answer each other for ever.
+        self.hello_due |= !hello.confirmed;
+    }
+
+    fn on_fin_ack(&mut self, end: u32) {
+        match &mut self.fin {
+            Some(fin) if fin.end == end => fin.acknowledged = true,
+            _ => self.refused += 1,
+        }
+    }
+
+    fn is_own(&self, tag: Token) -> bool {
+        same(tag, self.offer.token)
+    }
+
+    /// When to say that the session is given up.
+    pub(super) fn farewell_at(&self) -> Option<Time> {
+        self.reset.as_ref()?.repeat.next()
+    }
+
+    /// When [`Self::fill`] has something to say: the epoch if now.
+    pub(super) fn next(&self) -> Option<Time> {
+        if self.reset.is_some() {
+            return self.farewell_at();
+        }
+        let answers = self.fin_ack_due.is_some()
+            || self.ping_due
+            || self.pong_due.is_some()
+            || self.path_response_due.is_some();
+        if self.hello_due || (answers && self.peer.is_some()) {
+            return Some(Time::ZERO);
+        }
+        [self.hello.next(), self.fin_at()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether [`Self::fill`] has something to say now.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.next().is_some_and(|at| at <= now)
+    }
+
+    fn fin_at(&self) -> Option<Time> {
+        let fin = self.fin.filter(|fin| !fin.acknowledged)?;
+        fin.repeat.next().filter(|_| self.peer.is_some())
+    }
+
+    /// What is to be said now, in at most `limit` bytes; counts as said. The rest stays due.
+    pub(super) fn fill(&mut self, now: Time, rto: Duration, limit: usize) -> FrameWriter {
+        let mut frames = FrameWriter::new(limit);
+        if let (Some(reset), Some(peer)) = (&mut self.reset, self.peer) {
+            let code = reset.code.get();
+            if reset.repeat.is_due(now)
+                && frames.push(&Frame::Reset {
+                    tag: peer.token,
+                    code,
+                })
+            {
+                reset.repeat.on_sent(now, rto);
+            }
+            return frames;
+        }
+        self.fill_hello(now, &mut frames);
+        if let Some(peer) = self.peer {
+            self.fill_answers(peer.token, &mut frames);
+            self.fill_fin(now, rto, peer.token, &mut frames);
+        }
+        frames
+    }
+
+    fn fill_hello(&mut self, now: Time, frames: &mut FrameWriter) {
+        let repeated = self.hello.is_due(now);
+        // A peer that may not have heard our token must hear it with the first frame it matters for.
+        let unheard = self.peer.is_some() && !self.confirmed && self.is_due(now);
+        if !repeated && !self.hello_due && !unheard {
+            return;
+        }
+        let hello = Hello {
+            confirmed: self.confirmed,
+            capabilities: self.offer.capabilities,
+            token: self.offer.token,
+            echo: self.peer.map(|peer| peer.token),
+        };
+        if !frames.push(&Frame::Hello(hello)) {
+            return;
+        }
+        self.hello_due = false;
+        if repeated {
+            self.hello.on_sent(now, FIRST_HELLO_WAIT);
+        }
+        if let Some(cookie) = self.cookie.filter(|_| !self.confirmed) {
+            frames.push(&Frame::Cookie(cookie));
+        }
+    }
+
+    fn fill_answers(&mut self, tag: Token, frames: &mut FrameWriter) {
+        if let Some(end) = self.fin_ack_due
+            && frames.push(&Frame::FinAck { tag, end })
+        {
+            self.fin_ack_due = None;
+        }
+        if let Some(data) = self.path_response_due
+            && frames.push(&Frame::PathResponse { tag, data })
+        {
+            self.path_response_due = None;
+        }
+        if let Some(data) = self.pong_due
+            && frames.push(&Frame::Pong(data))
+        {
+            self.pong_due = None;
+        }
+        if let Some(data) = self.ping.filter(|_| self.ping_due)
+            && frames.push(&Frame::Ping(data))
+        {
+            self.ping_due = false;
+        }
+    }
+
+    fn fill_fin(&mut self, now: Time, rto: Duration, tag: Token, frames: &mut FrameWriter) {
+        if let Some(fin) = &mut self.fin
+            && !fin.acknowledged
+            && fin.repeat.is_due(now)
+            && frames.push(&Frame::Fin { tag, end: fin.end })
+        {
+            fin.repeat.on_sent(now, rto);
+        }
+    }
+}
+
+fn same(one: Token, other: Token) -> bool {
+    constant_time_eq(&one.get().to_le_bytes(), &other.get().to_le_bytes())
+}
+
+/// The output function of SplitMix64.
+fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Hellos to a peer that answers none, beside those that ask for its first answer: two seconds.
+const HELLOS: u8 = 5;
+
+/// Enough that even if half of all datagrams are lost each way, one in a hundred thousand is not
+/// heard, and one in a hundred is not answered.
+const FINS: u8 = 16;
+
+/// If half of all datagrams are lost, one in sixteen is not heard; that peer has its time-outs.
+const RESETS: u8 = 4;
+
+/// A round trip on most paths; the hello and its answer are not worth more precision.
+const FIRST_HELLO_WAIT: Duration = Duration::from_millis(250);
+
+/// Bytes of the longest thing that must be said at once: a hello with a cookie.
+const MIN_LEN: usize = 46;

@@ -1,0 +1,77 @@
+//! Saying something until it is answered.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// When something that is repeated is to be said next, and how often it may still be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repeat {
+    next: Option<Time>,
+    wait: Duration,
+    left: u8,
+}
+
+impl Repeat {
+    /// Said at `start` for the first time and up to `times` in all.
+    pub(super) fn new(start: Option<Time>, times: u8) -> Self {
+        Self {
+            next: start,
+            wait: Duration::ZERO,
+            left: times,
+        }
+    }
+
+    /// When it is to be said next; `None` if never again.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.next.filter(|_| self.left > 0)
+    }
+
+    /// Whether it is to be said now.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.next().is_some_and(|at| at <= now)
+    }
+
+    /// Whether it was said as often as it may be.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.left == 0
+    }
+
+    /// It was said: the next time comes after `first`, and ever later.
+    pub(super) fn on_sent(&mut self, now: Time, first: Duration) {
+        self.wait = if self.wait.is_zero() {
+            first
+        } else {
+            self.wait + self.wait / 2
+        };
+        self.wait = self.wait.min(LONGEST_WAIT);
+        self.left = self.left.saturating_sub(1);
+        self.next = Some(now + self.wait);
+    }
+
+    /// It was answered.
+    pub(super) fn stop(&mut self) {
+        self.left = 0;
+    }
+}
+
+/// As for window probes: a frame has some dozens of bytes, and a lost one costs two seconds at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_by_half_until_all_is_said() {
+        let mut repeat = Repeat::new(Some(Time::ZERO), 4);
+        let mut times = Vec::new();
+        while let Some(at) = repeat.next() {
+            assert!(repeat.is_due(at));
+            times.push(at.as_millis());
+            repeat.on_sent(at, Duration::from_millis(1000));
+        }
+        assert_eq!(times, [0, 1000, 2500, 4500]);
+        assert!(repeat.is_exhausted());
+    }
+}
