@@ -385,7 +385,12 @@ fn both_sides_may_let_go_at_once_and_lose_nothing() {
 
 #[test]
 fn session_let_go_after_a_long_silence_ends_at_once() {
-    let mut pair = connected(1, &PairConfig::default());
+    // A peer of ours would be told of the end, for as long as it may take to hear.
+    let config = PairConfig {
+        client: plain_kcp(),
+        ..PairConfig::default()
+    };
+    let mut pair = connected(1, &config);
     pair.client.link.set_cut(true);
     pair.server.link.set_cut(true);
     pair.run_for(Duration::from_secs(15));

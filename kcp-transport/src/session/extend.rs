@@ -56,13 +56,9 @@ impl Session {
             return;
         };
         self.look_for_proof(segments, outcome);
-        // Who asks to be asked again has no session yet.
-        let connecting = self.lifetime.state() == State::Connecting;
-        if self.heed_requests() && connecting {
-            return;
-        }
+        self.heed_requests();
         // A question about our address is no answer to ours whether the peer is there.
-        if outcome.answered || !connecting {
+        if outcome.answered || self.lifetime.state() != State::Connecting {
             self.lifetime.on_received(now);
         }
         if outcome.discarded {
@@ -80,10 +76,10 @@ impl Session {
         }
     }
 
-    /// Does what the peer's frames ask for; returns whether to connect once more.
-    pub(super) fn heed_requests(&mut self) -> bool {
+    /// Does what the peer's frames ask for.
+    pub(super) fn heed_requests(&mut self) {
         let Some(extension) = &mut self.extension else {
-            return false;
+            return;
         };
         let requests = extension.take_requests();
         let heard = extension.is_negotiated();
@@ -102,12 +98,7 @@ impl Session {
             self.lifetime.close(ConnectionError::Reset(code));
             // Nothing need be said to a peer that has given up.
             self.extension = None;
-            return false;
         }
-        if requests.retry && self.lifetime.state() == State::Connecting {
-            self.arq.request_probe();
-        }
-        requests.retry
     }
 
     /// Asks the peer for a sign of life.

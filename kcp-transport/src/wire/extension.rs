@@ -19,8 +19,6 @@
 //! | 6 | [`Frame::Pong`]          | data u64 |
 //! | 7 | [`Frame::PathChallenge`] | data u64 |
 //! | 8 | [`Frame::PathResponse`]  | tag u64, data u64 |
-//! | 9 | [`Frame::Retry`]         | cookie, 16 bytes |
-//! | 10 | [`Frame::Cookie`]       | cookie, 16 bytes |
 //!
 //! A frame of unknown type is skipped. One that is longer than its type says is read as far as it is
 //! known, so that fields can be added at the end.
@@ -57,9 +55,6 @@ impl fmt::Debug for Token {
         f.write_str("Token(..)")
     }
 }
-
-/// Proof that a listener has seen an address, made and checked by the listener alone.
-pub type Cookie = [u8; 16];
 
 /// Says that this side knows extensions, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,10 +109,6 @@ pub enum Frame {
         /// As in the frame it answers.
         data: u64,
     },
-    /// Asks to connect again, with this cookie.
-    Retry(Cookie),
-    /// The cookie of a [`Frame::Retry`], beside the [`Frame::Hello`] of the next attempt.
-    Cookie(Cookie),
 }
 
 impl Frame {
@@ -152,14 +143,6 @@ impl Frame {
             Self::PathResponse { tag, data } => {
                 value.put_u64(tag.get());
                 value.data(data, PATH_RESPONSE)
-            }
-            Self::Retry(cookie) => {
-                value.put(&cookie);
-                RETRY
-            }
-            Self::Cookie(cookie) => {
-                value.put(&cookie);
-                COOKIE
             }
         }
     }
@@ -198,8 +181,6 @@ impl Frame {
                 tag: value.token()?,
                 data: value.u64()?,
             },
-            RETRY => Self::Retry(value.take()?),
-            COOKIE => Self::Cookie(value.take()?),
             _ => return Ok(None),
         }))
     }
@@ -376,8 +357,6 @@ const PING: u8 = 5;
 const PONG: u8 = 6;
 const PATH_CHALLENGE: u8 = 7;
 const PATH_RESPONSE: u8 = 8;
-const RETRY: u8 = 9;
-const COOKIE: u8 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -411,8 +390,6 @@ mod tests {
             any::<u64>().prop_map(Frame::Pong),
             any::<u64>().prop_map(Frame::PathChallenge),
             (token(), any::<u64>()).prop_map(|(tag, data)| Frame::PathResponse { tag, data }),
-            any::<Cookie>().prop_map(Frame::Retry),
-            any::<Cookie>().prop_map(Frame::Cookie),
         ]
     }
 

@@ -6,8 +6,7 @@ mod segment;
 mod shard;
 
 pub use extension::{
-    CAPABILITY_MIGRATION, Cookie, Frame, FrameWriter, Frames, Hello, MAX_LEN as MAX_EXTENSION_LEN,
-    Token,
+    CAPABILITY_MIGRATION, Frame, FrameWriter, Frames, Hello, MAX_LEN as MAX_EXTENSION_LEN, Token,
 };
 pub use number::{ConversationId, SeqNumber, Timestamp};
 pub use segment::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Segments};

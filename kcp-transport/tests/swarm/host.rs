@@ -175,6 +175,7 @@ impl Host {
     ) -> usize {
         let id_on_wire = ConversationId::new(id);
         let config = &self.plan.config;
+        let luck = (u128::from(self.rng.next_u64()) << 64) | u128::from(luck);
         let session =
             Session::with_first_numbers(config, self.layout, id_on_wire, role, luck, first, local);
         let slot = self.slots.len();

@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use kcp_transport::config::{AckPolicy, Config, Congestion, Preset, WriteCoalescing};
+use kcp_transport::config::{AckPolicy, Config, Congestion, Extensions, Preset, WriteCoalescing};
 use kcp_transport::fec::FecRatio;
 use kcp_transport::testing::Rng;
 
@@ -18,6 +18,7 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
     let fec = rng.chance(0.4).then(|| pick(rng, &ratios));
     let fec = fec.map(|(data, parity)| FecRatio::new(data, parity).expect("in range"));
     let mut builder = Config::builder()
+        .extensions(Extensions::Off)
         .preset(pick(rng, &preset))
         .windows(pick(rng, &windows), pick(rng, &windows))
         .fec(fec)

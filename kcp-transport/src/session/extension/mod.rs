@@ -14,7 +14,7 @@ use crate::config::{Config, Extensions};
 use crate::crypto::constant_time_eq;
 use crate::error::ResetCode;
 use crate::time::Time;
-use crate::wire::{CAPABILITY_MIGRATION, Cookie, Frame, FrameWriter, Frames, Hello, Token};
+use crate::wire::{CAPABILITY_MIGRATION, Frame, FrameWriter, Frames, Hello, Token};
 
 use repeat::Repeat;
 
@@ -49,8 +49,6 @@ pub(super) struct Requests {
     pub(super) end: Option<u32>,
     /// The peer has given the session up.
     pub(super) reset: Option<ResetCode>,
-    /// The peer wants the connection asked for again, with a cookie.
-    pub(super) retry: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +63,6 @@ pub(super) struct Extension {
     started: bool,
     /// A hello is due now.
     hello_due: bool,
-    cookie: Option<Cookie>,
     fin: Option<Fin>,
     fin_ack_due: Option<u32>,
     reset: Option<Reset>,
@@ -109,7 +106,6 @@ impl Extension {
             hello: Repeat::new(None, 0),
             started: false,
             hello_due: false,
-            cookie: None,
             fin: None,
             fin_ack_due: None,
             reset: None,
@@ -242,15 +238,8 @@ impl Extension {
             Frame::PathChallenge(data) if self.peer.is_some() => {
                 self.path_response_due = Some(data);
             }
-            // Told to who connects, before it is connected.
-            Frame::Retry(cookie) if self.initiates && self.peer.is_none() => {
-                self.cookie = Some(cookie);
-                self.hello_due = true;
-                self.requests.retry = true;
-            }
-            // A path response is the driver's to check, which has seen the address it came from,
-            // and so is a cookie.
-            Frame::PathResponse { .. } | Frame::Cookie(_) => {}
+            // The driver's to check, which has seen the address it came from.
+            Frame::PathResponse { .. } => {}
             _ => self.refused += 1,
         }
     }
@@ -366,9 +355,6 @@ impl Extension {
         if repeated {
             self.hello.on_sent(now, FIRST_HELLO_WAIT);
         }
-        if let Some(cookie) = self.cookie.filter(|_| !self.confirmed) {
-            frames.push(&Frame::Cookie(cookie));
-        }
     }
 
     fn fill_answers(&mut self, tag: Token, frames: &mut FrameWriter) {
@@ -430,5 +416,5 @@ const RESETS: u8 = 4;
 /// A round trip on most paths; the hello and its answer are not worth more precision.
 const FIRST_HELLO_WAIT: Duration = Duration::from_millis(250);
 
-/// Bytes of the longest thing that must be said at once: a hello with a cookie.
-const MIN_LEN: usize = 46;
+/// Bytes of the longest thing that must be said at once, a hello.
+const MIN_LEN: usize = 28;
