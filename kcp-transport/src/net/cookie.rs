@@ -57,6 +57,36 @@ impl Cookies {
             .any(|epoch| self.stamp(peer, conversation, epoch) == echo)
     }
 
+    /// The number that proves that a peer receives at its address, if it comes back.
+    pub(super) fn challenge(
+        &self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        now: Time,
+    ) -> u64 {
+        self.number(peer, conversation, epoch(now))
+    }
+
+    /// Whether `data` came with a challenge to this peer, a short while ago.
+    pub(super) fn is_response(
+        &self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        data: u64,
+        now: Time,
+    ) -> bool {
+        let epoch = epoch(now);
+        let epochs = [epoch, epoch.wrapping_sub(1)];
+        epochs
+            .into_iter()
+            .any(|epoch| self.number(peer, conversation, epoch) == data)
+    }
+
+    fn number(&self, peer: SocketAddr, conversation: ConversationId, epoch: u64) -> u64 {
+        // Another input than for timestamps: those of the one say nothing of the other.
+        self.0.hash_one(("path", peer, conversation, epoch))
+    }
+
     fn stamp(&self, peer: SocketAddr, conversation: ConversationId, epoch: u64) -> Timestamp {
         // Narrowing is the point: any bits of the hash will do.
         Timestamp::from_wire(self.0.hash_one((peer, conversation, epoch)) as u32)
@@ -73,6 +103,21 @@ const EPOCH: Duration = Duration::from_secs(16);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn response_is_good_for_its_peer_and_a_while() {
+        let cookies = Cookies::default();
+        let (peer, other) = (([10, 0, 0, 1], 1).into(), ([10, 0, 0, 1], 2).into());
+        let conversation = ConversationId::new(7);
+        let asked = Time::from_millis(100_000);
+        let data = cookies.challenge(peer, conversation, asked);
+        let good = |peer, seconds| {
+            let now = asked + Duration::from_secs(seconds);
+            cookies.is_response(peer, conversation, data, now)
+        };
+        assert!(good(peer, 0) && good(peer, 16));
+        assert!(!good(peer, 32) && !good(other, 0));
+    }
 
     #[test]
     fn answer_is_good_for_its_peer_and_a_while() {

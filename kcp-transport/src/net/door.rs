@@ -52,6 +52,7 @@ pub(super) struct Visit {
 pub(super) enum Verdict {
     Open { proved: bool },
     Reply(SegmentHeader),
+    Challenge(SegmentHeader, u64),
     Ignore,
 }
 
@@ -150,22 +151,46 @@ impl Door {
         }
     }
 
+    /// Decides on a payload whose conversation has a session elsewhere that may move.
+    ///
+    /// Instead of being told that there is no session here, its sender is challenged. The window
+    /// update that carries the challenge acknowledges nothing: it is for whoever answers it.
+    pub(super) fn challenge(&mut self, visit: Visit, stats: &mut EndpointStats) -> Verdict {
+        let data = self
+            .cookies
+            .challenge(visit.peer, visit.conversation, visit.now);
+        match self.reply(visit, self.window_update(visit.conversation, 0)) {
+            Verdict::Reply(header) => {
+                stats.challenged += 1;
+                Verdict::Challenge(header, data)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether `data` answers a challenge of [`Self::challenge`].
+    pub(super) fn is_response(&self, visit: Visit, data: u64) -> bool {
+        self.cookies
+            .is_response(visit.peer, visit.conversation, data, visit.now)
+    }
+
     fn answer(&mut self, visit: Visit, una: u32, stats: &mut EndpointStats) -> Verdict {
-        let verdict = self.reply(
-            visit,
-            SegmentHeader {
-                conversation: visit.conversation,
-                command: Command::WindowUpdate,
-                fragments_left: 0,
-                window: self.window,
-                timestamp: Timestamp::default(),
-                sequence: 0,
-                unacknowledged: una,
-                payload_len: 0,
-            },
-        );
+        let verdict = self.reply(visit, self.window_update(visit.conversation, una));
         stats.strays_answered += u64::from(verdict != Verdict::Ignore);
         verdict
+    }
+
+    fn window_update(&self, conversation: ConversationId, una: u32) -> SegmentHeader {
+        SegmentHeader {
+            conversation,
+            command: Command::WindowUpdate,
+            fragments_left: 0,
+            window: self.window,
+            timestamp: Timestamp::default(),
+            sequence: 0,
+            unacknowledged: una,
+            payload_len: 0,
+        }
     }
 
     fn reply(&mut self, visit: Visit, header: SegmentHeader) -> Verdict {

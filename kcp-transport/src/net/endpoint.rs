@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::oneshot;
 
-use crate::config::Config;
+use crate::config::{Config, Extensions};
 use crate::crypto::Security;
 use crate::packet::{Layout, Opener, ReplayFilter, Sealer, TransmitBatch};
 use crate::session::Role;
@@ -20,6 +20,7 @@ use super::budget::Budget;
 use super::census::Census;
 use super::clock::{Clock, entropy};
 use super::group::Group;
+use super::roaming::Roaming;
 use super::shared::Connection;
 use super::stream::KcpStream;
 use super::timers::SessionKey;
@@ -41,6 +42,8 @@ pub(super) struct Endpoint {
     pub(super) backlog: Arc<Backlog>,
     /// The listener's other sockets and this one's place among them, if it has several.
     pub(super) group: Option<(Arc<Group>, usize)>,
+    /// The sessions of a listener that may move.
+    pub(super) roaming: Option<Arc<Roaming>>,
     /// What the sessions of a listener may hold.
     pub(super) budget: Option<Arc<Budget>>,
     stats: Mutex<EndpointStats>,
@@ -143,6 +146,8 @@ impl Endpoint {
         let layout = config.layout(security.overhead())?;
         let budget = Arc::new(Budget::new(config.memory_budget()));
         let group = (transports.len() > 1).then(|| Arc::new(Group::default()));
+        let roaming =
+            (config.extensions() == Extensions::Migration).then(|| Arc::new(Roaming::default()));
         let endpoints: Vec<_> = transports
             .into_iter()
             .enumerate()
@@ -151,6 +156,7 @@ impl Endpoint {
                 let config = (config, layout);
                 let mut endpoint = Self::with(transport, sealer, backlog, config, Purpose::Accept);
                 endpoint.budget = Some(Arc::clone(&budget));
+                endpoint.roaming = roaming.clone();
                 endpoint.group = group.clone().map(|group| (group, shard));
                 Arc::new(endpoint)
             })
@@ -184,6 +190,7 @@ impl Endpoint {
             outbox: Mutex::default(),
             backlog,
             group: None,
+            roaming: None,
             budget: None,
             stats: Mutex::default(),
         }
@@ -246,15 +253,20 @@ impl Endpoint {
         }
     }
 
-    /// Sends one segment without data and without a session. Lost if the socket takes nothing now:
-    /// whoever waits for it asks again.
-    pub(super) fn reply(&self, now: Time, path: Path, header: &SegmentHeader) {
+    /// Sends one segment without a session. Lost if the socket takes nothing now, or the mtu has
+    /// no room for its payload: whoever waits for it asks again.
+    pub(super) fn reply(&self, now: Time, path: Path, header: &SegmentHeader, payload: &[u8]) {
         let Some(mut batch) = self.take_batch() else {
             return;
         };
         batch.push_with(|packet| {
+            let len = SEGMENT_HEADER_LEN + payload.len();
+            let Some(place) = packet.get_mut(SEGMENT_HEADER_LEN..len) else {
+                return 0;
+            };
+            place.copy_from_slice(payload);
             header.encode(packet);
-            SEGMENT_HEADER_LEN
+            len
         });
         // A key that is used up seals nothing more; there is nobody to tell.
         if self.sealer.seal(&mut batch).is_ok() {
@@ -363,7 +375,6 @@ impl Endpoint {
     }
 
     /// Asks the driver to move a session to another path, where its peer was proved to receive.
-    #[expect(dead_code, reason = "waits for connection migration")]
     pub(super) fn relocate(&self, key: SessionKey, path: Path) {
         self.notify(|inbox| inbox.moved.push((key, path)));
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::error::OpenError;
 use crate::packet::ReplayFilter;
-use crate::session::{Destination, Stranger};
+use crate::session::{Destination, Stranger, path_response};
 use crate::stats::EndpointStats;
 use crate::time::Time;
-use crate::wire::ConversationId;
+use crate::wire::{ConversationId, Frame, FrameWriter, MAX_EXTENSION_LEN, SegmentHeader};
 
 use super::door::{Door, Verdict, Visit};
 use super::endpoint::Endpoint;
@@ -221,7 +221,12 @@ impl Router<'_> {
             self.stats.forwarded += u64::from(owner.forward(self.path, payload));
             return None;
         }
-        let verdict = match self.sessions.epitaph(self.path, conversation, self.now) {
+        let epitaph = self.sessions.epitaph(self.path, conversation, self.now);
+        let verdict = match epitaph {
+            _ if self.may_have_moved(visit) => match self.moved(visit, payload) {
+                true => return None,
+                false => self.door.challenge(visit, self.stats),
+            },
             Some(epitaph) => self.door.turn_away(visit, epitaph, self.stats),
             None => {
                 let admission = self.endpoint.admits();
@@ -233,11 +238,48 @@ impl Router<'_> {
             Verdict::Open { proved: false } => self.open(conversation, Opener::Peer),
             Verdict::Open { proved: true } => self.open(conversation, Opener::ProvedPeer),
             Verdict::Reply(header) => {
-                self.endpoint.reply(self.now, self.path, &header);
+                self.endpoint.reply(self.now, self.path, &header, &[]);
+                None
+            }
+            Verdict::Challenge(header, data) => {
+                let mut frames = FrameWriter::new(MAX_EXTENSION_LEN);
+                frames.push(&Frame::PathChallenge(data));
+                let header = SegmentHeader {
+                    // Some dozens of bytes.
+                    payload_len: frames.payload().len() as u32,
+                    ..header
+                };
+                self.endpoint
+                    .reply(self.now, self.path, &header, frames.payload());
                 None
             }
             Verdict::Ignore => None,
         }
+    }
+
+    /// Whether a payload without a session may be that of one whose peer has moved.
+    ///
+    /// What looks like a beginning is taken for one: the name may be used by others too.
+    fn may_have_moved(&self, visit: Visit) -> bool {
+        let roaming = self.endpoint.roaming.as_ref();
+        visit.stranger != Stranger::Opening
+            && roaming.is_some_and(|roaming| roaming.may_move(visit.conversation))
+    }
+
+    /// Moves the session whose peer answers a challenge from here. Returns whether it did.
+    fn moved(&mut self, visit: Visit, payload: &[u8]) -> bool {
+        let Some((tag, data)) = path_response(payload) else {
+            return false;
+        };
+        let roaming = self.endpoint.roaming.as_ref();
+        let session = roaming.and_then(|roaming| roaming.find(visit.conversation, tag));
+        let Some(connection) = session.filter(|_| self.door.is_response(visit, data)) else {
+            return false;
+        };
+        tracing::debug!(from = %connection.path().peer, to = %self.path.peer, "peer has moved");
+        self.stats.moved += 1;
+        connection.endpoint.relocate(connection.key, self.path);
+        true
     }
 
     fn open(&mut self, conversation: ConversationId, opener: Opener) -> Option<usize> {

@@ -26,6 +26,7 @@ mod info;
 mod listener;
 mod message;
 mod rate;
+mod roaming;
 mod sessions;
 mod shared;
 mod socket;

@@ -94,6 +94,9 @@ impl Sessions {
         if let Some((group, shard)) = &endpoint.group {
             group.insert(path.peer, conversation, *shard);
         }
+        if let Some(roaming) = &endpoint.roaming {
+            roaming.insert(&connection);
+        }
         Ok(connection)
     }
 
@@ -103,6 +106,9 @@ impl Sessions {
         self.unproven -= usize::from(entry.unproven);
         let connection = entry.connection;
         connection.endpoint.census.closed(&connection);
+        if let Some(roaming) = &connection.endpoint.roaming {
+            roaming.remove(&connection);
+        }
         let peer = connection.path().peer;
         let received_until = lock(&connection.inner).session.received_until();
         let end = (Epitaph::new(received_until), now);

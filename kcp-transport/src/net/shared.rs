@@ -9,7 +9,7 @@ use crate::packet::TransmitBatch;
 use crate::session::{Session, State};
 use crate::stats::Stats;
 use crate::time::Time;
-use crate::wire::ConversationId;
+use crate::wire::{ConversationId, Token};
 
 use super::budget::Charge;
 use super::endpoint::{Endpoint, lock};
@@ -160,6 +160,11 @@ impl Connection {
 
     pub(super) fn abort(&self, error: ConnectionError) {
         self.change(|session| session.abort(error));
+    }
+
+    /// What the peer must show to move the session to another address, if it may.
+    pub(super) fn migration_token(&self) -> Option<Token> {
+        lock(&self.inner).session.migration_token()
     }
 
     /// Gives the session up at once.

@@ -181,7 +181,8 @@ impl KcpStream {
         info::local_addr(&self.handle.0)
     }
 
-    /// The peer's address.
+    /// The peer's address: at a listener, the one it has now, since a peer may move. See
+    /// [`Extensions::Migration`](crate::config::Extensions::Migration).
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! Which session a payload is for, before any session looks at it.
 
 use crate::wire::{
-    Command, ConversationId, SegmentHeader, Segments, ShardHeader, ShardKind, Timestamp,
+    Command, ConversationId, Frame, Frames, SegmentHeader, Segments, ShardHeader, ShardKind,
+    Timestamp, Token,
 };
 
 /// Where an opened payload must go.
@@ -115,6 +116,25 @@ impl Stranger {
                 .map_or(Self::Other, |header| Self::Answer(header.timestamp)),
         }
     }
+}
+
+/// The tag and the number in an opened payload that answers a path challenge.
+#[must_use]
+pub fn path_response(payload: &[u8]) -> Option<(Token, u64)> {
+    let segments = match ShardHeader::detect(payload) {
+        None => payload,
+        Some((header, shard)) if header.kind == ShardKind::Data => ShardHeader::body(shard).ok()?,
+        Some(_) => return None,
+    };
+    let updates = Segments::new(segments)
+        .map_while(Result::ok)
+        .filter(|(header, _)| header.command == Command::WindowUpdate);
+    updates
+        .flat_map(|(_, data)| Frames::new(data).map_while(Result::ok))
+        .find_map(|frame| match frame {
+            Frame::PathResponse { tag, data } => Some((tag, data)),
+            _ => None,
+        })
 }
 
 #[cfg(test)]

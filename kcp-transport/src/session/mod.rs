@@ -16,7 +16,7 @@ mod report;
 mod trace;
 mod transmit;
 
-pub use demux::{Destination, Stranger};
+pub use demux::{Destination, Stranger, path_response};
 pub use lifetime::State;
 
 use crate::arq::{Arq, ArqConfig, Provenance, is_traced};

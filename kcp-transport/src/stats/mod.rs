@@ -151,6 +151,10 @@ statistics! {
         malformed: u64,
         /// For no connection, and not fit to open one.
         stray: u64,
+        /// Answered by a challenge, since a connection elsewhere may have moved here.
+        challenged: u64,
+        /// Connections that followed their peer to another address.
+        moved: u64,
         /// For a connection that ended a short while ago.
         late: u64,
         /// Would have opened a connection while the backlog was full.

@@ -4,6 +4,7 @@
 mod flood;
 mod forgery;
 mod memory;
+mod migration;
 mod pressure;
 mod secrecy;
 mod shards;

@@ -16,7 +16,10 @@ pub(crate) struct Network(Arc<Mutex<HashMap<SocketAddr, Arc<Host>>>>);
 /// One host's transport.
 #[derive(Debug)]
 pub(crate) struct Host {
+    /// What it takes itself to be.
     addr: SocketAddr,
+    /// What others see, which a NAT may change.
+    seen: Mutex<SocketAddr>,
     network: Network,
     state: Mutex<State>,
 }
@@ -88,6 +91,7 @@ impl Network {
         let mut hosts = self.0.lock().expect("no panic under the lock");
         let host = Arc::new(Host {
             addr,
+            seen: Mutex::new(addr),
             network: self.clone(),
             state: Mutex::default(),
         });
@@ -99,6 +103,15 @@ impl Network {
 impl Host {
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Is seen at another address from now on, and no longer at the one before.
+    pub(crate) fn move_to(self: &Arc<Self>, addr: SocketAddr) {
+        let mut hosts = self.network.0.lock().expect("no panic under the lock");
+        let mut seen = self.seen.lock().expect("no panic under the lock");
+        hosts.remove(&*seen);
+        hosts.insert(addr, Arc::clone(self));
+        *seen = addr;
     }
 
     /// Makes the calls of one side fail, or work again, and counts them from 0.
@@ -280,12 +293,13 @@ impl Transport for Host {
             .expect("no panic under the lock")
             .get(&path.peer)
             .cloned();
+        let seen = *self.seen.lock().expect("no panic under the lock");
         let datagrams = run.bytes.chunks(run.segment_size);
         for (index, datagram) in datagrams.enumerate() {
             if let Some(peer) = &peer
                 && (!lossy || (call + index).is_multiple_of(3))
             {
-                peer.arrive(self.addr, datagram);
+                peer.arrive(seen, datagram);
             }
         }
         Ok(())

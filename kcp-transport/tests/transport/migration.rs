@@ -1,0 +1,205 @@
+//! Peers that change their address.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use kcp_transport::config::{Config, Extensions};
+use kcp_transport::crypto::Security;
+use kcp_transport::net::{KcpListener, KcpStream};
+use kcp_transport::wire::{Command, Frame, FrameWriter, SegmentHeader, Segments, Timestamp, Token};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+use crate::Setup;
+use crate::memory::Network;
+
+/// The `index`th address a client has.
+fn elsewhere(index: u32) -> SocketAddr {
+    let [.., a, b] = (index / 60_000).to_be_bytes();
+    let port = u16::try_from(1024 + index % 60_000).expect("is small");
+    ([11, 0, a, b], port).into()
+}
+
+async fn exchange(from: &mut KcpStream, to: &mut KcpStream, what: &[u8]) {
+    from.write_all(what).await.expect("writes");
+    from.flush().await.expect("flushes");
+    let mut heard = vec![0; what.len()];
+    to.read_exact(&mut heard).await.expect("reads");
+    assert!(heard == what, "other bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_moves_lose_no_byte() {
+    let mut setup = Setup::new(&Config::default()).await;
+    setup.client_host.forget_history();
+    setup.server_host.forget_history();
+    exchange(&mut setup.client, &mut setup.server, b"hello").await;
+    for index in 0..10_000_u32 {
+        setup.client_host.move_to(elsewhere(index));
+        let request = index.to_le_bytes().repeat(1 + index as usize % 50);
+        exchange(&mut setup.client, &mut setup.server, &request).await;
+        exchange(&mut setup.server, &mut setup.client, &request).await;
+    }
+    let stats = setup.listener.stats();
+    assert_eq!((stats.moved, stats.passive_opens), (10_000, 1), "{stats}");
+    assert_eq!(setup.server.peer_addr().expect("known"), elsewhere(9_999));
+}
+
+#[tokio::test(start_paused = true)]
+async fn move_in_the_middle_of_a_transfer_costs_a_moment() {
+    let mut setup = Setup::new(&Config::default()).await;
+    let data: Vec<u8> = (0..3_000_000_u32).map(|at| (at / 7) as u8).collect();
+    let expected = data.clone();
+    let (mut client, host) = (setup.client, setup.client_host);
+    let start = tokio::time::Instant::now();
+    let writing = tokio::spawn(async move {
+        client.write_all(&data).await?;
+        client.shutdown().await
+    });
+    let moving = tokio::spawn(async move {
+        for index in 0..20 {
+            sleep(Duration::from_millis(3)).await;
+            host.move_to(elsewhere(index));
+        }
+    });
+    let mut received = Vec::new();
+    setup
+        .server
+        .read_to_end(&mut received)
+        .await
+        .expect("reads");
+    assert!(received == expected, "other bytes");
+    writing.await.expect("no panic").expect("writes");
+    moving.await.expect("no panic");
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn keepalive_tells_an_idle_server_where_its_client_is() {
+    let mut setup = Setup::new(&Config::default()).await;
+    exchange(&mut setup.client, &mut setup.server, b"hello").await;
+    setup.client_host.move_to(elsewhere(1));
+    sleep(Duration::from_secs(25)).await;
+    assert_eq!(setup.listener.stats().moved, 1);
+    exchange(&mut setup.server, &mut setup.client, b"news").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_migration_a_moved_peer_is_an_error_within_the_time_outs() {
+    for extensions in [Extensions::Off, Extensions::On] {
+        let config = Config::builder().extensions(extensions);
+        let mut setup = Setup::new(&config.build().expect("in range")).await;
+        exchange(&mut setup.client, &mut setup.server, b"hello").await;
+        // Something has come back, so that forgetting shows.
+        exchange(&mut setup.server, &mut setup.client, b"hello").await;
+        setup.client_host.move_to(elsewhere(1));
+        setup.client.write_all(b"anyone?").await.expect("is queued");
+        let lost = timeout(Duration::from_secs(31), setup.client.read_u8()).await;
+        let error = lost
+            .expect("within the user time-out")
+            .expect_err("is gone");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+        assert_eq!(setup.listener.stats().moved, 0);
+    }
+}
+
+/// A conversation in clear, and an attacker who knows its name but hears nothing of it.
+#[tokio::test(start_paused = true)]
+async fn guessed_name_moves_no_session() {
+    let network = Network::default();
+    let (client_host, server_host) = (network.host(), network.host());
+    let (security, config) = (Security::Plaintext, Config::default());
+    let listener =
+        KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
+    let addr = server_host.addr();
+    let (client, accepted) = tokio::join!(
+        KcpStream::connect_transport(client_host.clone(), addr, &security, &config),
+        listener.accept(),
+    );
+    let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
+    exchange(&mut client, &mut server, b"hello").await;
+
+    let attacker = network.host();
+    let update = |payload: &[u8]| {
+        let header = SegmentHeader {
+            conversation: client.conversation(),
+            command: Command::WindowUpdate,
+            fragments_left: 0,
+            window: 0,
+            timestamp: Timestamp::default(),
+            sequence: 0,
+            unacknowledged: 1,
+            payload_len: u32::try_from(payload.len()).expect("is short"),
+        };
+        let mut bytes = vec![0; 24];
+        header.encode(&mut bytes);
+        bytes.extend_from_slice(payload);
+        bytes
+    };
+    server_host.inject(attacker.addr(), &update(&[]));
+    sleep(Duration::from_millis(10)).await;
+    let challenges: Vec<u64> = attacker
+        .history()
+        .iter()
+        .flat_map(|datagram| {
+            assert!(datagram.len() <= 3 * 24, "amplified");
+            let segments: Vec<_> = Segments::new(datagram).map_while(Result::ok).collect();
+            segments
+                .iter()
+                .flat_map(|(_, data)| kcp_transport::wire::Frames::new(data))
+                .filter_map(|frame| match frame {
+                    Ok(Frame::PathChallenge(data)) => Some(data),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(challenges.len(), 1, "the attacker is challenged");
+    for tag in [1, 2, 3, u64::MAX] {
+        let mut writer = FrameWriter::new(100);
+        writer.push(&Frame::PathResponse {
+            tag: Token::new(tag),
+            data: challenges[0],
+        });
+        server_host.inject(attacker.addr(), &update(writer.payload()));
+    }
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(listener.stats().moved, 0);
+    assert_eq!(server.peer_addr().expect("known"), client_host.addr());
+    exchange(&mut client, &mut server, b"still").await;
+    exchange(&mut server, &mut client, b"here").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn namesakes_move_each_for_itself() {
+    let network = Network::default();
+    let server_host = network.host();
+    let (security, config) = (Security::Plaintext, Config::builder());
+    let config = config.conversation(kcp_transport::wire::ConversationId::new(7));
+    let config = config.build().expect("in range");
+    let listener =
+        KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
+    let mut pairs = Vec::new();
+    for _ in 0..4 {
+        let host = network.host();
+        let addr = server_host.addr();
+        let (client, accepted) = tokio::join!(
+            KcpStream::connect_transport(host.clone(), addr, &security, &config),
+            listener.accept(),
+        );
+        let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
+        exchange(&mut client, &mut server, b"hello").await;
+        pairs.push((host, client, server));
+    }
+    for (index, (host, client, server)) in (0..).zip(&mut pairs) {
+        host.move_to(elsewhere(index));
+        exchange(client, server, &[index as u8; 1000]).await;
+        exchange(server, client, &[index as u8; 1000]).await;
+        assert_eq!(server.peer_addr().expect("known"), elsewhere(index));
+    }
+    assert_eq!(listener.stats().passive_opens, 4);
+}
