@@ -20,6 +20,8 @@
 //! | 7 | [`Frame::PathChallenge`] | data u64 |
 //! | 8 | [`Frame::PathResponse`]  | tag u64, data u64 |
 //!
+//! When they are sent and what they do is in the crate's `PROTOCOL.md`.
+//!
 //! A frame of unknown type is skipped. One that is longer than its type says is read as far as it is
 //! known, so that fields can be added at the end.
 
