@@ -9,10 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
 use crate::case::Shape;
+use crate::comparison::Comparison;
 use crate::{Failure, messages, out_of_band};
 
 /// Writes [`bytes`] as the shape says, with a pause after half of them, reads them back meanwhile and
-/// compares SHA-256; then shuts down.
+/// compares them; then shuts down.
 ///
 /// # Errors
 ///
@@ -36,8 +37,7 @@ pub async fn exchange(
         tokio::time::sleep(pause).await;
         write(&mut writer, second, size).await
     };
-    let ((), received) = tokio::try_join!(writing, read(&mut reader, len))?;
-    compare(&sha256(&data), &received)?;
+    tokio::try_join!(writing, read(&mut reader, &data))?;
     writer
         .shutdown()
         .await
@@ -54,24 +54,23 @@ async fn write(writer: &mut OwnedWriteHalf, data: &[u8], size: usize) -> Result<
     writer.flush().await.map_err(Failure::stream("flushing"))
 }
 
-/// The digest of what came back.
-async fn read(reader: &mut OwnedReadHalf, len: usize) -> Result<String, Failure> {
-    let mut digest = Sha256::new();
+/// Reads as much as was sent, and compares it.
+async fn read(reader: &mut OwnedReadHalf, data: &[u8]) -> Result<(), Failure> {
+    let mut comparison = Comparison::new(data);
     let mut buffer = vec![0; BUFFER];
-    let mut left = len;
-    while left > 0 {
-        let limit = left.min(BUFFER);
+    while comparison.left() > 0 {
+        let limit = comparison.left().min(BUFFER);
         let read = reader
             .read(&mut buffer[..limit])
             .await
             .map_err(Failure::stream("reading"))?;
         if read == 0 {
+            let left = comparison.left();
             return Err(Failure::Wrong(format!("end of stream, {left} bytes early")));
         }
-        digest.update(&buffer[..read]);
-        left -= read;
+        comparison.update(&buffer[..read]);
     }
-    Ok(hex(&digest.finalize()))
+    comparison.finish()
 }
 
 /// Accepts one connection and echoes until it ends, whole messages in message mode, and datagrams

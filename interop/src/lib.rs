@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod case;
+mod comparison;
 pub mod echo;
 mod failure;
 pub mod go;

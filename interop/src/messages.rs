@@ -1,11 +1,11 @@
 //! Echo of messages: our client and server, and what must come back.
 
 use kcp_transport::net::{KcpStream, MessageReceiver, MessageSender};
-use sha2::{Digest, Sha256};
 
 use crate::Failure;
 use crate::case::{Peer, Shape};
-use crate::echo::{bytes, compare, hex, sha256};
+use crate::comparison::Comparison;
+use crate::echo::bytes;
 
 /// Sends the bytes as messages, receives them back meanwhile and compares them; then shuts down.
 ///
@@ -48,30 +48,23 @@ async fn receive_each(receiver: &mut MessageReceiver, messages: &[&[u8]]) -> Res
     let mut received = Vec::new();
     for (index, message) in messages.iter().enumerate() {
         receive(receiver, &mut received).await?;
-        if received != *message {
-            return Err(Failure::Wrong(format!(
-                "message {index} of {} bytes came back otherwise, with {} bytes",
-                message.len(),
-                received.len()
-            )));
-        }
+        let mut comparison = Comparison::new(message);
+        comparison.update(&received);
+        let result = comparison.finish();
+        result.map_err(|failure| Failure::Wrong(format!("of message {index}: {failure}")))?;
     }
     Ok(())
 }
 
 /// The bytes come back, in whatever messages: kcp-go sends a message for each segment.
 async fn receive_all(receiver: &mut MessageReceiver, data: &[u8]) -> Result<(), Failure> {
-    let mut digest = Sha256::new();
+    let mut comparison = Comparison::new(data);
     let mut received = Vec::new();
-    let mut left = data.len();
-    while left > 0 {
+    while comparison.left() > 0 {
         receive(receiver, &mut received).await?;
-        digest.update(&received);
-        left = left
-            .checked_sub(received.len())
-            .ok_or_else(|| Failure::Wrong("more came back than was sent".to_owned()))?;
+        comparison.update(&received);
     }
-    compare(&sha256(data), &hex(&digest.finalize()))
+    comparison.finish()
 }
 
 /// The next message that is not empty.

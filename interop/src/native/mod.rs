@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
+use crate::comparison::Comparison;
 use crate::echo;
 
 /// A peer's command line.
@@ -224,7 +224,7 @@ async fn serve<C: Connection>(options: &Options, addr: SocketAddr) -> io::Result
     }
 }
 
-/// Returns the digest of what came back.
+/// Returns the digest of what came back, which is what was sent.
 ///
 /// One task sends and receives in turn. What is under way always fits into our receive window, so
 /// that neither side waits for the other to read.
@@ -240,10 +240,11 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
     let longest = if options.stream { room } else { MAX_MESSAGE };
     let size = plan.message.clamp(1, longest);
     let messages: Vec<&[u8]> = data.chunks(size).collect();
-    let mut digest = Sha256::new();
+    let mut comparison = Comparison::new(&data);
     let (mut sent, mut sent_bytes) = (0, 0);
-    let (mut received, mut received_bytes) = (0, 0);
-    while received_bytes < data.len() {
+    let mut received = 0;
+    while comparison.left() > 0 {
+        let received_bytes = data.len() - comparison.left();
         if let Some(message) = messages.get(sent) {
             let under_way = sent_bytes - received_bytes;
             // Small messages take a segment each.
@@ -262,8 +263,7 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
         if message.is_empty() {
             continue;
         }
-        digest.update(&message);
-        received_bytes += message.len();
+        comparison.update(&message);
         if plan.boundaries {
             let expected = messages.get(received).map_or(0, |message| message.len());
             if message.len() != expected {
@@ -274,10 +274,11 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
             }
             received += 1;
         } else {
-            received = received_bytes / size;
+            received = (data.len() - comparison.left()) / size;
         }
     }
-    Ok(echo::hex(&digest.finalize()))
+    comparison.finish().map_err(io::Error::other)?;
+    Ok(echo::sha256(&data))
 }
 
 /// The line a server begins with.
