@@ -174,6 +174,44 @@ async fn clients_of_every_kind_prove_their_address_when_asked() {
     }
 }
 
+#[tokio::test]
+async fn peers_here_take_nothing_from_strangers() {
+    let Some(programs) = support::peers("datagrams of strangers") else {
+        return;
+    };
+    for peer in Peer::PLAIN {
+        let case = Case::new(peer, Direction::PeerToRust);
+        let config = case.config().expect("in range");
+        let security = case.security().expect("known");
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = KcpListener::bind_with(addr, &security, &config)
+            .await
+            .expect("a socket");
+        let mut args = case.peer_args("echo-client");
+        let addr = listener.local_addr().expect("bound");
+        args.extend([
+            format!("--connect={addr}"),
+            format!("--bytes={FIRST}"),
+            format!("--message={FIRST}"),
+        ]);
+        let client = run_client::<serde_json::Value>(programs.of(peer), &args);
+        let echoing = async {
+            let (mut stream, from) = listener.accept().await.expect("a connection");
+            let mut data = [0; FIRST];
+            stream.read_exact(&mut data).await.expect("something");
+            // As from a session that had this port before, and repeats itself.
+            let stranger = Raw::to(from).await;
+            stranger.push(9, 1, &[b'?'; SEGMENT]).await;
+            stream.write_all(&data).await.expect("there is room");
+            stream.flush().await.expect("is sent");
+            stream
+        };
+        let (report, _stream) = timed(async { tokio::join!(client, echoing) }).await;
+        let report = report.expect("reports");
+        assert_eq!(report["ok"], true, "{peer:?}: {report}");
+    }
+}
+
 async fn start(programs: &Programs) -> PeerServer {
     let args = CASE.peer_args("echo-server");
     PeerServer::start(programs.of(CASE.peer), &args)
@@ -287,6 +325,9 @@ impl Raw {
 
 const PUSH: u8 = 81;
 const ACK: u8 = 82;
+
+/// Bytes of data in a full segment.
+const SEGMENT: usize = 1376;
 
 /// Bytes after which we answer.
 const FIRST: usize = 4000;
