@@ -9,8 +9,11 @@ use kcp_transport::config::{AckPolicy, Config, Congestion, Extensions, Mode, Pre
 use kcp_transport::crypto::Security;
 use kcp_transport::error::ConnectionError;
 use kcp_transport::fec::FecRatio;
-use kcp_transport::session::State;
+use kcp_transport::packet::Overhead;
+use kcp_transport::session::{Role, Session, State};
 use kcp_transport::testing::{LinkConfig, Pair, PairConfig, Rng, Side, seeds};
+use kcp_transport::time::Time;
+use kcp_transport::wire::{Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 
 /// Everything a seed decides: link, options of both sides, and how much is sent.
 fn draw(seed: u64) -> (PairConfig, usize) {
@@ -399,6 +402,38 @@ fn session_let_go_after_a_long_silence_ends_at_once() {
     // The silence was the peer's: this side did not sleep through the end of the wait for it.
     pair.client.session.handle_timeout(now);
     assert_eq!(pair.client.session.state(), State::Closed(None));
+}
+
+#[test]
+fn session_let_go_before_a_pause_ends_though_its_peer_goes_on() {
+    let config = Config::default();
+    let layout = config
+        .layout(Overhead { front: 0, back: 0 })
+        .expect("mtu has room");
+    let conversation = ConversationId::new(7);
+    let mut now = Time::from_millis(1);
+    let mut session = Session::new(&config, layout, conversation, Role::Accept, 1, now);
+    session.abandon(now);
+    // This side sleeps past the end, and its peer asks for the window all the time.
+    let mut question = vec![0; SEGMENT_HEADER_LEN];
+    SegmentHeader {
+        conversation,
+        command: Command::WindowProbe,
+        fragments_left: 0,
+        window: 32,
+        timestamp: Timestamp::default(),
+        sequence: 0,
+        unacknowledged: 0,
+        payload_len: 0,
+    }
+    .encode(&mut question);
+    now += config.linger() * 2;
+    for _ in 0..20 {
+        session.handle_timeout(now);
+        session.handle_datagram(now, &question);
+        now += Duration::from_secs(1);
+    }
+    assert_eq!(session.state(), State::Closed(None));
 }
 
 #[test]

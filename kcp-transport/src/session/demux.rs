@@ -104,6 +104,9 @@ impl Stranger {
         let (sequence, fresh) = (first.sequence, first.unacknowledged == 0);
         match first.command {
             Command::Push if fresh && sequence == 0 => Self::Opening,
+            // The question of a session that nothing was proved to. Any answer would keep that
+            // alive for ever, since it has sent nothing that we could have forgotten.
+            Command::Push if sequence == Self::BEFORE_FIRST => Self::Other,
             Command::Push => Self::Data { sequence, fresh },
             // Peers of ours number their probes by what they have sent.
             Command::WindowProbe if sequence != 0 => Self::Probe,
@@ -164,6 +167,14 @@ mod tests {
         ShardHeader { sequence: 0, kind }.encode(&mut bytes);
         ShardHeader::encode_size(&mut bytes[6..]);
         bytes
+    }
+
+    #[test]
+    fn question_about_a_session_that_ended_is_left_unanswered() {
+        let question = segment(Command::Push, Stranger::BEFORE_FIRST, 1);
+        assert_eq!(Stranger::of(&question), Stranger::Other);
+        let question = segment(Command::Push, Stranger::BEFORE_FIRST, 0);
+        assert_eq!(Stranger::of(&question), Stranger::Other);
     }
 
     #[test]

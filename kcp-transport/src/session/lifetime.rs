@@ -175,7 +175,6 @@ impl Lifetime {
     pub(super) fn on_received(&mut self, now: Time) {
         self.last_received = now;
         self.heard = true;
-        self.reprieve = None;
         if self.state == State::Connecting {
             self.enter(State::Established);
         }
