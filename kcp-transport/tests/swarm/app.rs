@@ -243,11 +243,13 @@ impl App {
         } else {
             (self.written * u64::from(self.sends.out_of_band) / self.target.max(1)) as u32
         };
-        while self.datagrams_sent < due && most >= 4 {
+        // Before that they would use up what may be sent to an address not yet proved.
+        while self.datagrams_sent < due && most >= 8 && session.is_proved() {
             let number = self.datagrams_sent;
-            let len = 4 + number as usize * 37 % (most - 3);
+            let len = 8 + number as usize * 37 % (most - 7);
             let mut data = number.to_le_bytes().to_vec();
-            data.extend_from_slice(pattern(!self.streams[0], u64::from(number) * 11, len - 4));
+            data.extend_from_slice(&(len as u32).to_le_bytes());
+            data.extend_from_slice(pattern(!self.streams[0], u64::from(number) * 11, len - 8));
             if session.send_out_of_band(local, &data).is_err() {
                 return;
             }
@@ -261,6 +263,12 @@ impl App {
                 .split_first_chunk::<4>()
                 .ok_or("datagram is too short")?;
             let number = u32::from_le_bytes(*number);
+            let (len, rest) = rest
+                .split_first_chunk::<4>()
+                .ok_or("datagram is too short")?;
+            if u32::from_le_bytes(*len) as usize != data.len() {
+                return Err(format!("datagram {number} has another length"));
+            }
             if rest != pattern(!self.streams[1], u64::from(number) * 11, rest.len()) {
                 return Err(format!("datagram {number} differs from what was sent"));
             }

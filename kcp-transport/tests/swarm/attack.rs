@@ -75,11 +75,15 @@ impl Attacker {
                     return Vec::new();
                 };
                 let (id, client) = (it.id, it.client);
-                let (host, from) = if self.rng.chance(0.5) {
+                let to_server = self.rng.chance(0.5);
+                let (host, from) = if to_server {
                     (0, hosts[1 + client].address)
                 } else {
                     (1 + client, 0)
                 };
+                if self.rng.chance(0.5) {
+                    return vec![(host, from, self.forge_ack(it, to_server))];
+                }
                 vec![(host, from, self.forge(id, true))]
             }
             Class::Replay => self.replay(),
@@ -109,6 +113,39 @@ impl Attacker {
         // It seems to come from whom it was sent to.
         let claimed = if *to == 0 { 0 } else { *from + *to as Address };
         vec![(*sender, claimed, datagram.clone())]
+    }
+
+    /// Acknowledges a segment in flight under an impossible time: who does not receive it cannot know
+    /// better.
+    fn forge_ack(&mut self, of: &Conversation, to_server: bool) -> Vec<u8> {
+        let (sent, told) = of.ledgers[usize::from(to_server)].span();
+        let first = of.plan.first_sequence;
+        let ahead = self.rng.below(u64::from(sent - told.min(sent)) + 1) as u32;
+        let header = SegmentHeader {
+            conversation: ConversationId::new(of.id),
+            command: Command::Ack,
+            fragments_left: 0,
+            // A wider one than there is would be believed.
+            window: self.rng.below(2) as u16,
+            timestamp: Timestamp::from_wire(self.rng.next_u32()),
+            sequence: first.wrapping_add(told + ahead),
+            unacknowledged: first.wrapping_add(told),
+            payload_len: 0,
+        };
+        let header = if self.rng.chance(0.3) {
+            // Or data beyond any window, which must not be acknowledged.
+            let sequence = header.sequence.wrapping_add(10_000);
+            SegmentHeader {
+                command: Command::Push,
+                sequence,
+                ..header
+            }
+        } else {
+            header
+        };
+        let mut packet = vec![0; SEGMENT_HEADER_LEN];
+        header.encode(&mut packet);
+        packet
     }
 
     /// A packet that looks right. Of the conversation itself it must be impossible: acknowledging

@@ -76,7 +76,32 @@ impl Figures {
         }
     }
 
+    /// The rows that are not what they have been; only many runs are alike.
+    pub(crate) fn surprises(&self) -> Vec<String> {
+        let rows = self.rows();
+        let expected = EXPECTED.iter().filter(|_| self.runs >= 2_000);
+        let surprise = |&(name, low, high): &(&str, f64, f64)| {
+            let (_, value) = rows.iter().find(|(row, _)| *row == name)?;
+            let value = *value as f64 / self.runs as f64;
+            let as_usual = (low..=high).contains(&value);
+            (!as_usual).then(|| format!("{name} is {value:.2} a run, not {low} to {high}"))
+        };
+        expected.filter_map(surprise).collect()
+    }
+
     pub(crate) fn virtual_seconds(&self) -> f64 {
         self.virtual_micros as f64 / SECOND as f64
     }
 }
+
+/// What a run comes to on average, with room on both sides: a change of behaviour that breaks no
+/// promise shows here.
+const EXPECTED: [(&str, f64, f64); 7] = [
+    ("bytes_read", 45_000.0, 75_000.0),
+    ("datagrams_sent", 250.0, 500.0),
+    ("fast_retransmitted", 0.9, 2.5),
+    ("early_retransmitted", 1.5, 4.0),
+    ("timeout_retransmitted", 6.0, 16.0),
+    ("duplicates_received", 8.0, 22.0),
+    ("fec_recovered", 2.5, 7.0),
+];

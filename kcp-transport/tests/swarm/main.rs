@@ -32,7 +32,7 @@ use figures::Figures;
 use run::Outcome;
 
 /// Seeds of each `cargo test`.
-const SEEDS: Range<u64> = 0..2_000;
+const SEEDS: Range<u64> = 0..20_000;
 
 #[test]
 fn no_seed_breaks_a_promise() {
@@ -57,6 +57,8 @@ fn no_seed_breaks_a_promise() {
     for (name, value) in figures.rows() {
         println!("{name:24} {value:>16}");
     }
+    let surprises = figures.surprises();
+    assert!(surprises.is_empty(), "{surprises:#?}");
     let rate = figures.virtual_seconds() / real;
     println!(
         "{} seeds, {:.0} virtual seconds in {real:.1} s: {rate:.0} a second",

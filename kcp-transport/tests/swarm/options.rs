@@ -41,6 +41,9 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
     if rng.chance(0.15) {
         builder = builder.send_buffer(1500 + rng.below(20_000) as usize);
     }
+    if rng.chance(0.1) {
+        builder = builder.receive_buffer(16_384 + rng.below(40_000) as usize);
+    }
     draw_times(rng, builder, classes)
         .build()
         .expect("all options are in range")

@@ -197,7 +197,8 @@ impl Plan {
         let end = self.healed_at;
         for class in self.classes.iter() {
             let rng = &mut luck(1000 + class as u64);
-            let client = rng.below(self.clients.len() as u64) as usize;
+            let client_count = self.clients.len() as u64;
+            let client = rng.below(client_count) as usize;
             let at = rng.below(end);
             let mut add = |trouble| self.events.push((at, trouble));
             match class {
@@ -225,9 +226,11 @@ impl Plan {
                     same_address: rng.chance(0.5),
                 }),
                 Class::Pause => {
-                    let host = rng.below(self.clients.len() as u64 + 1) as usize;
+                    let host = rng.below(client_count + 1) as usize;
                     let long = [end - at, 3_600 * SECOND, 26 * 86_400 * SECOND];
                     let kind = [0, 0, 0, 0, 0, 0, 0, 0, 1, 2][rng.below(10) as usize];
+                    // Others would keep their conversations alive all the while.
+                    let kind = if client_count > 1 { 0 } else { kind };
                     let until = at + rng.below(long[kind]);
                     let clock_stands = rng.chance(0.3);
                     add(Trouble::Pause {

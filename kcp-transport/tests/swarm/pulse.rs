@@ -82,6 +82,17 @@ impl Pulse {
     }
 
     fn check_error(&self, session: &Session, config: &Config, now: Time) -> Result<(), String> {
+        if session.state() == State::Closed(None) && !session.is_drained() {
+            // Who lets go before there is a connection has said nothing.
+            let waited = match self.state {
+                None | Some(State::Connecting) => return Ok(()),
+                Some(State::Lingering) => now - self.state_since,
+                Some(_) => Duration::ZERO,
+            };
+            if waited + TOLERANCE < config.linger() {
+                return Err(format!("lets go of unacknowledged data after {waited:?}"));
+            }
+        }
         let State::Closed(Some(error)) = session.state() else {
             return Ok(());
         };
@@ -114,7 +125,7 @@ impl Pulse {
     ) -> Result<(), String> {
         let overdue = |since: Time, limit: Option<Duration>, what: &str| {
             let after_pause =
-                |at: Time| now - at > REPRIEVE.max(session.stats().rto * 2) + TOLERANCE;
+                |at: Time| now - at > REPRIEVE.max(session.stats().rto * 16) + TOLERANCE;
             if limit.is_some_and(|limit| now - since > limit + TOLERANCE)
                 && self.resumed.is_none_or(after_pause)
             {
@@ -145,8 +156,8 @@ impl Pulse {
     }
 }
 
-/// After a pause a peer has this long to answer.
-const REPRIEVE: Duration = Duration::from_secs(3);
+/// After a pause a peer has this long to answer, also if it seems to have restarted.
+const REPRIEVE: Duration = Duration::from_secs(20);
 
 /// How exact time-outs are.
 const TOLERANCE: Duration = Duration::from_secs(1);

@@ -37,9 +37,26 @@ pub(crate) fn run(plan: Plan) -> Result<Outcome, String> {
     if world.plan.classes.are_calm() {
         check_calm(&world, settled_at)?;
     }
-    let quiet_until = world.now + 3 * SECOND;
+    check_clean_ends(&world)?;
+    let before = talking(&world);
+    // Long enough for any time-out, now and then.
+    let quiet = if world.plan.seed.is_multiple_of(8) {
+        300
+    } else {
+        3
+    };
+    let quiet_until = world.now + quiet * SECOND;
     advance(&mut world, |_| quiet_until, |_| false)?;
     check_quiet(&world)?;
+    let apart = [
+        Class::Vanish,
+        Class::Rebind,
+        Class::CrashServer,
+        Class::CrashClient,
+    ];
+    if talking(&world) != before && !world.plan.classes.has_any(&apart) {
+        return Err("an idle conversation ended by itself".into());
+    }
     end_all(&mut world)?;
     check_counts(&world)?;
     let mut trace = world.trace;
@@ -203,7 +220,11 @@ fn missing(world: &World, index: usize, client: bool) -> Option<String> {
     let said_all = all_written && own.session.is_drained();
     let peer_is_there = peer.is_some_and(|peer| !peer.gone);
     if !peer_is_there && world.hosts[0].config().idle_timeout().is_some() {
-        return Some(format!("has not noticed that its peer is gone, {state:?}"));
+        return Some(format!(
+            "has not noticed that its peer is gone, {state:?} {:?} {:?}",
+            own.pulse,
+            own.session.stats()
+        ));
     }
     if !has_all {
         return Some(format!("read {} of {peer_written}", own.app.read));
@@ -232,6 +253,7 @@ fn own_waits(own: &Slot, peer: Option<&Slot>) -> bool {
 /// Errors come only where there is a reason.
 fn check_errors(world: &World) -> Result<(), String> {
     let classes = world.plan.classes;
+    check_sense(world)?;
     let cut = classes.has_any(&Class::ENDS);
     for host in &world.hosts {
         for slot in &host.slots {
@@ -255,6 +277,75 @@ fn check_errors(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Where all are honest, every packet makes sense.
+fn check_sense(world: &World) -> Result<(), String> {
+    let liars = [
+        Class::Garbage,
+        Class::ForgeForeign,
+        Class::ForgeOwn,
+        Class::SharedSocket,
+        Class::Replay,
+        Class::Rebind,
+        Class::CrashServer,
+        Class::CrashClient,
+    ];
+    if world.plan.classes.has_any(&liars) {
+        return Ok(());
+    }
+    for slot in world.hosts.iter().flat_map(|host| &host.slots) {
+        let stats = slot.session.stats();
+        if stats.invalid_received + stats.fec_errors > 0 {
+            return Err(format!("honest packets make no sense: {stats:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Who lets go of a conversation has said all before it is over.
+fn check_clean_ends(world: &World) -> Result<(), String> {
+    let cuts: Vec<Class> = Class::ENDS
+        .into_iter()
+        .filter(|&class| class != Class::EarlyEnd)
+        .collect();
+    if world.plan.classes.has_any(&cuts) {
+        return Ok(());
+    }
+    for index in 0..world.conversations.len() {
+        for client in [true, false] {
+            let slot = |client: bool| {
+                let (host, slot) = world.side(index, client)?;
+                Some(&world.hosts[host].slots[slot])
+            };
+            let (Some(own), Some(peer)) = (slot(client), slot(!client)) else {
+                continue;
+            };
+            let clean = own.session.state() == State::Closed(None) && own.session.is_drained();
+            let listens = !peer.app.never_reads()
+                && !matches!(peer.session.state(), State::Closed(None) | State::Lingering);
+            if clean && listens && own.app.written != peer.app.read {
+                let (written, read) = (own.app.written, peer.app.read);
+                return Err(format!(
+                    "{index}: {written} written, {read} read, and no error"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Conversations in which both sides are there and may go on.
+fn talking(world: &World) -> usize {
+    let up = |index: usize, client: bool| {
+        world.side(index, client).is_some_and(|(host, slot)| {
+            let it = &world.hosts[host].slots[slot];
+            !it.gone && it.session.state() == State::Established
+        })
+    };
+    (0..world.conversations.len())
+        .filter(|&index| up(index, true) && up(index, false))
+        .count()
 }
 
 /// Whether a peer may have lost its state, or packets of its past may come for so long that it
@@ -299,11 +390,14 @@ fn is_strict(world: &World) -> bool {
         let prompt = peer.ack_policy() == AckPolicy::Immediate
             || peer.flush_interval() <= own.flush_interval();
         let narrow = own.send_window() > peer.receive_window() && peer.receive_window() < 32;
-        own.send_rate().is_none() && prompt && !narrow
+        let roomy = peer.receive_buffer().is_none();
+        own.send_rate().is_none() && prompt && roomy && !narrow
     };
-    clients
-        .iter()
-        .all(|client| fits(client.config(), server) && fits(server, client.config()))
+    // Datagrams out of band may use up what a server may send to an address not yet proved.
+    let talks = &world.conversations;
+    let quiet = talks.iter().all(|it| it.plan.down.out_of_band == 0);
+    let mut clients = clients.iter();
+    quiet && clients.all(|client| fits(client.config(), server) && fits(server, client.config()))
 }
 
 /// Once all is said, a session without keepalive and idle time-out needs no timer.

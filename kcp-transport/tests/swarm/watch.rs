@@ -25,6 +25,14 @@ pub(crate) struct Ledger {
     told: u64,
 }
 
+impl Ledger {
+    /// The number of segments sent, and of those that the other side has told to have received.
+    pub(crate) fn span(&self) -> (u32, u32) {
+        // Far fewer than 2^32 are ever sent here.
+        (self.segments.len() as u32, self.told as u32)
+    }
+}
+
 #[derive(Debug)]
 struct Record {
     len: u32,
@@ -62,6 +70,7 @@ pub(crate) struct Watch {
     advances: u64,
     resends: u64,
     said_una: u64,
+    said_window: u16,
     hears_parity: bool,
 }
 
@@ -83,6 +92,7 @@ impl Watch {
             advances: 0,
             resends: 0,
             said_una: 0,
+            said_window: config.receive_window(),
             hears_parity: false,
         }
     }
@@ -139,6 +149,15 @@ impl Watch {
         (self.heard_una, self.window, self.widest, self.heard_ack) = heard;
     }
 
+    /// The session has done all it wants to: a peer that was told to wait must know that it need
+    /// not, once nothing waits for the reader.
+    pub(crate) fn check_reopened(&self, session: &Session) -> Result<(), String> {
+        if self.said_window == 0 && session.is_proved() && session.stats().unread == 0 {
+            return Err("the window is open again, and the peer does not know".into());
+        }
+        Ok(())
+    }
+
     /// The session has read what it was given: of windows it must know the freshest.
     pub(crate) fn check_window(&self, session: &Session) -> Result<(), String> {
         let known = session.stats().remote_window;
@@ -156,7 +175,7 @@ impl Watch {
     pub(crate) fn on_sent(
         &mut self,
         now: Time,
-        payload: &[u8],
+        (payload, unread): (&[u8], usize),
         own: &mut Ledger,
         other: &mut Ledger,
     ) -> Result<(), String> {
@@ -178,6 +197,10 @@ impl Watch {
         };
         for segment in Segments::new(segments) {
             let (header, data) = segment.map_err(|error| error.to_string())?;
+            if usize::from(header.window) + unread > usize::from(self.receive_window) {
+                return Err(format!("{unread} unread, but {header:?}"));
+            }
+            self.said_window = header.window;
             self.check(now, &header, data, own, other)
                 .map_err(|error| format!("{error}: {header:?}"))?;
         }
@@ -194,9 +217,6 @@ impl Watch {
     ) -> Result<(), String> {
         if header.conversation.get() != self.identity.conversation {
             return Err("foreign conversation".into());
-        }
-        if header.window > self.receive_window {
-            return Err("window is wider than the receive window".into());
         }
         let una = self.place(header.unacknowledged);
         if una > other.segments.len() as u64 {

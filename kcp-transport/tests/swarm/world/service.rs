@@ -149,9 +149,10 @@ impl World {
                     (client, server)
                 };
                 let overhead = it.layout.overhead();
+                let unread = entry.session.stats().unread;
                 for datagram in it.batch.datagrams() {
                     let payload = &datagram[overhead.front..datagram.len() - overhead.back];
-                    entry.watch.on_sent(local, payload, own, other)?;
+                    entry.watch.on_sent(local, (payload, unread), own, other)?;
                 }
             }
             entry.tally.on_sent(&entry.session, &it.batch)?;
@@ -182,6 +183,16 @@ impl World {
 /// What is held must be within what was configured.
 fn check_levels(slot: &Slot, config: &Config) -> Result<(), String> {
     let stats = slot.session.stats();
+    let state = slot.session.state();
+    if state == State::Drained && stats.in_flight + stats.queued > 0 {
+        return Err(format!(
+            "drained, with {} segments in flight",
+            stats.in_flight
+        ));
+    }
+    if matches!(state, State::Established | State::Draining | State::Drained) {
+        slot.watch.check_reopened(&slot.session)?;
+    }
     if stats.in_flight > usize::from(config.send_window()) {
         return Err(format!("{} segments in flight", stats.in_flight));
     }
