@@ -1,19 +1,17 @@
 //! Echo over a plain stream: our client and server, and what must come back.
 
-use std::time::Duration;
-
 use kcp_transport::config::Mode;
 use kcp_transport::net::{ConnectionInfo, KcpListener, KcpStream, OwnedReadHalf, OwnedWriteHalf};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
-use crate::case::Shape;
+use crate::case::{Case, Shape};
 use crate::comparison::Comparison;
 use crate::{Failure, messages, out_of_band};
 
 /// Writes [`bytes`] as the shape says, with a pause after half of them, reads them back meanwhile and
-/// compares them; then shuts down.
+/// compares them; then shuts down. A peer that is told so shuts down, too.
 ///
 /// # Errors
 ///
@@ -21,10 +19,10 @@ use crate::{Failure, messages, out_of_band};
 pub async fn exchange(
     stream: KcpStream,
     seed: u64,
+    case: &Case,
     shape: Shape,
-    pause: Duration,
 ) -> Result<(), Failure> {
-    let len = shape.bytes as usize;
+    let (len, pause) = (shape.bytes as usize, case.pause());
     let data = bytes(seed, len);
     let (mut reader, mut writer) = stream.into_split();
     let writing = async {
@@ -41,7 +39,14 @@ pub async fn exchange(
     writer
         .shutdown()
         .await
-        .map_err(Failure::stream("shutting down"))
+        .map_err(Failure::stream("shutting down"))?;
+    if case.is_extended() {
+        let end = reader.read(&mut [0]).await;
+        if end.map_err(Failure::stream("reading the end"))? > 0 {
+            return Err(Failure::Wrong("more came back than was sent".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 async fn write(writer: &mut OwnedWriteHalf, data: &[u8], size: usize) -> Result<(), Failure> {

@@ -75,7 +75,7 @@ impl Programs {
         match peer {
             Peer::KcpGo | Peer::GrpcGo => &self.kcp_go,
             Peer::KcpGo5_4 => &self.kcp_go_5_4,
-            Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio => &self.native,
+            Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio | Peer::Ours => &self.native,
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Echo of messages: our client and server, and what must come back.
 
+use std::io;
+
 use kcp_transport::net::{KcpStream, MessageReceiver, MessageSender};
 
 use crate::Failure;
-use crate::case::{Peer, Shape};
+use crate::case::{Case, Shape};
 use crate::comparison::Comparison;
 use crate::echo::bytes;
 
-/// Sends the bytes as messages, receives them back meanwhile and compares them; then shuts down.
+/// Sends the bytes as messages, receives them back meanwhile and compares them; then shuts down. A
+/// peer that is told so shuts down, too.
 ///
 /// # Errors
 ///
@@ -16,13 +19,13 @@ pub async fn exchange(
     stream: KcpStream,
     seed: u64,
     shape: Shape,
-    peer: Peer,
+    case: &Case,
 ) -> Result<(), Failure> {
     let data = bytes(seed, shape.bytes as usize);
     let messages: Vec<&[u8]> = data.chunks(shape.write.max(1) as usize).collect();
     let (mut receiver, mut sender) = stream.into_messages().into_split();
     let receiving = async {
-        if peer.is_plain() {
+        if case.peer.is_native() {
             receive_each(&mut receiver, &messages).await
         } else {
             receive_all(&mut receiver, &data).await
@@ -32,7 +35,14 @@ pub async fn exchange(
     sender
         .shutdown()
         .await
-        .map_err(Failure::stream("shutting down"))
+        .map_err(Failure::stream("shutting down"))?;
+    if case.is_extended() {
+        match receiver.recv(&mut Vec::new()).await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            other => return Err(Failure::Wrong(format!("not the end came, but {other:?}"))),
+        }
+    }
+    Ok(())
 }
 
 async fn send(sender: &mut MessageSender, messages: &[&[u8]]) -> Result<(), Failure> {

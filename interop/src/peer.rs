@@ -21,17 +21,20 @@ pub enum Peer {
     KcpTokio,
     /// grpc-go over kcp-go v5.6.72.
     GrpcGo,
+    /// This workspace's own crate, with extensions on.
+    Ours,
 }
 
 impl Peer {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::KcpGo,
         Self::KcpGo5_4,
         Self::Ikcp,
         Self::TokioKcp,
         Self::KcpTokio,
         Self::GrpcGo,
+        Self::Ours,
     ];
 
     /// Those that speak plain KCP: no cipher, no FEC.
@@ -47,6 +50,7 @@ impl Peer {
             Self::TokioKcp => "tokio_kcp",
             Self::KcpTokio => "kcp-tokio",
             Self::GrpcGo => "grpc-go",
+            Self::Ours => "kcp-transport",
         }
     }
 
@@ -56,9 +60,15 @@ impl Peer {
         Self::PLAIN.contains(&self)
     }
 
+    /// Whether this workspace's program plays it. Those keep the boundaries of messages.
+    #[must_use]
+    pub fn is_native(self) -> bool {
+        self.is_plain() || self == Self::Ours
+    }
+
     /// What selects it on its program's command line.
     pub(crate) fn subcommand(self) -> Vec<String> {
-        if self.is_plain() {
+        if self.is_native() {
             vec!["peer".to_owned(), self.name().to_owned()]
         } else {
             Vec::new()
@@ -74,7 +84,7 @@ impl Peer {
             Self::Ikcp | Self::TokioKcp => window.min(127),
             Self::KcpTokio => window.min(128),
             // Its writes are cut to segments, each a message of its own. It takes longer ones.
-            Self::KcpGo | Self::KcpGo5_4 | Self::GrpcGo => window.min(255),
+            Self::KcpGo | Self::KcpGo5_4 | Self::GrpcGo | Self::Ours => window.min(255),
         }
     }
 
@@ -87,7 +97,8 @@ impl Peer {
         }
         match self {
             Self::KcpGo | Self::GrpcGo if empty => Some(EMPTY_STALLS),
-            Self::KcpGo | Self::GrpcGo => None,
+            Self::Ours if empty => Some("we send no empty messages"),
+            Self::KcpGo | Self::GrpcGo | Self::Ours => None,
             Self::KcpGo5_4 => {
                 // The tag.
                 let aead = case.overhead().back > 0;

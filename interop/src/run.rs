@@ -142,8 +142,8 @@ async fn echo_to_peer(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
     }
     let exchange = async {
         match shape.mode {
-            Mode::Message => messages::exchange(stream, seed, shape, case.peer).await,
-            _ => echo::exchange(stream, seed, shape, case.pause()).await,
+            Mode::Message => messages::exchange(stream, seed, shape, case).await,
+            _ => echo::exchange(stream, seed, case, shape).await,
         }
     };
     let watching = async {
@@ -186,7 +186,7 @@ async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
     ] {
         args.push(format!("--{name}={value}"));
     }
-    if case.peer.is_plain() && shape.mode == Mode::Message {
+    if case.peer.is_native() && shape.mode == Mode::Message {
         args.push("--boundaries=true".to_owned());
     }
     if let Some(conversation) = case.options.conversation {

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use kcp_examples::relay::RelayConfig;
-use kcp_transport::config::{Config, Mode, Preset};
+use kcp_transport::config::{Config, Extensions, Mode, Preset};
 use kcp_transport::crypto::Security;
 use kcp_transport::error::ConfigError;
 use kcp_transport::fec::FecRatio;
@@ -21,7 +21,7 @@ use crate::watch::PAUSE;
 
 pub use crate::peer::Peer;
 pub use matrix::{
-    CALL_KINDS, DIRECTIONS, FECS, PRESETS, all, covering, echo_matrix, grpc_matrix, options,
+    CALL_KINDS, DIRECTIONS, FECS, PRESETS, all, covering, echo_matrix, grpc_matrix, options, ours,
     parameters, parameters_of_others, plain_peers, version_5_4,
 };
 pub use name::NameError;
@@ -250,6 +250,12 @@ impl Case {
         self.options.fec_then.map_or(Duration::ZERO, |_| PAUSE)
     }
 
+    /// Whether both sides have extensions.
+    #[must_use]
+    pub fn is_extended(&self) -> bool {
+        self.peer == Peer::Ours && self.options.extensions != Extensions::Off
+    }
+
     /// Whether boundaries are kept.
     #[must_use]
     pub const fn mode(&self) -> Mode {
@@ -308,7 +314,7 @@ impl Case {
         if let Payload::Echo(Shape { empty: true, .. }) = self.payload {
             option("empty", &true);
         }
-        if !self.peer.is_plain() {
+        if !self.peer.is_native() {
             self.options.flags(&mut option);
         }
         if self.peer == Peer::KcpGo {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use kcp_transport::config::{AckPolicy, ConfigBuilder, Congestion, WriteCoalescing};
+use kcp_transport::config::{AckPolicy, ConfigBuilder, Congestion, Extensions, WriteCoalescing};
 use kcp_transport::wire::ConversationId;
 
 use super::name::number;
@@ -28,6 +28,8 @@ pub struct Options {
     pub fec_then: Option<(usize, usize)>,
     /// Datagrams out of band beside the stream.
     pub datagrams: bool,
+    /// Our extensions. A peer of this crate has them on.
+    pub extensions: Extensions,
 }
 
 impl Options {
@@ -41,6 +43,7 @@ impl Options {
         conversation: None,
         fec_then: None,
         datagrams: false,
+        extensions: Extensions::Migration,
     };
 
     /// Sets them on our side.
@@ -51,6 +54,7 @@ impl Options {
             .congestion(self.congestion)
             .send_rate(self.rate.and_then(|rate| NonZeroU64::new(rate.into())))
             .dscp(self.dscp)
+            .extensions(self.extensions)
             .conversation(self.conversation.map(ConversationId::new))
     }
 
@@ -76,6 +80,8 @@ impl Options {
             ("delayed-writes", self.coalescing != default.coalescing),
             ("congestion-window", self.congestion != default.congestion),
             ("datagrams", self.datagrams),
+            ("extensions-off", self.extensions == Extensions::Off),
+            ("extensions-on", self.extensions == Extensions::On),
         ] {
             if unusual {
                 names.push(name.to_owned());
@@ -104,6 +110,8 @@ impl Options {
             ("delayed", "writes") => self.coalescing = WriteCoalescing::Delayed,
             ("congestion", "window") => self.congestion = Congestion::Kcp,
             ("datagrams", "") => self.datagrams = true,
+            ("extensions", "off") => self.extensions = Extensions::Off,
+            ("extensions", "on") => self.extensions = Extensions::On,
             ("rate", _) => self.rate = some(value)?,
             ("dscp", _) => self.dscp = number(value)?,
             ("conversation", _) => self.conversation = some(value)?,

@@ -1,6 +1,6 @@
 //! Cases drawn from the whole space.
 
-use kcp_transport::config::{AckPolicy, Congestion, Mode, WriteCoalescing};
+use kcp_transport::config::{AckPolicy, Congestion, Extensions, Mode, WriteCoalescing};
 use kcp_transport::crypto::Security;
 
 use super::matrix::{MAX_MTU, WINDOWS, fitted, smallest_mtu};
@@ -39,7 +39,7 @@ fn draw(luck: &mut Luck) -> Case {
     let smallest = match peer {
         // Below 50 its setting is refused without a word, and what is reserved for headers wraps.
         Peer::KcpGo5_4 | Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio => 100,
-        Peer::KcpGo | Peer::GrpcGo => smallest_mtu(&case).into(),
+        Peer::KcpGo | Peer::GrpcGo | Peer::Ours => smallest_mtu(&case).into(),
     };
     case.mtu = luck.between(smallest, MAX_MTU.into());
     case.windows = windows(luck, 1);
@@ -74,6 +74,9 @@ fn timing(luck: &mut Luck) -> Options {
     }
     if luck.below(8) == 0 {
         options.congestion = Congestion::Kcp;
+    }
+    if luck.below(8) == 0 {
+        options.extensions = luck.pick(&[Extensions::Off, Extensions::On]);
     }
     options
 }
@@ -187,7 +190,7 @@ impl Luck {
 }
 
 /// How often each peer is drawn.
-const PEERS: [Peer; 10] = [
+const PEERS: [Peer; 11] = [
     Peer::KcpGo,
     Peer::KcpGo,
     Peer::KcpGo,
@@ -198,6 +201,7 @@ const PEERS: [Peer; 10] = [
     Peer::TokioKcp,
     Peer::KcpTokio,
     Peer::GrpcGo,
+    Peer::Ours,
 ];
 
 #[cfg(test)]

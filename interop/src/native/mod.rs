@@ -5,6 +5,7 @@
 
 mod ikcp;
 mod kcp_tokio;
+mod ours;
 mod tokio_kcp;
 
 use std::io::{self, Read, Write as _};
@@ -44,6 +45,26 @@ enum Library {
         #[command(subcommand)]
         role: Role,
     },
+    /// Our own crate
+    #[command(name = "kcp-transport")]
+    Ours {
+        #[command(subcommand)]
+        role: Role,
+    },
+}
+
+impl Library {
+    fn check(&self) -> io::Result<()> {
+        let (Self::Ikcp { role } | Self::TokioKcp { role } | Self::KcpTokio { role }) = self else {
+            return Ok(());
+        };
+        let (Role::EchoServer { options, .. } | Role::EchoClient { options, .. }) = role;
+        if options.is_plain() {
+            return Ok(());
+        }
+        let problem = "it has neither ciphers nor FEC";
+        Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -68,10 +89,10 @@ enum Role {
 /// Flags that all roles share, as the Go peers have them.
 #[derive(Clone, Debug, clap::Args)]
 struct Options {
-    /// Must be null
-    #[arg(long, default_value = "null", value_parser = ["null"])]
+    /// kcptun's name of a cipher; only our own crate has others than null
+    #[arg(long, default_value = "null")]
     crypt: String,
-    /// Ignored
+    /// What the cipher's key is made of
     #[arg(long, default_value = "")]
     key: String,
     /// normal, fast, fast2 or fast3
@@ -86,11 +107,11 @@ struct Options {
     /// Receive window in segments
     #[arg(long, default_value_t = 1024)]
     rcvwnd: u16,
-    /// Must be 0
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=0))]
+    /// Data packets of a group; only our own crate has FEC
+    #[arg(long, default_value_t = 0)]
     datashard: u16,
-    /// Must be 0
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=0))]
+    /// Parity packets of a group
+    #[arg(long, default_value_t = 0)]
     parityshard: u16,
     /// Bytes without boundaries; else each write is a message
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
@@ -101,6 +122,11 @@ struct Options {
 }
 
 impl Options {
+    /// Whether they ask for plain KCP.
+    fn is_plain(&self) -> bool {
+        self.crypt == "null" && self.datashard == 0 && self.parityshard == 0
+    }
+
     /// As kcptun's mode names have it: nodelay, and milliseconds of the interval. Fast
     /// retransmission after 2 and no congestion window are common to all.
     fn timing(&self) -> (bool, u16) {
@@ -165,6 +191,11 @@ trait Connection: Sized {
 
     /// The next message, or part of the stream.
     async fn receive(&mut self) -> io::Result<Vec<u8>>;
+
+    /// Ends the session well, if it can be.
+    async fn finish(self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Runs a peer to its end; the exit status says whether it did what it was told.
@@ -176,10 +207,12 @@ pub fn run(args: Args) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    args.library.check()?;
     let result = match args.library {
         Library::Ikcp { role } => runtime.block_on(play::<ikcp::Session>(role)),
         Library::TokioKcp { role } => runtime.block_on(play::<tokio_kcp::Session>(role)),
         Library::KcpTokio { role } => runtime.block_on(play::<kcp_tokio::Session>(role)),
+        Library::Ours { role } => runtime.block_on(play::<ours::Session>(role)),
     };
     // What the crates have left running ends with the process.
     runtime.shutdown_background();
@@ -211,7 +244,15 @@ async fn serve<C: Connection>(options: &Options, addr: SocketAddr) -> io::Result
     let echoing = async {
         let mut connection = C::accept(&mut listener).await?;
         loop {
-            let message = connection.receive().await?;
+            let message = match connection.receive().await {
+                Ok(message) => message,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    connection.finish().await?;
+                    // A server goes on, and answers what is repeated.
+                    return std::future::pending().await;
+                }
+                Err(error) => return Err(error),
+            };
             if options.empty {
                 connection.send(&[]).await?;
             }
@@ -278,6 +319,7 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
         }
     }
     comparison.finish().map_err(io::Error::other)?;
+    connection.finish().await?;
     Ok(echo::sha256(&data))
 }
 

@@ -111,7 +111,7 @@ impl Cell {
                 } else {
                     &unusual
                 };
-                let table = if peer.is_plain() {
+                let table = if peer.is_native() {
                     name.to_owned()
                 } else {
                     format!("{name}, other options")

@@ -50,6 +50,10 @@ fn traits(case: &Case) -> BTreeSet<String> {
         format!("{peer}, {direction}, loss {}", case.trouble.loss),
         format!("{peer}, {:?}", case.mode()),
     ];
+    if *peer == Peer::Ours {
+        let extensions = case.options.extensions;
+        traits.push(format!("{peer}, {cipher}, {extensions:?}, {direction}"));
+    }
     if matches!(peer, Peer::KcpGo | Peer::KcpGo5_4) {
         traits.push(format!("{peer}, {cipher}"));
         traits.push(format!("{peer}, FEC {fec}, {direction}"));
@@ -174,6 +178,7 @@ mod tests {
             conversation: _,
             fec_then: _,
             datagrams: _,
+            extensions: _,
         } = crate::case::Options::DEFAULT;
         for option in [
             "batched-acks",
@@ -184,6 +189,8 @@ mod tests {
             "conversation-",
             "then-",
             "datagrams",
+            "extensions-on",
+            "extensions-off",
         ] {
             met(option, &|case| {
                 let mut names = case.options.names().into_iter();

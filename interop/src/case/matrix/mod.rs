@@ -10,7 +10,7 @@ use kcp_transport::crypto::Security;
 use super::{CallKind, Case, Direction, Fec, Payload, Peer, Shape};
 
 pub use covering::covering;
-pub use options::options;
+pub use options::{options, ours};
 pub use parameters::{parameters, parameters_of_others};
 
 /// All cases.
@@ -23,6 +23,7 @@ pub fn all() -> Vec<Case> {
         parameters(),
         parameters_of_others(),
         options(),
+        ours(),
         grpc_matrix(),
     ];
     lists.concat()
@@ -108,7 +109,7 @@ fn message_shapes(case: &Case) -> [Shape; 4] {
 #[must_use]
 pub fn grpc_matrix() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (cipher, fec) in GRPC_SETUPS {
+    for (cipher, fec) in SETUPS {
         for direction in DIRECTIONS {
             for kind in CALL_KINDS {
                 cases.extend(with_and_without_loss(Case {
@@ -200,7 +201,7 @@ const ROUNDS: usize = 30;
 const MOST_SEGMENTS: usize = 600;
 
 /// One of each layout of packets: AEAD with FEC, checksum, bare.
-const GRPC_SETUPS: [(&str, Fec); 3] = [
+const SETUPS: [(&str, Fec); 3] = [
     ("aes-128-gcm", Fec::both(Some((10, 3)))),
     ("aes", Fec::OFF),
     ("null", Fec::OFF),

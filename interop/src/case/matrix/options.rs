@@ -1,8 +1,8 @@
 //! Options that not all peers have, each where its work is seen.
 
-use kcp_transport::config::{AckPolicy, Congestion, Mode, WriteCoalescing};
+use kcp_transport::config::{AckPolicy, Congestion, Extensions, Mode, WriteCoalescing};
 
-use super::{DIRECTIONS, FECS, with_and_without_loss};
+use super::{DIRECTIONS, FECS, SETUPS, with_and_without_loss};
 use crate::case::{Case, Fec, Network, Options, Payload, Peer, Shape};
 
 /// One option at a time, and a few that belong together.
@@ -10,7 +10,8 @@ use crate::case::{Case, Fec, Network, Options, Payload, Peer, Shape};
 pub fn options() -> Vec<Case> {
     let mut cases = Vec::new();
     for direction in DIRECTIONS {
-        for peer in Peer::ALL.into_iter().filter(|peer| *peer != Peer::GrpcGo) {
+        let others = Peer::ALL.into_iter();
+        for peer in others.filter(|peer| !matches!(peer, Peer::GrpcGo | Peer::Ours)) {
             cases.extend(of_all(Case::new(peer, direction)));
         }
         let case = Case {
@@ -35,6 +36,31 @@ pub fn options() -> Vec<Case> {
     cases
 }
 
+/// Both ends ours: with extensions on both of them and on one of them, for each layout of packets.
+#[must_use]
+pub fn ours() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let all = [Extensions::Migration, Extensions::On, Extensions::Off];
+    for (cipher, fec) in SETUPS {
+        for (direction, extensions) in DIRECTIONS.into_iter().flat_map(|it| all.map(|on| (it, on)))
+        {
+            let case = Case {
+                cipher,
+                fec,
+                ..Case::new(Peer::Ours, direction)
+            };
+            let case = with(case, |options| options.extensions = extensions);
+            cases.extend(with_and_without_loss(case));
+            let payload = Payload::Echo(Shape {
+                mode: Mode::Message,
+                ..Shape::STREAM
+            });
+            cases.extend(with_and_without_loss(Case { payload, ..case }));
+        }
+    }
+    cases
+}
+
 /// What every peer can take part in.
 fn of_all(case: Case) -> Vec<Case> {
     let small = Case {
@@ -54,8 +80,9 @@ fn of_all(case: Case) -> Vec<Case> {
     let congestion = with(case, |options| options.congestion = Congestion::Kcp);
     let rate = with(case, |options| options.rate = Some(RATE));
     let own = with(case, |options| options.conversation = Some(CONVERSATION));
+    let off = with(case, |options| options.extensions = Extensions::Off);
     let mut cases = vec![delayed, both, own];
-    for case in [batched, congestion, rate] {
+    for case in [batched, congestion, rate, off] {
         cases.extend(with_and_without_loss(case));
     }
     cases
