@@ -3,7 +3,7 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kcp_examples::relay::{Relay, RelayConfig};
 use kcp_interop::case::{CallKind, Case, Direction, Fec, Payload, Peer};
@@ -21,6 +21,8 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tower_layer::Layer;
+
+use support::nat::Nat;
 
 const CASE: Case = Case {
     cipher: "aes-128-gcm",
@@ -131,6 +133,71 @@ async fn shutdown_returns_when_the_server_has_everything() {
         .expect("in time")
         .expect("reads");
     assert!(received == data);
+}
+
+#[tokio::test]
+async fn stream_to_kcp_go_from_a_changed_address_ends_with_a_clear_error() {
+    let Some(programs) = support::peers("a changed address") else {
+        return;
+    };
+    let server = start(programs, "echo-server", None).await;
+    let nat = Nat::to(server.addr()).await;
+    let mut stream = connect(nat.addr()).await;
+    for _ in 0..10 {
+        round_trip(&mut stream).await.expect("echoes");
+    }
+    nat.rebind();
+
+    // To kcp-go a new address is a new session, which knows nothing of the old one.
+    let started = Instant::now();
+    let error = ends(stream).await;
+    let clear = [
+        ConnectionError::PeerRestarted,
+        ConnectionError::PeerUnresponsive,
+    ];
+    assert!(clear.contains(&error), "{error:?}");
+    let kind = std::io::Error::from(error).kind();
+    let clear = [
+        std::io::ErrorKind::ConnectionReset,
+        std::io::ErrorKind::TimedOut,
+    ];
+    assert!(clear.contains(&kind), "{kind:?}");
+    println!("{error:?} after {:?}", started.elapsed());
+    // The way itself is a good one.
+    let mut new = connect(nat.addr()).await;
+    round_trip(&mut new).await.expect("echoes");
+}
+
+#[tokio::test]
+async fn channel_to_grpc_go_reconnects_by_itself_from_a_changed_address() {
+    let Some(programs) = support::peers("a channel from a changed address") else {
+        return;
+    };
+    let case = Case {
+        payload: Payload::Grpc(CallKind::Unary),
+        ..CASE
+    };
+    let server = start(programs, "grpc-server", None).await;
+    let nat = Nat::to(server.addr()).await;
+    let connector = KcpConnector::new(case.security().expect("known")).with_config(impatient());
+    let endpoint = kcp_tonic::endpoint(format!("http://{}", nat.addr())).expect("a URI");
+    let channel = kcp_tonic::connect(&endpoint, connector)
+        .await
+        .expect("connects");
+    let mut client = EchoClient::new(UnavailableLayer::new().layer(channel));
+    let request = || EchoRequest {
+        message: "ping".to_owned(),
+    };
+    client.unary_echo(request()).await.expect("answers");
+    nat.rebind();
+
+    // The call that finds out has been sent, and nobody can say what became of it.
+    let lost = timeout(PATIENCE, client.unary_echo(request())).await;
+    let status = lost.expect("in time").expect_err("its session is gone");
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    let next = timeout(PATIENCE, client.unary_echo(request())).await;
+    let reply = next.expect("in time").expect("reconnects").into_inner();
+    assert_eq!(reply.message, "ping");
 }
 
 /// A server with the options of [`CASE`], on a given port or a free one.

@@ -17,6 +17,8 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use support::nat::{Frames, Nat};
+
 /// Plain KCP, so that datagrams can be made by hand.
 const CASE: Case = Case::new(Peer::KcpGo, Direction::RustToPeer);
 
@@ -210,6 +212,52 @@ async fn peers_here_take_nothing_from_strangers() {
         let report = report.expect("reports");
         assert_eq!(report["ok"], true, "{peer:?}: {report}");
     }
+}
+
+#[tokio::test]
+async fn others_are_greeted_as_clients_and_never_as_servers_and_say_no_frames() {
+    let Some(programs) = support::peers("greetings") else {
+        return;
+    };
+    let others = Peer::ALL.into_iter();
+    let others = others.filter(|peer| !matches!(peer, Peer::GrpcGo | Peer::Ours));
+    let mut checks: JoinSet<()> = others.map(|peer| check_greetings(programs, peer)).collect();
+    while let Some(check) = checks.join_next().await {
+        check.expect("greeted as it should be");
+    }
+}
+
+async fn check_greetings(programs: &'static Programs, peer: Peer) {
+    let case = Case::new(peer, Direction::RustToPeer);
+    let args = case.peer_args("echo-server");
+    let server = PeerServer::start(programs.of(peer), &args).await;
+    let nat = Nat::to(server.as_ref().expect("starts").addr()).await;
+    let mut stream = connect(nat.addr()).await;
+    // For longer than all hellos take.
+    for _ in 0..30 {
+        round_trip(&mut stream).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let Frames {
+        to_server,
+        to_client,
+    } = nat.frames();
+    assert!((1..=6).contains(&to_server), "{peer:?}: {to_server}");
+    assert_eq!(to_client, 0, "{peer:?}");
+
+    let case = Case::new(peer, Direction::PeerToRust);
+    let (addr, _serving) = serve().await;
+    let nat = Nat::to(addr).await;
+    let mut args = case.peer_args("echo-client");
+    args.push(format!("--connect={}", nat.addr()));
+    let report = run_client::<serde_json::Value>(programs.of(peer), &args);
+    let report = timed(report).await.expect("reports");
+    assert_eq!(report["ok"], true, "{peer:?}: {report}");
+    let silence = Frames {
+        to_server: 0,
+        to_client: 0,
+    };
+    assert_eq!(nat.frames(), silence, "{peer:?}");
 }
 
 async fn start(programs: &Programs) -> PeerServer {

@@ -1,5 +1,8 @@
 //! What the tests against Go peers share.
 
+#[allow(dead_code, reason = "each test uses some of it")]
+pub(crate) mod nat;
+
 use std::io::{self, Write};
 use std::path::Path;
 
