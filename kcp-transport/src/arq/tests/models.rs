@@ -3,7 +3,7 @@
 use super::*;
 use crate::arq::receive::Arrival;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A sent segment as the naive sender keeps it: in a list, walked for everything.
 #[derive(Clone, Debug)]
@@ -249,4 +249,65 @@ proptest! {
             prop_assert_eq!((told.unacknowledged, told.window), (next, 16 - ready));
         }
     }
+
+    /// However small the window, and whatever is repeated, overtaken or read in parts: what is
+    /// acknowledged was kept, and what is read is what was sent.
+    #[test]
+    fn receiver_of_a_small_window_gives_what_was_sent(
+        window in 1..5_u16,
+        receive_buffer in prop_oneof![16_384..65_536_usize, Just(config().receive_buffer)],
+        arrivals in proptest::collection::vec(
+            (prop_oneof![3..8_u32, 0..12_u32, 0..150_u32], 0..250_usize), 1..300,
+        ),
+    ) {
+        let mut arq = arq(ArqConfig { receive_window: window, receive_buffer, ..config() });
+        let (mut arrived, mut acked) = (BTreeSet::new(), BTreeSet::new());
+        let mut read = Vec::new();
+        for (ahead, limit) in arrivals {
+            let next = arq.header(Command::Ack).unacknowledged;
+            let sequence = (next + ahead).saturating_sub(5);
+            arrived.insert(sequence);
+            direct(&mut arq, at(0), &push(sequence, &content(sequence)));
+            for header in transmit(&mut arq, at(0)) {
+                if header.command == Command::Ack {
+                    prop_assert!(arrived.contains(&header.sequence));
+                    acked.insert(header.sequence);
+                }
+                prop_assert!((0..header.unacknowledged).all(|it| arrived.contains(&it)));
+                prop_assert!(header.window <= window);
+            }
+            read_on(&mut arq, limit, &mut read);
+        }
+        // What was acknowledged is not sent again.
+        let last = arrived.last().copied().unwrap_or(0);
+        for sequence in 0..=last {
+            let next = arq.header(Command::Ack).unacknowledged;
+            if sequence >= next && !acked.contains(&sequence) {
+                direct(&mut arq, at(0), &push(sequence, &content(sequence)));
+            }
+            read_on(&mut arq, usize::MAX, &mut read);
+            read_on(&mut arq, usize::MAX, &mut read);
+            prop_assert!(arq.header(Command::Ack).unacknowledged > sequence);
+        }
+        while read_on(&mut arq, usize::MAX, &mut read) > 0 {}
+        let next = arq.header(Command::Ack).unacknowledged;
+        let sent: Vec<u8> = (0..next).flat_map(content).collect();
+        prop_assert!(next > last);
+        prop_assert!(read == sent, "{} bytes of {}", read.len(), sent.len());
+    }
+}
+
+/// Of each segment, of another length and with other bytes than its neighbours.
+fn content(sequence: u32) -> Vec<u8> {
+    let mixed = sequence.wrapping_mul(0x9e37_79b9);
+    let len = 1 + (mixed >> 16) as usize % MSS;
+    (0..len).map(|at| (mixed >> 24) as u8 ^ at as u8).collect()
+}
+
+/// Reads up to `limit` bytes, and says how many came.
+fn read_on(arq: &mut Arq, limit: usize, read: &mut Vec<u8>) -> usize {
+    let mut out = vec![0; limit.min(20 * MSS)];
+    let len = arq.read(&mut out);
+    read.extend_from_slice(&out[..len]);
+    len
 }
