@@ -1,9 +1,9 @@
-//! This workspace against other implementations of KCP, in both directions.
+//! This workspace against other implementations of KCP, and itself, in both directions.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`go`] | builds the Go peers |
-//! | [`native`] | peers made of other crates |
+//! | [`native`] | peers made of other crates, and of ours |
 //! | [`process`] | runs peers as child processes |
 //! | [`peer`] | what each peer is, and what it cannot do |
 //! | [`case`] | what can be run: a case is data |

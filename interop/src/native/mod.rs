@@ -1,7 +1,8 @@
-//! Peers made of other crates, behind the command line of the Go peers.
+//! Peers made of other crates, which speak plain KCP, and of ours, behind the command line of the
+//! Go peers.
 //!
-//! `interop peer ikcp echo-server --help` lists the flags. They speak plain KCP, and are processes
-//! of their own, so that whatever becomes of them can be killed.
+//! `interop peer ikcp echo-server --help` lists the flags. They are processes of their own, so that
+//! whatever becomes of them can be killed.
 
 mod ikcp;
 mod kcp_tokio;
