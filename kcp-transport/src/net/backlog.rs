@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::endpoint::lock;
 use super::shared::Connection;
+use super::waiters::{Awaited, Place, Ticket, Waiters};
 
 /// A bounded queue of sessions that peers have opened.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(super) struct Backlog {
 #[derive(Debug, Default)]
 struct Inner {
     queue: VecDeque<Arc<Connection>>,
-    wakers: Vec<Waker>,
+    waiters: Waiters,
     accepting: bool,
     /// Drivers that may still offer something.
     sources: usize,
@@ -67,30 +68,24 @@ impl Backlog {
         let wakers = {
             let mut inner = lock(&self.inner);
             inner.queue.push_back(connection);
-            std::mem::take(&mut inner.wakers)
+            inner.waiters.take()
         };
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    pub(super) fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<Arc<Connection>>> {
-        let mut inner = lock(&self.inner);
-        if let Some(connection) = inner.queue.pop_front() {
-            return Poll::Ready(Ok(connection));
-        }
-        if let Some(kind) = inner.ended {
-            return Poll::Ready(Err(io::Error::new(kind, "the listener's socket is closed")));
-        }
-        if !inner.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            inner.wakers.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// Takes no more sessions and returns those nobody accepted.
+    /// Takes no more sessions and returns those nobody accepted. Nobody can wait any more: the last
+    /// tasks that did are forgotten, since sessions keep the backlog for longer.
     pub(super) fn close(&self) -> VecDeque<Arc<Connection>> {
-        let mut inner = lock(&self.inner);
-        inner.accepting = false;
-        std::mem::take(&mut inner.queue)
+        let (queue, waiters) = {
+            let mut inner = lock(&self.inner);
+            inner.accepting = false;
+            (
+                std::mem::take(&mut inner.queue),
+                std::mem::take(&mut inner.waiters),
+            )
+        };
+        drop(waiters);
+        queue
     }
 
     /// From one driver nothing comes any more. If it was the last, accepting ends after what came
@@ -104,8 +99,29 @@ impl Backlog {
             }
             inner.accepting = false;
             inner.ended.get_or_insert(kind);
-            std::mem::take(&mut inner.wakers)
+            inner.waiters.take()
         };
         wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Awaited for Backlog {
+    type Output = io::Result<Arc<Connection>>;
+
+    fn poll_for(&self, place: &mut Place, cx: &Context<'_>) -> Poll<Self::Output> {
+        let mut inner = lock(&self.inner);
+        if let Some(connection) = inner.queue.pop_front() {
+            return Poll::Ready(Ok(connection));
+        }
+        if let Some(kind) = inner.ended {
+            return Poll::Ready(Err(io::Error::new(kind, "the listener's socket is closed")));
+        }
+        inner.waiters.register(place, cx);
+        Poll::Pending
+    }
+
+    fn leave(&self, ticket: Ticket) {
+        let waker = lock(&self.inner).waiters.leave(ticket);
+        drop(waker);
     }
 }

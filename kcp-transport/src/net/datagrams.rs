@@ -1,6 +1,5 @@
 //! Unreliable datagrams beside a stream.
 
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,6 +8,7 @@ use crate::session::State;
 
 use super::endpoint::lock;
 use super::shared::{Connection, end};
+use super::waiters::{Awaited, Place, Ticket, Waiting};
 
 /// Unreliable datagrams beside the stream of a connection: kcp-go's out-of-band data.
 ///
@@ -51,9 +51,9 @@ impl Datagrams {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no datagram.
+    /// Dropping the future loses no datagram: whoever waits next gets it.
     pub async fn recv(&self) -> io::Result<Vec<u8>> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+        self.connection.recv_datagram().await
     }
 
     /// Polls for the next datagram; several tasks may wait at a time, and each is given others.
@@ -62,7 +62,7 @@ impl Datagrams {
     ///
     /// As [`recv`](Self::recv).
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        self.connection.poll_recv_datagram(cx)
+        self.connection.poll_for(&mut Place::Task, cx)
     }
 
     /// Most bytes of a datagram: what one packet holds. `None` if FEC is off on our side, so that
@@ -90,7 +90,16 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn poll_recv_datagram(&self, cx: &Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+    pub(super) async fn recv_datagram(&self) -> io::Result<Vec<u8>> {
+        Waiting::new(self).await
+    }
+}
+
+/// Its datagrams.
+impl Awaited for Connection {
+    type Output = io::Result<Vec<u8>>;
+
+    fn poll_for(&self, place: &mut Place, cx: &Context<'_>) -> Poll<Self::Output> {
         let mut inner = lock(&self.inner);
         if let Some(data) = inner.session.poll_out_of_band() {
             return Poll::Ready(Ok(data));
@@ -98,10 +107,12 @@ impl Connection {
         if let State::Closed(error) = inner.session.state() {
             return Poll::Ready(Err(end(error)));
         }
-        let waiting = &mut inner.datagram_readers;
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
+        inner.datagram_readers.register(place, cx);
         Poll::Pending
+    }
+
+    fn leave(&self, ticket: Ticket) {
+        let waker = lock(&self.inner).datagram_readers.leave(ticket);
+        drop(waker);
     }
 }

@@ -13,9 +13,11 @@ use crate::stats::{EndpointStats, Stats};
 
 use super::driver::Driver;
 use super::endpoint::Endpoint;
+use super::shared::Connection;
 use super::socket::Socket;
 use super::stream::KcpStream;
 use super::transport::Transport;
+use super::waiters::{Awaited, Place, Waiting};
 
 /// Accepts KCP connections on a UDP socket.
 ///
@@ -57,6 +59,10 @@ impl KcpListener {
     /// # Errors
     ///
     /// As [`KcpListener::bind_with`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Never waits: a future that is dropped was not polled, and has bound nothing.
     pub async fn bind(addr: SocketAddr, security: &Security) -> io::Result<Self> {
         Self::bind_with(addr, security, &Config::default()).await
     }
@@ -70,7 +76,7 @@ impl KcpListener {
     ///
     /// # Cancel safety
     ///
-    /// Never waits.
+    /// Never waits: a future that is dropped was not polled, and has bound nothing.
     #[expect(clippy::unused_async, reason = "the shape of tokio's listeners")]
     pub async fn bind_with(
         addr: SocketAddr,
@@ -156,9 +162,10 @@ impl KcpListener {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no connection.
+    /// Dropping the future loses no connection, also if one has come for it: whoever accepts next
+    /// gets that one.
     pub async fn accept(&self) -> io::Result<(KcpStream, SocketAddr)> {
-        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+        Waiting::new(&*self.first().backlog).await.map(accepted)
     }
 
     /// Polls for the next connection; several tasks may wait at a time.
@@ -167,10 +174,8 @@ impl KcpListener {
     ///
     /// As [`KcpListener::accept`].
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(KcpStream, SocketAddr)>> {
-        self.first().backlog.poll_accept(cx).map_ok(|connection| {
-            let peer = connection.path().peer;
-            (KcpStream::new(connection), peer)
-        })
+        let accepting = self.first().backlog.poll_for(&mut Place::Task, cx);
+        accepting.map_ok(accepted)
     }
 
     /// The address the listener is bound to.
@@ -216,6 +221,11 @@ impl Drop for KcpListener {
             }
         }
     }
+}
+
+fn accepted(connection: Arc<Connection>) -> (KcpStream, SocketAddr) {
+    let peer = connection.path().peer;
+    (KcpStream::new(connection), peer)
 }
 
 /// Receive buffers of a listener: as many as one call can fill.

@@ -35,6 +35,7 @@ mod stream;
 mod table;
 mod timers;
 mod transport;
+mod waiters;
 
 pub use client::KcpEndpoint;
 pub use datagrams::Datagrams;

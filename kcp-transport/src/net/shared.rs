@@ -15,6 +15,7 @@ use super::budget::Charge;
 use super::endpoint::{Endpoint, lock};
 use super::timers::SessionKey;
 use super::transport::Path;
+use super::waiters::Waiters;
 
 /// A session behind its lock, with what seldom or never changes beside it.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(super) struct Inner {
     /// Waits for room to write, or for the end of a shutdown.
     pub(super) writer: Option<Waker>,
     /// Wait for datagrams out of band.
-    pub(super) datagram_readers: Vec<Waker>,
+    pub(super) datagram_readers: Waiters,
     /// The deadline the driver will wake for.
     armed: Option<Time>,
     /// The driver knows that something may be due.
@@ -83,7 +84,7 @@ impl Connection {
             session,
             reader: None,
             writer: None,
-            datagram_readers: Vec::new(),
+            datagram_readers: Waiters::default(),
             armed: None,
             deferred: false,
             connecting,
@@ -185,6 +186,12 @@ impl Connection {
     pub(super) fn abandon(&self) {
         let now = self.endpoint.clock.now();
         self.change(|session| session.abandon(now));
+        // The session may linger; the tasks that last polled the stream need not.
+        let idle = {
+            let mut inner = lock(&self.inner);
+            [inner.reader.take(), inner.writer.take()]
+        };
+        drop(idle);
         self.defer();
     }
 
@@ -357,7 +364,7 @@ impl Inner {
                 None
             },
             datagram_readers: if over || self.session.has_out_of_band() {
-                std::mem::take(&mut self.datagram_readers)
+                self.datagram_readers.take()
             } else {
                 Vec::new()
             },

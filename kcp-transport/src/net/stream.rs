@@ -47,7 +47,9 @@ use super::transport::Transport;
 /// # Cancel safety
 ///
 /// Dropping a future of `read`, `write`, `flush` or `shutdown` loses no data: each poll either
-/// moves bytes and says so or moves none.
+/// moves bytes and says so or moves none. `shutdown` has begun with its first poll; call it again
+/// to wait on. Futures that make several calls, as those of `read_exact` and `write_all` do, are not
+/// cancel safe, as on any stream of tokio: what they moved before they were dropped they do not say.
 #[derive(Debug)]
 pub struct KcpStream {
     handle: Handle,
@@ -69,6 +71,10 @@ impl KcpStream {
     /// See [`KcpStream::connect_with`].
     ///
     /// # Errors
+    ///
+    /// As [`KcpStream::connect_with`].
+    ///
+    /// # Cancel safety
     ///
     /// As [`KcpStream::connect_with`].
     ///
@@ -246,10 +252,10 @@ impl KcpStream {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no datagram.
+    /// Dropping the future loses no datagram: whoever waits next gets it.
     #[doc(alias = "SetOOBHandler")]
     pub async fn recv_datagram(&self) -> io::Result<Vec<u8>> {
-        std::future::poll_fn(|cx| self.connection().poll_recv_datagram(cx)).await
+        self.connection().recv_datagram().await
     }
 
     /// Most bytes of an unreliable datagram, or `None` if our side has FEC off and can send none.
