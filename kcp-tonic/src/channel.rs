@@ -44,11 +44,13 @@ pub fn with_kcp_defaults(endpoint: Endpoint) -> Endpoint {
 
 /// Connects, and returns a channel that connects again when the connection is lost.
 ///
-/// Cancel safe: if dropped, no connection remains.
-///
 /// # Errors
 ///
 /// If there was no connection; the error's sources say why and name the addresses tried.
+///
+/// # Cancel safety
+///
+/// Dropping the future gives the connection up: no channel is left that would try again.
 pub async fn connect(endpoint: &Endpoint, connector: KcpConnector) -> Result<Channel, Error> {
     endpoint.connect_with_connector(connector).await
 }

@@ -51,7 +51,9 @@ impl Listener for KcpIncoming {
     type Io = KcpIo;
     type Addr = SocketAddr;
 
-    /// Cancel safe: a connection is taken out only when it is returned.
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no connection: one is taken out only when it is returned.
     async fn accept(&mut self) -> (KcpIo, SocketAddr) {
         match poll_fn(|cx| self.poll_accept(cx)).await {
             Some(Ok(io)) => {

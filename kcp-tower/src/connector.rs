@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::net::KcpStream;
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::{KcpIo, Resolve, SystemResolver, http2};
@@ -130,6 +131,9 @@ impl Shared {
         if let Ok(ip) = target.host.parse() {
             return Ok(vec![SocketAddr::new(ip, target.port)]);
         }
+        // The time-out needs a runtime, and panics without one.
+        Handle::try_current()
+            .map_err(|missing| target.failed(Vec::new(), io::Error::other(missing)))?;
         let resolving = self.resolver.resolve(&target.host, target.port);
         let addresses = tokio::time::timeout(self.config.connect_timeout(), resolving)
             .await
@@ -249,7 +253,11 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// A connection in the making. Dropping it gives up.
+/// A connection in the making.
+///
+/// # Cancel safety
+///
+/// Dropping it gives the connection up and leaves nothing behind; the connector can be called again.
 #[must_use = "futures do nothing unless polled"]
 pub struct Connecting {
     connecting: Pin<Box<dyn Future<Output = io::Result<KcpIo>> + Send>>,

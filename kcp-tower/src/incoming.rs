@@ -29,23 +29,27 @@ pub struct KcpIncoming {
 impl KcpIncoming {
     /// Listens at an address, with the default configuration.
     ///
-    /// Cancel safe: if dropped, nothing is bound.
-    ///
     /// # Errors
     ///
     /// What binding the socket gives.
+    ///
+    /// # Cancel safety
+    ///
+    /// Never waits: a future that is dropped was not polled, and has bound nothing.
     pub async fn bind(addr: SocketAddr, security: &Security) -> io::Result<Self> {
         KcpListener::bind(addr, security).await.map(Self::from)
     }
 
     /// Listens at an address.
     ///
-    /// Cancel safe: if dropped, nothing is bound.
-    ///
     /// # Errors
     ///
     /// What binding the socket gives; [`io::ErrorKind::InvalidInput`] if the configuration does
     /// not go with the cipher.
+    ///
+    /// # Cancel safety
+    ///
+    /// Never waits: a future that is dropped was not polled, and has bound nothing.
     pub async fn bind_with(
         addr: SocketAddr,
         security: &Security,

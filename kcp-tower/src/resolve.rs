@@ -20,6 +20,10 @@ pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + 
 /// ```
 pub trait Resolve: Send + Sync {
     /// Finds the addresses of `host`, with the given port.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when the connector gives up, and should leave nothing to be done then.
     fn resolve(&self, host: &str, port: u16) -> Resolving;
 }
 
@@ -34,6 +38,9 @@ where
 }
 
 /// Asks the operating system, for IPv4 and IPv6. The connector's default.
+///
+/// A question that was asked is not taken back when its future is dropped: one of the runtime's
+/// threads for blocking calls waits for the answer, which nobody reads.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemResolver;

@@ -290,6 +290,11 @@ where
 }
 
 /// A running server, see [`serve()`].
+///
+/// # Cancel safety
+///
+/// Dropping it is a way to stop: it closes the listener and all connections at once, except those
+/// that were upgraded to another protocol.
 #[must_use = "futures do nothing unless polled"]
 pub struct Serving {
     run: Pin<Box<dyn Future<Output = io::Result<()>> + Send>>,
