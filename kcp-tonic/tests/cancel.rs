@@ -1,0 +1,121 @@
+//! Futures of channels and servers that are dropped at any point.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../kcp-transport/tests/cancel/harness.rs"]
+#[allow(dead_code, reason = "shared with the transport's tests")]
+mod harness;
+mod support;
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kcp_tonic::KcpIncoming;
+use kcp_tonic::kcp_transport::config::Config;
+use kcp_tonic::kcp_transport::crypto::Security;
+use kcp_tonic::kcp_transport::net::KcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+use harness::{Case, real, sweep};
+use support::helloworld::greeter_client::GreeterClient;
+use support::{Hello, Setup, hello, loopback};
+
+#[test]
+fn bind_that_is_dropped_binds_nothing() {
+    for (name, with) in [
+        ("kcp_tonic::KcpIncoming::bind", false),
+        ("kcp_tonic::KcpIncoming::bind_with", true),
+    ] {
+        sweep(name, 1, real, async |case: Case| {
+            let (security, config) = (Security::Plaintext, Config::default());
+            let incoming = if with {
+                let binding = KcpIncoming::bind_with(loopback(), &security, &config);
+                case.drive(binding).await
+            } else {
+                case.drive(KcpIncoming::bind(loopback(), &security)).await
+            };
+            let alive = Handle::current().metrics().num_alive_tasks();
+            assert_eq!(alive, usize::from(incoming.is_some()));
+            assert!(case.polls == 0 || incoming.is_some(), "bind has waited");
+            incoming.is_some()
+        });
+    }
+}
+
+#[test]
+fn connect_that_is_dropped_leaves_nothing_and_can_be_repeated() {
+    sweep("kcp_tonic::connect", 1, real, async |case: Case| {
+        let setup = Setup::impatient();
+        let addr = setup.serve(Hello::default()).await;
+        let before = Handle::current().metrics().num_alive_tasks();
+        let endpoint = kcp_tonic::endpoint(format!("http://{addr}")).unwrap();
+        let connected = case
+            .drive(kcp_tonic::connect(&endpoint, setup.connector()))
+            .await;
+        let done = connected.is_some();
+        drop(connected.map(Result::unwrap));
+        let gone = async {
+            // Both sides' sessions end by their own time-outs.
+            while Handle::current().metrics().num_alive_tasks() > before {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let gone = timeout(Duration::from_secs(10), gone).await;
+        gone.expect("tasks of a connection that was given up");
+        let again = kcp_tonic::connect(&endpoint, setup.connector()).await;
+        let mut client = GreeterClient::new(again.unwrap());
+        let reply = client.say_hello(hello("x")).await.unwrap();
+        assert_eq!(reply.into_inner().message, "Hello x!");
+        done
+    });
+}
+
+/// Any number of calls are given up at any point; the connection goes on for others.
+#[test]
+fn call_that_is_dropped_harms_no_other_on_its_connection() {
+    sweep("GreeterClient::say_hello", 1, real, async |case: Case| {
+        let setup = Setup::plaintext();
+        let addr = setup.serve(Hello::default()).await;
+        let mut client = setup.client(addr).await;
+        let reply = case.drive(client.say_hello(hello("x"))).await;
+        let done = reply.is_some();
+        drop(reply.map(Result::unwrap));
+        let reply = client.say_hello(hello("y")).await.unwrap();
+        assert_eq!(reply.into_inner().message, "Hello y!");
+        drop(client);
+        done
+    });
+}
+
+#[test]
+fn next_connection_is_not_lost_with_the_future_that_waited_for_it() {
+    sweep(
+        "kcp_tonic::KcpIncoming::poll_next",
+        2,
+        real,
+        async |case: Case| {
+            let mut incoming = Setup::plaintext().incoming(loopback()).await.unwrap();
+            let addr = incoming.local_addr().unwrap();
+            let connecting = tokio::spawn(async move {
+                sleep(Duration::from_millis(3)).await;
+                KcpStream::connect(addr, &Security::Plaintext).await
+            });
+            let accepted = case.drive(incoming.next()).await;
+            let done = accepted.is_some();
+            let accepted = match accepted {
+                Some(accepted) => accepted,
+                None => incoming.next().await,
+            };
+            let mut server = accepted.unwrap().unwrap();
+            let mut client = connecting.await.unwrap().unwrap();
+            client.write_all(b"hello").await.unwrap();
+            client.flush().await.unwrap();
+            let mut heard = [0; 5];
+            server.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, b"hello");
+            drop(incoming);
+            done
+        },
+    );
+}

@@ -1,0 +1,129 @@
+//! Threads that are blocked by something else than this crate, over real sockets.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kcp_transport::config::Config;
+use kcp_transport::crypto::Security;
+use kcp_transport::net::{KcpListener, KcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::harness::real;
+use crate::pattern;
+
+const SECURITY: Security = Security::Plaintext;
+
+async fn echo(stream: KcpStream) {
+    let (mut reader, mut writer) = stream.into_split();
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = reader.read(&mut buffer).await {
+        if writer.write_all(&buffer[..read]).await.is_err() || writer.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn listen(config: &Config) -> KcpListener {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let listener = KcpListener::bind_with(any, &SECURITY, config).await;
+    listener.expect("binds")
+}
+
+async fn serve(listener: KcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(echo(stream));
+    }
+}
+
+/// Sends data for the echo, blocks the thread in the midst of it, and checks that all comes back.
+/// Returns how long that took from the end of the pause on.
+async fn check_pause(stream: &mut KcpStream, pause: Duration) -> Duration {
+    let data = pattern(200_000);
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut received = vec![0; data.len()];
+    let pausing = async {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        thread::sleep(pause);
+        Instant::now()
+    };
+    let writing = async {
+        writer.write_all(&data).await?;
+        writer.flush().await
+    };
+    let exchange = async { tokio::join!(pausing, writing, reader.read_exact(&mut received)) };
+    let done = timeout(Duration::from_secs(20), exchange).await;
+    let (resumed, written, read) = done.expect("never recovers");
+    written.expect("writes");
+    read.expect("reads");
+    assert!(received == data, "lost or doubled a byte");
+    resumed.elapsed()
+}
+
+/// Time-outs that the longest pause exceeds by far.
+fn impatient() -> Config {
+    Config::builder()
+        .keepalive(Duration::from_millis(300))
+        .user_timeout(Duration::from_secs(1))
+        .idle_timeout(Duration::from_secs(2))
+        .build()
+        .expect("in range")
+}
+
+#[test]
+fn thread_blocked_for_ten_milliseconds_to_five_seconds_loses_no_session_of_either_side() {
+    real().block_on(async {
+        let config = impatient();
+        let listener = listen(&config).await;
+        let addr = listener.local_addr().expect("bound");
+        tokio::spawn(serve(listener));
+        let connect = KcpStream::connect_with(addr, &SECURITY, &config);
+        let mut stream = connect.await.expect("connects");
+        for pause in [10, 100, 10, 1_000, 100, 5_000, 10] {
+            let pause = Duration::from_millis(pause);
+            let recovery = check_pause(&mut stream, pause).await;
+            println!("{pause:?} of pause: done {recovery:?} later");
+            assert!(recovery < Duration::from_secs(5), "{recovery:?}");
+        }
+    });
+}
+
+/// A server on a thread of its own, until the sender is dropped.
+fn server() -> (SocketAddr, oneshot::Sender<()>, thread::JoinHandle<()>) {
+    let (bound, known) = mpsc::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = thread::spawn(move || {
+        real().block_on(async {
+            let listener = listen(&Config::default()).await;
+            bound
+                .send(listener.local_addr().expect("bound"))
+                .expect("awaited");
+            tokio::select! {
+                () = serve(listener) => {}
+                _ = stopped => {}
+            }
+        });
+    });
+    (known.recv().expect("starts"), stop, thread)
+}
+
+#[test]
+fn blocked_client_of_a_running_server_recovers() {
+    let (addr, stop, thread) = server();
+    real().block_on(async {
+        let mut stream = KcpStream::connect(addr, &SECURITY).await.expect("connects");
+        for pause in [10, 100, 10, 1_000, 100] {
+            let pause = Duration::from_millis(pause);
+            let recovery = check_pause(&mut stream, pause).await;
+            println!("{pause:?} of pause: done {recovery:?} later");
+            assert!(recovery < Duration::from_secs(5), "{recovery:?}");
+        }
+    });
+    drop(stop);
+    thread.join().expect("no panic");
+}

@@ -1,0 +1,188 @@
+//! Connecting, listening and accepting.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcp_transport::config::Config;
+use kcp_transport::crypto::Security;
+use kcp_transport::net::{KcpEndpoint, KcpListener, KcpStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+
+use crate::harness::{Case, paused, real, sweep};
+use crate::{SEEDS, listen, network};
+
+const SECURITY: Security = Security::Plaintext;
+
+async fn check_echo(client: &mut KcpStream, server: &mut KcpStream) {
+    let mut heard = [0; 5];
+    client.write_all(b"hello").await.expect("writes");
+    client.flush().await.expect("flushes");
+    server.read_exact(&mut heard).await.expect("reads");
+    server.write_all(&heard).await.expect("writes");
+    server.flush().await.expect("flushes");
+    client.read_exact(&mut heard).await.expect("reads");
+    assert_eq!(&heard, b"hello");
+}
+
+/// Accepts until the connection of that client comes: who gave up may have been there first.
+async fn accept_from(listener: &KcpListener, client: &KcpStream) -> KcpStream {
+    let wanted = (client.local_addr().expect("bound"), client.conversation());
+    loop {
+        let (server, peer) = listener.accept().await.expect("accepts");
+        if (peer, server.conversation()) == wanted {
+            return server;
+        }
+    }
+}
+
+#[test]
+fn connect_that_is_dropped_leaves_nothing_behind() {
+    sweep(
+        "KcpStream::connect_transport",
+        SEEDS,
+        paused,
+        async |case: Case| {
+            let network = network(case.seed);
+            let config = Config::default();
+            let (server_host, listener) = listen(&network, &config);
+            let host = network.host();
+            let addr = server_host.addr();
+            let transport = host.clone();
+            let connecting = KcpStream::connect_transport(transport, addr, &SECURITY, &config);
+            let connected = case.drive(connecting).await;
+            let done = connected.is_some();
+            drop(connected.map(|connected| connected.expect("connects")));
+            // What was there for a moment lingers to repeat acknowledgements.
+            sleep(Duration::from_secs(10)).await;
+            assert_eq!(Arc::strong_count(&host), 1, "the transport is still used");
+            assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
+            let again = network.host();
+            let again = KcpStream::connect_transport(again, addr, &SECURITY, &config).await;
+            let mut again = again.expect("connects");
+            let mut server = accept_from(&listener, &again).await;
+            check_echo(&mut again, &mut server).await;
+            done
+        },
+    );
+}
+
+async fn bound() -> (KcpListener, SocketAddr) {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let listener = KcpListener::bind(any, &SECURITY).await.expect("binds");
+    let addr = listener.local_addr().expect("bound");
+    (listener, addr)
+}
+
+#[test]
+fn connect_of_a_socket_that_is_dropped_harms_no_other() {
+    for (name, with) in [
+        ("KcpStream::connect", false),
+        ("KcpStream::connect_with", true),
+    ] {
+        sweep(name, 2, real, async |case: Case| {
+            let (listener, addr) = bound().await;
+            let config = Config::default();
+            let connected = if with {
+                let connecting = KcpStream::connect_with(addr, &SECURITY, &config);
+                case.drive(connecting).await
+            } else {
+                case.drive(KcpStream::connect(addr, &SECURITY)).await
+            };
+            let done = connected.is_some();
+            drop(connected.map(|connected| connected.expect("connects")));
+            let mut again = KcpStream::connect(addr, &SECURITY).await.expect("connects");
+            let mut server = accept_from(&listener, &again).await;
+            check_echo(&mut again, &mut server).await;
+            done
+        });
+    }
+}
+
+#[test]
+fn connect_of_an_endpoint_that_is_dropped_leaves_nothing_behind() {
+    for (name, lazy) in [
+        ("KcpEndpoint::connect", false),
+        ("KcpEndpoint::connect_lazy", true),
+    ] {
+        sweep(name, SEEDS, paused, async |case: Case| {
+            let network = network(case.seed);
+            let config = Config::default();
+            let (server_host, listener) = listen(&network, &config);
+            let addr = server_host.addr();
+            let endpoint = KcpEndpoint::from_transport(network.host(), &SECURITY, &config);
+            let endpoint = endpoint.expect("in range");
+            let connected = if lazy {
+                case.drive(endpoint.connect_lazy(addr)).await
+            } else {
+                case.drive(endpoint.connect(addr)).await
+            };
+            let done = connected.is_some();
+            drop(connected.map(|connected| connected.expect("connects")));
+            sleep(Duration::from_secs(10)).await;
+            assert_eq!(endpoint.stats().connections, 0);
+            let mut again = endpoint.connect(addr).await.expect("connects");
+            let mut server = accept_from(&listener, &again).await;
+            check_echo(&mut again, &mut server).await;
+            done
+        });
+    }
+}
+
+#[test]
+fn accept_that_is_dropped_loses_no_connection() {
+    sweep("KcpListener::accept", SEEDS, paused, async |case: Case| {
+        let network = network(case.seed);
+        let config = Config::default();
+        let (host, listener) = listen(&network, &config);
+        let (addr, client_host) = (host.addr(), network.host());
+        let connecting = tokio::spawn(async move {
+            sleep(Duration::from_millis(3)).await;
+            KcpStream::connect_transport(client_host, addr, &SECURITY, &config).await
+        });
+        let accepted = case.drive(listener.accept()).await;
+        assert_eq!(case.alarm.kept(), 0, "a dropped future keeps its waker");
+        let done = accepted.is_some();
+        let accepted = match accepted {
+            Some(accepted) => accepted,
+            None => listener.accept().await,
+        };
+        let mut server = accepted.expect("accepts").0;
+        let mut client = connecting.await.expect("no panic").expect("connects");
+        check_echo(&mut client, &mut server).await;
+        assert_eq!(listener.stats().passive_opens, 1);
+        done
+    });
+}
+
+#[test]
+fn bind_that_is_dropped_binds_nothing() {
+    for (name, with) in [
+        ("KcpListener::bind", false),
+        ("KcpListener::bind_with", true),
+    ] {
+        sweep(name, 1, real, async |case: Case| {
+            let (any, config) = (
+                "127.0.0.1:0".parse().expect("an address"),
+                Config::default(),
+            );
+            let listener = if with {
+                let binding = KcpListener::bind_with(any, &SECURITY, &config);
+                case.drive(binding).await
+            } else {
+                case.drive(KcpListener::bind(any, &SECURITY)).await
+            };
+            let alive = Handle::current().metrics().num_alive_tasks();
+            assert_eq!(
+                alive,
+                usize::from(listener.is_some()),
+                "{} polls",
+                case.polls
+            );
+            assert!(case.polls == 0 || listener.is_some(), "bind has waited");
+            listener.is_some()
+        });
+    }
+}
