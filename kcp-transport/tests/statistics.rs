@@ -1,5 +1,9 @@
-//! Statistics of endpoints over real sockets on loopback.
+//! Statistics of endpoints, mostly over real sockets on loopback.
 #![allow(clippy::disallowed_methods)]
+
+#[path = "cancel/network.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod network;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,6 +12,8 @@ use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use network::Network;
 
 #[tokio::test]
 async fn endpoint_counts_its_connections_and_adds_them_up() {
@@ -43,14 +49,11 @@ async fn endpoint_counts_its_connections_and_adds_them_up() {
     assert!(received.wire_bytes_received > 1000);
     assert!(sent.wire_bytes_sent >= received.wire_bytes_received);
     assert_eq!(sent.bytes_written, 1000);
+    let end = server.datagrams();
     drop((client, server));
     // An abandoned session stays until its peer has been silent for three seconds.
-    for _ in 0..100 {
-        if listener.stats().connections == 2 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let ended = tokio::time::timeout(Duration::from_secs(20), end.recv()).await;
+    ended.expect("ends").expect_err("has ended");
     let stats = listener.stats();
     assert_eq!((stats.connections, stats.max_connections), (2, 3));
     let totals = listener.totals();
@@ -58,29 +61,29 @@ async fn endpoint_counts_its_connections_and_adds_them_up() {
     assert!(totals.to_string().contains("bytes_read "), "{totals}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn connections_beyond_the_backlog_are_counted_and_come_later() {
     let config = Config::builder()
         .backlog(1)
         .connect_timeout(Duration::from_secs(20))
         .build()
         .expect("in range");
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = KcpListener::bind_with(any, &Security::Plaintext, &config)
-        .await
-        .expect("binds");
-    let addr = listener.local_addr().expect("bound");
-    let connect = || KcpStream::connect_with(addr, &Security::Plaintext, &config);
-    let _first = connect().await.expect("connects");
-    let second = {
-        let config = config.clone();
-        tokio::spawn(
-            async move { KcpStream::connect_with(addr, &Security::Plaintext, &config).await },
-        )
+    let network = Network::new(1, 0.0, Duration::from_millis(5));
+    let host = network.host();
+    let listener = KcpListener::from_transport(host.clone(), &Security::Plaintext, &config);
+    let listener = listener.expect("in range");
+    let connect = || {
+        let (network, config, addr) = (network.clone(), config.clone(), host.addr());
+        async move {
+            let host = network.host();
+            KcpStream::connect_transport(host, addr, &Security::Plaintext, &config).await
+        }
     };
-    while listener.stats().backlog_full == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let _first = connect().await.expect("connects");
+    let second = tokio::spawn(connect());
+    // Virtual time: everyone else waits for something else before it passes.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(listener.stats().backlog_full > 0);
     assert_eq!(listener.stats().passive_opens, 1);
     listener.accept().await.expect("accepts");
     second.await.expect("no panic").expect("connects");
