@@ -82,6 +82,24 @@ impl FecRatio {
     }
 }
 
+/// Shows every kernel of the field that this processor can run.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn each_kernel(look: &mut dyn FnMut(&str, &MultiplySlice<'_>)) {
+    for kernel in field::Kernel::all() {
+        look(&format!("{kernel:?}"), &|add, factor, input, out| {
+            if add {
+                kernel.mul_add(factor, input, out);
+            } else {
+                kernel.mul(factor, input, out);
+            }
+        });
+    }
+}
+
+/// Takes whether to add to the output, the factor, the input, and the output.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) type MultiplySlice<'a> = dyn Fn(bool, u8, &[u8], &mut [u8]) + 'a;
+
 #[cfg(test)]
 mod tests {
     use super::*;

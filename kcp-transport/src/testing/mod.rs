@@ -15,6 +15,7 @@
 //! assert_eq!(received, sent);
 //! ```
 
+pub mod field;
 mod link;
 mod pair;
 mod rng;

@@ -114,6 +114,25 @@ impl Kernel {
         Self::Scalar
     }
 
+    /// Every kernel this processor can run.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn all() -> Vec<Self> {
+        let all = [
+            Some(Self::Scalar),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            x86::Ssse3::detect().map(Self::Ssse3),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            x86::Avx2::detect().map(Self::Avx2),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            x86::Gfni256::detect().map(Self::Gfni256),
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            x86::Gfni512::detect().map(Self::Gfni512),
+            #[cfg(target_arch = "aarch64")]
+            aarch64::Neon::detect().map(Self::Neon),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
     /// Writes `input` times `factor` to `out`.
     ///
     /// # Panics
