@@ -1,0 +1,169 @@
+//! A network in memory whose mishaps are the fuzzer's.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use kcp_transport::net::{Path, Received, Transport};
+use kcp_transport::packet::Run;
+
+/// Hosts that reach each other, and what becomes of their datagrams.
+#[derive(Clone, Debug, Default)]
+pub struct Network(Arc<Mutex<World>>);
+
+#[derive(Debug, Default)]
+struct World {
+    hosts: HashMap<SocketAddr, Inbox>,
+    /// What becomes of the next datagrams; those beyond arrive.
+    fates: VecDeque<u8>,
+    /// One that the next shall overtake.
+    held: Option<(SocketAddr, SocketAddr, Vec<u8>)>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    queue: VecDeque<(SocketAddr, Vec<u8>)>,
+    waker: Option<Waker>,
+}
+
+/// One host's transport.
+#[derive(Debug)]
+pub struct Host {
+    addr: SocketAddr,
+    network: Network,
+}
+
+impl Network {
+    /// A network on which the first datagrams meet these fates.
+    pub fn new(fates: &[u8]) -> Self {
+        let network = Self::default();
+        network.lock().fates = fates.iter().copied().collect();
+        network
+    }
+
+    /// The host with this number.
+    pub fn host(&self, number: u8) -> Arc<Host> {
+        let addr = addr(number);
+        self.lock().hosts.entry(addr).or_default();
+        Arc::new(Host {
+            addr,
+            network: self.clone(),
+        })
+    }
+
+    /// Lets a datagram arrive that nobody sent.
+    pub fn inject(&self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
+        wake(self.lock().arrive(from, to, datagram));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The address of the host with this number.
+pub fn addr(number: u8) -> SocketAddr {
+    ([10, 0, 0, number], 4000).into()
+}
+
+impl World {
+    fn send(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        match self.fates.pop_front().unwrap_or(0) {
+            0..=159 => wakers.extend(self.arrive(from, to, datagram)),
+            160..=199 | 250.. => {}
+            200..=219 => {
+                wakers.extend(self.arrive(from, to, datagram));
+                wakers.extend(self.arrive(from, to, datagram));
+            }
+            220..=249 => {
+                let held = self.held.replace((from, to, datagram.to_vec()));
+                wakers.extend(self.release(held));
+                return wakers;
+            }
+        }
+        let held = self.held.take();
+        wakers.extend(self.release(held));
+        wakers
+    }
+
+    fn release(&mut self, held: Option<(SocketAddr, SocketAddr, Vec<u8>)>) -> Option<Waker> {
+        let (from, to, datagram) = held?;
+        self.arrive(from, to, &datagram)
+    }
+
+    fn arrive(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> Option<Waker> {
+        let inbox = self.hosts.get_mut(&to)?;
+        if inbox.queue.len() < MOST_QUEUED {
+            inbox.queue.push_back((from, datagram.to_vec()));
+        }
+        inbox.waker.take()
+    }
+}
+
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+impl Transport for Host {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.addr)
+    }
+
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut world = self.network.lock();
+        let inbox = world.hosts.entry(self.addr).or_default();
+        if inbox.queue.is_empty() {
+            inbox.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn try_recv(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> io::Result<usize> {
+        let mut world = self.network.lock();
+        let inbox = world.hosts.entry(self.addr).or_default();
+        let mut count = 0;
+        for (buffer, received) in buffers.iter_mut().zip(received) {
+            let Some((peer, datagram)) = inbox.queue.pop_front() else {
+                break;
+            };
+            buffer[..datagram.len()].copy_from_slice(&datagram);
+            *received = Received {
+                path: Path { peer, local: None },
+                len: datagram.len(),
+                stride: datagram.len(),
+            };
+            count += 1;
+        }
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(count)
+    }
+
+    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+        for datagram in run.bytes.chunks(run.segment_size) {
+            let wakers = self.network.lock().send(self.addr, path.peer, datagram);
+            wake(wakers);
+        }
+        Ok(())
+    }
+
+    fn max_run(&self) -> usize {
+        4
+    }
+}
+
+/// As the buffer of a socket.
+const MOST_QUEUED: usize = 1000;

@@ -1,0 +1,339 @@
+//! Two sessions under a schedule of the fuzzer's.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use kcp_transport::config::{Config, Mode};
+use kcp_transport::error::{ConnectionError, ResetCode};
+use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::session::{FirstNumbers, Role, Session, State};
+use kcp_transport::time::Time;
+use kcp_transport::wire::ConversationId;
+
+use super::input::Input;
+use super::options::any_config;
+
+/// Byte streams both ways: what is read is what was written, and all of it unless an end is told.
+pub fn pair(data: &[u8]) {
+    run(&mut Input::new(data), Mode::Stream);
+}
+
+/// As [`pair`], with messages.
+pub fn pair_messages(data: &[u8]) {
+    run(&mut Input::new(data), Mode::Message);
+}
+
+/// What stands at a place of every stream.
+pub fn pattern(at: u64) -> u8 {
+    (at.wrapping_mul(0x9e37_79b9) >> 13) as u8
+}
+
+fn run(input: &mut Input<'_>, mode: Mode) {
+    let configs = [any_config(input, mode), any_config(input, mode)];
+    let mut world = World::new(input, &configs, mode);
+    for _ in 0..500 {
+        if input.is_empty() {
+            break;
+        }
+        let choice = input.u8();
+        let side = usize::from(choice & 1);
+        match choice >> 1 {
+            0..=19 => world.deliver(side, input.u8(), false),
+            20..=29 => world.deliver(side, input.u8(), true),
+            30..=35 => world.lose(side, input.u8()),
+            36..=55 => world.write(side, input.below(1500)),
+            56..=75 => world.read(side, input.below(3000)),
+            76..=99 => world.pass(input.u8()),
+            100..=109 => world.pass_to_next(),
+            110..=111 => world.sides[side].shut_down(world.now),
+            112 => world.sides[side].let_go(world.now),
+            113..=114 => world.sides[side].session.set_memory_pressure(input.flag()),
+            115 => world.sides[side].reset(world.now, input.u8()),
+            116..=119 => world.sides[side].send_out_of_band(world.now, input.below(64)),
+            _ => world.exchange(1 + u32::from(choice & 15)),
+        }
+        world.settle();
+    }
+    world.heal();
+}
+
+struct World {
+    now: Time,
+    sides: [Side; 2],
+    /// Datagrams on their way to each side.
+    wires: [VecDeque<Vec<u8>>; 2],
+}
+
+struct Side {
+    session: Session,
+    batch: TransmitBatch,
+    mode: Mode,
+    written: u64,
+    read: u64,
+    /// Lengths of messages that the other side has not read.
+    messages: VecDeque<usize>,
+    shut: bool,
+    gone: bool,
+    reset: bool,
+}
+
+impl World {
+    fn new(input: &mut Input<'_>, configs: &[Config; 2], mode: Mode) -> Self {
+        let conversation = ConversationId::new(input.u32());
+        let role = input.pick(&[Role::Connect, Role::ConnectLazy]);
+        let first = FirstNumbers {
+            sequence: if input.flag() {
+                input.near(u32::MAX)
+            } else {
+                0
+            },
+            fec_groups_left: input.flag().then_some(2),
+        };
+        // Narrow, so that tokens differ and timestamps wrap.
+        let mut luck = || (u128::from(input.u8()) + 1) << 64 | u128::from(input.near(0));
+        let [client, server] = [(role, luck()), (Role::Accept, luck())];
+        let side = |config: &Config, (role, luck): (Role, u128)| {
+            let layout = config.layout(OVERHEAD).expect("has room");
+            Side {
+                session: Session::with_first_numbers(
+                    config,
+                    layout,
+                    conversation,
+                    role,
+                    luck,
+                    first,
+                    Time::ZERO,
+                ),
+                batch: TransmitBatch::new(layout, 8),
+                mode,
+                written: 0,
+                read: 0,
+                messages: VecDeque::new(),
+                shut: false,
+                gone: false,
+                reset: false,
+            }
+        };
+        Self {
+            now: Time::ZERO,
+            sides: [side(&configs[0], client), side(&configs[1], server)],
+            wires: Default::default(),
+        }
+    }
+
+    /// Delivers one of the datagrams on their way to `side`, and keeps it there to come again.
+    fn deliver(&mut self, side: usize, which: u8, again: bool) {
+        let wire = &mut self.wires[side];
+        if wire.is_empty() {
+            return;
+        }
+        let index = usize::from(which) % wire.len();
+        let datagram = if again {
+            wire.get(index).cloned()
+        } else {
+            wire.remove(index)
+        };
+        self.sides[side].hear(self.now, &datagram.expect("within the queue"));
+    }
+
+    fn lose(&mut self, side: usize, which: u8) {
+        let wire = &mut self.wires[side];
+        if !wire.is_empty() {
+            wire.remove(usize::from(which) % wire.len());
+        }
+    }
+
+    fn write(&mut self, side: usize, len: usize) {
+        let side = &mut self.sides[side];
+        let data: Vec<u8> = (side.written..).take(len).map(pattern).collect();
+        let taken = match side.mode {
+            Mode::Message => match side.session.write_message(self.now, &data) {
+                Ok(true) => {
+                    side.messages.push_back(len);
+                    len
+                }
+                Ok(false) | Err(_) => 0,
+            },
+            _ => side.session.write(self.now, &data),
+        };
+        assert!(
+            taken == 0 || !(side.shut || side.gone),
+            "written after the end"
+        );
+        side.written += taken as u64;
+    }
+
+    fn read(&mut self, side: usize, len: usize) {
+        let other = 1 - side;
+        let mut out = vec![0; len];
+        let mut message = Vec::new();
+        let reader = &mut self.sides[side];
+        let read: &[u8] = match reader.mode {
+            Mode::Message => {
+                if !reader.session.read_message(self.now, &mut message) {
+                    return;
+                }
+                &message
+            }
+            _ => {
+                let read = reader.session.read(self.now, &mut out);
+                &out[..read]
+            }
+        };
+        assert!(read.is_empty() || !reader.gone, "read after letting go");
+        for byte in read {
+            assert_eq!(*byte, pattern(reader.read), "byte {}", reader.read);
+            reader.read += 1;
+        }
+        let (read, total) = (read.len(), reader.read);
+        assert!(
+            total <= self.sides[other].written,
+            "read more than was written"
+        );
+        if self.sides[side].mode == Mode::Message {
+            assert_eq!(self.sides[other].messages.pop_front(), Some(read));
+        }
+    }
+
+    fn pass(&mut self, time: u8) {
+        // Up to 65 s, the more the rarer.
+        self.now += Duration::from_millis(u64::from(time).pow(2));
+    }
+
+    fn pass_to_next(&mut self) {
+        let next = self.sides.iter().filter_map(|it| it.session.poll_timeout());
+        self.now = self.now.max(next.min().unwrap_or(self.now));
+    }
+
+    /// Both sides do what is due.
+    fn settle(&mut self) {
+        for index in 0..2 {
+            let sent = self.sides[index].settle(self.now);
+            self.wires[1 - index].extend(sent);
+            // As a queue on the path does.
+            let excess = self.wires[1 - index].len().saturating_sub(MOST_UNDER_WAY);
+            self.wires[1 - index].drain(..excess);
+        }
+    }
+
+    /// So many turns of a network that works, with readers that read.
+    fn exchange(&mut self, turns: u32) {
+        for _ in 0..turns {
+            for side in 0..2 {
+                for datagram in std::mem::take(&mut self.wires[side]) {
+                    self.sides[side].hear(self.now, &datagram);
+                }
+                self.read(side, 4096);
+            }
+            self.settle();
+        }
+    }
+
+    /// The network works again: everything arrives, or somebody says why not.
+    fn heal(&mut self) {
+        for side in &mut self.sides {
+            side.session.set_memory_pressure(false);
+            side.shut_down(self.now);
+        }
+        for turn in 0.. {
+            assert!(turn < 20_000, "does not come to rest");
+            let before = self.progress();
+            self.exchange(1);
+            if self.is_over() {
+                break;
+            }
+            let moving = self.progress() != before || self.wires.iter().any(|it| !it.is_empty());
+            if !moving {
+                let next = self.sides.iter().filter_map(|it| it.session.poll_timeout());
+                let Some(next) = next.min() else { break };
+                assert!(next > self.now, "due and not done");
+                self.now = next;
+                self.settle();
+            }
+        }
+        let ended = self.sides.iter().any(Side::is_cut);
+        for (reader, writer) in [(0, 1), (1, 0)] {
+            let all = self.sides[reader].read == self.sides[writer].written;
+            assert!(all || ended, "data is lost and nobody says so");
+        }
+    }
+
+    fn progress(&self) -> [u64; 2] {
+        [self.sides[0].read, self.sides[1].read]
+    }
+
+    /// Everything has arrived and is acknowledged, or nobody may count on that.
+    fn is_over(&self) -> bool {
+        let all = self.sides[0].read == self.sides[1].written
+            && self.sides[1].read == self.sides[0].written;
+        all && self.sides.iter().all(|it| it.session.is_drained())
+            || self.sides.iter().any(Side::is_cut)
+    }
+}
+
+impl Side {
+    fn hear(&mut self, now: Time, datagram: &[u8]) {
+        self.session.handle_datagram(now, datagram);
+    }
+
+    fn settle(&mut self, now: Time) -> Vec<Vec<u8>> {
+        let mut sent = Vec::new();
+        for round in 0.. {
+            self.session.handle_timeout(now);
+            while self.session.poll_transmit(now, &mut self.batch) {
+                assert!(sent.len() < 100_000, "there is no end to what is due");
+                sent.extend(self.batch.datagrams().map(<[u8]>::to_vec));
+                self.batch.clear();
+            }
+            if self.session.poll_timeout().is_none_or(|at| at > now) {
+                break;
+            }
+            assert!(round < 4, "due and not done");
+        }
+        assert!(
+            !matches!(self.session.error(), Some(ConnectionError::Protocol(_))),
+            "blames an honest peer"
+        );
+        if !self.session.is_proved() {
+            let stats = self.session.stats();
+            let most = 3 * stats
+                .wire_bytes_received
+                .max(self.batch.layout().mtu() as u64);
+            let sent = stats.wire_bytes_sent;
+            assert!(sent <= most, "amplifies: {sent} bytes, {most} allowed");
+        }
+        sent
+    }
+
+    fn shut_down(&mut self, now: Time) {
+        self.shut = true;
+        self.session.shutdown(now);
+    }
+
+    fn let_go(&mut self, now: Time) {
+        self.shut = true;
+        self.gone = true;
+        self.session.abandon(now);
+    }
+
+    fn reset(&mut self, now: Time, code: u8) {
+        self.shut = true;
+        self.reset = true;
+        let code = ResetCode::new(code.into()).expect("below the reserved ones");
+        self.session.reset(now, code);
+    }
+
+    fn send_out_of_band(&mut self, now: Time, len: usize) {
+        let _ = self.session.send_out_of_band(now, &vec![7; len]);
+        while self.session.poll_out_of_band().is_some() {}
+    }
+
+    /// Whether the other side cannot expect to get everything, or this one to read it.
+    fn is_cut(&self) -> bool {
+        self.gone || self.reset || matches!(self.session.state(), State::Closed(Some(_)))
+    }
+}
+
+const OVERHEAD: Overhead = Overhead { front: 0, back: 0 };
+
+const MOST_UNDER_WAY: usize = 1000;
