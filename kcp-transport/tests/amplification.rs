@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
-use kcp_transport::error::ConnectionError;
+use kcp_transport::error::{ConnectionError, ResetCode};
 use kcp_transport::fec::FecRatio;
 use kcp_transport::packet::{Layout, TransmitBatch};
 use kcp_transport::session::{Role, Session, State};
 use kcp_transport::testing::{Rng, seeds};
 use kcp_transport::time::Time;
-use kcp_transport::wire::{Command, ConversationId, SegmentHeader, Timestamp};
+use kcp_transport::wire::{
+    Command, ConversationId, Frame, FrameWriter, Hello, SegmentHeader, Timestamp, Token,
+};
 
 const CONVERSATION: ConversationId = ConversationId::new(7);
 
@@ -254,6 +256,36 @@ fn nobody_answering_ends_an_unproven_session_like_any_other() {
     let gone = State::Closed(Some(ConnectionError::PeerUnresponsive));
     assert_eq!(server.session.state(), gone);
     assert!(server.sent <= 3 * config.mtu());
+}
+
+#[test]
+fn giving_up_an_unproven_session_sends_no_more_than_it_may() {
+    // So small that questions use all of it up.
+    let config = Config::builder().mtu(100).build().expect("in range");
+    let hello = Frame::Hello(Hello {
+        confirmed: false,
+        capabilities: 0,
+        token: Token::new(9),
+        echo: None,
+    });
+    let mut frames = FrameWriter::new(100);
+    assert!(frames.push(&hello));
+    let hello = header(Command::WindowUpdate, 0, frames.payload());
+    for seconds in 0..29 {
+        let mut server = Server::new(&config, &Security::Plaintext, 1);
+        let opener = header(Command::Push, 0, b"x");
+        server.receive(Time::ZERO, &segment(&opener, b"x"));
+        server.receive(Time::ZERO, &segment(&hello, frames.payload()));
+        server.session.write(Time::ZERO, &[0; 100_000]);
+        let mut now = Time::ZERO;
+        server.run(&mut now, Time::from_millis(seconds * 1000));
+        let code = ResetCode::new(1).expect("not reserved");
+        server.session.reset(now, code);
+        let until = now + Duration::from_secs(600);
+        server.run(&mut now, until);
+        assert!(server.session.is_over());
+        assert!(server.sent <= 3 * config.mtu(), "{} bytes", server.sent);
+    }
 }
 
 #[test]

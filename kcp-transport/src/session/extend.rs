@@ -1,5 +1,6 @@
 //! How the session uses its extensions.
 
+use super::amplification::Allowance;
 use super::{Extension, Offer, Session, State};
 use crate::arq::{Arq, Outcome, Provenance};
 use crate::error::{ConnectionError, DecodeError, ResetCode};
@@ -169,12 +170,17 @@ impl Session {
 
     /// Adds the datagram that tells the peer that the session is given up, if that is due.
     pub(super) fn push_farewell(&mut self, now: Time, batch: &mut TransmitBatch) -> usize {
+        if self.farewell_at().is_none_or(|at| at > now) {
+            return 0;
+        }
+        let allowance = self.allowance(batch, batch.total_len());
+        if matches!(allowance, Allowance::Question | Allowance::Nothing) {
+            // Nobody who is there said so in all that time.
+            self.extension = None;
+        }
         let Some(extension) = &mut self.extension else {
             return 0;
         };
-        if extension.farewell_at().is_none_or(|at| at > now) {
-            return 0;
-        }
         let (header, limit) = (self.layout.shard_header(), self.layout.mss());
         let (arq, encoder) = (&mut self.arq, &mut self.encoder);
         batch.push_with(|packet| {
