@@ -5,13 +5,17 @@ use std::time::Duration;
 use kcp_transport::config::{Config, Extensions};
 use kcp_transport::error::{ConnectionError, ResetCode};
 use kcp_transport::fec::FecRatio;
-use kcp_transport::session::State;
+use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::session::{Role, Session, State};
 use kcp_transport::testing::{LinkConfig, Pair, PairConfig, Side, seeds};
+use kcp_transport::time::Time;
 use kcp_transport::wire::{
     Command, ConversationId, Frame, FrameWriter, Hello, SegmentHeader, Segments, Timestamp, Token,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+const NO_OVERHEAD: Overhead = Overhead { front: 0, back: 0 };
 
 fn config(extensions: Extensions) -> Config {
     let builder = Config::builder().extensions(extensions);
@@ -421,6 +425,52 @@ fn hello_forged_before_the_true_one_is_forgotten() {
     assert!(pair.client.session.has_extensions() && pair.server.session.has_extensions());
     pair.client.session.shutdown(pair.now());
     assert!(pair.run_until(PATIENCE, |pair| pair.server.session.is_finished()));
+}
+
+/// A hello from someone who will never be heard of again.
+fn invented_hello(conversation: ConversationId) -> Vec<u8> {
+    let hello = Hello {
+        confirmed: false,
+        capabilities: 0,
+        token: Token::new(666),
+        echo: None,
+    };
+    update(conversation, 0, &[Frame::Hello(hello)])
+}
+
+#[test]
+fn shutdown_does_not_wait_for_an_invented_peer() {
+    let mut pair = Pair::new(4, &pair_with(Extensions::On, Extensions::Off));
+    pair.run_for(Duration::from_secs(1));
+    let conversation = pair.client.session.conversation();
+    let forged = invented_hello(conversation);
+    pair.client.session.handle_datagram(pair.now(), &forged);
+    pair.client.session.shutdown(pair.now());
+    let drained = |pair: &mut Pair| pair.client.session.state() == State::Drained;
+    assert!(pair.run_until(Duration::from_secs(1), drained));
+}
+
+#[test]
+fn ended_session_says_no_more_to_an_unproved_address_than_others() {
+    let config = Config::builder().mtu(200).build().expect("in range");
+    let layout = config.layout(NO_OVERHEAD).expect("has room");
+    let conversation = ConversationId::new(9);
+    let mut now = Time::from_millis(1);
+    let mut session = Session::new(&config, layout, conversation, Role::Accept, 1 << 64, now);
+    session.handle_datagram(now, &invented_hello(conversation));
+    assert!(session.write(now, &[7; 20_000]) > 0);
+    let mut batch = TransmitBatch::new(layout, 32);
+    while !session.is_over() {
+        now = session.poll_timeout().map_or(now, |at| at.max(now));
+        session.handle_timeout(now);
+        while session.poll_transmit(now, &mut batch) {}
+        assert!(
+            batch.total_len() <= 3 * config.mtu(),
+            "{}",
+            batch.total_len()
+        );
+    }
+    assert!(session.error().is_some());
 }
 
 #[test]

@@ -173,9 +173,10 @@ impl Extension {
     }
 
     /// Whether nothing is left to do about the end of our stream: the peer knows it, or knows no
-    /// ends, or does not answer.
+    /// ends, or does not answer. One that has not proved itself may be anyone's invention, which
+    /// nobody should wait for.
     pub(super) fn is_settled(&self) -> bool {
-        self.peer.is_none()
+        !self.confirmed
             || self
                 .fin
                 .is_none_or(|fin| fin.acknowledged || fin.repeat.is_exhausted())
