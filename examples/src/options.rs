@@ -23,7 +23,7 @@ pub struct Args {
 
     /// Password that the cipher's key is derived from, the same on both sides
     #[arg(long, value_name = "PASSWORD", default_value = "it's a secrect")]
-    pub key: String,
+    pub key: Password,
 
     /// Largest UDP payload in bytes, 1500 at most
     #[arg(long, value_name = "BYTES", default_value_t = 1400)]
@@ -83,7 +83,7 @@ impl Args {
     ///
     /// If no cipher has this name.
     pub fn security(&self) -> Result<Security, ConfigError> {
-        Security::from_password(&self.crypt, &self.key, Security::KCPTUN_SALT)
+        Security::from_password(&self.crypt, &self.key.0, Security::KCPTUN_SALT)
     }
 
     /// Everything else.
@@ -134,6 +134,22 @@ impl Args {
             Ok(ratio) => Ok(Some(ratio)),
             Err(_) => Err(OptionError::Shards { data, parity }),
         }
+    }
+}
+
+/// A password, which its `Debug` does not show.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl From<String> for Password {
+    fn from(password: String) -> Self {
+        Self(password)
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(..)")
     }
 }
 
