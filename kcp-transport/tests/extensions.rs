@@ -272,6 +272,20 @@ fn sides_that_have_both_finished_are_gone_soon() {
 }
 
 #[test]
+fn peer_that_is_gone_once_it_has_all_delays_shutting_down_by_a_moment() {
+    let mut pair = greeted();
+    pair.client.session.write(pair.now(), b"bye");
+    assert!(pair.run_until(PATIENCE, |pair| pair.client.session.is_drained()));
+    pair.client.link.set_cut(true);
+    let start = pair.now();
+    pair.client.session.shutdown(start);
+    let drained = |pair: &mut Pair| pair.client.session.state() == State::Drained;
+    assert!(pair.run_until(PATIENCE, drained));
+    let took = pair.now() - start;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
 fn unread_data_resets_a_dropped_stream() {
     let mut pair = greeted();
     pair.server.session.abandon(pair.now());

@@ -172,14 +172,13 @@ impl Extension {
         self.fin.is_some_and(|fin| fin.acknowledged)
     }
 
-    /// Whether nothing is left to do about the end of our stream: the peer knows it, or knows no
-    /// ends, or does not answer. One that has not proved itself may be anyone's invention, which
-    /// nobody should wait for.
+    /// Whether nothing need be waited for about the end of our stream: the peer knows it, or knows
+    /// no ends, or was told a few times and may well be gone.
     pub(super) fn is_settled(&self) -> bool {
         !self.confirmed
             || self
                 .fin
-                .is_none_or(|fin| fin.acknowledged || fin.repeat.is_exhausted())
+                .is_none_or(|fin| fin.acknowledged || fin.repeat.left() <= FINS - FINS_WAITED_FOR)
     }
 
     /// The peer's end agrees with what was received.
@@ -410,6 +409,10 @@ const HELLOS: u8 = 5;
 /// Enough that even if half of all datagrams are lost each way, one in a hundred thousand is not
 /// heard, and one in a hundred is not answered.
 const FINS: u8 = 16;
+
+/// Shutting down waits for no more than these to be answered: the data has arrived in any case, and
+/// the rest is said in the background.
+const FINS_WAITED_FOR: u8 = 5;
 
 /// If half of all datagrams are lost, one in sixteen is not heard; that peer has its time-outs.
 const RESETS: u8 = 4;

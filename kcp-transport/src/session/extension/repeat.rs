@@ -32,9 +32,9 @@ impl Repeat {
         self.next().is_some_and(|at| at <= now)
     }
 
-    /// Whether it was said as often as it may be.
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.left == 0
+    /// How often it may still be said.
+    pub(super) fn left(&self) -> u8 {
+        self.left
     }
 
     /// It was said: the next time comes after `first`, and ever later.
@@ -72,6 +72,6 @@ mod tests {
             repeat.on_sent(at, Duration::from_millis(1000));
         }
         assert_eq!(times, [0, 1000, 2500, 4500]);
-        assert!(repeat.is_exhausted());
+        assert_eq!(repeat.left(), 0);
     }
 }
