@@ -22,6 +22,9 @@ async fn serve(mut stream: KcpStream) -> io::Result<()> {
     let mut buffer = [0; 512];
     loop {
         let read = stream.read(&mut buffer).await?;
+        if read == 0 {
+            return stream.shutdown().await;
+        }
         stream.write_all(&buffer[..read]).await?;
         stream.flush().await?;
     }
