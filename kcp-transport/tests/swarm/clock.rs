@@ -51,7 +51,8 @@ impl Clock {
                 let shown = self.local(now);
                 if shown >= time {
                     let before = (shown - time).as_micros() as u64;
-                    if before == 0 || now <= before || self.local(now - before) < time {
+                    let jumped = before == 1 && self.local(now.saturating_sub(1)) < time;
+                    if before == 0 || now <= before || jumped {
                         break;
                     }
                     now -= before;
