@@ -103,15 +103,15 @@ impl Session {
     }
 
     /// Asks the peer for a sign of life.
+    ///
+    /// By a window probe in any case: a peer that has forgotten the session answers that.
     pub(super) fn ask(&mut self) {
-        let doubtful = self.lifetime.is_suspicious();
+        self.arq.request_probe();
+        let connecting = self.lifetime.state() == State::Connecting;
         match &mut self.extension {
-            Some(extension) if extension.is_negotiated() && !doubtful => extension.ping(),
-            Some(extension) if self.lifetime.state() == State::Connecting => {
-                extension.greet();
-                self.arq.request_probe();
-            }
-            _ => self.arq.request_probe(),
+            Some(extension) if extension.is_negotiated() => extension.ping(),
+            Some(extension) if connecting => extension.greet(),
+            _ => {}
         }
     }
 

@@ -151,10 +151,6 @@ impl Lifetime {
         self.state = state;
     }
 
-    pub(super) fn is_suspicious(&self) -> bool {
-        self.suspected
-    }
-
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed(_))
     }

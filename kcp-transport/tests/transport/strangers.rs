@@ -96,7 +96,8 @@ async fn writer_learns_of_a_restarted_server_at_its_first_retransmission() {
     let error = client.read_u8().await.expect_err("the server forgot it");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert!(
-        restarted.elapsed() < Duration::from_secs(2),
+        // Eight questions are asked before it is believed.
+        restarted.elapsed() < Duration::from_millis(2500),
         "{:?}",
         restarted.elapsed()
     );
@@ -120,7 +121,7 @@ async fn reader_learns_of_a_restarted_server_at_its_next_keepalive() {
         let error = client.read_u8().await.expect_err("the server forgot it");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         assert!(
-            restarted.elapsed() < Duration::from_secs(22),
+            restarted.elapsed() < Duration::from_millis(22_500),
             "{:?}",
             restarted.elapsed()
         );
