@@ -51,12 +51,13 @@ impl Pulse {
         &mut self,
         session: &Session,
         config: &Config,
+        fell_back: Option<Time>,
         now: Time,
     ) -> Result<(), String> {
         let stats = session.stats();
         let state = session.state();
         if self.state != Some(state) {
-            self.check_error(session, config, now)?;
+            self.check_error(session, config, fell_back, now)?;
             self.state = Some(state);
             self.state_since = now;
         }
@@ -81,7 +82,13 @@ impl Pulse {
         self.sense = (stats.invalid_received, told);
     }
 
-    fn check_error(&self, session: &Session, config: &Config, now: Time) -> Result<(), String> {
+    fn check_error(
+        &self,
+        session: &Session,
+        config: &Config,
+        fell_back: Option<Time>,
+        now: Time,
+    ) -> Result<(), String> {
         if session.state() == State::Closed(None) && !session.is_drained() {
             // Who lets go before there is a connection has said nothing.
             let waited = match self.state {
@@ -89,14 +96,16 @@ impl Pulse {
                 Some(State::Lingering) => now - self.state_since,
                 Some(_) => Duration::ZERO,
             };
-            // Time-outs of a peer that is gone may pass before; nobody is told which.
+            // Time-outs of a peer that is gone may pass before, and one that was there may have
+            // forgotten all; nobody is told which.
+            let restarted = fell_back.is_some_and(|at| now - at >= RESTART_PATIENCE);
             let silent = (now - self.progress).max(now - self.understood);
             let limits = [config.user_timeout(), config.idle_timeout()];
             let timed_out = limits
                 .into_iter()
                 .flatten()
                 .any(|it| silent + TOLERANCE >= it);
-            if waited + TOLERANCE < config.linger() && !timed_out {
+            if waited + TOLERANCE < config.linger() && !timed_out && !restarted {
                 return Err(format!("lets go of unacknowledged data after {waited:?}"));
             }
         }
@@ -165,6 +174,9 @@ impl Pulse {
 
 /// After a pause a peer has this long to answer, also if it seems to have restarted.
 const REPRIEVE: Duration = Duration::from_secs(20);
+
+/// A peer that seems to have restarted is asked for at least this long.
+const RESTART_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How exact time-outs are.
 const TOLERANCE: Duration = Duration::from_secs(1);

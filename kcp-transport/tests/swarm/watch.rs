@@ -2,7 +2,7 @@
 //!
 //! It knows what a session was told and what it said, and nothing of how it works inside.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use kcp_transport::config::{Config, Congestion};
 use kcp_transport::fec::FecRatio;
@@ -64,6 +64,12 @@ pub(crate) struct Watch {
     fec: Option<FecWatch>,
     heard_una: u64,
     heard_ack: Option<u64>,
+    /// Segments acknowledged beyond those that are without a gap.
+    acked: BTreeSet<u64>,
+    /// Segments acknowledged without a gap, by whatever means.
+    delivered: u64,
+    /// Since when the peer has told no `una` but older ones.
+    fell_back_at: Option<Time>,
     widest: Option<u16>,
     /// As told by the freshest packet.
     window: u16,
@@ -87,6 +93,9 @@ impl Watch {
             fec: config.fec().map(FecWatch::new),
             heard_una: 0,
             heard_ack: None,
+            acked: BTreeSet::new(),
+            delivered: 0,
+            fell_back_at: None,
             widest: None,
             window: 32,
             advances: 0,
@@ -103,8 +112,13 @@ impl Watch {
         self.said_una as u32
     }
 
+    /// Since when the peer seems to have lost its state.
+    pub(crate) fn fell_back_at(&self) -> Option<Time> {
+        self.fell_back_at
+    }
+
     /// A payload is about to be given to the session; `sent` is what the session has sent.
-    pub(crate) fn on_received(&mut self, payload: &[u8], sent: &Ledger) {
+    pub(crate) fn on_received(&mut self, now: Time, payload: &[u8], sent: &Ledger) {
         let segments = match ShardHeader::detect(payload) {
             None => payload,
             Some((header, shard)) => {
@@ -136,14 +150,23 @@ impl Watch {
             if una >= heard.0 {
                 heard.0 = una;
                 heard.1 = header.window;
+                self.fell_back_at = None;
+            } else {
+                self.fell_back_at.get_or_insert(now);
             }
             heard.2 = heard.2.max(Some(header.window));
             if header.command == Command::Ack {
                 let acked = self.place(header.sequence);
                 if acked < count {
                     heard.3 = heard.3.max(Some(acked));
+                    self.acked.insert(acked);
                 }
             }
+        }
+        self.delivered = self.delivered.max(heard.0);
+        self.acked.retain(|&acked| acked >= self.delivered);
+        while self.acked.remove(&self.delivered) {
+            self.delivered += 1;
         }
         self.advances += u64::from(heard.0 > self.heard_una);
         (self.heard_una, self.window, self.widest, self.heard_ack) = heard;
@@ -251,7 +274,13 @@ impl Watch {
         // Narrowing is the point.
         let stamp = (now.as_millis() as u32).wrapping_add(self.identity.luck);
         let count = own.segments.len() as u64;
-        if data.is_empty() && (place < self.heard_una || place >= u64::from(u32::MAX) / 2) {
+        // What parity has acknowledged is not seen here.
+        let delivered = if self.hears_parity {
+            count
+        } else {
+            self.delivered
+        };
+        if data.is_empty() && (place < delivered || place >= u64::from(u32::MAX) / 2) {
             // A question, which was received before: whoever acknowledges it has received it.
             let question = (header.sequence, header.timestamp.to_wire());
             own.stamps.insert(question);

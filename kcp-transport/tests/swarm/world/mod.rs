@@ -241,6 +241,13 @@ impl World {
             What::EarlyEnd { conversation } => {
                 let plan = self.conversations[conversation].plan.early_end;
                 let Some(end) = plan else { return Ok(()) };
+                // Who stands still lets go of nothing.
+                let (host, _) = self.side(conversation, end.by_client).unwrap_or((0, 0));
+                let paused_until = self.hosts[host].paused_until;
+                if paused_until > self.now {
+                    self.schedule(paused_until, What::EarlyEnd { conversation });
+                    return Ok(());
+                }
                 self.end(conversation, end.by_client, end.abandons)
             }
             What::Attack => {
@@ -314,7 +321,7 @@ impl World {
             }
             if let Some(index) = it.conversation {
                 let own = &self.conversations[index].ledgers[usize::from(host == 0)];
-                it.watch.on_received(payload, own);
+                it.watch.on_received(local, payload, own);
             }
             it.tally
                 .on_received(payload, it.session.is_proved(), overhead);

@@ -89,7 +89,8 @@ impl World {
         }
         let Host { slots, plan, .. } = &mut self.hosts[host];
         let (it, config) = (&mut slots[slot], &plan.config);
-        it.pulse.note(&it.session, config, local)?;
+        let fell_back = it.watch.fell_back_at();
+        it.pulse.note(&it.session, config, fell_back, local)?;
         it.pulse.check_overdue(&it.session, config, local)?;
         check_levels(it, config)?;
         if let State::Closed(error) = it.session.state() {
