@@ -24,12 +24,12 @@ pub(super) struct Tuner {
     changed_at: Option<Time>,
     /// Rises with each packet that contradicts the ratio, and falls slowly with each that fits.
     doubt: u32,
-    /// The newest number near the others.
-    newest: u32,
-    /// Packets in a row that are far from the newest number.
-    far: u32,
-    /// The last of these, as far as they fit the ratio.
-    far_fitting: u32,
+    /// The newest number near the others, once there was any.
+    newest: Option<u32>,
+    /// A number far from these, and how many others agree with it: two votes each, less one for
+    /// each that does not.
+    elsewhere: u32,
+    votes: u32,
     search: Option<Box<Search>>,
 }
 
@@ -52,9 +52,9 @@ impl Tuner {
             ratio: None,
             changed_at: None,
             doubt: 0,
-            newest: 0,
-            far: 0,
-            far_fitting: 0,
+            newest: None,
+            elsewhere: 0,
+            votes: 0,
             search: None,
         }
     }
@@ -72,9 +72,15 @@ impl Tuner {
         self.ratio
     }
 
-    /// Whether packets may be rebuilt with the ratio: it is known, and not in doubt.
+    /// Whether packets may be rebuilt with the ratio: it is known, and not contradicted often.
     pub(super) const fn is_trusted(&self) -> bool {
         self.ratio.is_some() && self.doubt < DOUBTFUL
+    }
+
+    /// Whether a packet has contradicted the ratio, and too few have come since to tell who was
+    /// right.
+    pub(super) const fn is_contradicted(&self) -> bool {
+        self.search.is_some()
     }
 
     /// Releases all memory, and with it what an unfinished search has found.
@@ -89,57 +95,62 @@ impl Tuner {
 
     /// Looks at a packet; returns whether the ratio changed.
     pub(super) fn observe(&mut self, now: Time, sequence: u32, parity: bool) -> bool {
-        let Some(ratio) = self.ratio else {
-            return self.search(now, sequence, parity);
+        let fits = self.ratio.map(|ratio| fits(ratio, sequence, parity));
+        let patience = match fits {
+            Some(false) => FAR_TO_START_AGAIN,
+            Some(true) | None => FAR_TO_FOLLOW,
         };
-        let fits = fits(ratio, sequence, parity);
-        if !self.is_near(sequence, fits) {
+        if !self.is_near(sequence, patience) {
             return false;
         }
+        let Some(fits) = fits else {
+            return self.search(now, sequence, parity);
+        };
         self.doubt = if fits {
             self.doubt.saturating_sub(1)
         } else {
             MAX_DOUBT.min(self.doubt + DOUBT_PER_MISFIT)
         };
-        if self.doubt >= DOUBTFUL || (self.search.is_some() && self.doubt > 0) {
-            return self.search(now, sequence, parity);
+        if self.search.is_none() {
+            // Ratios may look so much alike that contradictions are rare: each is looked into. The
+            // first may be somebody else's, and is no evidence.
+            self.search = (!fits).then(Search::new);
+            return false;
         }
-        self.search = None;
-        false
+        self.search(now, sequence, parity)
     }
 
     /// Whether a number belongs to the stream at hand.
     ///
-    /// A single packet from far away says nothing about the ratio. Many in a row mean that the
-    /// sender has jumped, or started again.
-    fn is_near(&mut self, sequence: u32, fits: bool) -> bool {
-        let ahead = sequence.wrapping_sub(self.newest);
-        let near = ahead < NEAR || ahead.wrapping_neg() < NEAR;
-        if near {
-            self.far = 0;
-            self.far_fitting = 0;
-            if ahead < NEAR {
-                self.newest = sequence;
+    /// A single packet from far away says nothing about the ratio. Many that lie together, and few
+    /// that do not, mean that the sender has jumped, or started again.
+    fn is_near(&mut self, sequence: u32, patience: u32) -> bool {
+        let newest = *self.newest.get_or_insert(sequence);
+        if is_close(sequence, newest) {
+            self.votes = 0;
+            if sequence.wrapping_sub(newest) < NEAR {
+                self.newest = Some(sequence);
             }
             return true;
         }
-        self.far += 1;
-        if self.far
-            >= if fits {
-                FAR_TO_FOLLOW
-            } else {
-                FAR_TO_START_AGAIN
-            }
-        {
-            self.far = 0;
-            self.newest = sequence;
-            return true;
+        if self.votes == 0 {
+            self.elsewhere = sequence;
         }
-        false
+        if is_close(sequence, self.elsewhere) {
+            self.elsewhere = sequence;
+            self.votes += 2;
+        } else {
+            self.votes = self.votes.saturating_sub(1);
+        }
+        if self.votes < 2 * patience {
+            return false;
+        }
+        self.votes = 0;
+        self.newest = Some(sequence);
+        true
     }
 
     fn search(&mut self, now: Time, sequence: u32, parity: bool) -> bool {
-        self.newest = sequence;
         let search = self.search.get_or_insert_with(Search::new);
         if !search.exclude(sequence, parity) {
             // Packets of two ratios, or somebody else's: what was seen explains nothing.
@@ -149,19 +160,23 @@ impl Tuner {
         let Some(found) = search.result() else {
             return false;
         };
+        let confirmations = search.confirmations;
         let lately = |at: Time| now - at < MIN_TIME_BETWEEN_CHANGES;
         if self.ratio == Some(found) {
             self.doubt = 0;
             self.search = None;
             return false;
         }
-        if self.ratio.is_some() && self.changed_at.is_some_and(lately) {
+        if self.ratio.is_some()
+            && (self.changed_at.is_some_and(lately)
+                || confirmations < confirmations_to_change(found))
+        {
             return false;
         }
         *self = Self {
             ratio: Some(found),
             changed_at: Some(now),
-            newest: sequence,
+            newest: self.newest,
             ..Self::new()
         };
         true
@@ -222,6 +237,12 @@ fn splits(size: u32, data_end: u16, parity_start: u16) -> std::ops::RangeInclusi
     data_end.max(1)..=parity_start.min(size as u16 - 1)
 }
 
+/// Whether two numbers may be of one stream.
+fn is_close(one: u32, other: u32) -> bool {
+    let apart = one.wrapping_sub(other);
+    apart < NEAR || apart.wrapping_neg() < NEAR
+}
+
 /// Whether a packet of this number has this kind in groups of `ratio`.
 fn fits(ratio: FecRatio, sequence: u32, parity: bool) -> bool {
     sequence < ratio.sequence_period() && (ratio.place(sequence).1 >= ratio.data()) == parity
@@ -235,14 +256,20 @@ const SIZES: usize = 255;
 /// rule out the truth, the last wrong ratio is soon ruled out by the sender's.
 const CONFIRMATIONS: u32 = 4;
 
+/// As many if another ratio was known before: more than a whole group. If the truth was ruled out,
+/// no other ratio fits for as long.
+fn confirmations_to_change(found: FecRatio) -> u32 {
+    // At most 256 packets.
+    16 + found.group() as u32
+}
+
 /// Numbers this close belong to one stream: a window of packets, and then some.
 const NEAR: u32 = 4096;
 
-/// Packets in a row that fit the ratio before a jump is followed: those of another ratio do so by
-/// chance.
+/// Packets that agree on a place far away before a jump is followed, if they fit the ratio or none is known.
 const FAR_TO_FOLLOW: u32 = 8;
 
-/// Packets in a row that do not fit before the sender is taken to have started again.
+/// As many if they do not fit: the sender has started again with another ratio.
 const FAR_TO_START_AGAIN: u32 = 32;
 
 /// What one contradicting packet weighs against those that fit.
@@ -375,6 +402,55 @@ mod tests {
         changes_after(&mut tuner, Time::ZERO, ratio(10, 3), 900_000..901_000);
         changes_after(&mut tuner, Time::ZERO, ratio(3, 1), 0..300).expect("learned");
         assert_eq!(tuner.ratio(), Some(ratio(3, 1)));
+    }
+
+    #[test]
+    fn every_change_is_noticed_however_much_the_ratios_look_alike() {
+        let mut pairs = vec![
+            (ratio(17, 1), ratio(20, 1)),
+            (ratio(127, 1), ratio(255, 1)),
+            (ratio(255, 1), ratio(127, 1)),
+            (ratio(1, 127), ratio(1, 255)),
+            (ratio(200, 56), ratio(199, 57)),
+        ];
+        let small: Vec<_> = (1..=9)
+            .flat_map(|data| (1..=3).map(move |it| ratio(data, it)))
+            .collect();
+        pairs.extend(
+            small
+                .iter()
+                .flat_map(|&old| small.iter().map(move |&new| (old, new))),
+        );
+        for (old, new) in pairs {
+            let mut tuner = Tuner::knowing(old);
+            let start = 100 * old.group() as u32;
+            changes_after(&mut tuner, Time::ZERO, old, 0..start);
+            let numbers = start..start + 5 * new.group().max(old.group()) as u32 + 16;
+            changes_after(&mut tuner, Time::from_millis(6000), new, numbers);
+            assert_eq!(tuner.ratio(), Some(new), "after {old:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_from_nowhere_teach_nothing() {
+        for (data, parity) in [(2, 1), (10, 3), (1, 4)] {
+            let sender = ratio(data, parity);
+            let mut tuner = Tuner::new();
+            let mut forged = 1_u32;
+            let mut learned = None;
+            for number in 0..300 {
+                forged = forged.wrapping_mul(0x9e37_79b1).wrapping_add(7);
+                tuner.observe(Time::ZERO, forged, number % 2 == 0);
+                tuner.observe(Time::ZERO, number, is_parity(number, sender));
+                let believed = tuner.ratio();
+                assert!(
+                    believed.is_none() || believed == Some(sender),
+                    "{believed:?}"
+                );
+                learned = learned.or(believed);
+            }
+            assert_eq!(learned, Some(sender));
+        }
     }
 
     proptest! {
