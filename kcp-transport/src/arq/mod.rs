@@ -95,6 +95,9 @@ pub enum Provenance {
     Direct,
     /// Rebuilt from parity, so possibly late: says nothing about window and round-trip time.
     Recovered,
+    /// As [`Self::Recovered`], while it is not certain with which ratio: may be something that was
+    /// never sent. Believed only as far as it fills a gap.
+    Contested,
 }
 
 /// What a payload brought.

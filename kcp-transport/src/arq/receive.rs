@@ -189,6 +189,12 @@ impl Receiver {
         Arrival::New
     }
 
+    /// Whether a later segment than this one is here, but not this one.
+    pub(super) fn misses(&self, sequence: u32) -> bool {
+        let index = self.next.widen(sequence).offset_from(self.next);
+        index.is_some_and(|index| index < self.inbox.waiting() && !self.inbox.has(index))
+    }
+
     /// Reads bytes in order, whatever messages they belong to.
     pub(super) fn read_with(
         &mut self,

@@ -48,6 +48,17 @@ pub struct FecStats {
     pub complete: u64,
 }
 
+/// The segments of a packet that was rebuilt from parity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rebuilt<'a> {
+    /// The payload of the packet, without its FEC header.
+    pub segments: &'a [u8],
+    /// A packet has lately contradicted the ratio. If the sender has changed it, these are bytes
+    /// that were never sent, and where packets were alike they look right.
+    pub contested: bool,
+}
+
 impl Default for FecDecoder {
     fn default() -> Self {
         Self::new()
@@ -103,8 +114,8 @@ impl FecDecoder {
         self.groups.iter().filter(|group| !group.is_done()).count()
     }
 
-    /// Takes a data or parity packet, and calls `recovered` with the segments of each packet of
-    /// its group that can now be rebuilt.
+    /// Takes a data or parity packet, and calls `recovered` with each packet of its group that can
+    /// now be rebuilt.
     ///
     /// `shard` starts at the size field. The segments of a data packet that arrived are its
     /// receiver's business; they are not handed out here. Out-of-band packets are ignored.
@@ -113,7 +124,7 @@ impl FecDecoder {
         now: Time,
         header: ShardHeader,
         shard: &[u8],
-        recovered: &mut impl FnMut(&[u8]),
+        recovered: &mut impl FnMut(Rebuilt<'_>),
     ) {
         let parity = match header.kind {
             ShardKind::Data => false,
@@ -194,7 +205,7 @@ impl FecDecoder {
         id: u64,
         index: usize,
         shard: &[u8],
-        recovered: &mut impl FnMut(&[u8]),
+        recovered: &mut impl FnMut(Rebuilt<'_>),
     ) {
         let Some(at) = self.find_or_open(id) else {
             self.stats.ignored += 1;
@@ -265,15 +276,19 @@ impl FecDecoder {
         self.spare.replace_if_larger(self.groups[at].finish());
     }
 
-    fn rebuild(&mut self, ratio: FecRatio, at: usize, recovered: &mut impl FnMut(&[u8])) {
+    fn rebuild(&mut self, ratio: FecRatio, at: usize, recovered: &mut impl FnMut(Rebuilt<'_>)) {
+        let contested = self.tuner.is_contradicted();
         let codec = self.codec.get_or_insert_with(|| Codec::new(ratio));
         let stats = &mut self.stats;
         let deliver = |shard: &[u8]| {
             let body = ShardHeader::body(shard);
             match body {
-                Ok(body) => {
+                Ok(segments) => {
                     stats.recovered += 1;
-                    recovered(body);
+                    recovered(Rebuilt {
+                        segments,
+                        contested,
+                    });
                 }
                 Err(_) => stats.errors += 1,
             }

@@ -4,6 +4,8 @@
 //! [`FecDecoder`] rebuilds lost packets from them. Both are optional and one-way: each side of a
 //! connection may send groups of its own ratio, or none.
 
+#[cfg(test)]
+mod change;
 mod codec;
 mod decoder;
 mod encoder;
@@ -14,7 +16,7 @@ mod roundtrip;
 mod tuner;
 mod window;
 
-pub use decoder::{FecDecoder, FecStats};
+pub use decoder::{FecDecoder, FecStats, Rebuilt};
 pub use encoder::FecEncoder;
 
 use crate::error::ConfigError;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use super::{FecDecoder, FecEncoder, FecRatio, FecStats};
+use super::{FecDecoder, FecEncoder, FecRatio, FecStats, Rebuilt};
 use crate::time::Time;
 use crate::wire::{ShardHeader, ShardKind};
 
@@ -83,7 +83,10 @@ impl Receiver {
         }
         let (rebuilt, poisoned) = (&mut self.rebuilt, self.poisoned);
         self.decoder
-            .decode(Time::ZERO, header, shard, &mut |body: &[u8]| {
+            .decode(Time::ZERO, header, shard, &mut |rebuilt_packet: Rebuilt<
+                '_,
+            >| {
+                let body = rebuilt_packet.segments;
                 let right = body.len() >= 4 && body == segments(number(body));
                 assert!(right || poisoned, "rebuilt byte by byte");
                 if right {
@@ -100,7 +103,7 @@ impl Receiver {
             20, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18,
         ];
         self.decoder
-            .decode(Time::ZERO, header, &shard, &mut |_: &[u8]| {});
+            .decode(Time::ZERO, header, &shard, &mut |_: Rebuilt<'_>| {});
     }
 
     fn got(&self, at: usize) -> bool {
@@ -211,7 +214,7 @@ proptest! {
         let mut decoder = hint.map_or_else(FecDecoder::new, FecDecoder::knowing);
         for (sequence, parity, shard) in received {
             let kind = if parity { ShardKind::Parity } else { ShardKind::Data };
-            decoder.decode(Time::ZERO, ShardHeader { sequence, kind }, &shard, &mut |_: &[u8]| {});
+            decoder.decode(Time::ZERO, ShardHeader { sequence, kind }, &shard, &mut |_: Rebuilt<'_>| {});
         }
     }
 }
@@ -273,7 +276,9 @@ fn groups_without_parity_do_no_harm() {
         let complete = encoder.encode(Time::from_millis(at / 30 * 600 * (at % 2)), &mut packet);
         assert!(!complete || encoder.take_parity(&mut [0; 100]) > 0);
         let (header, shard) = ShardHeader::detect(&packet).expect("has a header");
-        decoder.decode(Time::ZERO, header, shard, &mut |_: &[u8]| recovered += 1);
+        decoder.decode(Time::ZERO, header, shard, &mut |_: Rebuilt<'_>| {
+            recovered += 1;
+        });
     }
     assert_eq!(decoder.ratio(), Some(ratio));
     assert_eq!(
@@ -418,7 +423,7 @@ fn memory_is_bounded_whatever_is_received() {
                     sequence: group * group_size + index as u32,
                     kind: ShardKind::Data,
                 };
-                decoder.decode(Time::ZERO, header, &[0; 1490], &mut |_: &[u8]| {});
+                decoder.decode(Time::ZERO, header, &[0; 1490], &mut |_: Rebuilt<'_>| {});
             }
             let (groups, bytes) = decoder.footprint();
             assert!(
@@ -465,7 +470,7 @@ fn rebuilt_packet_with_a_bad_size_is_counted_and_dropped() {
             Time::ZERO,
             ShardHeader { sequence, kind },
             shard,
-            &mut |_: &[u8]| {
+            &mut |_: Rebuilt<'_>| {
                 panic!("delivered");
             },
         );

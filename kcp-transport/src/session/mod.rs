@@ -22,7 +22,7 @@ pub use lifetime::State;
 use crate::arq::{Arq, ArqConfig, Provenance, is_traced};
 use crate::config::{Config, Mode};
 use crate::error::ConnectionError;
-use crate::fec::{FecDecoder, FecEncoder};
+use crate::fec::{FecDecoder, FecEncoder, Rebuilt};
 use crate::packet::Layout;
 use crate::time::Time;
 use crate::wire::{ConversationId, ShardHeader, ShardKind};
@@ -232,9 +232,13 @@ impl Session {
         let decoder = self.decoder.get_or_insert_default();
         let (arq, extension, offer) = (&mut self.arq, &mut self.extension, self.offer);
         let mut invalid = 0;
-        decoder.decode(now, header, shard, &mut |body: &[u8]| {
-            let from = Provenance::Recovered;
-            let result = extend::handle_payload(arq, extension, offer, (now, body, from));
+        decoder.decode(now, header, shard, &mut |rebuilt: Rebuilt<'_>| {
+            let from = match rebuilt.contested {
+                false => Provenance::Recovered,
+                true => Provenance::Contested,
+            };
+            let input = (now, rebuilt.segments, from);
+            let result = extend::handle_payload(arq, extension, offer, input);
             invalid += u64::from(result.is_err());
         });
         self.counters.invalid_received += invalid;

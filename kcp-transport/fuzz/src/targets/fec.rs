@@ -241,7 +241,8 @@ fn split(packet: &[u8]) -> Packet {
 /// Gives the decoder a packet and returns what it rebuilt.
 fn feed(decoder: &mut FecDecoder, now: Time, (header, shard): &Packet) -> Vec<Vec<u8>> {
     let mut recovered = Vec::new();
-    decoder.decode(now, *header, shard, &mut |body| {
+    decoder.decode(now, *header, shard, &mut |rebuilt| {
+        let body = rebuilt.segments;
         assert!(body.len() <= 1500);
         recovered.push(body.to_vec());
     });

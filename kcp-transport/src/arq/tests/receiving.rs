@@ -357,3 +357,24 @@ fn pending_acks_are_bounded() {
         assert_eq!(acks(&mut arq, at(0)).len(), most);
     }
 }
+
+#[test]
+fn contested_packets_only_fill_gaps() {
+    let mut arq = sent(config(), 3, at(0));
+    let contested = |arq: &mut Arq, payload: &[u8]| {
+        arq.handle_payload(at(5), payload, Provenance::Contested)
+            .expect("plausible")
+    };
+    direct(&mut arq, at(5), &push(0, b"a"));
+    direct(&mut arq, at(5), &push(2, b"c"));
+    for sequence in [0, 2, 3, 4, 100] {
+        contested(&mut arq, &push(sequence, b"x"));
+    }
+    contested(&mut arq, &ack(0, at(0), 3));
+    assert_eq!((arq.in_flight(), arq.remote_window()), (3, 1000));
+    contested(&mut arq, &push(1, b"b"));
+    direct(&mut arq, at(5), &push(3, b"d"));
+    let mut read = [0; 8];
+    assert_eq!(arq.read(&mut read), 4);
+    assert_eq!(&read[..4], b"abcd");
+}
