@@ -18,8 +18,10 @@ mod options;
 mod path;
 mod plan;
 mod pulse;
+mod resends;
 mod run;
 mod shrink;
+mod trips;
 mod watch;
 mod world;
 

@@ -348,8 +348,14 @@ impl ConversationPlan {
     ) -> Self {
         let messages = rng.chance(0.15);
         let ping_pong = rng.chance(0.2);
-        let up = Flow::draw(rng, classes, (mss, share), halvings);
+        let mut up = Flow::draw(rng, classes, (mss, share), halvings);
         let mut down = Flow::draw(rng, classes, (mss, share), halvings);
+        if messages || ping_pong {
+            // Each piece takes a segment or a round trip: a million are no other than some hundred.
+            for flow in [&mut up, &mut down] {
+                flow.chunk = flow.chunk.max(flow.bytes / 500);
+            }
+        }
         if ping_pong {
             down.bytes = up.bytes;
             down.chunk = up.chunk;

@@ -3,15 +3,19 @@
 //! It knows what a session was told and what it said, and nothing of how it works inside.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use kcp_transport::config::{Config, Congestion};
 use kcp_transport::fec::FecRatio;
 use kcp_transport::packet::{Layout, TransmitBatch};
 use kcp_transport::session::Session;
+use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
 
 use super::app::pattern;
+use super::resends::{Questions, Resends, Sending};
+use super::trips::Trips;
 
 /// What one side of a conversation has sent, as both sides may know it.
 #[derive(Debug, Default)]
@@ -38,8 +42,7 @@ struct Record {
     len: u32,
     fragments_left: u8,
     at: u64,
-    sent: Time,
-    times: u32,
+    sending: Sending,
 }
 
 /// What the watch must know of a session.
@@ -59,11 +62,9 @@ pub(crate) struct Watch {
     layout: Layout,
     send_window: u64,
     receive_window: u16,
-    min_rto: Time,
     congestion: Congestion,
     fec: Option<FecWatch>,
     heard_una: u64,
-    heard_ack: Option<u64>,
     /// Segments acknowledged beyond those that are without a gap.
     acked: BTreeSet<u64>,
     /// Segments acknowledged without a gap, by whatever means.
@@ -75,24 +76,23 @@ pub(crate) struct Watch {
     window: u16,
     advances: u64,
     resends: u64,
+    reasons: Resends,
+    trips: Trips,
+    questions: Questions,
     said_una: u64,
     said_window: u16,
-    hears_parity: bool,
 }
 
 impl Watch {
     pub(crate) fn new(identity: Identity, config: &Config, layout: Layout) -> Self {
-        let min_rto = if config.no_delay() { 30 } else { 100 };
         Self {
             identity,
             layout,
             send_window: config.send_window().into(),
             receive_window: config.receive_window(),
-            min_rto: Time::from_millis(min_rto),
             congestion: config.congestion(),
             fec: config.fec().map(FecWatch::new),
             heard_una: 0,
-            heard_ack: None,
             acked: BTreeSet::new(),
             delivered: 0,
             fell_back_at: None,
@@ -100,9 +100,11 @@ impl Watch {
             window: 32,
             advances: 0,
             resends: 0,
+            reasons: Resends::new(config),
+            trips: Trips::new(config),
+            questions: Questions::default(),
             said_una: 0,
             said_window: config.receive_window(),
-            hears_parity: false,
         }
     }
 
@@ -119,21 +121,22 @@ impl Watch {
 
     /// A payload is about to be given to the session; `sent` is what the session has sent.
     pub(crate) fn on_received(&mut self, now: Time, payload: &[u8], sent: &Ledger) {
+        self.trips.begin();
         let segments = match ShardHeader::detect(payload) {
             None => payload,
             Some((header, shard)) => {
                 // What is rebuilt from parity is not seen here.
-                self.hears_parity |= header.kind == ShardKind::Parity;
+                self.reasons.hears_parity |= header.kind == ShardKind::Parity;
                 if header.kind != ShardKind::Data {
                     return;
                 }
                 ShardHeader::body(shard).unwrap_or(&[])
             }
         };
+        let conversation = self.identity.conversation;
         let headers = || {
             let headers = Segments::new(segments).map_while(Result::ok);
-            headers
-                .take_while(|(header, _)| header.conversation.get() == self.identity.conversation)
+            headers.take_while(|(header, _)| header.conversation.get() == conversation)
         };
         let count = sent.segments.len() as u64;
         // Half of all numbers are beyond what was sent, half long past.
@@ -141,7 +144,8 @@ impl Watch {
         if headers().any(|(header, _)| is_beyond(self.place(header.unacknowledged))) {
             return;
         }
-        let mut heard = (self.heard_una, self.window, self.widest, self.heard_ack);
+        let mut heard = (self.heard_una, self.window, self.widest);
+        let mut evidence = None;
         for (header, _) in headers() {
             let una = self.place(header.unacknowledged);
             if una > count {
@@ -155,12 +159,8 @@ impl Watch {
                 self.fell_back_at.get_or_insert(now);
             }
             heard.2 = heard.2.max(Some(header.window));
-            if header.command == Command::Ack {
-                let acked = self.place(header.sequence);
-                if acked < count {
-                    heard.3 = heard.3.max(Some(acked));
-                    self.acked.insert(acked);
-                }
+            if header.command == Command::Ack && !self.on_ack(now, &header, sent, &mut evidence) {
+                break;
             }
         }
         self.delivered = self.delivered.max(heard.0);
@@ -169,7 +169,58 @@ impl Watch {
             self.delivered += 1;
         }
         self.advances += u64::from(heard.0 > self.heard_una);
-        (self.heard_una, self.window, self.widest, self.heard_ack) = heard;
+        (self.heard_una, self.window, self.widest) = heard;
+        self.reasons.on_acknowledged(evidence, self.heard_una);
+    }
+
+    /// One acknowledgement was received. Returns whether what follows it counts: not after one of a
+    /// segment in flight that repeats a time at which that cannot have been sent.
+    fn on_ack(
+        &mut self,
+        now: Time,
+        header: &SegmentHeader,
+        sent: &Ledger,
+        evidence: &mut Option<(u64, Time)>,
+    ) -> bool {
+        let place = self.place(header.sequence);
+        let Some(record) = sent
+            .segments
+            .get(usize::try_from(place).unwrap_or(usize::MAX))
+        else {
+            return true;
+        };
+        let Sending { first, last, .. } = record.sending;
+        let echo = header.timestamp.to_wire();
+        let age = echo.wrapping_sub(self.stamp(first));
+        let span = self.stamp(last).wrapping_sub(self.stamp(first));
+        let matched = match age {
+            _ if age == span => Some(last),
+            0 => Some(first),
+            _ => None,
+        };
+        if let Some(matched) = matched {
+            self.trips.on_trip(now - matched);
+        }
+        let outstanding = place >= self.delivered && !self.acked.contains(&place);
+        if outstanding && age > span {
+            // By what parity has brought it may not be outstanding any more.
+            return self.hears_parity();
+        }
+        if outstanding {
+            self.acked.insert(place);
+            let sent = matched.unwrap_or(first);
+            *evidence = (*evidence).max(Some((place, sent)));
+        }
+        true
+    }
+
+    fn hears_parity(&self) -> bool {
+        self.reasons.hears_parity
+    }
+
+    fn stamp(&self, time: Time) -> u32 {
+        // Narrowing is the point.
+        (time.as_millis() as u32).wrapping_add(self.identity.luck)
     }
 
     /// The session has done all it wants to: a peer that was told to wait must know that it need
@@ -181,24 +232,43 @@ impl Watch {
         Ok(())
     }
 
-    /// The session has read what it was given: of windows it must know the freshest.
-    pub(crate) fn check_window(&self, session: &Session) -> Result<(), String> {
-        let known = session.stats().remote_window;
-        // A packet rebuilt from parity may have told a newer number.
-        if known != self.window && !self.hears_parity {
-            return Err(format!(
-                "window {known} where {} was told last",
-                self.window
-            ));
+    /// The session has read what it was given, and must know the freshest window, what is still in
+    /// flight, and how long that may take.
+    pub(crate) fn check_heard(&mut self, session: &Session, sent: &Ledger) -> Result<(), String> {
+        let stats = session.stats();
+        self.trips.check(&stats)?;
+        if self.hears_parity() {
+            // A packet rebuilt from parity may have told more.
+            return Ok(());
+        }
+        let (window, known) = (self.window, stats.remote_window);
+        if known != window {
+            return Err(format!("window {known} where {window} was told last"));
+        }
+        let acked = self.delivered + self.acked.len() as u64;
+        let in_flight = sent.segments.len() as u64 - acked;
+        if stats.in_flight as u64 != in_flight {
+            let known = stats.in_flight;
+            return Err(format!("{known} segments in flight, not {in_flight}"));
         }
         Ok(())
+    }
+
+    /// The session has laid out a batch of datagrams, which were all shown here.
+    pub(crate) fn check_resends(&mut self, stats: &Stats) -> Result<(), String> {
+        self.reasons.check(stats)
+    }
+
+    /// The session has done all it wants to.
+    pub(crate) fn check_questions(&mut self, now: Time, session: &Session) -> Result<(), String> {
+        self.questions.check(now, session)
     }
 
     /// A payload that the session laid out is about to be sealed.
     pub(crate) fn on_sent(
         &mut self,
         now: Time,
-        (payload, unread): (&[u8], usize),
+        (payload, stats): (&[u8], &Stats),
         own: &mut Ledger,
         other: &mut Ledger,
     ) -> Result<(), String> {
@@ -220,11 +290,12 @@ impl Watch {
         };
         for segment in Segments::new(segments) {
             let (header, data) = segment.map_err(|error| error.to_string())?;
+            let unread = stats.unread;
             if usize::from(header.window) + unread > usize::from(self.receive_window) {
                 return Err(format!("{unread} unread, but {header:?}"));
             }
             self.said_window = header.window;
-            self.check(now, &header, data, own, other)
+            self.check((now, stats.rto), &header, data, (own, other))
                 .map_err(|error| format!("{error}: {header:?}"))?;
         }
         Ok(())
@@ -232,11 +303,10 @@ impl Watch {
 
     fn check(
         &mut self,
-        now: Time,
+        (now, rto): (Time, Duration),
         header: &SegmentHeader,
         data: &[u8],
-        own: &mut Ledger,
-        other: &mut Ledger,
+        (own, other): (&mut Ledger, &mut Ledger),
     ) -> Result<(), String> {
         if header.conversation.get() != self.identity.conversation {
             return Err("foreign conversation".into());
@@ -251,7 +321,10 @@ impl Watch {
         self.said_una = una;
         other.told = other.told.max(una);
         match header.command {
-            Command::Push => self.check_push(now, header, data, own),
+            Command::Push => {
+                self.questions.on_asked();
+                self.check_push((now, rto), header, data, own)
+            }
             Command::Ack => {
                 let stamp = (header.sequence, header.timestamp.to_wire());
                 if !other.stamps.contains(&stamp) {
@@ -259,23 +332,26 @@ impl Watch {
                 }
                 Ok(())
             }
-            Command::WindowProbe | Command::WindowUpdate => Ok(()),
+            Command::WindowProbe => {
+                self.questions.on_asked();
+                Ok(())
+            }
+            Command::WindowUpdate => Ok(()),
         }
     }
 
     fn check_push(
         &mut self,
-        now: Time,
+        (now, rto): (Time, Duration),
         header: &SegmentHeader,
         data: &[u8],
         own: &mut Ledger,
     ) -> Result<(), String> {
         let place = self.place(header.sequence);
-        // Narrowing is the point.
-        let stamp = (now.as_millis() as u32).wrapping_add(self.identity.luck);
+        let stamp = self.stamp(now);
         let count = own.segments.len() as u64;
         // What parity has acknowledged is not seen here.
-        let delivered = if self.hears_parity {
+        let delivered = if self.hears_parity() {
             count
         } else {
             self.delivered
@@ -297,7 +373,7 @@ impl Watch {
         }
         own.stamps.insert((header.sequence, stamp));
         if place < count {
-            return self.check_resend(now, place, header, data, own);
+            return self.check_resend((now, rto), place, header, data, own);
         }
         let limit = self.limit();
         if place - own.told.min(place) >= limit {
@@ -316,8 +392,7 @@ impl Watch {
             len: header.payload_len,
             fragments_left: header.fragments_left,
             at: own.bytes,
-            sent: now,
-            times: 1,
+            sending: Sending::new(now, rto),
         };
         own.bytes += data.len() as u64;
         own.segments.push(record);
@@ -326,7 +401,7 @@ impl Watch {
 
     fn check_resend(
         &mut self,
-        now: Time,
+        (now, rto): (Time, Duration),
         place: u64,
         header: &SegmentHeader,
         data: &[u8],
@@ -343,13 +418,7 @@ impl Watch {
         if !same {
             return Err(format!("sent again, but not the same: {record:?}"));
         }
-        let overtaken = self.heard_ack.is_some_and(|acked| acked > place);
-        let waited = now - record.sent;
-        if waited < self.min_rto - Time::ZERO && !overtaken && !self.hears_parity {
-            return Err(format!("sent again after {waited:?}"));
-        }
-        record.sent = now;
-        record.times += 1;
+        self.reasons.on_resend(now, place, &mut record.sending, rto);
         Ok(())
     }
 
@@ -357,7 +426,7 @@ impl Watch {
     fn limit(&self) -> u64 {
         let remote = self.widest.unwrap_or(32).into();
         let congestion = match self.congestion {
-            Congestion::Kcp if !self.hears_parity => 1 + self.advances + 4 * self.resends,
+            Congestion::Kcp if !self.hears_parity() => 1 + self.advances + 4 * self.resends,
             _ => u64::MAX,
         };
         self.send_window.min(remote).min(congestion)

@@ -330,7 +330,8 @@ impl World {
             if let Some(index) = it.conversation
                 && !self.conversations[index].tainted
             {
-                it.watch.check_window(&it.session)?;
+                let own = &self.conversations[index].ledgers[usize::from(host == 0)];
+                it.watch.check_heard(&it.session, own)?;
             }
             self.hosts[host].counts.delivered += 1;
             if touched.last() != Some(&slot) {

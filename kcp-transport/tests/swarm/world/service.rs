@@ -93,6 +93,11 @@ impl World {
         it.pulse.note(&it.session, config, fell_back, local)?;
         it.pulse.check_overdue(&it.session, config, local)?;
         check_levels(it, config)?;
+        let talks = matches!(it.session.state(), State::Established | State::Draining);
+        let known = |index: usize| !self.conversations[index].tainted;
+        if talks && it.conversation.is_some_and(known) {
+            it.watch.check_questions(local, &it.session)?;
+        }
         if let State::Closed(error) = it.session.state() {
             self.trace.mix(u64::from(error.is_some()));
             return self.close(host, slot);
@@ -150,11 +155,12 @@ impl World {
                     (client, server)
                 };
                 let overhead = it.layout.overhead();
-                let unread = entry.session.stats().unread;
+                let stats = entry.session.stats();
                 for datagram in it.batch.datagrams() {
                     let payload = &datagram[overhead.front..datagram.len() - overhead.back];
-                    entry.watch.on_sent(local, (payload, unread), own, other)?;
+                    entry.watch.on_sent(local, (payload, &stats), own, other)?;
                 }
+                entry.watch.check_resends(&stats)?;
             }
             entry.tally.on_sent(&entry.session, &it.batch)?;
             it.sealer

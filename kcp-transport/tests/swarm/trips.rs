@@ -1,0 +1,80 @@
+//! Whether round-trip time and time-out follow from what was acknowledged.
+
+use std::time::Duration;
+
+use kcp_transport::config::Config;
+use kcp_transport::stats::Stats;
+
+/// What a session can know of the round-trip time.
+#[derive(Debug)]
+pub(crate) struct Trips {
+    least_rto: Duration,
+    flush_interval: Duration,
+    smoothed: Option<Duration>,
+    longest: Duration,
+    /// The shortest and the longest that the last datagram tells.
+    told: Option<(Duration, Duration)>,
+}
+
+impl Trips {
+    pub(crate) fn new(config: &Config) -> Self {
+        let least = if config.no_delay() { 30 } else { 100 };
+        Self {
+            least_rto: Duration::from_millis(least),
+            flush_interval: config.flush_interval(),
+            smoothed: None,
+            longest: Duration::ZERO,
+            told: None,
+        }
+    }
+
+    /// The next datagram is read.
+    pub(crate) fn begin(&mut self) {
+        self.told = None;
+    }
+
+    /// An acknowledgement tells how long ago the segment was sent that it answers.
+    pub(crate) fn on_trip(&mut self, trip: Duration) {
+        let trip = trip.clamp(Duration::from_micros(1), MAX_RTO);
+        let (short, long) = self.told.unwrap_or((trip, trip));
+        self.told = Some((short.min(trip), long.max(trip)));
+        self.longest = self.longest.max(trip);
+    }
+
+    /// The session has read the datagram.
+    pub(crate) fn check(&mut self, stats: &Stats) -> Result<(), String> {
+        let (before, after) = (self.smoothed, stats.smoothed_rtt);
+        self.smoothed = after;
+        if after != before {
+            let (short, long) = self.told.unwrap_or((MAX_RTO, Duration::ZERO));
+            let (short, long) = (
+                before.unwrap_or(short).min(short),
+                before.unwrap_or(long).max(long),
+            );
+            if after.is_none_or(|after| !(short..=long).contains(&after)) {
+                return Err(format!("{before:?} became {after:?}, told {:?}", self.told));
+            }
+        }
+        let (low, high) = match after {
+            None => (INITIAL_RTO, INITIAL_RTO),
+            Some(trip) => {
+                let low = trip + self.flush_interval;
+                let high = trip + self.flush_interval.max(4 * self.longest);
+                (low.max(self.least_rto), high.max(self.least_rto))
+            }
+        };
+        if !(low.min(MAX_RTO)..=high.min(MAX_RTO)).contains(&stats.rto) {
+            return Err(format!(
+                "time-out of {:?}, not {low:?} to {high:?}",
+                stats.rto
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Before anything is acknowledged.
+const INITIAL_RTO: Duration = Duration::from_millis(200);
+
+/// No time-out is longer.
+const MAX_RTO: Duration = Duration::from_secs(60);
