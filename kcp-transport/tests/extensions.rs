@@ -558,3 +558,33 @@ fn datagrams_without_room_for_frames_carry_none() {
     assert_eq!(pair.transfer(&sent), Ok(sent));
     assert!(!pair.client.session.has_extensions());
 }
+
+#[test]
+fn answers_come_to_an_end_in_datagrams_of_any_size() {
+    let conversation = ConversationId::new(9);
+    let hello = Hello {
+        confirmed: false,
+        capabilities: 0,
+        token: Token::new(666),
+        echo: None,
+    };
+    let frames = [Frame::Hello(hello), Frame::Ping(1), Frame::PathChallenge(2)];
+    let questions = update(conversation, 0, &frames);
+    let now = Time::ZERO;
+    for (mtu, fec) in (33..140).flat_map(|mtu| [(mtu, None), (mtu, FecRatio::new(3, 2).ok())]) {
+        let config = Config::builder().mtu(mtu).fec(fec).build();
+        let config = config.expect("in range");
+        let layout = config.layout(NO_OVERHEAD).expect("has room");
+        let mut session = Session::new(&config, layout, conversation, Role::Connect, 1 << 64, now);
+        session.handle_datagram(now, &questions);
+        session.shutdown(now);
+        let mut batch = TransmitBatch::new(layout, 32);
+        while session.poll_transmit(now, &mut batch) {
+            assert!(batch.remaining() > 16, "mtu {mtu}, {fec:?}");
+        }
+        assert!(
+            session.poll_timeout().is_none_or(|at| at > now),
+            "mtu {mtu}, {fec:?}"
+        );
+    }
+}

@@ -420,5 +420,6 @@ const RESETS: u8 = 4;
 /// A round trip on most paths; the hello and its answer are not worth more precision.
 const FIRST_HELLO_WAIT: Duration = Duration::from_millis(250);
 
-/// Bytes of the longest thing that must be said at once, a hello.
-const MIN_LEN: usize = 28;
+/// Bytes of the longest thing that must be said at once: a hello, which goes before everything until
+/// it is answered, and the answer to a challenge. With less room the answer would stay due for ever.
+const MIN_LEN: usize = 46;
