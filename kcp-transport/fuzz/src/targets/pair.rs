@@ -68,6 +68,8 @@ struct Side {
     session: Session,
     batch: TransmitBatch,
     mode: Mode,
+    /// Bytes that are written at most.
+    most: u64,
     written: u64,
     read: u64,
     /// Lengths of messages that the other side has not read.
@@ -106,6 +108,7 @@ impl World {
                 ),
                 batch: TransmitBatch::new(layout, 8),
                 mode,
+                most: (MOST_SEGMENTS * layout.mss()) as u64,
                 written: 0,
                 read: 0,
                 messages: VecDeque::new(),
@@ -145,6 +148,9 @@ impl World {
 
     fn write(&mut self, side: usize, len: usize) {
         let side = &mut self.sides[side];
+        if side.written + len as u64 > side.most {
+            return;
+        }
         let data: Vec<u8> = (side.written..).take(len).map(pattern).collect();
         let taken = match side.mode {
             Mode::Message => match side.session.write_message(self.now, &data) {
@@ -337,3 +343,6 @@ impl Side {
 const OVERHEAD: Overhead = Overhead { front: 0, back: 0 };
 
 const MOST_UNDER_WAY: usize = 1000;
+
+/// Through a window of one segment they pass in a few turns each.
+const MOST_SEGMENTS: usize = 2000;
