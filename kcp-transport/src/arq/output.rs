@@ -152,13 +152,23 @@ impl Arq {
         if payload.has_room(0) && self.probe.take_ask() {
             // The number means nothing to KCP. A peer of ours that has forgotten the conversation
             // tells by it whether we can learn that from what it acknowledges.
-            let sequence = self.send.flight().next().to_wire();
+            let sequence = self.probe_number();
             let header = SegmentHeader { sequence, ..header };
             self.push_control(Command::WindowProbe, header, &[], payload);
         }
         if payload.has_room(0) && self.probe.take_tell(now, self.rtt.rto()) {
             self.push_control(Command::WindowUpdate, header, &[], payload);
         }
+    }
+
+    /// The number of the next segment. If that is the first, and later segments of the peer wait for
+    /// its first one, the number before: else a peer that has forgotten the conversation would
+    /// take us for new, and what it sends would be mixed with what waits.
+    fn probe_number(&self) -> u32 {
+        let next = self.send.flight().next().to_wire();
+        let begun = self.counters.data_segments_sent > 0;
+        // A wire number: it wraps.
+        next.wrapping_sub(u32::from(!begun && self.receive.has_gap()))
     }
 
     /// Adds a segment that is not repeated; the caller has made sure of the room.

@@ -116,6 +116,11 @@ impl Receiver {
         self.inbox.ready()
     }
 
+    /// Whether segments wait for one that is missing, or for room in the reader's queue.
+    pub(super) fn has_gap(&self) -> bool {
+        self.inbox.waiting() > 0
+    }
+
     /// Segments there is room for: in the reader's queue, and in memory.
     pub(super) fn window(&self) -> u16 {
         let slots = if self.pressed {

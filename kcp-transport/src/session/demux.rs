@@ -104,9 +104,10 @@ impl Stranger {
         let (sequence, fresh) = (first.sequence, first.unacknowledged == 0);
         match first.command {
             Command::Push if fresh && sequence == 0 => Self::Opening,
-            // The question of a session that nothing was proved to. Any answer would keep that
-            // alive for ever, since it has sent nothing that we could have forgotten.
-            Command::Push if sequence == Self::BEFORE_FIRST => Self::Other,
+            // The question of a session that nothing was proved to, or the probe of one that has
+            // received later segments but not the first. Any answer would keep those alive for
+            // ever, since they have sent nothing that we could have forgotten.
+            Command::Push | Command::WindowProbe if sequence == Self::BEFORE_FIRST => Self::Other,
             Command::Push => Self::Data { sequence, fresh },
             // Peers of ours number their probes by what they have sent.
             Command::WindowProbe if sequence != 0 => Self::Probe,
