@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kcp_transport::config::Config;
 use kcp_transport::session::State;
 use kcp_transport::testing::{LinkConfig, Pair, PairConfig, Rng, Side};
 use kcp_transport::wire::{Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
@@ -134,4 +135,55 @@ fn forged_una_of_the_past_does_not_pass_for_a_restarted_peer() {
             "seed {seed}"
         );
     }
+}
+
+#[test]
+fn forged_window_does_not_let_a_full_peer_pass_for_one_that_is_gone() {
+    let limit = Duration::from_secs(20);
+    let server = Config::builder().windows(128, 8).build().expect("in range");
+    let client = Config::builder().user_timeout(limit).build();
+    let config = PairConfig {
+        client: client.expect("in range"),
+        server,
+        ..PairConfig::default()
+    };
+    let mut pair = Pair::new(1, &config);
+    pair.run_until(limit, |pair| {
+        pair.client.session.state() == State::Established
+    });
+    let now = pair.now();
+    pair.client.session.write(now, &bytes(1, 300_000));
+    // Full, and nobody reads.
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.client.session.stats().remote_window, 0);
+    assert_eq!(pair.client.session.stats().in_flight, 0);
+    let sent = pair.client.session.stats().data_segments_sent;
+    let forged = SegmentHeader {
+        conversation: conversation(1),
+        command: Command::WindowUpdate,
+        fragments_left: 0,
+        window: 200,
+        timestamp: Timestamp::default(),
+        sequence: 0,
+        unacknowledged: sent as u32,
+        payload_len: 0,
+    };
+    let now = pair.now();
+    let forged = encode(forged, &[]);
+    pair.client.session.handle_datagram(now, &forged);
+    pair.run_for(limit * 3);
+    assert!(
+        pair.client.session.stats().data_segments_sent > sent,
+        "believed"
+    );
+    assert_eq!(pair.client.session.state(), State::Established);
+    let mut read = Vec::new();
+    while read.len() < 300_000 {
+        assert!(pair.step());
+        let now = pair.now();
+        let mut buffer = [0; 4096];
+        let len = pair.server.session.read(now, &mut buffer);
+        read.extend_from_slice(&buffer[..len]);
+    }
+    assert!(read == bytes(1, 300_000));
 }

@@ -55,6 +55,8 @@ pub(super) struct Pulse {
     pub(super) readable: bool,
     /// Since when sent data waits without progress.
     pub(super) unacknowledged_since: Option<Time>,
+    /// The peer has no room.
+    pub(super) shut: bool,
     /// Data waits for the peer to open its window.
     pub(super) blocked: bool,
     /// The peer acknowledges less than it once did.
@@ -289,11 +291,14 @@ impl Lifetime {
 
     /// When the session ends if nothing happens before, and with what.
     fn end(&self, pulse: &Pulse) -> Option<(Time, Option<ConnectionError>)> {
+        // A peer that says that it has no room is there: it may drop what was sent before it said so,
+        // or because somebody said otherwise in its name.
+        let told = |since: Time| since.max(self.last_received);
         let user = self.limits.user.and_then(|limit| {
+            let unacknowledged = pulse.unacknowledged_since;
             let since = [
-                pulse.unacknowledged_since,
-                self.blocked_since
-                    .map(|since| since.max(self.last_received)),
+                unacknowledged.map(|since| if pulse.shut { told(since) } else { since }),
+                self.blocked_since.map(told),
             ];
             let since = since.into_iter().flatten().min()?;
             Some((since + limit, Some(ConnectionError::PeerUnresponsive)))

@@ -165,7 +165,8 @@ impl Pulse {
             }
             _ => {}
         }
-        if self.in_flight > 0 {
+        // One that has no room, and says so, may drop what it was sent.
+        if self.in_flight > 0 && session.stats().remote_window > 0 {
             overdue(self.progress, config.user_timeout(), "user time-out")?;
         }
         overdue(self.heard, config.idle_timeout(), "idle time-out")
