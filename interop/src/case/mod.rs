@@ -250,10 +250,11 @@ impl Case {
         self.options.fec_then.map_or(Duration::ZERO, |_| PAUSE)
     }
 
-    /// Whether both sides have extensions.
+    /// Whether both sides have extensions, and packets have room for them.
     #[must_use]
     pub fn is_extended(&self) -> bool {
-        self.peer == Peer::Ours && self.options.extensions != Extensions::Off
+        let roomy = || self.layout().is_ok_and(|it| it.mss() >= HELLO_LEN);
+        self.peer == Peer::Ours && self.options.extensions != Extensions::Off && roomy()
     }
 
     /// Whether boundaries are kept.
@@ -379,3 +380,6 @@ const PASSWORD: &str = "interop";
 /// Of the relay, each way. Long enough that a window of data is under way, short enough for a
 /// quick run.
 const DELAY: Duration = Duration::from_millis(5);
+
+/// Room for data that extensions need in a packet: the longest thing that must be said at once.
+const HELLO_LEN: usize = 28;
