@@ -253,7 +253,10 @@ impl Case {
     /// Whether both sides have extensions, and packets have room for them.
     #[must_use]
     pub fn is_extended(&self) -> bool {
-        let roomy = || self.layout().is_ok_and(|it| it.mss() >= HELLO_LEN);
+        let roomy = || {
+            self.layout()
+                .is_ok_and(|it| it.mss() >= Extensions::MIN_ROOM)
+        };
         self.peer == Peer::Ours && self.options.extensions != Extensions::Off && roomy()
     }
 
@@ -380,6 +383,3 @@ const PASSWORD: &str = "interop";
 /// Of the relay, each way. Long enough that a window of data is under way, short enough for a
 /// quick run.
 const DELAY: Duration = Duration::from_millis(5);
-
-/// Room for data that extensions need in a packet: the longest thing that must be said at once.
-const HELLO_LEN: usize = 28;

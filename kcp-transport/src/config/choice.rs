@@ -101,3 +101,12 @@ pub enum Extensions {
     /// has proved there that it is the same.
     Migration,
 }
+
+impl Extensions {
+    /// Bytes of data that a packet must have room for. With less there are no extensions, whatever
+    /// is chosen: that is an mtu below 70 plus what cipher and FEC take.
+    ///
+    /// The longest thing said at once is a hello, which goes before everything until it is
+    /// answered, and the answer to a challenge. With less room the answer would stay due for ever.
+    pub const MIN_ROOM: usize = 46;
+}

@@ -332,8 +332,8 @@ impl Config {
     /// A peer that does not know them sees plain KCP: a connecting side sends it at most a handful
     /// of window updates with a payload, which KCP skips.
     ///
-    /// Packets that have room for fewer than 28 bytes of data have none for extensions: with the
-    /// smallest of mtus (below 52 plus what cipher and FEC take) a connection is plain KCP.
+    /// With the smallest of mtus, which leave no room for them ([`Extensions::MIN_ROOM`]), a
+    /// connection is plain KCP.
     #[must_use]
     pub fn extensions(&self) -> Extensions {
         self.extensions

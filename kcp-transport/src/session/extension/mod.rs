@@ -34,7 +34,7 @@ impl Offer {
             Extensions::On => 0,
             Extensions::Migration => CAPABILITY_MIGRATION,
         };
-        (limit >= MIN_LEN).then_some(Self {
+        (limit >= Extensions::MIN_ROOM).then_some(Self {
             // Zero stands for a token that is not known.
             token: Token::new(token.max(1)),
             capabilities,
@@ -419,7 +419,3 @@ const RESETS: u8 = 4;
 
 /// A round trip on most paths; the hello and its answer are not worth more precision.
 const FIRST_HELLO_WAIT: Duration = Duration::from_millis(250);
-
-/// Bytes of the longest thing that must be said at once: a hello, which goes before everything until
-/// it is answered, and the answer to a challenge. With less room the answer would stay due for ever.
-const MIN_LEN: usize = 46;
