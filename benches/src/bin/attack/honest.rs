@@ -1,0 +1,164 @@
+//! Who only wants to be served.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use kcp_examples::greeter::proto::HelloRequest;
+use kcp_examples::greeter::proto::greeter_client::GreeterClient;
+use kcp_tonic::KcpConnector;
+use kcp_transport::crypto::Security;
+use kcp_transport::net::KcpStream;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tonic::transport::Channel;
+
+/// What the server does for its clients.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Service {
+    /// Sends back what it gets.
+    Echo,
+    /// Greets over gRPC.
+    Greeter,
+}
+
+impl Service {
+    /// Its name as an option.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Greeter => "greeter",
+        }
+    }
+}
+
+/// What honest clients saw.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Round trips of calls, in seconds.
+    calls: Vec<f64>,
+    failed_calls: usize,
+    /// New connections that were made and echoed within three seconds.
+    connected: usize,
+    failed_connects: usize,
+}
+
+impl Seen {
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        let mut sorted = self.calls.clone();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().saturating_sub(1);
+        sorted
+            .get(last * percent / 100)
+            .copied()
+            .unwrap_or(f64::NAN)
+    }
+
+    pub(crate) fn report(&self) -> Value {
+        let ratio = |good: usize, bad: usize| good as f64 / (good + bad).max(1) as f64;
+        json!({
+            "calls": self.calls.len(),
+            "call_success": ratio(self.calls.len(), self.failed_calls),
+            "p50_ms": self.percentile(50) * 1000.0,
+            "p99_ms": self.percentile(99) * 1000.0,
+            "connects": self.connected + self.failed_connects,
+            "connect_success": ratio(self.connected, self.failed_connects),
+        })
+    }
+}
+
+/// Calls over lasting connections, and a new connection every 100 ms beside them.
+pub(crate) async fn honest(server: (Service, SocketAddr), clients: usize, time: Duration) -> Seen {
+    let end = Instant::now() + time;
+    let mut lasting = JoinSet::new();
+    for _ in 0..clients {
+        lasting.spawn(calls(server, end));
+    }
+    let mut fresh = JoinSet::new();
+    while Instant::now() < end {
+        fresh.spawn(async move { timeout(PATIENCE, one_call(server)).await });
+        sleep(Duration::from_millis(100)).await;
+    }
+    let mut seen = Seen::default();
+    for (calls, failed) in lasting.join_all().await {
+        seen.calls.extend(calls);
+        seen.failed_calls += failed;
+    }
+    for result in fresh.join_all().await {
+        match result {
+            Ok(Ok(())) => seen.connected += 1,
+            _ => seen.failed_connects += 1,
+        }
+    }
+    seen
+}
+
+async fn calls(server: (Service, SocketAddr), end: Instant) -> (Vec<f64>, usize) {
+    let (mut times, mut failed) = (Vec::new(), 0);
+    while Instant::now() < end {
+        let Ok(mut client) = Client::open(server).await else {
+            failed += 1;
+            continue;
+        };
+        while Instant::now() < end {
+            let start = Instant::now();
+            match timeout(PATIENCE, client.call()).await {
+                Ok(Ok(())) => times.push(start.elapsed().as_secs_f64()),
+                _ => {
+                    failed += 1;
+                    break;
+                }
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+    (times, failed)
+}
+
+async fn one_call(server: (Service, SocketAddr)) -> Result<(), CallError> {
+    Client::open(server).await?.call().await
+}
+
+type CallError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A connection to a service.
+enum Client {
+    Echo(KcpStream),
+    Greeter(GreeterClient<Channel>),
+}
+
+impl Client {
+    async fn open((service, addr): (Service, SocketAddr)) -> Result<Self, CallError> {
+        let security = Security::Plaintext;
+        Ok(match service {
+            Service::Echo => Self::Echo(KcpStream::connect(addr, &security).await?),
+            Service::Greeter => {
+                let endpoint = kcp_tonic::endpoint(format!("http://{addr}"))?;
+                let connector = KcpConnector::new(security);
+                let channel = endpoint.connect_with_connector(connector).await?;
+                Self::Greeter(GreeterClient::new(channel))
+            }
+        })
+    }
+
+    async fn call(&mut self) -> Result<(), CallError> {
+        match self {
+            Self::Echo(stream) => {
+                let mut answer = [0; 200];
+                stream.write_all(&[7; 200]).await?;
+                stream.flush().await?;
+                stream.read_exact(&mut answer).await?;
+            }
+            Self::Greeter(client) => {
+                let name = "you".repeat(60);
+                client.say_hello(HelloRequest { name }).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long an honest client waits for a connection or an answer.
+const PATIENCE: Duration = Duration::from_secs(3);
