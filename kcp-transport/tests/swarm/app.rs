@@ -20,6 +20,9 @@ static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
 /// A prime, so that no segment size divides it.
 const PATTERN_LEN: usize = 65_521;
 
+/// Short enough for any segment.
+const SHORT_MESSAGE: usize = 40;
+
 /// `len` bytes of a stream from `position` on; at most 64 kB.
 pub(crate) fn pattern(stream: u64, position: u64, len: usize) -> &'static [u8] {
     let start = (stream.wrapping_mul(7_919).wrapping_add(position) % PATTERN_LEN as u64) as usize;
@@ -203,7 +206,16 @@ impl App {
             let left = self.target.min(self.allowed()) - self.written;
             let mut len = left.min(self.sends.chunk).min(60_000) as usize;
             let capacity = session.send_capacity();
-            let taken = if self.messages {
+            let taken = if self.messages && self.lengths.len() % 3 == 2 {
+                // So do writes that fit into a segment.
+                let data = pattern(self.streams[0], self.written, len.min(SHORT_MESSAGE));
+                let taken = session.write(local, data);
+                if taken > 0 {
+                    self.lengths.push(taken as u32);
+                }
+                taken
+            } else if self.messages {
+                // Each is one of its own.
                 len = len.min(session.max_message_len());
                 let data = pattern(self.streams[0], self.written, len);
                 let taken = session

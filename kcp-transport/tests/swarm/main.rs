@@ -15,6 +15,7 @@ mod clock;
 mod figures;
 mod host;
 mod options;
+mod parity;
 mod path;
 mod plan;
 mod pulse;

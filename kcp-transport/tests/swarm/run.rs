@@ -476,6 +476,9 @@ fn check_counts(world: &World) -> Result<(), String> {
         }
         for slot in &host.slots {
             slot.tally.check(&slot.session)?;
+            if let Some(groups) = &slot.watch.groups {
+                groups.check()?;
+            }
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
 
 use super::app::pattern;
+use super::parity::Groups;
 use super::resends::{Questions, Resends, Sending};
 use super::trips::Trips;
 
@@ -64,6 +65,8 @@ pub(crate) struct Watch {
     receive_window: u16,
     congestion: Congestion,
     fec: Option<FecWatch>,
+    /// Of the peer, if it sends parity for this session alone.
+    pub(crate) groups: Option<Groups>,
     heard_una: u64,
     /// Segments acknowledged beyond those that are without a gap.
     acked: BTreeSet<u64>,
@@ -92,6 +95,7 @@ impl Watch {
             receive_window: config.receive_window(),
             congestion: config.congestion(),
             fec: config.fec().map(FecWatch::new),
+            groups: None,
             heard_una: 0,
             acked: BTreeSet::new(),
             delivered: 0,
@@ -262,6 +266,15 @@ impl Watch {
     /// The session has done all it wants to.
     pub(crate) fn check_questions(&mut self, now: Time, session: &Session) -> Result<(), String> {
         self.questions.check(now, session)
+    }
+
+    /// The session has read this payload: what parity can bring back it must.
+    pub(crate) fn on_read(&mut self, now: Time, payload: &[u8], session: &Session) {
+        if let Some(groups) = &mut self.groups
+            && let Some((header, _)) = ShardHeader::detect(payload)
+        {
+            groups.on_received(now, header, &session.stats());
+        }
     }
 
     /// A payload that the session laid out is about to be sealed.

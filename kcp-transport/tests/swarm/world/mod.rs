@@ -332,6 +332,7 @@ impl World {
             {
                 let own = &self.conversations[index].ledgers[usize::from(host == 0)];
                 it.watch.check_heard(&it.session, own)?;
+                it.watch.on_read(local, payload, &it.session);
             }
             self.hosts[host].counts.delivered += 1;
             if touched.last() != Some(&slot) {

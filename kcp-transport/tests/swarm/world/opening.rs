@@ -5,9 +5,11 @@ use kcp_transport::session::{FirstNumbers, Role};
 
 use super::{Conversation, What, World};
 use crate::app::App;
+use crate::class::Class;
 use crate::clock::SECOND;
 use crate::host::Address;
-use crate::plan::{ConversationPlan, Flow};
+use crate::parity::Groups;
+use crate::plan::{ConversationPlan, Flow, HostPlan, Plan};
 use crate::watch::{Identity, Ledger, Watch};
 
 impl World {
@@ -31,7 +33,8 @@ impl World {
         };
         let host = &mut self.hosts[1 + client];
         let identity = identity(id, streams[0], luck[0], &plan);
-        let watch = Watch::new(identity, host.config(), host.layout);
+        let mut watch = Watch::new(identity, host.config(), host.layout);
+        watch.groups = groups(&self.plan, &self.plan.server);
         let local = host.clock.local(self.now);
         let parts = (app, watch, Some(index));
         let slot = host.open(local, (0, id, role), luck[0], first, parts);
@@ -97,7 +100,8 @@ impl World {
         let identity = identity(id, streams[0], it.luck[1], plan);
         let messages = plan.messages;
         let host = &mut self.hosts[0];
-        let watch = Watch::new(identity, host.config(), host.layout);
+        let mut watch = Watch::new(identity, host.config(), host.layout);
+        watch.groups = groups(&self.plan, &self.plan.clients[it.client].host);
         let parts = (app, watch, Some(index));
         let slot = host.open(local, (from, id, Role::Accept), it.luck[1], first, parts);
         if messages {
@@ -140,6 +144,14 @@ impl World {
             (app, watch, None),
         )
     }
+}
+
+/// The peer's groups. Where several conversations share an address, nobody knows whose parity is.
+fn groups(plan: &Plan, peer: &HostPlan) -> Option<Groups> {
+    let alone = !plan
+        .classes
+        .has_any(&[Class::SharedSocket, Class::CrashClient]);
+    peer.config.fec().filter(|_| alone).map(Groups::new)
 }
 
 fn identity(id: u32, stream: u64, luck: u32, plan: &ConversationPlan) -> Identity {
