@@ -14,8 +14,14 @@ pub(crate) struct Resends {
     /// Acknowledgements after which a segment is lost; none if that is off.
     threshold: Option<usize>,
     no_delay: bool,
-    /// Of each datagram the highest segment it newly acknowledged, and when that had been sent.
-    evidence: Vec<(u64, Time)>,
+    /// Of each datagram the highest segment it newly acknowledged, when that had been sent, and when
+    /// the datagram came.
+    evidence: Vec<(u64, Time, Time)>,
+    /// Longest time that a segment waits while another was acknowledged and nothing new is sent;
+    /// none if a rate makes all wait.
+    early: Option<Duration>,
+    /// When a new segment was sent last.
+    new_at: Time,
     /// What the session had counted before: fast, early, and by time-outs.
     counted: [u64; 3],
     batch: Reasons,
@@ -35,6 +41,8 @@ struct Reasons {
     late: u64,
     many_or_late: u64,
     one_or_late: u64,
+    /// Should have been sent earlier.
+    overdue: u64,
 }
 
 /// When a segment was sent, and how long it waits at least before that is for nothing.
@@ -45,22 +53,17 @@ pub(crate) struct Sending {
     time_out: Duration,
 }
 
-impl Sending {
-    pub(crate) fn new(now: Time, rto: Duration) -> Self {
-        Self {
-            first: now,
-            last: now,
-            time_out: rto,
-        }
-    }
-}
-
 impl Resends {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             threshold: config.fast_retransmit_after().map(|it| it.get() as usize),
             no_delay: config.no_delay(),
             evidence: Vec::new(),
+            early: match config.send_rate() {
+                Some(_) => None,
+                None => Some(config.flush_interval() + TIMER_GRAIN),
+            },
+            new_at: Time::ZERO,
             counted: [0; 3],
             batch: Reasons::default(),
             hears_parity: false,
@@ -69,9 +72,20 @@ impl Resends {
 
     /// A datagram acknowledged this segment, the highest of those it newly acknowledged. All before
     /// `una` are of no interest any more.
-    pub(crate) fn on_acknowledged(&mut self, evidence: Option<(u64, Time)>, una: u64) {
+    pub(crate) fn on_acknowledged(&mut self, now: Time, evidence: Option<(u64, Time)>, una: u64) {
+        let evidence = evidence.map(|(place, sent)| (place, sent, now));
         self.evidence.extend(evidence);
-        self.evidence.retain(|&(place, _)| place >= una);
+        self.evidence.retain(|&(place, ..)| place >= una);
+    }
+
+    /// A segment is sent for the first time.
+    pub(crate) fn on_new(&mut self, now: Time, rto: Duration) -> Sending {
+        self.new_at = now;
+        Sending {
+            first: now,
+            last: now,
+            time_out: rto,
+        }
     }
 
     /// A segment is sent again.
@@ -82,8 +96,15 @@ impl Resends {
         sending: &mut Sending,
         rto: Duration,
     ) {
-        let speaks = |&&(later, sent): &&(u64, Time)| later > place && sent >= sending.last;
+        let last = sending.last;
+        let speaks = |&&(later, sent, _): &&(u64, Time, Time)| later > place && sent >= last;
         let acks = self.evidence.iter().filter(speaks).count();
+        let known = self.evidence.iter().filter(speaks).map(|it| it.2).min();
+        // Later on it is lost by no more than one acknowledgement.
+        let since = known.filter(|_| sending.first == last);
+        let overdue = since
+            .zip(self.early)
+            .is_some_and(|(since, limit)| now - since.max(self.new_at) > limit);
         let many = self.threshold.is_some_and(|threshold| acks >= threshold);
         let one = acks > 0;
         // Time has whole microseconds only.
@@ -95,6 +116,7 @@ impl Resends {
         batch.late += u64::from(late);
         batch.many_or_late += u64::from(many || late);
         batch.one_or_late += u64::from(one || late);
+        batch.overdue += u64::from(overdue);
         let more = if self.no_delay { rto / 2 } else { rto };
         // Which of several reasons it was cannot be seen.
         let backed_off = sending.time_out + more;
@@ -123,7 +145,8 @@ impl Resends {
                 || (fast <= batch.many
                     && fast + early <= batch.one
                     && fast + late <= batch.many_or_late
-                    && batch.all <= batch.one_or_late));
+                    && batch.all <= batch.one_or_late
+                    && batch.overdue <= fast + early));
         if !fits {
             return Err(format!(
                 "{fast} sent again fast, {early} early and {late} by time-outs, but {batch:?}"
@@ -167,6 +190,9 @@ impl Questions {
 
 /// Windows are asked for every two seconds at least.
 const LONGEST_SILENCE: Duration = Duration::from_millis(2_500);
+
+/// How late timers are at most.
+const TIMER_GRAIN: Duration = Duration::from_millis(16);
 
 /// No time-out is longer.
 const MAX_TIME_OUT: Duration = Duration::from_secs(60);

@@ -174,7 +174,7 @@ impl Watch {
         }
         self.advances += u64::from(heard.0 > self.heard_una);
         (self.heard_una, self.window, self.widest) = heard;
-        self.reasons.on_acknowledged(evidence, self.heard_una);
+        self.reasons.on_acknowledged(now, evidence, self.heard_una);
     }
 
     /// One acknowledgement was received. Returns whether what follows it counts: not after one of a
@@ -405,7 +405,7 @@ impl Watch {
             len: header.payload_len,
             fragments_left: header.fragments_left,
             at: own.bytes,
-            sending: Sending::new(now, rto),
+            sending: self.reasons.on_new(now, rto),
         };
         own.bytes += data.len() as u64;
         own.segments.push(record);
