@@ -1,6 +1,7 @@
 //! Which session a datagram is for.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -105,11 +106,14 @@ impl Epitaph {
     }
 }
 
+/// Names are kept as a number of 64 bits under a secret key: a third of their size, and nobody can
+/// choose two that are taken for each other.
 #[derive(Debug, Default)]
 struct Tombstones {
-    until: HashMap<(SocketAddr, ConversationId), (Time, Epitaph)>,
+    key: RandomState,
+    until: HashMap<u64, (Time, Epitaph)>,
     /// In the order of their ends, which is that of their making.
-    order: VecDeque<(SocketAddr, ConversationId)>,
+    order: VecDeque<u64>,
 }
 
 impl Tombstones {
@@ -120,7 +124,7 @@ impl Tombstones {
         {
             self.until.remove(&oldest);
         }
-        let until = now + TOMBSTONE_TIME;
+        let (name, until) = (self.key.hash_one(name), now + TOMBSTONE_TIME);
         if self.until.insert(name, (until, epitaph)).is_none() {
             self.order.push_back(name);
         }
@@ -128,6 +132,7 @@ impl Tombstones {
 
     fn get(&mut self, name: (SocketAddr, ConversationId), now: Time) -> Option<Epitaph> {
         self.expire(now);
+        let name = self.key.hash_one(name);
         self.until.get(&name).map(|(_, epitaph)| *epitaph)
     }
 
@@ -147,7 +152,7 @@ impl Tombstones {
 /// Twice the longest RTO: a peer that still retransmits has done so by then.
 const TOMBSTONE_TIME: Duration = Duration::from_secs(120);
 
-/// Bounds their memory to a few MiB; the oldest are forgotten first.
+/// Bounds their memory to 5 MiB; the oldest are forgotten first.
 const MAX_TOMBSTONES: usize = 65_536;
 
 #[cfg(test)]
