@@ -9,6 +9,7 @@
 //! runs that many seeds instead of 20 000, and `KCP_MUTANTS_TARGET=directory` keeps the build
 //! there. `results.txt` says what was seen last.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -145,6 +146,8 @@ fn copy(source: &Path, tree: &Path) {
         .output()
         .expect("git runs");
     let list = String::from_utf8(list.stdout).expect("names are UTF-8");
+    // A file that has been moved would be built twice.
+    remove_unlisted(tree, tree, &list.lines().map(Path::new).collect());
     for name in list.lines() {
         let (from, to) = (source.join(name), tree.join(name));
         let Ok(new) = fs::read(&from) else { continue };
@@ -154,5 +157,18 @@ fn copy(source: &Path, tree: &Path) {
         }
         fs::create_dir_all(to.parent().expect("a file has a directory")).expect("writable");
         fs::write(&to, new).expect("writable");
+    }
+}
+
+/// Removes files that are not in the list, but for what was built.
+fn remove_unlisted(tree: &Path, directory: &Path, list: &HashSet<&Path>) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        let name = path.strip_prefix(tree).expect("it lies in the tree");
+        if path.is_dir() && name != Path::new("target") {
+            remove_unlisted(tree, &path, list);
+        } else if path.is_file() && !list.contains(name) {
+            fs::remove_file(&path).expect("the copy is writable");
+        }
     }
 }
