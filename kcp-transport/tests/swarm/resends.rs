@@ -15,8 +15,8 @@ pub(crate) struct Resends {
     threshold: Option<usize>,
     no_delay: bool,
     /// Of each datagram the highest segment it newly acknowledged, when that had been sent, and when
-    /// the datagram came.
-    evidence: Vec<(u64, Time, Time)>,
+    /// the datagram came; none if that is so far ahead that not all before are looked at at once.
+    evidence: Vec<(u64, Time, Option<Time>)>,
     /// Longest time that a segment waits while another was acknowledged and nothing new is sent;
     /// none if a rate makes all wait.
     early: Option<Duration>,
@@ -73,7 +73,8 @@ impl Resends {
     /// A datagram acknowledged this segment, the highest of those it newly acknowledged. All before
     /// `una` are of no interest any more.
     pub(crate) fn on_acknowledged(&mut self, now: Time, evidence: Option<(u64, Time)>, una: u64) {
-        let evidence = evidence.map(|(place, sent)| (place, sent, now));
+        let heard = |place: u64| (place < una + SEARCHED).then_some(now);
+        let evidence = evidence.map(|(place, sent)| (place, sent, heard(place)));
         self.evidence.extend(evidence);
         self.evidence.retain(|&(place, ..)| place >= una);
     }
@@ -97,9 +98,15 @@ impl Resends {
         rto: Duration,
     ) {
         let last = sending.last;
-        let speaks = |&&(later, sent, _): &&(u64, Time, Time)| later > place && sent >= last;
+        let speaks =
+            |&&(later, sent, _): &&(u64, Time, Option<Time>)| later > place && sent >= last;
         let acks = self.evidence.iter().filter(speaks).count();
-        let known = self.evidence.iter().filter(speaks).map(|it| it.2).min();
+        let known = self
+            .evidence
+            .iter()
+            .filter(speaks)
+            .filter_map(|it| it.2)
+            .min();
         // Later on it is lost by no more than one acknowledgement.
         let since = known.filter(|_| sending.first == last);
         let overdue = since
@@ -190,6 +197,9 @@ impl Questions {
 
 /// Windows are asked for every two seconds at least.
 const LONGEST_SILENCE: Duration = Duration::from_millis(2_500);
+
+/// Segments that a datagram makes its receiver look at.
+const SEARCHED: u64 = 256;
 
 /// How late timers are at most.
 const TIMER_GRAIN: Duration = Duration::from_millis(16);
