@@ -4,7 +4,8 @@
 //! echoed a timestamp of ours, which only who receives our packets knows, the answers go to
 //! somebody who may never have asked. So a session that was opened by its peer sends no more than
 //! three times what it received, or three datagrams if that is more; QUIC has the same rule (RFC
-//! 9000, section 8.1). Everything counts, in bytes of UDP payload.
+//! 9000, section 8.1). Everything counts, in bytes of UDP payload. A datagram is that of the mtu, or
+//! 576 bytes: with less there would be no room for questions.
 //!
 //! Part of that is kept back for questions. If all answers to an honest peer are lost, and it
 //! waits in silence because its own data was acknowledged, then nothing but a question can bring
@@ -113,7 +114,7 @@ impl Session {
         let laid = (batch.total_len() - counted) as u64;
         let sent = self.counters.bytes_sent + laid;
         let mtu = self.layout.mtu() as u64;
-        let most = (FACTOR * self.counters.bytes_received).max(FACTOR * mtu);
+        let most = (FACTOR * self.counters.bytes_received).max(floor(self.layout));
         let kept = reserve(self.layout);
         if sent + mtu + kept <= most {
             Allowance::Full
@@ -167,10 +168,14 @@ impl Session {
     }
 }
 
+/// Bytes that may go out whatever came in.
+fn floor(layout: Layout) -> u64 {
+    FACTOR * MIN_DATAGRAM.max(layout.mtu() as u64)
+}
+
 /// Bytes that only questions may use, and half of which acknowledgements and probes may.
 fn reserve(layout: Layout) -> u64 {
-    let floor = FACTOR * layout.mtu() as u64;
-    (QUESTIONS * question_len(layout)).min(floor * 2 / 3)
+    (QUESTIONS * question_len(layout)).min(floor(layout) * 2 / 3)
 }
 
 /// Bytes of a datagram with one segment and no data.
@@ -182,8 +187,11 @@ fn question_len(layout: Layout) -> u64 {
 /// How many times what came in may go out; and how many datagrams, if that is more.
 const FACTOR: u64 = 3;
 
-/// Questions there is always room for, unless the mtu is small: enough for half a minute, after
-/// which the user time-out ends a connection that nobody answers.
+/// What every IPv4 host takes in (RFC 1122, section 3.3.2): a datagram that may go out to anyone.
+const MIN_DATAGRAM: u64 = 576;
+
+/// Questions there is always room for: enough for half a minute, after which the user time-out ends
+/// a connection that nobody answers.
 const QUESTIONS: u64 = 12;
 
 /// Time for the answers that were sent to be acknowledged.

@@ -525,7 +525,7 @@ impl Tally {
             return Ok(());
         }
         self.unproved_out += batch.total_len() as u64;
-        let most = 3 * self.unproved_in.max(batch.layout().mtu() as u64);
+        let most = 3 * self.unproved_in.max(batch.layout().mtu().max(576) as u64);
         if self.unproved_out > most {
             let out = self.unproved_out;
             return Err(format!(
