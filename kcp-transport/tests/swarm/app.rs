@@ -281,7 +281,9 @@ impl App {
             if u32::from_le_bytes(*len) as usize != data.len() {
                 return Err(format!("datagram {number} has another length"));
             }
-            if rest != pattern(!self.streams[1], u64::from(number) * 11, rest.len()) {
+            // A stranger's session knows nothing of what it is told.
+            let planned = self.streams[0] != self.streams[1];
+            if planned && rest != pattern(!self.streams[1], u64::from(number) * 11, rest.len()) {
                 return Err(format!("datagram {number} differs from what was sent"));
             }
             self.datagrams_read += 1;

@@ -44,6 +44,13 @@ impl Attacker {
         }
     }
 
+    /// A host has lost its state. Nothing tells it any more what it sent or received before, so
+    /// whoever kept that could play its past to it.
+    pub(crate) fn forget(&mut self, host: usize) {
+        self.heard
+            .retain(|(to, _, sender, _)| *to != host && *sender != host);
+    }
+
     pub(crate) fn strike(&mut self, hosts: &[Host], conversations: &[Conversation]) -> Vec<Strike> {
         let kinds: Vec<Class> = KINDS
             .into_iter()

@@ -197,7 +197,9 @@ fn check_levels(slot: &Slot, config: &Config) -> Result<(), String> {
             stats.in_flight
         ));
     }
-    if matches!(state, State::Established | State::Draining | State::Drained) {
+    // What a rate holds back is told later.
+    let prompt = config.send_rate().is_none();
+    if prompt && matches!(state, State::Established | State::Draining | State::Drained) {
         slot.watch.check_reopened(&slot.session)?;
     }
     if stats.in_flight > usize::from(config.send_window()) {

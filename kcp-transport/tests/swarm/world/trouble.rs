@@ -32,6 +32,7 @@ impl World {
             Trouble::CrashServer => {
                 self.server_crashed = true;
                 self.hosts[0].crash();
+                self.attacker.forget(0);
             }
             Trouble::CrashClient {
                 client,
@@ -39,6 +40,7 @@ impl World {
             } => {
                 let host = &mut self.hosts[1 + client];
                 host.crash();
+                self.attacker.forget(1 + client);
                 if !same_address {
                     host.address += 100;
                 }
