@@ -100,8 +100,11 @@ fn judge(mutant: &Mutant<'_>, tree: &Path) -> String {
             "SURVIVED".into()
         } else {
             let seed = output.split("\nseed ").nth(1);
-            let seed = seed.and_then(|rest| rest.split(':').next());
-            seed.map_or("killed".into(), |seed| format!("killed at seed {seed}"))
+            match seed.and_then(|rest| rest.split(':').next()) {
+                Some(seed) => format!("killed at seed {seed}"),
+                None if output.contains(" a run, not ") => "killed by the sums".into(),
+                None => "killed by standing still".into(),
+            }
         }
     } else {
         "does not build".into()
