@@ -41,8 +41,9 @@ struct Reasons {
     late: u64,
     many_or_late: u64,
     one_or_late: u64,
-    /// Should have been sent earlier.
+    /// Should have been sent earlier: by one acknowledgement, or by many.
     overdue: u64,
+    forgotten: u64,
 }
 
 /// When a segment was sent, and how long it waits at least before that is for nothing.
@@ -101,18 +102,20 @@ impl Resends {
         let speaks =
             |&&(later, sent, _): &&(u64, Time, Option<Time>)| later > place && sent >= last;
         let acks = self.evidence.iter().filter(speaks).count();
-        let known = self
-            .evidence
-            .iter()
-            .filter(speaks)
-            .filter_map(|it| it.2)
-            .min();
-        // Later on it is lost by no more than one acknowledgement.
-        let since = known.filter(|_| sending.first == last);
-        let overdue = since
-            .zip(self.early)
-            .is_some_and(|(since, limit)| now - since.max(self.new_at) > limit);
         let many = self.threshold.is_some_and(|threshold| acks >= threshold);
+        // Later on it is lost by no more than one acknowledgement.
+        let times = self.evidence.iter().filter(speaks);
+        let times = times.filter_map(|it| it.2.filter(|_| sending.first == last));
+        let nth = |n: usize| times.clone().nth(n - 1);
+        let overdue = self
+            .early
+            .zip(nth(1))
+            .is_some_and(|(limit, since)| now - since.max(self.new_at) > limit);
+        let lost = self
+            .threshold
+            .filter(|_| self.early.is_some())
+            .and_then(nth);
+        let forgotten = lost.is_some_and(|since| now - since > TIMER_GRAIN);
         let one = acks > 0;
         // Time has whole microseconds only.
         let late = (now - sending.last).as_micros() >= sending.time_out.as_micros();
@@ -124,6 +127,7 @@ impl Resends {
         batch.many_or_late += u64::from(many || late);
         batch.one_or_late += u64::from(one || late);
         batch.overdue += u64::from(overdue);
+        batch.forgotten += u64::from(forgotten);
         let more = if self.no_delay { rto / 2 } else { rto };
         // Which of several reasons it was cannot be seen.
         let backed_off = sending.time_out + more;
@@ -153,7 +157,8 @@ impl Resends {
                     && fast + early <= batch.one
                     && fast + late <= batch.many_or_late
                     && batch.all <= batch.one_or_late
-                    && batch.overdue <= fast + early));
+                    && batch.overdue <= fast + early
+                    && batch.forgotten == 0));
         if !fits {
             return Err(format!(
                 "{fast} sent again fast, {early} early and {late} by time-outs, but {batch:?}"
