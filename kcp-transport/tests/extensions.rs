@@ -466,7 +466,7 @@ fn shutdown_does_not_wait_for_an_invented_peer() {
 
 #[test]
 fn ended_session_says_no_more_to_an_unproved_address_than_others() {
-    let config = Config::builder().mtu(200).build().expect("in range");
+    let config = Config::builder().mtu(600).build().expect("in range");
     let layout = config.layout(NO_OVERHEAD).expect("has room");
     let conversation = ConversationId::new(9);
     let mut now = Time::from_millis(1);
