@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use kcp_transport::testing::Rng;
 use kcp_transport::wire::{
-    Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, ShardHeader, ShardKind, Timestamp,
+    Command, ConversationId, Frame, FrameWriter, Hello, MAX_EXTENSION_LEN, SEGMENT_HEADER_LEN,
+    SegmentHeader, ShardHeader, ShardKind, Timestamp, Token,
 };
 
 use super::class::{Class, Classes};
@@ -88,8 +89,14 @@ impl Attacker {
                 } else {
                     (1 + client, 0)
                 };
-                if self.rng.chance(0.5) {
-                    return vec![(host, from, self.forge_ack(it, to_server))];
+                match self.rng.below(4) {
+                    0 => return vec![(host, from, self.forge_ack(it, to_server))],
+                    1 => {
+                        let elsewhere = to_server && self.rng.chance(0.3);
+                        let from = if elsewhere { 7_777 } else { from };
+                        return vec![(host, from, self.forge_frames(it, to_server))];
+                    }
+                    _ => {}
                 }
                 vec![(host, from, self.forge(id, true))]
             }
@@ -152,6 +159,48 @@ impl Attacker {
         };
         let mut packet = vec![0; SEGMENT_HEADER_LEN];
         header.encode(&mut packet);
+        packet
+    }
+
+    /// A window update with frames of any kind: who sees no packets knows no token.
+    fn forge_frames(&mut self, of: &Conversation, to_server: bool) -> Vec<u8> {
+        let (_, told) = of.ledgers[usize::from(to_server)].span();
+        let rng = &mut self.rng;
+        let mut frames = FrameWriter::new(MAX_EXTENSION_LEN);
+        for _ in 0..1 + rng.below(3) {
+            let (tag, data) = (Token::new(rng.next_u64().max(1)), rng.next_u64());
+            let small = rng.below(50) as u32;
+            let end = of.plan.first_sequence.wrapping_add(told + small);
+            frames.push(&match rng.below(8) {
+                0 => Frame::Hello(Hello {
+                    confirmed: rng.chance(0.5),
+                    capabilities: small,
+                    token: tag,
+                    echo: rng.chance(0.5).then_some(Token::new(data.max(1))),
+                }),
+                1 => Frame::Fin { tag, end },
+                2 => Frame::FinAck { tag, end },
+                3 => Frame::Reset { tag, code: small },
+                4 => Frame::Ping(data),
+                5 => Frame::Pong(data),
+                6 => Frame::PathChallenge(data),
+                _ => Frame::PathResponse { tag, data },
+            });
+        }
+        let header = SegmentHeader {
+            conversation: ConversationId::new(of.id),
+            command: Command::WindowUpdate,
+            fragments_left: 0,
+            // A wider one than there is would be believed.
+            window: rng.below(2) as u16,
+            timestamp: Timestamp::default(),
+            sequence: 0,
+            unacknowledged: of.plan.first_sequence.wrapping_add(told),
+            payload_len: frames.payload().len() as u32,
+        };
+        let mut packet = vec![0; SEGMENT_HEADER_LEN];
+        header.encode(&mut packet);
+        packet.extend_from_slice(frames.payload());
         packet
     }
 

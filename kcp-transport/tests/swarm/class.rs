@@ -65,10 +65,12 @@ pub(crate) enum Class {
     SharedSocket,
     /// Both sides have time-outs switched off.
     Patience,
+    /// A side gives up in the middle, and tells its peer if it can.
+    GiveUp,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::Loss,
         Self::Burst,
         Self::Reorder,
@@ -101,6 +103,7 @@ impl Class {
         Self::Crowd,
         Self::SharedSocket,
         Self::Patience,
+        Self::GiveUp,
     ];
 
     /// Those that disturb nobody: without others the strictest rules hold.
@@ -113,7 +116,7 @@ impl Class {
     ];
 
     /// Those after which two sides that want to talk may not be able to.
-    pub(crate) const CUTS: [Self; 8] = [
+    pub(crate) const CUTS: [Self; 9] = [
         Self::BlackHole,
         Self::OneWay,
         Self::Vanish,
@@ -122,10 +125,11 @@ impl Class {
         Self::CrashClient,
         Self::Pause,
         Self::EarlyEnd,
+        Self::GiveUp,
     ];
 
     /// Those after which a side may be gone while the other does not know it.
-    pub(crate) const ENDS: [Self; 9] = [
+    pub(crate) const ENDS: [Self; 10] = [
         Self::BlackHole,
         Self::OneWay,
         Self::Vanish,
@@ -134,6 +138,7 @@ impl Class {
         Self::CrashClient,
         Self::Pause,
         Self::EarlyEnd,
+        Self::GiveUp,
         Self::Replay,
     ];
 }

@@ -1,5 +1,7 @@
 //! What many runs add up to.
 
+use kcp_transport::error::{ConnectionError, ResetCode};
+
 use super::clock::{Micros, SECOND};
 use super::world::World;
 
@@ -45,6 +47,14 @@ figures! {
     replayed,
     stray,
     late,
+    challenged,
+    moved,
+    /// Sessions whose peer had extensions too, heard the end, was reset.
+    negotiated,
+    finished,
+    resets_heard,
+    resets_unread,
+    frames_refused,
 }
 
 impl Figures {
@@ -58,9 +68,20 @@ impl Figures {
             self.replayed += host.counts.replayed;
             self.stray += host.counts.stray;
             self.late += host.counts.late;
+            self.challenged += host.counts.challenged;
+            self.moved += host.counts.moved;
             for slot in host.slots.iter().filter(|slot| slot.conversation.is_some()) {
                 let stats = slot.session.stats();
                 self.sessions += 1;
+                self.negotiated += u64::from(slot.session.has_extensions());
+                self.finished += u64::from(slot.session.is_finished());
+                let reset = match slot.session.error() {
+                    Some(ConnectionError::Reset(code)) => Some(code),
+                    _ => None,
+                };
+                self.resets_heard += u64::from(reset.is_some());
+                self.resets_unread += u64::from(reset == Some(ResetCode::UNREAD));
+                self.frames_refused += stats.extension_frames_refused;
                 self.errors += u64::from(slot.session.error().is_some());
                 self.bytes_read += slot.app.read;
                 self.datagrams_sent += stats.datagrams_sent;

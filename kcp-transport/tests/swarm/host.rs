@@ -38,15 +38,17 @@ pub(crate) struct Host {
     /// Beginnings of datagrams that were sealed here, and of those that were let in.
     sealed: HashSet<u64>,
     admitted: HashSet<u64>,
-    table: BTreeMap<(Address, u32), usize>,
+    pub(crate) table: BTreeMap<(Address, u32), usize>,
     /// Where parity of an address belongs.
-    latest: BTreeMap<Address, usize>,
+    pub(crate) latest: BTreeMap<Address, usize>,
     /// Until when an ended session is remembered, and how much it had received.
     buried: BTreeMap<(Address, u32), (Time, Option<u32>)>,
     /// Until when nothing is done here.
     pub(crate) paused_until: Micros,
     /// What arrived meanwhile.
     pub(crate) inbox: VecDeque<(Address, Vec<u8>)>,
+    /// What its challenges are made of.
+    pub(crate) secret: u64,
 }
 
 /// A session and all that belongs to it.
@@ -79,6 +81,8 @@ pub(crate) struct Counts {
     pub(crate) late: u64,
     pub(crate) ended: u64,
     pub(crate) delivered: u64,
+    pub(crate) challenged: u64,
+    pub(crate) moved: u64,
     pub(crate) accepted: u64,
     pub(crate) send_errors: u64,
 }
@@ -95,6 +99,8 @@ impl Counts {
                 + self.stray
                 + self.late
                 + self.ended
+                + self.challenged
+                + self.moved
                 + self.delivered
     }
 }
@@ -106,6 +112,10 @@ pub(crate) enum Routed {
     Opens(u32),
     /// It is told something without a session.
     Answers(SegmentHeader),
+    /// It may be that of a session elsewhere: it is challenged with this number.
+    Challenges(SegmentHeader, u64),
+    /// It proved that a session is here now.
+    Moved(usize),
     Nowhere,
 }
 
@@ -138,6 +148,7 @@ impl Host {
             paused_until: 0,
             inbox: VecDeque::new(),
             plan: plan.clone(),
+            secret: rng.next_u64(),
             rng,
         }
     }
@@ -271,6 +282,9 @@ impl Host {
         first_sequence: u32,
     ) -> Routed {
         let stranger = Stranger::of(&renumbered(payload, first_sequence));
+        if let Some(routed) = self.follow(local, name, (payload, stranger), first_sequence) {
+            return routed;
+        }
         if let Some(&(until, una)) = self.buried.get(&name)
             && until > local
         {
@@ -301,7 +315,11 @@ impl Host {
 
     /// Tells a peer that takes a conversation for alive that it is not, as endpoints do.
     fn answer(&self, id: u32, una: u32) -> Routed {
-        Routed::Answers(SegmentHeader {
+        Routed::Answers(self.window_update(id, una))
+    }
+
+    pub(crate) fn window_update(&self, id: u32, una: u32) -> SegmentHeader {
+        SegmentHeader {
             conversation: ConversationId::new(id),
             command: Command::WindowUpdate,
             fragments_left: 0,
@@ -310,14 +328,20 @@ impl Host {
             sequence: 0,
             unacknowledged: una,
             payload_len: 0,
-        })
+        }
     }
 
     /// A datagram that holds this segment alone, sealed.
-    pub(crate) fn seal_alone(&mut self, header: &SegmentHeader) -> Option<Vec<u8>> {
+    pub(crate) fn seal_alone(&mut self, header: &SegmentHeader, data: &[u8]) -> Option<Vec<u8>> {
+        let header = SegmentHeader {
+            payload_len: u32::try_from(data.len()).ok()?,
+            ..*header
+        };
         self.batch.push_with(|packet| {
             header.encode(packet);
-            SEGMENT_HEADER_LEN
+            let end = SEGMENT_HEADER_LEN + data.len();
+            packet[SEGMENT_HEADER_LEN..end].copy_from_slice(data);
+            end
         });
         let sealed = self.sealer.seal(&mut self.batch).is_ok();
         let datagram = self.batch.datagrams().next().map(<[u8]>::to_vec);

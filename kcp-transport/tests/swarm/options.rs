@@ -18,7 +18,6 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
     let fec = rng.chance(0.4).then(|| pick(rng, &ratios));
     let fec = fec.map(|(data, parity)| FecRatio::new(data, parity).expect("in range"));
     let mut builder = Config::builder()
-        .extensions(Extensions::Off)
         .preset(pick(rng, &preset))
         .windows(pick(rng, &windows), pick(rng, &windows))
         .fec(fec)
@@ -44,7 +43,14 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
     if rng.chance(0.1) {
         builder = builder.receive_buffer(16_384 + rng.below(40_000) as usize);
     }
+    let extensions = [
+        Extensions::Off,
+        Extensions::On,
+        Extensions::Migration,
+        Extensions::Migration,
+    ];
     draw_times(rng, builder, classes)
+        .extensions(pick(rng, &extensions))
         .build()
         .expect("all options are in range")
 }

@@ -110,6 +110,12 @@ pub(crate) enum Trouble {
     Rebind {
         client: usize,
     },
+    /// A side of some conversation of the client gives up.
+    GiveUp {
+        client: usize,
+        which: u64,
+        by_client: bool,
+    },
     CrashServer,
     CrashClient {
         client: usize,
@@ -220,6 +226,11 @@ impl Plan {
                     until: Micros::MAX,
                 }),
                 Class::Rebind => add(Trouble::Rebind { client }),
+                Class::GiveUp => add(Trouble::GiveUp {
+                    client,
+                    which: rng.below(1 << 20),
+                    by_client: rng.chance(0.5),
+                }),
                 Class::CrashServer => add(Trouble::CrashServer),
                 Class::CrashClient => add(Trouble::CrashClient {
                     client,

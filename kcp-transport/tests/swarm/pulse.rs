@@ -23,6 +23,8 @@ pub(crate) struct Pulse {
     state_since: Time,
     /// When its host went on after a pause.
     resumed: Option<Time>,
+    /// One of both sides gave up.
+    pub(crate) cut_short: bool,
 }
 
 impl Pulse {
@@ -38,6 +40,7 @@ impl Pulse {
             state: None,
             state_since: now,
             resumed: None,
+            cut_short: false,
         }
     }
 
@@ -89,7 +92,7 @@ impl Pulse {
         fell_back: Option<Time>,
         now: Time,
     ) -> Result<(), String> {
-        if session.state() == State::Closed(None) && !session.is_drained() {
+        if session.state() == State::Closed(None) && !session.is_drained() && !self.cut_short {
             // Who lets go before there is a connection has said nothing.
             let waited = match self.state {
                 None | Some(State::Connecting) => return Ok(()),

@@ -11,7 +11,7 @@ use super::clock::{Micros, SECOND};
 use super::figures::Figures;
 use super::host::Slot;
 use super::plan::Plan;
-use super::world::World;
+use super::world::{How, World};
 
 /// What is left of a run that found nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +43,8 @@ pub(crate) fn run(plan: Plan) -> Result<Outcome, String> {
     let quiet = if world.plan.seed.is_multiple_of(8) {
         300
     } else {
-        3
+        // The last hello, and memory that is given back a second later.
+        4
     };
     let quiet_until = world.now + quiet * SECOND;
     advance(&mut world, |_| quiet_until, |_| false)?;
@@ -57,7 +58,9 @@ pub(crate) fn run(plan: Plan) -> Result<Outcome, String> {
     if talking(&world) != before && !world.plan.classes.has_any(&apart) {
         return Err("an idle conversation ended by itself".into());
     }
+    half_close(&mut world)?;
     end_all(&mut world)?;
+    check_resets(&world)?;
     check_counts(&world)?;
     let mut trace = world.trace;
     trace.mix(world.now);
@@ -254,6 +257,8 @@ fn own_waits(own: &Slot, peer: Option<&Slot>) -> bool {
 fn check_errors(world: &World) -> Result<(), String> {
     let classes = world.plan.classes;
     check_sense(world)?;
+    check_resets(world)?;
+    check_followed(world)?;
     let cut = classes.has_any(&Class::ENDS);
     for host in &world.hosts {
         for slot in &host.slots {
@@ -266,6 +271,8 @@ fn check_errors(world: &World) -> Result<(), String> {
                 | ConnectionError::IdleTimeout
                 | ConnectionError::LingerTimeout => cut || slot.conversation.is_none(),
                 ConnectionError::PeerRestarted => may_regress(classes),
+                // Whether the other side said so is checked for all.
+                ConnectionError::Reset(_) => cut || slot.conversation.is_none(),
                 _ => false,
             };
             if !excused {
@@ -419,16 +426,128 @@ fn check_quiet(world: &World) -> Result<(), String> {
     Ok(())
 }
 
+/// Who was reset was so by the other side, which had a reason: all that it says is looked at.
+fn check_resets(world: &World) -> Result<(), String> {
+    for (host, it) in world.hosts.iter().enumerate() {
+        for slot in &it.slots {
+            let (Some(ConnectionError::Reset(code)), Some(index)) =
+                (slot.session.error(), slot.conversation)
+            else {
+                continue;
+            };
+            let conversation = &world.conversations[index];
+            let said = conversation.ledgers[usize::from(host != 0)].frames.reset;
+            if !conversation.tainted && said != Some(code.get()) {
+                return Err(format!(
+                    "{index}: reset with {code:?}, but {said:?} was said"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Who may move and was known before goes on at the new address, and nothing is lost.
+fn check_followed(world: &World) -> Result<(), String> {
+    for (index, conversation) in world.conversations.iter().enumerate() {
+        if !conversation.follows {
+            continue;
+        }
+        let sides = [true, false].map(|client| {
+            let (host, slot) = world.side(index, client)?;
+            Some(&world.hosts[host].slots[slot])
+        });
+        let [Some(client), Some(server)] = sides else {
+            return Err(format!("{index}: a side is missing after a move"));
+        };
+        let fine = |slot: &Slot| !slot.gone && slot.session.error().is_none();
+        if conversation.tainted || !fine(client) || !fine(server) {
+            let states = [client, server].map(|slot| slot.session.state());
+            return Err(format!("{index} did not survive a move: {states:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// One side says that it is done: the other hears it, and goes on talking.
+fn half_close(world: &mut World) -> Result<(), String> {
+    let mut halves = Vec::new();
+    for index in 0..world.conversations.len() {
+        let plan = &world.conversations[index].plan;
+        let (by_client, shuts_down) = (plan.client_ends, plan.shuts_down);
+        if !shuts_down {
+            continue;
+        }
+        if is_whole(world, index) {
+            halves.push(index);
+        }
+        world.end(index, by_client, How::Shutdown)?;
+        if halves.last() == Some(&index) {
+            world.say_more(index, !by_client)?;
+        }
+    }
+    let limit = world.now + patience(world);
+    let open = |world: &World| halves.iter().find_map(|&index| half_open(world, index));
+    advance(world, |_| limit, |world| open(world).is_none())?;
+    open(world).map_or(Ok(()), Err)
+}
+
+/// Whether both sides are there, listen, and will not be kept from it.
+fn is_whole(world: &World, index: usize) -> bool {
+    let apart = [
+        Class::Vanish,
+        Class::Rebind,
+        Class::CrashServer,
+        Class::CrashClient,
+    ];
+    let up = |client: bool| {
+        world.side(index, client).is_some_and(|(host, slot)| {
+            let it = &world.hosts[host].slots[slot];
+            !it.gone && it.session.state() == State::Established && !it.app.never_reads()
+        })
+    };
+    !world.plan.classes.has_any(&apart) && up(true) && up(false)
+}
+
+/// What is missing in a conversation of which one side has shut down.
+fn half_open(world: &World, index: usize) -> Option<String> {
+    let by_client = world.conversations[index].plan.client_ends;
+    let slot = |client: bool| {
+        let (host, slot) = world.side(index, client)?;
+        Some(&world.hosts[host].slots[slot])
+    };
+    let (ended, other) = (slot(by_client)?, slot(!by_client)?);
+    let (state, error) = (ended.session.state(), other.session.error());
+    if state != State::Drained || error.is_some() {
+        return Some(format!(
+            "{index}: {state:?} after a shutdown, other side: {error:?}"
+        ));
+    }
+    let (target, written, read) = (other.app.target, other.app.written, ended.app.read);
+    if written < target || read < written {
+        return Some(format!(
+            "{index}: half closed, {written} of {target} written and {read} read"
+        ));
+    }
+    let tells = ended.session.has_extensions() && other.session.has_extensions();
+    if other.session.is_finished() != tells {
+        return Some(format!(
+            "{index}: half closed, extensions {tells}, finished {}",
+            !tells
+        ));
+    }
+    None
+}
+
 /// Each conversation ends as it was planned, and nothing is left.
 fn end_all(world: &mut World) -> Result<(), String> {
     for index in 0..world.conversations.len() {
         let plan = &world.conversations[index].plan;
         let (by_client, shuts_down) = (plan.client_ends, plan.shuts_down);
         if shuts_down {
-            world.end(index, by_client, false)?;
-            world.end(index, !by_client, false)?;
+            world.end(index, !by_client, How::Shutdown)?;
         } else {
-            world.end(index, by_client, true)?;
+            world.end(index, by_client, How::Abandon)?;
         }
     }
     let linger = world.hosts.iter().map(|host| host.config().linger()).max();

@@ -8,12 +8,13 @@ use std::time::Duration;
 use kcp_transport::config::{Config, Congestion};
 use kcp_transport::fec::FecRatio;
 use kcp_transport::packet::{Layout, TransmitBatch};
-use kcp_transport::session::Session;
+use kcp_transport::session::{Session, State};
 use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
 
 use super::app::pattern;
+use super::frames::{FrameWatch, Saying, Told};
 use super::parity::Groups;
 use super::resends::{Questions, Resends, Sending};
 use super::trips::Trips;
@@ -28,6 +29,7 @@ pub(crate) struct Ledger {
     bytes: u64,
     /// The highest `una` the other side has told, as a count of segments.
     told: u64,
+    pub(crate) frames: Told,
 }
 
 impl Ledger {
@@ -54,6 +56,16 @@ pub(crate) struct Identity {
     pub(crate) first_sequence: u32,
     pub(crate) luck: u32,
     pub(crate) messages: bool,
+    pub(crate) initiates: bool,
+}
+
+/// What a session was like when it laid out a batch.
+pub(crate) struct Speaker {
+    /// Before that: the end of what it had to say may end it.
+    pub(crate) state: State,
+    pub(crate) has_extensions: bool,
+    /// After it.
+    pub(crate) stats: Stats,
 }
 
 /// What a session has heard and said.
@@ -84,12 +96,12 @@ pub(crate) struct Watch {
     questions: Questions,
     said_una: u64,
     said_window: u16,
+    pub(crate) frames: FrameWatch,
 }
 
 impl Watch {
     pub(crate) fn new(identity: Identity, config: &Config, layout: Layout) -> Self {
         Self {
-            identity,
             layout,
             send_window: config.send_window().into(),
             receive_window: config.receive_window(),
@@ -109,6 +121,8 @@ impl Watch {
             questions: Questions::default(),
             said_una: 0,
             said_window: config.receive_window(),
+            frames: FrameWatch::new(config, identity.initiates),
+            identity,
         }
     }
 
@@ -121,6 +135,11 @@ impl Watch {
     /// Since when the peer seems to have lost its state.
     pub(crate) fn fell_back_at(&self) -> Option<Time> {
         self.fell_back_at
+    }
+
+    /// Whether all packets from now on are told from the first of a conversation.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.heard_una > 0 || self.said_una > 0
     }
 
     /// A payload is about to be given to the session; `sent` is what the session has sent.
@@ -142,6 +161,11 @@ impl Watch {
             let headers = Segments::new(segments).map_while(Result::ok);
             headers.take_while(|(header, _)| header.conversation.get() == conversation)
         };
+        for (header, data) in Segments::new(segments).map_while(Result::ok) {
+            if header.command == Command::WindowUpdate && !data.is_empty() {
+                self.frames.on_received(data);
+            }
+        }
         let count = sent.segments.len() as u64;
         // Half of all numbers are beyond what was sent, half long past.
         let is_beyond = |una: u64| una > count && una < 1 << 31;
@@ -281,7 +305,8 @@ impl Watch {
     pub(crate) fn on_sent(
         &mut self,
         now: Time,
-        (payload, stats): (&[u8], &Stats),
+        payload: &[u8],
+        speaker: &Speaker,
         own: &mut Ledger,
         other: &mut Ledger,
     ) -> Result<(), String> {
@@ -301,9 +326,19 @@ impl Watch {
                 _ => return Ok(()),
             },
         };
+        let Speaker { stats, .. } = speaker;
+        let unread = stats.unread;
+        let mut asks = false;
+        let mut frames: &[u8] = &[];
         for segment in Segments::new(segments) {
             let (header, data) = segment.map_err(|error| error.to_string())?;
-            let unread = stats.unread;
+            if !frames.is_empty() {
+                return Err(format!("frames are not the last in a datagram: {header:?}"));
+            }
+            asks |= header.command == Command::WindowProbe;
+            if header.command == Command::WindowUpdate {
+                frames = data;
+            }
             if usize::from(header.window) + unread > usize::from(self.receive_window) {
                 return Err(format!("{unread} unread, but {header:?}"));
             }
@@ -311,7 +346,21 @@ impl Watch {
             self.check((now, stats.rto), &header, data, (own, other))
                 .map_err(|error| format!("{error}: {header:?}"))?;
         }
-        Ok(())
+        if frames.is_empty() {
+            return match speaker.state {
+                State::Closed(_) => Err("an ended session goes on".into()),
+                _ => Ok(()),
+            };
+        }
+        let saying = Saying {
+            payload: frames,
+            speaker,
+            // Narrowing is the point.
+            next: (own.segments.len() as u32).wrapping_add(self.identity.first_sequence),
+            asks,
+            blind: self.hears_parity(),
+        };
+        self.frames.on_sent(&saying, &mut own.frames, &other.frames)
     }
 
     fn check(
@@ -345,6 +394,7 @@ impl Watch {
                 }
                 Ok(())
             }
+            Command::WindowProbe if !data.is_empty() => Err("a probe with a payload".into()),
             Command::WindowProbe => {
                 self.questions.on_asked();
                 Ok(())
@@ -387,6 +437,9 @@ impl Watch {
         own.stamps.insert((header.sequence, stamp));
         if place < count {
             return self.check_resend((now, rto), place, header, data, own);
+        }
+        if own.frames.end.is_some() {
+            return Err("a segment after the end".into());
         }
         let limit = self.limit();
         if place - own.told.min(place) >= limit {

@@ -9,6 +9,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use kcp_transport::session::State;
 use kcp_transport::testing::Rng;
+use kcp_transport::wire::{Frame, FrameWriter, MAX_EXTENSION_LEN};
 
 use crate::attack::Attacker;
 use crate::clock::Micros;
@@ -16,6 +17,14 @@ use crate::host::{Address, Host, Routed};
 use crate::path::Path;
 use crate::plan::{ConversationPlan, Plan};
 use crate::watch::Ledger;
+
+/// How a side ends a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    Shutdown,
+    Abandon,
+    GiveUp,
+}
 
 pub(crate) struct World {
     pub(crate) plan: Plan,
@@ -47,6 +56,8 @@ pub(crate) struct Conversation {
     pub(crate) ledgers: [Ledger; 2],
     /// A side lost its state: the ledgers mean nothing any more.
     pub(crate) tainted: bool,
+    /// The client's address changed, and the server must notice.
+    pub(crate) follows: bool,
     luck: [u32; 2],
 }
 
@@ -241,14 +252,19 @@ impl World {
             What::EarlyEnd { conversation } => {
                 let plan = self.conversations[conversation].plan.early_end;
                 let Some(end) = plan else { return Ok(()) };
-                // Who stands still lets go of nothing.
+                // Who stands still ends nothing.
                 let (host, _) = self.side(conversation, end.by_client).unwrap_or((0, 0));
                 let paused_until = self.hosts[host].paused_until;
                 if paused_until > self.now {
                     self.schedule(paused_until, What::EarlyEnd { conversation });
                     return Ok(());
                 }
-                self.end(conversation, end.by_client, end.abandons)
+                let how = if end.abandons {
+                    How::Abandon
+                } else {
+                    How::Shutdown
+                };
+                self.end(conversation, end.by_client, how)
             }
             What::Attack => {
                 if self.healed {
@@ -308,9 +324,22 @@ impl World {
                 Routed::Slot(slot) => slot,
                 Routed::Opens(id) => self.accept(from, id)?,
                 Routed::Answers(header) => {
-                    if let Some(datagram) = self.hosts[host].seal_alone(&header) {
+                    if let Some(datagram) = self.hosts[host].seal_alone(&header, &[]) {
                         self.send(host, from, &datagram);
                     }
+                    continue;
+                }
+                Routed::Challenges(header, data) => {
+                    let mut frames = FrameWriter::new(MAX_EXTENSION_LEN);
+                    frames.push(&Frame::PathChallenge(data));
+                    let payload = frames.payload();
+                    if let Some(datagram) = self.hosts[host].seal_alone(&header, payload) {
+                        self.send(host, from, &datagram);
+                    }
+                    continue;
+                }
+                Routed::Moved(slot) => {
+                    touched.push(slot);
                     continue;
                 }
             };

@@ -32,7 +32,7 @@ impl World {
             Role::Connect
         };
         let host = &mut self.hosts[1 + client];
-        let identity = identity(id, streams[0], luck[0], &plan);
+        let identity = identity(id, streams[0], luck[0], &plan, true);
         let mut watch = Watch::new(identity, host.config(), host.layout);
         watch.groups = groups(&self.plan, &self.plan.server);
         let local = host.clock.local(self.now);
@@ -58,6 +58,7 @@ impl World {
             server_slot: None,
             ledgers: Default::default(),
             tainted: false,
+            follows: false,
             luck,
         });
         self.service(1 + client, slot)
@@ -97,7 +98,7 @@ impl World {
             sequence: plan.first_sequence,
             fec_groups_left: plan.fec_groups_left,
         };
-        let identity = identity(id, streams[0], it.luck[1], plan);
+        let identity = identity(id, streams[0], it.luck[1], plan, false);
         let messages = plan.messages;
         let host = &mut self.hosts[0];
         let mut watch = Watch::new(identity, host.config(), host.layout);
@@ -133,6 +134,7 @@ impl World {
             first_sequence: 0,
             luck,
             messages: false,
+            initiates: false,
         };
         let watch = Watch::new(identity, host.config(), host.layout);
         let name = (from, id, Role::Accept);
@@ -154,12 +156,13 @@ fn groups(plan: &Plan, peer: &HostPlan) -> Option<Groups> {
     peer.config.fec().filter(|_| alone).map(Groups::new)
 }
 
-fn identity(id: u32, stream: u64, luck: u32, plan: &ConversationPlan) -> Identity {
+fn identity(id: u32, stream: u64, luck: u32, plan: &ConversationPlan, initiates: bool) -> Identity {
     Identity {
         conversation: id,
         stream,
         first_sequence: plan.first_sequence,
         luck,
         messages: plan.messages,
+        initiates,
     }
 }

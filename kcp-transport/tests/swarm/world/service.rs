@@ -8,6 +8,7 @@ use kcp_transport::time::Time;
 
 use super::{Event, What, World};
 use crate::host::{Address, Host, Slot};
+use crate::watch::Speaker;
 
 impl World {
     /// Puts a datagram on its way.
@@ -76,7 +77,15 @@ impl World {
             if round > MAX_ROUNDS {
                 return Err("never comes to rest".into());
             }
+            if matches!(
+                self.hosts[host].slots[slot].session.state(),
+                State::Closed(_)
+            ) {
+                // What had arrived can still be read.
+                self.hosts[host].slots[slot].app.hurry(self.now);
+            }
             self.run_app(host, slot)?;
+            self.check_finished(host, slot)?;
             let sent = self.transmit(host, slot)?;
             let it = &mut self.hosts[host].slots[slot];
             if !sent {
@@ -87,8 +96,14 @@ impl World {
                 it.session.handle_timeout(local);
             }
         }
+        let conversation = self.hosts[host].slots[slot].conversation;
+        let was_reset = conversation.is_some_and(|index| {
+            let it = &self.conversations[index];
+            it.tainted || it.ledgers[usize::from(host != 0)].frames.reset.is_some()
+        });
         let Host { slots, plan, .. } = &mut self.hosts[host];
         let (it, config) = (&mut slots[slot], &plan.config);
+        it.pulse.cut_short |= was_reset;
         let fell_back = it.watch.fell_back_at();
         it.pulse.note(&it.session, config, fell_back, local)?;
         it.pulse.check_overdue(&it.session, config, local)?;
@@ -98,7 +113,9 @@ impl World {
         if talks && it.conversation.is_some_and(known) {
             it.watch.check_questions(local, &it.session)?;
         }
-        if let State::Closed(error) = it.session.state() {
+        if let State::Closed(error) = it.session.state()
+            && it.session.is_over()
+        {
             self.trace.mix(u64::from(error.is_some()));
             return self.close(host, slot);
         }
@@ -108,9 +125,37 @@ impl World {
             let grain = self.hosts[host].plan.timer_grain;
             at.div_ceil(grain).saturating_mul(grain)
         });
+        if timer.is_none() && matches!(it.session.state(), State::Closed(_)) {
+            return Err("an ended session that is not over waits for nothing".into());
+        }
         let app = it.app.next(&it.session);
         let due = [timer, app].into_iter().flatten().min();
         self.hosts[host].slots[slot].due = due.map(|at| at.max(self.now + 1));
+        Ok(())
+    }
+
+    /// A stream ends only where its writer said so, after all of it.
+    fn check_finished(&self, host: usize, slot: usize) -> Result<(), String> {
+        let it = &self.hosts[host].slots[slot];
+        let Some(index) = it.conversation.filter(|_| it.session.is_finished()) else {
+            return Ok(());
+        };
+        let Some((peer_host, peer)) = self.side(index, host == 0) else {
+            return Err("nobody has ended what it takes for finished".into());
+        };
+        let conversation = &self.conversations[index];
+        if conversation.tainted || self.side(index, host != 0) != Some((host, slot)) {
+            return Ok(());
+        }
+        let peer = &self.hosts[peer_host].slots[peer];
+        let ending = peer.watch.frames.ending;
+        if !ending.shut_down && !ending.let_go {
+            return Err("finished, but the other side has not ended".into());
+        }
+        let (read, written) = (it.app.read, peer.app.written);
+        if read != written && !it.watch.frames.ending.let_go {
+            return Err(format!("finished after {read} of {written} bytes"));
+        }
         Ok(())
     }
 
@@ -141,6 +186,8 @@ impl World {
         loop {
             let it = &mut self.hosts[host];
             let entry = &mut it.slots[slot];
+            let state = entry.session.state();
+            let has_extensions = entry.session.has_extensions();
             if !entry.session.poll_transmit(local, &mut it.batch) {
                 return Ok(any);
             }
@@ -155,12 +202,16 @@ impl World {
                     (client, server)
                 };
                 let overhead = it.layout.overhead();
-                let stats = entry.session.stats();
+                let speaker = Speaker {
+                    state,
+                    has_extensions,
+                    stats: entry.session.stats(),
+                };
                 for datagram in it.batch.datagrams() {
                     let payload = &datagram[overhead.front..datagram.len() - overhead.back];
-                    entry.watch.on_sent(local, (payload, &stats), own, other)?;
+                    entry.watch.on_sent(local, payload, &speaker, own, other)?;
                 }
-                entry.watch.check_resends(&stats)?;
+                entry.watch.check_resends(&speaker.stats)?;
             }
             entry.tally.on_sent(&entry.session, &it.batch)?;
             it.sealer

@@ -1,8 +1,12 @@
 //! What happens to hosts and paths, and how conversations end.
 
-use super::{What, World};
+use kcp_transport::error::ResetCode;
+use kcp_transport::session::State;
+
+use super::{How, What, World};
 use crate::class::Class;
 use crate::clock::Micros;
+use crate::frames::GIVE_UP_CODE;
 use crate::plan::Trouble;
 
 impl World {
@@ -26,8 +30,25 @@ impl World {
                 }
             }
             Trouble::Rebind { client } => {
+                self.promise_to_follow(client);
                 // What is under way from the old address still arrives.
                 self.hosts[1 + client].address += 100;
+            }
+            Trouble::GiveUp {
+                client,
+                which,
+                by_client,
+            } => {
+                let of_client = |index: &usize| self.conversations[*index].client == client;
+                let all: Vec<usize> = (0..self.conversations.len()).filter(of_client).collect();
+                let index = all.get(which as usize % all.len().max(1));
+                let stands = |host: usize| self.hosts[host].paused_until > self.now;
+                let host = if by_client { 1 + client } else { 0 };
+                if let Some(&index) = index
+                    && !stands(host)
+                {
+                    self.end(index, by_client, How::GiveUp)?;
+                }
             }
             Trouble::CrashServer => {
                 self.server_crashed = true;
@@ -68,6 +89,42 @@ impl World {
         Ok(())
     }
 
+    /// Notes which conversations of a client whose address changes must go on: those that may move
+    /// and whose packets do not look like a beginning.
+    fn promise_to_follow(&mut self, client: usize) {
+        let others = Class::ENDS.into_iter().filter(|&it| it != Class::Rebind);
+        let others: Vec<Class> = others.collect();
+        if self.plan.classes.has_any(&others) {
+            return;
+        }
+        for index in 0..self.conversations.len() {
+            if self.conversations[index].client == client {
+                self.conversations[index].follows = self.can_follow(index);
+            }
+        }
+    }
+
+    fn can_follow(&self, index: usize) -> bool {
+        let slot = |client: bool| {
+            let (host, slot) = self.side(index, client)?;
+            let slot = &self.hosts[host].slots[slot];
+            let ready = !slot.gone
+                && slot.session.state() == State::Established
+                && slot.session.migration_token().is_some();
+            ready.then_some((slot, self.hosts[host].config()))
+        };
+        let (Some((own, config)), Some((_, peer))) = (slot(true), slot(false)) else {
+            return false;
+        };
+        // The client must speak before the server takes it for gone.
+        let patience = peer.user_timeout().min(peer.idle_timeout());
+        let speaks = config
+            .keepalive()
+            .zip(patience)
+            .is_some_and(|(keepalive, patience)| keepalive * 2 < patience);
+        speaks && own.watch.has_begun() && !self.conversations[index].tainted
+    }
+
     pub(super) fn mend(&mut self, client: usize, up: bool, down: bool) {
         let [up_path, down_path] = &mut self.paths[client];
         if up {
@@ -83,35 +140,56 @@ impl World {
         &mut self,
         conversation: usize,
         by_client: bool,
-        abandons: bool,
+        how: How,
     ) -> Result<(), String> {
         match self.side(conversation, by_client) {
-            Some((host, slot)) => self.end_slot(host, slot, abandons),
+            Some((host, slot)) => self.end_slot(host, slot, how),
             None => Ok(()),
         }
+    }
+
+    /// A side has more to say than was planned.
+    pub(crate) fn say_more(&mut self, conversation: usize, client: bool) -> Result<(), String> {
+        let Some((host, slot)) = self.side(conversation, client) else {
+            return Ok(());
+        };
+        self.hosts[host].slots[slot].app.say_more();
+        self.service(host, slot)
     }
 
     /// Lets go of everything.
     pub(crate) fn abandon_all(&mut self) -> Result<(), String> {
         for host in 0..self.hosts.len() {
             for slot in 0..self.hosts[host].slots.len() {
-                self.end_slot(host, slot, true)?;
+                self.end_slot(host, slot, How::Abandon)?;
             }
         }
         Ok(())
     }
 
-    fn end_slot(&mut self, host: usize, slot: usize, abandons: bool) -> Result<(), String> {
+    fn end_slot(&mut self, host: usize, slot: usize, how: How) -> Result<(), String> {
         let local = self.hosts[host].clock.local(self.now);
         let it = &mut self.hosts[host].slots[slot];
         if it.gone {
             return Ok(());
         }
         it.app.stop_writing();
-        if abandons {
-            it.session.abandon(local);
-        } else {
-            it.session.shutdown(local);
+        let ending = &mut it.watch.frames.ending;
+        match how {
+            How::Shutdown => {
+                ending.shut_down = true;
+                it.session.shutdown(local);
+            }
+            How::Abandon => {
+                ending.let_go = true;
+                it.session.abandon(local);
+            }
+            How::GiveUp => {
+                ending.gave_up = true;
+                it.pulse.cut_short = true;
+                let code = ResetCode::new(GIVE_UP_CODE).map_err(|error| error.to_string())?;
+                it.session.reset(local, code);
+            }
         }
         self.service(host, slot)
     }

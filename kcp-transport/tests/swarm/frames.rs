@@ -1,0 +1,228 @@
+//! A model of what sessions say beyond KCP, frame by frame.
+
+use kcp_transport::config::{Config, Extensions};
+use kcp_transport::error::{ConnectionError, ResetCode};
+use kcp_transport::session::State;
+use kcp_transport::wire::{CAPABILITY_MIGRATION, Frame, Frames, Hello};
+
+use super::watch::Speaker;
+
+/// What a side has said for good, as both sides may know it.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Its stream ends here.
+    pub(crate) end: Option<u32>,
+    /// It gave up.
+    pub(crate) reset: Option<u32>,
+}
+
+/// What the user of a session has done about its end.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Ending {
+    pub(crate) shut_down: bool,
+    pub(crate) let_go: bool,
+    pub(crate) gave_up: bool,
+}
+
+/// What a session has heard and said in frames.
+#[derive(Debug)]
+pub(crate) struct FrameWatch {
+    pub(crate) ending: Ending,
+    extensions: Extensions,
+    initiates: bool,
+    /// Tokens that were said to be the peer's.
+    names: Vec<u64>,
+    /// Its own token came back.
+    echoed: bool,
+    pings: Vec<u64>,
+    challenges: Vec<u64>,
+    token: Option<u64>,
+    /// Hellos to a peer that had said none, but for those beside a probe.
+    unanswered: u32,
+    resets: u32,
+}
+
+/// A payload of frames that a session sends, and what it is sent with.
+pub(crate) struct Saying<'a> {
+    pub(crate) payload: &'a [u8],
+    pub(crate) speaker: &'a Speaker,
+    /// The number after the last segment that was sent.
+    pub(crate) next: u32,
+    /// In a datagram with a probe.
+    pub(crate) asks: bool,
+    /// What was rebuilt from parity was not seen, and may have said anything.
+    pub(crate) blind: bool,
+}
+
+impl FrameWatch {
+    pub(crate) fn new(config: &Config, initiates: bool) -> Self {
+        Self {
+            ending: Ending::default(),
+            extensions: config.extensions(),
+            initiates,
+            names: Vec::new(),
+            echoed: false,
+            pings: Vec::new(),
+            challenges: Vec::new(),
+            token: None,
+            unanswered: 0,
+            resets: 0,
+        }
+    }
+
+    /// The session is about to be given this payload of a window update.
+    pub(crate) fn on_received(&mut self, payload: &[u8]) {
+        for frame in Frames::new(payload).map_while(Result::ok) {
+            match frame {
+                Frame::Hello(hello) => {
+                    let name = hello.token.get();
+                    if !self.names.contains(&name) {
+                        self.names.push(name);
+                    }
+                    self.echoed |=
+                        hello.echo.is_some() && hello.echo.map(|it| it.get()) == self.token;
+                }
+                Frame::Ping(data) => self.pings.push(data),
+                Frame::PathChallenge(data) => self.challenges.push(data),
+                _ => {}
+            }
+        }
+    }
+
+    /// The session says this.
+    pub(crate) fn on_sent(
+        &mut self,
+        saying: &Saying<'_>,
+        own: &mut Told,
+        other: &Told,
+    ) -> Result<(), String> {
+        if self.extensions == Extensions::Off {
+            return Err("frames with extensions off".into());
+        }
+        let mut any = false;
+        for frame in Frames::new(saying.payload) {
+            let frame = frame.map_err(|error| error.to_string())?;
+            any = true;
+            self.check(&frame, saying, own, other)
+                .map_err(|error| format!("{error}: {frame:?}"))?;
+        }
+        if any {
+            Ok(())
+        } else {
+            Err("a window update with a payload of no frames".into())
+        }
+    }
+
+    fn check(
+        &mut self,
+        frame: &Frame,
+        saying: &Saying<'_>,
+        own: &mut Told,
+        other: &Told,
+    ) -> Result<(), String> {
+        let state = saying.speaker.state;
+        let is_last = matches!(frame, Frame::Reset { .. });
+        if matches!(state, State::Closed(_)) != is_last {
+            return Err(format!("said while {state:?}"));
+        }
+        let tag = match *frame {
+            Frame::Hello(hello) => return self.check_hello(&hello, saying),
+            Frame::Fin { tag, .. }
+            | Frame::FinAck { tag, .. }
+            | Frame::Reset { tag, .. }
+            | Frame::PathResponse { tag, .. } => Some(tag.get()),
+            _ => None,
+        };
+        let knows = |tag: u64| saying.blind || self.names.contains(&tag);
+        if !saying.blind && self.names.is_empty() {
+            return Err("said to a peer that was not heard of".into());
+        }
+        if tag.is_some_and(|tag| !knows(tag)) {
+            return Err("the tag is not one that was heard".into());
+        }
+        let echoes = |heard: &[u64], data: u64| saying.blind || heard.contains(&data);
+        let right = match *frame {
+            Frame::Fin { end, .. } => {
+                own.end = own.end.or(Some(end));
+                let open = matches!(state, State::Connecting | State::Established);
+                end == saying.next && own.end == Some(end) && !open
+            }
+            Frame::FinAck { end, .. } => other.end == Some(end),
+            Frame::Reset { code, .. } => {
+                self.resets += 1;
+                own.reset = Some(code);
+                self.resets <= MOST_RESETS && self.has_reason(state, code)
+            }
+            Frame::Ping(_) => saying.speaker.has_extensions,
+            Frame::Pong(data) => echoes(&self.pings, data),
+            Frame::PathResponse { data, .. } => echoes(&self.challenges, data),
+            _ => false,
+        };
+        if right {
+            Ok(())
+        } else {
+            Err(format!(
+                "no reason to say it while {state:?}, {:?}",
+                self.ending
+            ))
+        }
+    }
+
+    fn check_hello(&mut self, hello: &Hello, saying: &Saying<'_>) -> Result<(), String> {
+        let token = hello.token.get();
+        if token == 0 || *self.token.get_or_insert(token) != token {
+            return Err("another token than before".into());
+        }
+        let migrates = self.extensions == Extensions::Migration;
+        let capabilities = if migrates { CAPABILITY_MIGRATION } else { 0 };
+        if hello.capabilities != capabilities {
+            return Err("other capabilities than configured".into());
+        }
+        if saying.blind {
+            return Ok(());
+        }
+        if hello.echo.is_some_and(|it| !self.names.contains(&it.get())) {
+            return Err("echoes what was not heard".into());
+        }
+        if hello.confirmed && !self.echoed {
+            return Err("confirmed, but the token did not come back".into());
+        }
+        if self.names.is_empty() {
+            self.unanswered += u32::from(!saying.asks);
+            if !self.initiates || self.unanswered > MOST_HELLOS {
+                return Err("hello to a peer that says none".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a session that ended like this may tell its peer so with this code.
+    fn has_reason(&self, state: State, code: u32) -> bool {
+        let ending = self.ending;
+        match state {
+            State::Closed(None) if code == GIVE_UP_CODE => ending.gave_up,
+            State::Closed(None) if code == ResetCode::UNREAD.get() => ending.let_go,
+            State::Closed(None) => {
+                code == ResetCode::CANCELLED.get() && ending.let_go && !ending.gave_up
+            }
+            State::Closed(Some(error)) => {
+                let timed_out = matches!(
+                    error,
+                    ConnectionError::ConnectTimeout
+                        | ConnectionError::PeerUnresponsive
+                        | ConnectionError::IdleTimeout
+                        | ConnectionError::LingerTimeout
+                        | ConnectionError::PeerRestarted
+                );
+                timed_out && code == ResetCode::TIMED_OUT.get()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What users say who give up.
+pub(crate) const GIVE_UP_CODE: u32 = 7;
+
+const MOST_HELLOS: u32 = 5;
+const MOST_RESETS: u32 = 4;
