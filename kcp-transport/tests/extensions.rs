@@ -488,6 +488,28 @@ fn ended_session_says_no_more_to_an_unproved_address_than_others() {
 }
 
 #[test]
+fn session_let_go_of_ends_when_its_end_was_said_often_enough() {
+    let mut pair = greeted();
+    // Silence before that counts for nothing.
+    pair.run_for(Duration::from_secs(8));
+    pair.client.link.set_cut(true);
+    pair.server.link.set_cut(true);
+    let now = pair.now();
+    pair.client.session.abandon(now);
+    let ended = |pair: &mut Pair| pair.client.session.state() == State::Closed(None);
+    let sent = |pair: &Pair| pair.client.session.stats().datagrams_sent;
+    let mut last = (now, sent(&pair));
+    while !ended(&mut pair) {
+        pair.run_for(Duration::from_millis(50));
+        if sent(&pair) > last.1 {
+            last = (pair.now(), sent(&pair));
+        }
+        assert!(pair.now() - now < Duration::from_secs(60));
+    }
+    assert!(pair.now() - last.0 < Duration::from_millis(200));
+}
+
+#[test]
 fn end_before_what_was_received_is_refused() {
     let mut pair = greeted();
     pair.client.session.write(pair.now(), b"data");

@@ -180,6 +180,7 @@ fn forged_window_does_not_let_a_full_peer_pass_for_one_that_is_gone() {
     let mut read = Vec::new();
     while read.len() < 300_000 {
         assert!(pair.step());
+        assert_eq!(pair.client.session.state(), State::Established);
         let now = pair.now();
         let mut buffer = [0; 4096];
         let len = pair.server.session.read(now, &mut buffer);

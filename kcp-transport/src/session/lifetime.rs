@@ -87,6 +87,13 @@ pub(super) struct Lifetime {
     /// When the present state began; read only in those with a limit.
     state_since: Time,
     blocked_since: Option<Time>,
+    /// When the peer said last that it has no room.
+    shut_at: Time,
+    /// What [`Pulse::drained`] and [`Pulse::settled`] were, and when they came true.
+    drained: bool,
+    drained_at: Time,
+    settled: bool,
+    settled_at: Time,
     /// The peer was asked whether it still acknowledges less than it once did.
     suspected: bool,
     /// The end was noticed long after it was due, and the peer has until then to answer.
@@ -137,6 +144,11 @@ impl Lifetime {
             probe_interval: FIRST_CONNECT_PROBE,
             state_since: now,
             blocked_since: None,
+            shut_at: now,
+            drained: true,
+            drained_at: now,
+            settled: true,
+            settled_at: now,
             suspected: false,
             reprieve: None,
             shrink_at: None,
@@ -208,6 +220,16 @@ impl Lifetime {
 
     /// Follows what happened in the rest of the session.
     pub(super) fn settle(&mut self, now: Time, pulse: &Pulse) {
+        if pulse.drained && !self.drained {
+            self.drained_at = now;
+        }
+        if pulse.settled && !self.settled {
+            self.settled_at = now;
+        }
+        (self.drained, self.settled) = (pulse.drained, pulse.settled);
+        if pulse.shut {
+            self.shut_at = self.last_received;
+        }
         let lingered = pulse.drained && now >= self.linger_until(pulse);
         if self.state == State::Draining && (pulse.settled || lingered) {
             self.enter(State::Drained);
@@ -291,14 +313,14 @@ impl Lifetime {
 
     /// When the session ends if nothing happens before, and with what.
     fn end(&self, pulse: &Pulse) -> Option<(Time, Option<ConnectionError>)> {
-        // A peer that says that it has no room is there: it may drop what was sent before it said so,
-        // or because somebody said otherwise in its name.
-        let told = |since: Time| since.max(self.last_received);
         let user = self.limits.user.and_then(|limit| {
+            // A peer that says that it has no room is there: it may drop what was sent before it
+            // said so, or because somebody said otherwise in its name.
             let unacknowledged = pulse.unacknowledged_since;
             let since = [
-                unacknowledged.map(|since| if pulse.shut { told(since) } else { since }),
-                self.blocked_since.map(told),
+                unacknowledged.map(|since| since.max(self.shut_at)),
+                self.blocked_since
+                    .map(|since| since.max(self.last_received)),
             ];
             let since = since.into_iter().flatten().min()?;
             Some((since + limit, Some(ConnectionError::PeerUnresponsive)))
@@ -337,7 +359,7 @@ impl Lifetime {
 
     /// The linger time counts from the last progress, so that a slow path alone ends nothing.
     fn linger_until(&self, pulse: &Pulse) -> Time {
-        let progress = pulse.unacknowledged_since.unwrap_or(self.state_since);
+        let progress = pulse.unacknowledged_since.unwrap_or(self.drained_at);
         progress.max(self.state_since) + self.limits.linger
     }
 
@@ -350,7 +372,9 @@ impl Lifetime {
             // What may still come is a repetition of the peer's end, if our answer to it was lost.
             self.last_received + (pulse.rto * 8).clamp(MIN_FAREWELL, MAX_QUIET)
         } else if pulse.settled {
-            self.last_received + (pulse.rto * 16).clamp(MIN_QUIET, MAX_QUIET)
+            // Not before it was settled, which may take longer than silence would.
+            let silent = self.last_received + (pulse.rto * 16).clamp(MIN_QUIET, MAX_QUIET);
+            silent.max(self.settled_at)
         } else {
             Time::from_micros(u64::MAX)
         }

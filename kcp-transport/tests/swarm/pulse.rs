@@ -19,6 +19,8 @@ pub(crate) struct Pulse {
     heard: Time,
     understood: Time,
     sense: (u64, u64),
+    /// When the peer said last that it has no room.
+    shut: Time,
     state: Option<State>,
     state_since: Time,
     /// When its host went on after a pause.
@@ -37,6 +39,7 @@ impl Pulse {
             heard: now,
             understood: now,
             sense: (0, 0),
+            shut: now,
             state: None,
             state_since: now,
             resumed: None,
@@ -79,6 +82,9 @@ impl Pulse {
         let (invalid, sense) = self.sense;
         let told = stats.segments_received + stats.out_of_band_received;
         self.heard = now;
+        if stats.remote_window == 0 {
+            self.shut = now;
+        }
         if stats.invalid_received == invalid && told > sense {
             self.understood = now;
         }
@@ -170,7 +176,11 @@ impl Pulse {
         }
         // One that has no room, and says so, may drop what it was sent.
         if self.in_flight > 0 && session.stats().remote_window > 0 {
-            overdue(self.progress, config.user_timeout(), "user time-out")?;
+            overdue(
+                self.progress.max(self.shut),
+                config.user_timeout(),
+                "user time-out",
+            )?;
         }
         overdue(self.heard, config.idle_timeout(), "idle time-out")
     }
