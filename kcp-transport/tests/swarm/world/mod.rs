@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) healed: bool,
     pub(crate) server_crashed: bool,
+    /// All users have let go: who opens a session now talks to nobody.
+    pub(crate) over: bool,
     rng: Rng,
     events: BinaryHeap<Reverse<Event>>,
     order: u64,
@@ -138,6 +140,7 @@ impl World {
             trace: Trace(0xcbf2_9ce4_8422_2325),
             healed: false,
             server_crashed: false,
+            over: false,
             rng,
             events: BinaryHeap::new(),
             order: 0,

@@ -72,7 +72,7 @@ impl World {
             .position(|it| it.id == id && self.hosts[1 + it.client].address == from);
         self.hosts[0].counts.accepted += 1;
         let local = self.hosts[0].clock.local(self.now);
-        let Some(index) = index else {
+        let Some(index) = index.filter(|_| !self.over) else {
             return Ok(self.accept_stranger(from, id));
         };
         if let Some(before) = self.conversations[index].server_slot {

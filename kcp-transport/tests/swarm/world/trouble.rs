@@ -159,6 +159,7 @@ impl World {
 
     /// Lets go of everything.
     pub(crate) fn abandon_all(&mut self) -> Result<(), String> {
+        self.over = true;
         for host in 0..self.hosts.len() {
             for slot in 0..self.hosts[host].slots.len() {
                 self.end_slot(host, slot, How::Abandon)?;
