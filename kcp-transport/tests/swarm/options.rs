@@ -43,9 +43,12 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
     if rng.chance(0.1) {
         builder = builder.receive_buffer(16_384 + rng.below(40_000) as usize);
     }
+    // Of three hosts one speaks plain KCP, so about half of all pairs are mixed.
     let extensions = [
         Extensions::Off,
+        Extensions::Off,
         Extensions::On,
+        Extensions::Migration,
         Extensions::Migration,
         Extensions::Migration,
     ];

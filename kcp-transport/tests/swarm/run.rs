@@ -137,11 +137,12 @@ fn delivery_time(world: &World, index: usize, client: bool) -> Micros {
         &conversation.plan.down
     };
     let slot = world.side(index, client);
-    let slowest = slot.map_or(Duration::from_millis(200), |(host, slot)| {
-        world.hosts[host].slots[slot].session.stats().rto
-    });
+    let slot = slot.map(|(host, slot)| &world.hosts[host].slots[slot]);
+    let slowest = slot.map_or(Duration::from_millis(200), |it| it.session.stats().rto);
+    // More than planned, if it had more to say.
+    let planned = slot.map_or(0, |it| it.app.target).max(flow.bytes);
     let mss = own_host.layout.mss().min(flow.chunk.max(1) as usize) as u64;
-    let segments = flow.bytes / mss.max(1) + 1;
+    let segments = planned / mss.max(1) + 1;
     let window = u64::from(config.send_window().min(peer.receive_window()));
     let buffer = config
         .send_buffer()
@@ -155,7 +156,7 @@ fn delivery_time(world: &World, index: usize, client: bool) -> Micros {
     let slow_start = ((2 * segments) as f64).sqrt() as u64 * 2;
     let mut rounds = segments / window + slow_start + 8;
     if conversation.plan.ping_pong {
-        rounds += 2 * flow.bytes / flow.chunk.max(1) + 2;
+        rounds += 2 * planned / flow.chunk.max(1) + 2;
     }
     let rate = config
         .send_rate()
