@@ -5,7 +5,7 @@ use kcp_transport::error::{ConnectionError, ResetCode};
 use kcp_transport::session::State;
 use kcp_transport::wire::{CAPABILITY_MIGRATION, Frame, Frames, Hello};
 
-use super::watch::Speaker;
+use super::ledger::Speaker;
 
 /// What a side has said for good, as both sides may know it.
 #[derive(Debug, Default)]

@@ -17,7 +17,8 @@ use super::app::App;
 use super::clock::{Clock, Micros};
 use super::plan::HostPlan;
 use super::pulse::Pulse;
-use super::watch::{Tally, Watch};
+use super::tally::Tally;
+use super::watch::Watch;
 
 /// Stands for an IP address and port.
 pub(crate) type Address = u32;

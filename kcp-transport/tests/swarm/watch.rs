@@ -2,71 +2,23 @@
 //!
 //! It knows what a session was told and what it said, and nothing of how it works inside.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kcp_transport::config::{Config, Congestion};
-use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::{Layout, TransmitBatch};
+use kcp_transport::packet::Layout;
 use kcp_transport::session::{Session, State};
 use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
 
 use super::app::pattern;
-use super::frames::{FrameWatch, Saying, Told};
+use super::frames::{FrameWatch, Saying};
+use super::ledger::{Identity, Ledger, Record, Speaker};
 use super::parity::Groups;
 use super::resends::{Questions, Resends, Sending};
+use super::shards::FecWatch;
 use super::trips::Trips;
-
-/// What one side of a conversation has sent, as both sides may know it.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    segments: Vec<Record>,
-    /// Sequence numbers with the timestamps they were sent under.
-    stamps: HashSet<(u32, u32)>,
-    /// Bytes of all segments.
-    bytes: u64,
-    /// The highest `una` the other side has told, as a count of segments.
-    told: u64,
-    pub(crate) frames: Told,
-}
-
-impl Ledger {
-    /// The number of segments sent, and of those that the other side has told to have received.
-    pub(crate) fn span(&self) -> (u32, u32) {
-        // Far fewer than 2^32 are ever sent here.
-        (self.segments.len() as u32, self.told as u32)
-    }
-}
-
-#[derive(Debug)]
-struct Record {
-    len: u32,
-    fragments_left: u8,
-    at: u64,
-    sending: Sending,
-}
-
-/// What the watch must know of a session.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) conversation: u32,
-    pub(crate) stream: u64,
-    pub(crate) first_sequence: u32,
-    pub(crate) luck: u32,
-    pub(crate) messages: bool,
-    pub(crate) initiates: bool,
-}
-
-/// What a session was like when it laid out a batch.
-pub(crate) struct Speaker {
-    /// Before that: the end of what it had to say may end it.
-    pub(crate) state: State,
-    pub(crate) has_extensions: bool,
-    /// After it.
-    pub(crate) stats: Stats,
-}
 
 /// What a session has heard and said.
 #[derive(Debug)]
@@ -501,106 +453,5 @@ impl Watch {
     /// A sequence number as a distance from the first; 32 bits are plenty here.
     fn place(&self, sequence: u32) -> u64 {
         sequence.wrapping_sub(self.identity.first_sequence).into()
-    }
-}
-
-/// Numbers and kinds of a FEC sender's packets.
-#[derive(Debug)]
-struct FecWatch {
-    ratio: FecRatio,
-    next: Option<u32>,
-}
-
-impl FecWatch {
-    fn new(ratio: FecRatio) -> Self {
-        Self { ratio, next: None }
-    }
-
-    fn on_sent(&mut self, _now: Time, header: ShardHeader) -> Result<ShardKind, String> {
-        let group = self.ratio.group() as u32;
-        if header.kind == ShardKind::OutOfBand {
-            if header.sequence != u32::MAX {
-                return Err("out-of-band datagram has a number".into());
-            }
-            return Ok(header.kind);
-        }
-        let period = u32::MAX / group * group;
-        let parity = (header.sequence % group) as usize >= self.ratio.data();
-        if parity != (header.kind == ShardKind::Parity) || header.sequence >= period {
-            return Err(format!("wrong place for {header:?} at {:?}", self.ratio));
-        }
-        if let Some(next) = self.next {
-            // Parity may be left out, data may not.
-            let ahead = u64::from(header.sequence) + u64::from(period) - u64::from(next);
-            let skipped = ahead % u64::from(period);
-            let allowed = if parity {
-                0
-            } else {
-                self.ratio.parity() as u64
-            };
-            if skipped > allowed || (skipped > 0 && !header.sequence.is_multiple_of(group)) {
-                return Err(format!("{header:?} where {next} is next"));
-            }
-        }
-        self.next = Some((header.sequence + 1) % period);
-        Ok(header.kind)
-    }
-}
-
-/// What a session counts must be what was seen of it.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Tally {
-    received: u64,
-    sent: u64,
-    /// Bytes while the peer's address was not proved.
-    unproved_in: u64,
-    unproved_out: u64,
-}
-
-impl Tally {
-    /// The session is about to be given a payload.
-    pub(crate) fn on_received(&mut self, payload: &[u8], proved: bool, overhead: usize) {
-        self.received += 1;
-        if !proved {
-            self.unproved_in += (payload.len() + overhead) as u64;
-        }
-    }
-
-    /// The session has laid out datagrams. To an address that may be another's no more may go than
-    /// three times what came, or three datagrams.
-    pub(crate) fn on_sent(
-        &mut self,
-        session: &Session,
-        batch: &TransmitBatch,
-    ) -> Result<(), String> {
-        self.sent += batch.len() as u64;
-        if session.is_proved() {
-            return Ok(());
-        }
-        self.unproved_out += batch.total_len() as u64;
-        let most = 3 * self.unproved_in.max(batch.layout().mtu().max(576) as u64);
-        if self.unproved_out > most {
-            let out = self.unproved_out;
-            return Err(format!(
-                "{out} bytes sent to an unproved address, {most} allowed"
-            ));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn check(&self, session: &Session) -> Result<(), String> {
-        let stats = session.stats();
-        if stats.datagrams_received != self.received || stats.datagrams_sent != self.sent {
-            return Err(format!(
-                "{self:?}, but {} and {} are counted",
-                stats.datagrams_received, stats.datagrams_sent
-            ));
-        }
-        let causes =
-            stats.fast_retransmitted + stats.early_retransmitted + stats.timeout_retransmitted;
-        if causes != stats.retransmitted {
-            return Err(format!("retransmissions do not add up: {stats:?}"));
-        }
-        Ok(())
     }
 }

@@ -14,9 +14,9 @@ use kcp_transport::wire::{Frame, FrameWriter, MAX_EXTENSION_LEN};
 use crate::attack::Attacker;
 use crate::clock::Micros;
 use crate::host::{Address, Host, Routed};
+use crate::ledger::Ledger;
 use crate::path::Path;
 use crate::plan::{ConversationPlan, Plan};
-use crate::watch::Ledger;
 
 /// How a side ends a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

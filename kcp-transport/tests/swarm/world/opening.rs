@@ -8,9 +8,10 @@ use crate::app::App;
 use crate::class::Class;
 use crate::clock::SECOND;
 use crate::host::Address;
+use crate::ledger::{Identity, Ledger};
 use crate::parity::Groups;
 use crate::plan::{ConversationPlan, Flow, HostPlan, Plan};
-use crate::watch::{Identity, Ledger, Watch};
+use crate::watch::Watch;
 
 impl World {
     /// Opens a conversation from a client.

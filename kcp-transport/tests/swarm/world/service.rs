@@ -8,7 +8,7 @@ use kcp_transport::time::Time;
 
 use super::{Event, What, World};
 use crate::host::{Address, Host, Slot};
-use crate::watch::Speaker;
+use crate::ledger::Speaker;
 
 impl World {
     /// Puts a datagram on its way.
