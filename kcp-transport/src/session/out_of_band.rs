@@ -151,3 +151,31 @@ const MAX_QUEUED: usize = 64;
 
 /// Bytes in front of the data.
 const CONVERSATION_LEN: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::packet::Overhead;
+    use crate::session::Role;
+    use crate::wire::{ConversationId, SHARD_HEADER_LEN};
+
+    #[test]
+    fn datagrams_of_another_conversation_are_invalid() {
+        let config = Config::default();
+        let layout = config.layout(Overhead { front: 0, back: 0 });
+        let layout = layout.expect("the default MTU has room");
+        let conversation = ConversationId::new(7);
+        let now = Time::ZERO;
+        let mut session = Session::new(&config, layout, conversation, Role::Accept, 1, now);
+        for (named, expected) in [(8_u32, None), (7, Some(b"data".to_vec()))] {
+            let mut packet = vec![0; SHARD_HEADER_LEN + 2];
+            packet.extend_from_slice(&named.to_le_bytes());
+            packet.extend_from_slice(b"data");
+            FecEncoder::out_of_band(&mut packet);
+            session.handle_datagram(now, &packet);
+            assert_eq!(session.poll_out_of_band(), expected);
+            assert_eq!(session.stats().invalid_received, 1);
+        }
+    }
+}
