@@ -13,20 +13,20 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// A buffer that holds a copy of `bytes`, and has room for no more than their [`true_size`].
-    pub(super) fn copy_of(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let class = if bytes.len() < LARGE {
+    /// An empty buffer with room for `len` bytes, and for no more than their [`true_size`].
+    ///
+    /// Copy into it where it is to stay. A buffer that is moved right after its length was written
+    /// waits for all that was written before, which is what was just copied, to reach the cache.
+    pub(super) fn take(&mut self, len: usize) -> Vec<u8> {
+        let class = if len < LARGE {
             &mut self.small
         } else {
             &mut self.large
         };
-        let fits = class
-            .last()
-            .is_some_and(|spare| spare.capacity() <= true_size(bytes.len()));
-        let mut buffer = if fits { class.pop() } else { None }.unwrap_or_default();
+        let fits = |spare: &mut Vec<u8>| spare.capacity() <= true_size(len);
+        let mut buffer = class.pop_if(fits).unwrap_or_default();
         self.bytes -= buffer.capacity();
-        buffer.reserve_exact(bytes.len());
-        buffer.extend_from_slice(bytes);
+        buffer.reserve_exact(len);
         buffer
     }
 
@@ -92,8 +92,8 @@ mod tests {
     fn small_data_never_takes_a_large_buffer() {
         let mut buffers = Buffers::default();
         buffers.give(vec![0; 1400]);
-        assert!(buffers.copy_of(&[1]).capacity() < LARGE);
-        assert!(buffers.copy_of(&[1; 1300]).capacity() >= 1400);
+        assert!(buffers.take(1).capacity() < LARGE);
+        assert!(buffers.take(1300).capacity() >= 1400);
         assert!(buffers.large.is_empty());
     }
 

@@ -116,24 +116,37 @@ impl Inbox {
     }
 
     /// Puts a segment in, `index` after the reader's last, where none is.
-    pub(super) fn insert(&mut self, index: usize, fragment: Fragment) {
+    pub(super) fn insert(
+        &mut self,
+        index: usize,
+        fragments_left: u8,
+        data: &[u8],
+        buffers: &mut Buffers,
+    ) {
         let at = self.ready + index;
-        self.bytes += fragment.data.capacity();
+        let fragment = Some(Fragment {
+            data: buffers.take(data.len()),
+            fragments_left,
+        });
         self.taken = self.taken.saturating_add(1);
         if at < self.ring.len() {
-            self.ring[at] = Some(fragment);
             self.missing -= 1;
-            return;
+            self.ring[at] = fragment;
+        } else {
+            let gap = at - self.ring.len();
+            if at >= self.ring.capacity() {
+                grow(&mut self.ring, gap + 1, self.most_entries);
+            }
+            if gap > 0 {
+                self.missing += gap;
+                self.ring.resize_with(at, || None);
+            }
+            self.ring.push_back(fragment);
         }
-        let gap = at - self.ring.len();
-        if self.ring.len() + gap >= self.ring.capacity() {
-            grow(&mut self.ring, gap + 1, self.most_entries);
+        if let Some(Some(fragment)) = self.ring.get_mut(at) {
+            self.bytes += fragment.data.capacity();
+            fragment.data.extend_from_slice(data);
         }
-        if gap > 0 {
-            self.missing += gap;
-            self.ring.resize_with(at, || None);
-        }
-        self.ring.push_back(Some(fragment));
     }
 
     /// Gives the reader the next segment, if it is here. One that is `unread` by any reader is

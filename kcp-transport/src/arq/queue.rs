@@ -78,11 +78,7 @@ impl Queue {
             rest = beyond;
         }
         for chunk in rest.chunks(self.mss) {
-            self.push(Queued {
-                data: buffers.copy_of(chunk),
-                fragments_left: 0,
-                open: mode == Mode::Stream,
-            });
+            self.push(chunk, 0, mode == Mode::Stream, buffers);
         }
     }
 
@@ -92,17 +88,22 @@ impl Queue {
         let chunks = data.chunks(self.mss);
         let fragments = chunks.len();
         for (index, chunk) in chunks.enumerate() {
-            self.push(Queued {
-                data: buffers.copy_of(chunk),
-                fragments_left: u8::try_from(fragments - 1 - index).unwrap_or(u8::MAX),
-                open: false,
-            });
+            let fragments_left = u8::try_from(fragments - 1 - index).unwrap_or(u8::MAX);
+            self.push(chunk, fragments_left, false, buffers);
         }
     }
 
-    fn push(&mut self, queued: Queued) {
+    fn push(&mut self, data: &[u8], fragments_left: u8, open: bool, buffers: &mut Buffers) {
+        let queued = Queued {
+            data: buffers.take(data.len()),
+            fragments_left,
+            open,
+        };
         self.room += queued.data.capacity();
         self.segments.push_back(queued);
+        if let Some(queued) = self.segments.back_mut() {
+            queued.data.extend_from_slice(data);
+        }
     }
 
     /// Takes out the first segment.

@@ -183,11 +183,7 @@ impl Receiver {
             return Arrival::OutOfWindow;
         }
         self.push_ack(now, ack);
-        let fragment = Fragment {
-            data: buffers.copy_of(data),
-            fragments_left,
-        };
-        self.inbox.insert(index, fragment);
+        self.inbox.insert(index, fragments_left, data, buffers);
         if index == 0 {
             self.promote(buffers);
         }
