@@ -1,15 +1,28 @@
 //! Spare buffers, so that a busy connection stops allocating.
 
+use std::time::Duration;
+
+use crate::time::Time;
+
 /// Buffers that held the data of finished segments, in two classes of size.
 ///
 /// A small segment never takes a large buffer: else a peer (or a writer) of one-byte segments
 /// would pin a whole mtu for each byte. Both classes are capped, what exceeds the cap is freed.
+///
+/// A window's worth of large buffers is kept, since in one round trip a busy connection fills and
+/// empties its windows. What a second did not need is freed. Buffers in use and spare ones are
+/// together never more than were in use at a time, but for a few.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     /// Bytes of all of them.
     bytes: usize,
+    /// Large buffers that nobody needed since `counted_since`.
+    unneeded: usize,
+    counted_since: Time,
+    /// Few are kept.
+    scarce: bool,
 }
 
 impl Buffers {
@@ -18,13 +31,17 @@ impl Buffers {
     /// Copy into it where it is to stay. A buffer that is moved right after its length was written
     /// waits for all that was written before, which is what was just copied, to reach the cache.
     pub(super) fn take(&mut self, len: usize) -> Vec<u8> {
-        let class = if len < LARGE {
-            &mut self.small
+        let mut buffer = if len < LARGE {
+            let fits = |spare: &mut Vec<u8>| spare.capacity() <= true_size(len);
+            self.small.pop_if(fits).unwrap_or_else(|| {
+                // What is small now is not needed large.
+                self.bytes -= self.large.pop().map_or(0, |spare| spare.capacity());
+                Vec::new()
+            })
         } else {
-            &mut self.large
+            self.large.pop().unwrap_or_default()
         };
-        let fits = |spare: &mut Vec<u8>| spare.capacity() <= true_size(len);
-        let mut buffer = class.pop_if(fits).unwrap_or_default();
+        self.unneeded = self.unneeded.min(self.large.len());
         self.bytes -= buffer.capacity();
         buffer.reserve_exact(len);
         buffer
@@ -32,21 +49,54 @@ impl Buffers {
 
     /// Takes back a buffer whose content is no longer needed.
     pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
-        let class = if buffer.capacity() < LARGE {
-            &mut self.small
+        let (class, most) = if buffer.capacity() < LARGE {
+            (&mut self.small, MAX_SPARE)
+        } else if self.scarce {
+            (&mut self.large, MAX_SPARE)
         } else {
-            &mut self.large
+            (&mut self.large, MAX_LARGE)
         };
-        if (1..=LARGEST).contains(&buffer.capacity()) && class.len() < MAX_SPARE {
+        if (1..=LARGEST).contains(&buffer.capacity()) && class.len() < most {
             buffer.clear();
             self.bytes += buffer.capacity();
             class.push(buffer);
         }
     }
 
+    /// Frees what was not needed for a second.
+    #[inline]
+    pub(super) fn age(&mut self, now: Time) {
+        if now - self.counted_since >= KEPT_FOR {
+            self.free_unneeded(now);
+        }
+    }
+
+    #[cold]
+    fn free_unneeded(&mut self, now: Time) {
+        let unneeded = self.unneeded.saturating_sub(MAX_SPARE);
+        // Those in front were given back first.
+        for buffer in self.large.drain(..unneeded) {
+            self.bytes -= buffer.capacity();
+        }
+        self.unneeded = self.large.len();
+        self.counted_since = now;
+    }
+
+    /// Memory is short elsewhere, or no longer.
+    pub(super) fn set_scarce(&mut self, scarce: bool) {
+        self.scarce = scarce;
+        if scarce {
+            self.clear();
+        }
+    }
+
     /// Frees everything.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            counted_since: self.counted_since,
+            scarce: self.scarce,
+            ..Self::default()
+        };
     }
 
     /// Bytes held in spare buffers.
@@ -79,10 +129,16 @@ const LARGE: usize = 512;
 /// Largest buffer that is kept: no KCP peer sends datagrams of more.
 const LARGEST: usize = 1500;
 
-/// Most buffers kept of each class.
+/// Most small buffers kept, and large ones that are not needed for a while.
 ///
 /// One datagram of acks finishes up to 58 segments, and the writer fills as many again.
 const MAX_SPARE: usize = 64;
+
+/// Most large buffers kept: those of a window of kcptun's size. Small ones are cheap to allocate.
+const MAX_LARGE: usize = 1024;
+
+/// How long large buffers are kept that nobody needs: round trips of any path.
+const KEPT_FOR: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -92,20 +148,78 @@ mod tests {
     fn small_data_never_takes_a_large_buffer() {
         let mut buffers = Buffers::default();
         buffers.give(vec![0; 1400]);
-        assert!(buffers.take(1).capacity() < LARGE);
         assert!(buffers.take(1300).capacity() >= 1400);
         assert!(buffers.large.is_empty());
+        buffers.give(vec![0; 1400]);
+        assert!(buffers.take(1).capacity() < LARGE);
     }
 
     #[test]
     fn spare_buffers_are_capped() {
         let mut buffers = Buffers::default();
         for _ in 0..10 * MAX_SPARE {
-            buffers.give(vec![0; 1400]);
             buffers.give(vec![0; 10]);
         }
-        assert!(buffers.held() <= MAX_SPARE * 1500 + MAX_SPARE * 12 + 1000);
+        for _ in 0..2 * MAX_LARGE {
+            buffers.give(vec![0; 1400]);
+        }
+        assert_eq!(
+            (buffers.small.len(), buffers.large.len()),
+            (MAX_SPARE, MAX_LARGE)
+        );
+        assert!(buffers.held() <= MAX_LARGE * 1500 + 2 * MAX_SPARE * 24 + MAX_SPARE * 12);
         buffers.clear();
+        assert_eq!(buffers.held(), 0);
+    }
+
+    #[test]
+    fn large_buffers_that_a_second_did_not_need_are_freed_but_for_a_few() {
+        let mut buffers = Buffers::default();
+        let start = Time::from_millis(5000);
+        let second = |number| start + KEPT_FOR * number;
+        buffers.age(start);
+        for _ in 0..1000 {
+            buffers.give(vec![0; 1400]);
+        }
+        // They came in the meantime, so nothing is known of them.
+        buffers.age(second(1));
+        assert_eq!(buffers.large.len(), 1000);
+        let taken: Vec<_> = (0..600).map(|_| buffers.take(1400)).collect();
+        taken.into_iter().for_each(|buffer| buffers.give(buffer));
+        buffers.age(second(1) + Duration::from_millis(999));
+        assert_eq!(buffers.large.len(), 1000);
+        buffers.age(second(2));
+        assert_eq!(buffers.large.len(), 600 + MAX_SPARE);
+        buffers.age(second(3));
+        assert_eq!(buffers.large.len(), MAX_SPARE);
+        assert_eq!(buffers.bytes, MAX_SPARE * 1400);
+    }
+
+    #[test]
+    fn buffers_of_another_size_do_not_add_to_those_in_use() {
+        let mut buffers = Buffers::default();
+        for _ in 0..1000 {
+            buffers.give(vec![0; 1400]);
+        }
+        let before = buffers.held();
+        let small: Vec<_> = (0..1000).map(|_| buffers.take(100)).collect();
+        let used: usize = small.iter().map(Vec::capacity).sum();
+        assert!(buffers.large.is_empty());
+        assert!(buffers.held() + used < before);
+    }
+
+    #[test]
+    fn few_buffers_are_kept_while_memory_is_short() {
+        let mut buffers = Buffers::default();
+        for scarce in [true, false] {
+            buffers.set_scarce(scarce);
+            for _ in 0..2 * MAX_LARGE {
+                buffers.give(vec![0; 1400]);
+            }
+            let expected = if scarce { MAX_SPARE } else { MAX_LARGE };
+            assert_eq!(buffers.large.len(), expected);
+        }
+        buffers.set_scarce(true);
         assert_eq!(buffers.held(), 0);
     }
 }

@@ -74,7 +74,7 @@ impl Arq {
         if self.acknowledges_unsent(payload) {
             return Err(DecodeError::AcknowledgesUnsent);
         }
-        self.notice_pause(now);
+        self.notice_time(now);
         let mut error = None;
         for segment in Segments::new(payload) {
             let read = segment.and_then(|(header, data)| {

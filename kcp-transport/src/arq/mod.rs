@@ -390,9 +390,8 @@ impl Arq {
     /// beyond what was taken in before. The reader goes on to get everything in order.
     pub fn set_memory_pressure(&mut self, pressed: bool) {
         self.receive.set_pressure(pressed);
-        if pressed {
-            self.buffers.clear();
-        } else {
+        self.buffers.set_scarce(pressed);
+        if !pressed {
             self.tell_if_reopened();
         }
     }
@@ -409,8 +408,9 @@ impl Arq {
         stamp(time, self.timestamp_offset)
     }
 
-    /// Notices if this side slept while something was due.
-    fn notice_pause(&mut self, now: Time) {
+    /// Takes the time: notices if this side slept while something was due.
+    fn notice_time(&mut self, now: Time) {
+        self.buffers.age(now);
         if now - self.last_call > LONG_PAUSE && self.send.is_overdue(now) {
             self.woke_at = now;
         }

@@ -43,7 +43,7 @@ impl Arq {
     /// It comes last: a peer that stumbles over it has read the rest. Room is kept for it, so it is
     /// in every datagram laid out, if header and payload fit into `segments_len`.
     pub fn poll_transmit_with(&mut self, now: Time, extension: &[u8], out: &mut [u8]) -> usize {
-        self.notice_pause(now);
+        self.notice_time(now);
         let blocked = self.is_blocked();
         self.probe.update(now, blocked);
         let limit = self.limit();
