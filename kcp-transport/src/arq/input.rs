@@ -71,12 +71,14 @@ impl Arq {
             outcome: Outcome::default(),
         };
         trace::input(payload);
-        if self.acknowledges_unsent(payload) {
+        let mut segments = Segments::new(payload);
+        let mut next = segments.next();
+        if self.acknowledges_unsent(next.as_ref(), &segments) {
             return Err(DecodeError::AcknowledgesUnsent);
         }
         self.notice_time(now);
         let mut error = None;
-        for segment in Segments::new(payload) {
+        while let Some(segment) = next {
             let read = segment.and_then(|(header, data)| {
                 self.handle_segment(&header, data, &mut digest, extension)
             });
@@ -84,22 +86,38 @@ impl Arq {
                 error = Some(refusal);
                 break;
             }
+            next = segments.next();
         }
         self.conclude(&mut digest);
         error.map_or(Ok(digest.outcome), Err)
     }
 
-    /// Whether a segment acknowledges what was never sent.
+    /// Whether the first segment, or one of those after it, acknowledges what was never sent.
     ///
     /// kcp-go v5 kcp.go, parse_una: it believes any una and drops what it has not sent, so the
     /// stream has a hole that nobody sees.
-    fn acknowledges_unsent(&self, payload: &[u8]) -> bool {
+    fn acknowledges_unsent(
+        &self,
+        first: Option<&Result<(SegmentHeader, &[u8]), DecodeError>>,
+        others: &Segments<'_>,
+    ) -> bool {
         let flight = self.send.flight();
         let (una, next) = (flight.una(), flight.next());
-        Segments::new(payload)
+        let is_ours = |header: &SegmentHeader| header.conversation == self.conversation;
+        let is_unsent = |header: &SegmentHeader| una.widen(header.unacknowledged) > next;
+        let Some(Ok((first, _))) = first else {
+            return false;
+        };
+        let mut others = others
+            .clone()
             .map_while(Result::ok)
-            .take_while(|(header, _)| header.conversation == self.conversation)
-            .any(|(header, _)| una.widen(header.unacknowledged) > next)
+            .map(|(header, _)| header);
+        is_ours(first)
+            && (is_unsent(first)
+                || others
+                    .by_ref()
+                    .take_while(is_ours)
+                    .any(|header| is_unsent(&header)))
     }
 
     fn handle_segment(
@@ -227,6 +245,12 @@ impl Arq {
                 None => Some((now, now)),
             };
         }
+        digest.outcome.readable = self.receive.readable();
+        let moves = digest.una > self.send.flight().una();
+        if !moves && digest.evidence.is_none() {
+            // Most datagrams of a one-way stream acknowledge nothing new.
+            return;
+        }
         let (moved, acknowledged) = self.send.on_una(now, digest.una, &mut self.buffers);
         if moved > 0 {
             // News from the peer, even if it was rebuilt from parity.
@@ -237,6 +261,5 @@ impl Arq {
         self.send
             .on_datagram(now, digest.evidence, moved > 0, self.config.flush_interval);
         digest.outcome.acknowledged |= acknowledged;
-        digest.outcome.readable = self.receive.readable();
     }
 }

@@ -222,9 +222,12 @@ impl Sender {
             };
             return Some((cause, len(&self.flight, sequence)));
         }
-        self.discard_stale_deadlines();
-        if let Some(deadline) = self.deadlines.peek().filter(|next| next.at <= now) {
-            return Some((Cause::Timeout, len(&self.flight, deadline.sequence)));
+        if self.deadlines.peek().is_some_and(|next| next.at <= now) {
+            // It may be stale; while none has passed, that makes no difference.
+            self.discard_stale_deadlines();
+            if let Some(deadline) = self.deadlines.peek().filter(|next| next.at <= now) {
+                return Some((Cause::Timeout, len(&self.flight, deadline.sequence)));
+            }
         }
         let front = self.queue.front().filter(|_| self.flight.len() < limit)?;
         (ride || self.is_released(now)).then_some((Cause::New, front.data.len()))
