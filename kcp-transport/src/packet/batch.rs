@@ -9,7 +9,11 @@ use super::Layout;
 /// datagram, as generic segmentation offload allows.
 #[derive(Debug)]
 pub struct TransmitBatch {
+    /// The datagrams, and what is left of others that were forgotten: clearing that each time would
+    /// touch every byte once more.
     buffer: Vec<u8>,
+    /// Bytes of the datagrams.
+    filled: usize,
     lengths: Vec<u16>,
     layout: Layout,
     capacity: usize,
@@ -21,6 +25,7 @@ impl TransmitBatch {
     pub fn new(layout: Layout, capacity: usize) -> Self {
         Self {
             buffer: Vec::new(),
+            filled: 0,
             lengths: Vec::new(),
             layout,
             capacity,
@@ -48,7 +53,7 @@ impl TransmitBatch {
     /// Bytes of all datagrams together.
     #[must_use]
     pub fn total_len(&self) -> usize {
-        self.buffer.len()
+        self.filled
     }
 
     /// Room and order of each datagram's parts.
@@ -59,26 +64,30 @@ impl TransmitBatch {
 
     /// Forgets all datagrams and keeps the memory.
     pub fn clear(&mut self) {
-        self.buffer.clear();
+        self.filled = 0;
         self.lengths.clear();
     }
 
     /// Adds one datagram whose payload (FEC header and segments) `fill` writes.
     ///
     /// `fill` gets the largest payload there is room for and returns how much of it it used; 0
-    /// adds no datagram. The parts in front and behind belong to the sealer.
+    /// adds no datagram. What lies there before means nothing, so it has to write every byte of
+    /// what it uses. The parts in front and behind belong to the sealer.
     pub fn push_with(&mut self, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
         let overhead = self.layout.overhead();
-        let start = self.buffer.len();
-        self.buffer.resize(start + self.layout.mtu(), 0);
-        let end = self.buffer.len() - overhead.back;
+        let start = self.filled;
+        let whole = start + self.layout.mtu();
+        if self.buffer.len() < whole {
+            self.buffer.resize(whole, 0);
+        }
+        let end = whole - overhead.back;
         let used = fill(&mut self.buffer[start + overhead.front..end]);
         let total = if used == 0 {
             0
         } else {
             overhead.front + used + overhead.back
         };
-        self.buffer.truncate(start + total);
+        self.filled = start + total;
         if total > 0 {
             self.lengths
                 .push(u16::try_from(total).expect("a datagram is at most the mtu"));
@@ -88,7 +97,7 @@ impl TransmitBatch {
 
     /// The datagrams, each whole: front part, payload, back part.
     pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = &self.buffer[..];
+        let mut rest = &self.buffer[..self.filled];
         self.lengths.iter().map(move |&len| {
             let (datagram, tail) = rest.split_at(usize::from(len));
             rest = tail;
@@ -98,7 +107,7 @@ impl TransmitBatch {
 
     /// The datagrams for changing, each whole: front part, payload, back part.
     pub fn datagrams_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        let mut rest = &mut self.buffer[..];
+        let mut rest = &mut self.buffer[..self.filled];
         self.lengths.iter().map(move |&len| {
             let (datagram, tail) = std::mem::take(&mut rest).split_at_mut(usize::from(len));
             rest = tail;
