@@ -112,9 +112,7 @@ impl Connection {
     /// Hands a run of opened payloads to the session.
     pub(super) fn deliver<'a>(&self, now: Time, payloads: impl Iterator<Item = &'a [u8]>) -> State {
         let mut inner = lock(&self.inner);
-        for payload in payloads {
-            inner.session.handle_datagram(now, payload);
-        }
+        inner.session.handle_datagrams(now, payloads);
         let state = inner.session.state();
         let wakers = inner.take_wakers();
         drop(inner);

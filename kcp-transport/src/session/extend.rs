@@ -82,6 +82,9 @@ impl Session {
         let Some(extension) = &mut self.extension else {
             return;
         };
+        if self.unproven.is_none() && !extension.has_requests() {
+            return;
+        }
         let requests = extension.take_requests();
         let heard = extension.is_negotiated();
         if let Some(end) = requests.end {

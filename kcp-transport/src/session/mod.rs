@@ -195,9 +195,25 @@ impl Session {
     ///
     /// What cannot be decoded or is not plausible is counted and changes nothing else.
     pub fn handle_datagram(&mut self, now: Time, payload: &[u8]) {
+        self.handle_datagrams(now, std::iter::once(payload));
+    }
+
+    /// As [`Session::handle_datagram`] for payloads that came together: what they change in the life
+    /// of the session is looked at once.
+    pub fn handle_datagrams<'a>(&mut self, now: Time, payloads: impl Iterator<Item = &'a [u8]>) {
         if self.lifetime.is_closed() {
             return;
         }
+        for payload in payloads {
+            self.take_in(now, payload);
+            if self.lifetime.is_closed() {
+                break;
+            }
+        }
+        self.touch(now);
+    }
+
+    fn take_in(&mut self, now: Time, payload: &[u8]) {
         let overhead = self.layout.overhead();
         let len = overhead.front + payload.len() + overhead.back;
         self.counters.datagrams_received += 1;
@@ -211,7 +227,6 @@ impl Session {
             trace::datagram(self.arq.conversation(), len, "datagram in");
         }
         self.check_restart();
-        self.touch(now);
     }
 
     fn handle_shard(&mut self, now: Time, header: ShardHeader, shard: &[u8]) {
@@ -377,6 +392,9 @@ impl Session {
 
     /// A restarted peer keeps acknowledging less than it once did, also when it is asked.
     fn check_restart(&mut self) {
+        if self.arq.una_regressed_since().is_none() {
+            return;
+        }
         let patience = lifetime::restart_patience(self.arq.rto());
         if self.arq.una_regressed_for() >= patience {
             self.lifetime.close(ConnectionError::PeerRestarted);

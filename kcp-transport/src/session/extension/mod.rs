@@ -220,6 +220,11 @@ impl Extension {
         }
     }
 
+    /// Whether [`Self::take_requests`] would return any.
+    pub(super) fn has_requests(&self) -> bool {
+        self.requests.end.is_some() || self.requests.reset.is_some()
+    }
+
     /// What was asked since the last call.
     pub(super) fn take_requests(&mut self) -> Requests {
         std::mem::take(&mut self.requests)
