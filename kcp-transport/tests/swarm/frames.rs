@@ -2,8 +2,8 @@
 
 use kcp_transport::config::{Config, Extensions};
 use kcp_transport::error::{ConnectionError, ResetCode};
-use kcp_transport::session::State;
-use kcp_transport::wire::{CAPABILITY_MIGRATION, Frame, Frames, Hello};
+use kcp_transport::session::{Session, State};
+use kcp_transport::wire::{CAPABILITY_MIGRATION, Frame, Frames, Hello, Token};
 
 use super::ledger::Speaker;
 
@@ -40,6 +40,14 @@ pub(crate) struct FrameWatch {
     /// Hellos to a peer that had said none, but for those beside a probe.
     unanswered: u32,
     resets: u32,
+    /// The peer's end, which is to be acknowledged.
+    owed: Option<u32>,
+    /// A question about the path, which is to be answered.
+    asked: Option<u64>,
+    /// The peer has given up.
+    dismissed: bool,
+    /// What is due may have to wait.
+    paced: bool,
 }
 
 /// A payload of frames that a session sends, and what it is sent with.
@@ -67,6 +75,10 @@ impl FrameWatch {
             token: None,
             unanswered: 0,
             resets: 0,
+            owed: None,
+            asked: None,
+            dismissed: false,
+            paced: config.send_rate().is_some(),
         }
     }
 
@@ -86,6 +98,41 @@ impl FrameWatch {
                 Frame::PathChallenge(data) => self.challenges.push(data),
                 _ => {}
             }
+        }
+    }
+
+    /// The session is about to read this: who knows its token says what must be heeded.
+    pub(crate) fn on_believed(&mut self, payload: &[u8]) {
+        let own = |tag: Token| Some(tag.get()) == self.token;
+        for frame in Frames::new(payload).map_while(Result::ok) {
+            match frame {
+                Frame::Fin { tag, end } if own(tag) => self.owed = Some(end),
+                Frame::Reset { tag, .. } if own(tag) => self.dismissed = true,
+                Frame::PathChallenge(data) if self.echoed => self.asked = Some(data),
+                _ => {}
+            }
+        }
+    }
+
+    /// The session has read what it was given.
+    pub(crate) fn check_dismissed(&self, session: &Session) -> Result<(), String> {
+        if self.dismissed && !matches!(session.state(), State::Closed(_)) {
+            return Err("goes on, though the peer has given up".into());
+        }
+        Ok(())
+    }
+
+    /// The session has done all it wants to.
+    pub(crate) fn check_answered(&self, session: &Session) -> Result<(), String> {
+        if !session.is_proved() || self.paced {
+            return Ok(());
+        }
+        match (self.owed, self.asked) {
+            (Some(end), _) => Err(format!("the end {end} is not acknowledged")),
+            (_, Some(data)) => Err(format!(
+                "the question {data} about the path is not answered"
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -147,7 +194,10 @@ impl FrameWatch {
                 let open = matches!(state, State::Connecting | State::Established);
                 end == saying.next && own.end == Some(end) && !open
             }
-            Frame::FinAck { end, .. } => other.end == Some(end),
+            Frame::FinAck { end, .. } => {
+                self.owed = None;
+                other.end == Some(end)
+            }
             Frame::Reset { code, .. } => {
                 self.resets += 1;
                 own.reset = Some(code);
@@ -155,7 +205,10 @@ impl FrameWatch {
             }
             Frame::Ping(_) => saying.speaker.has_extensions,
             Frame::Pong(data) => echoes(&self.pings, data),
-            Frame::PathResponse { data, .. } => echoes(&self.challenges, data),
+            Frame::PathResponse { data, .. } => {
+                self.asked = None;
+                echoes(&self.challenges, data)
+            }
             _ => false,
         };
         if right {

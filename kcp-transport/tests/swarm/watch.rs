@@ -126,7 +126,7 @@ impl Watch {
         }
         let mut heard = (self.heard_una, self.window, self.widest);
         let mut evidence = None;
-        for (header, _) in headers() {
+        for (header, data) in headers() {
             let una = self.place(header.unacknowledged);
             if una > count {
                 continue;
@@ -141,6 +141,9 @@ impl Watch {
             heard.2 = heard.2.max(Some(header.window));
             if header.command == Command::Ack && !self.on_ack(now, &header, sent, &mut evidence) {
                 break;
+            }
+            if header.command == Command::WindowUpdate {
+                self.frames.on_believed(data);
             }
         }
         self.delivered = self.delivered.max(heard.0);
@@ -217,6 +220,7 @@ impl Watch {
     pub(crate) fn check_heard(&mut self, session: &Session, sent: &Ledger) -> Result<(), String> {
         let stats = session.stats();
         self.trips.check(&stats)?;
+        self.frames.check_dismissed(session)?;
         if self.hears_parity() {
             // A packet rebuilt from parity may have told more.
             return Ok(());
@@ -241,7 +245,8 @@ impl Watch {
 
     /// The session has done all it wants to.
     pub(crate) fn check_questions(&mut self, now: Time, session: &Session) -> Result<(), String> {
-        self.questions.check(now, session)
+        self.questions.check(now, session)?;
+        self.frames.check_answered(session)
     }
 
     /// The session has read this payload: what parity can bring back it must.
