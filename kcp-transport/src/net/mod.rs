@@ -25,6 +25,7 @@ mod inbound;
 mod info;
 mod listener;
 mod message;
+mod outbox;
 mod rate;
 mod roaming;
 mod sessions;
