@@ -35,6 +35,11 @@ pub(crate) struct FrameWatch {
     /// Its own token came back.
     echoed: bool,
     pings: Vec<u64>,
+    /// The last of them, until it is answered.
+    unanswered_ping: Option<u64>,
+    /// Where its own stream ends, once it has said so; and whether the peer has acknowledged that.
+    end: Option<u32>,
+    end_known: bool,
     challenges: Vec<u64>,
     token: Option<u64>,
     /// Hellos to a peer that had said none, but for those beside a probe.
@@ -71,6 +76,9 @@ impl FrameWatch {
             names: Vec::new(),
             echoed: false,
             pings: Vec::new(),
+            unanswered_ping: None,
+            end: None,
+            end_known: false,
             challenges: Vec::new(),
             token: None,
             unanswered: 0,
@@ -94,7 +102,17 @@ impl FrameWatch {
                     self.echoed |=
                         hello.echo.is_some() && hello.echo.map(|it| it.get()) == self.token;
                 }
-                Frame::Ping(data) => self.pings.push(data),
+                Frame::Ping(data) => {
+                    self.pings.push(data);
+                    // Who has said and heard no hello hears no pings either.
+                    if self.token.is_some() && !self.names.is_empty() {
+                        self.unanswered_ping = Some(data);
+                    }
+                }
+                Frame::FinAck { tag, end } => {
+                    let own = self.token == Some(tag.get());
+                    self.end_known |= own && self.end == Some(end);
+                }
                 Frame::PathChallenge(data) => self.challenges.push(data),
                 _ => {}
             }
@@ -133,6 +151,14 @@ impl FrameWatch {
                 "the question {data} about the path is not answered"
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// The session has done all it wants to: who was asked for a sign of life has given one.
+    pub(crate) fn check_pings(&self) -> Result<(), String> {
+        match self.unanswered_ping {
+            Some(data) => Err(format!("a ping is not answered, {data}")),
+            None => Ok(()),
         }
     }
 
@@ -190,7 +216,11 @@ impl FrameWatch {
         let echoes = |heard: &[u64], data: u64| saying.blind || heard.contains(&data);
         let right = match *frame {
             Frame::Fin { end, .. } => {
+                if self.end_known {
+                    return Err("said again, though it was acknowledged".into());
+                }
                 own.end = own.end.or(Some(end));
+                self.end = own.end;
                 let open = matches!(state, State::Connecting | State::Established);
                 end == saying.next && own.end == Some(end) && !open
             }
@@ -204,7 +234,10 @@ impl FrameWatch {
                 self.resets <= MOST_RESETS && self.has_reason(state, code)
             }
             Frame::Ping(_) => saying.speaker.has_extensions,
-            Frame::Pong(data) => echoes(&self.pings, data),
+            Frame::Pong(data) => {
+                self.unanswered_ping = self.unanswered_ping.filter(|&ping| ping != data);
+                echoes(&self.pings, data)
+            }
             Frame::PathResponse { data, .. } => {
                 self.asked = None;
                 echoes(&self.challenges, data)

@@ -43,7 +43,7 @@ use figures::Figures;
 use run::Outcome;
 
 /// Seeds of each `cargo test`.
-const SEEDS: Range<u64> = 0..2_500;
+const SEEDS: Range<u64> = 0..20_000;
 
 #[test]
 fn no_seed_breaks_a_promise() {

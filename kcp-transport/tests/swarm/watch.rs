@@ -243,6 +243,15 @@ impl Watch {
         self.reasons.check(stats)
     }
 
+    /// The session has done all it wants to, and has given the signs of life it was asked for. What
+    /// parity has brought may have asked for others in their place.
+    pub(crate) fn check_pings(&self) -> Result<(), String> {
+        if self.hears_parity() {
+            return Ok(());
+        }
+        self.frames.check_pings()
+    }
+
     /// The session has done all it wants to.
     pub(crate) fn check_questions(&mut self, now: Time, session: &Session) -> Result<(), String> {
         self.questions.check(now, session)?;

@@ -112,6 +112,9 @@ impl World {
         let known = |index: usize| !self.conversations[index].tainted;
         if talks && it.conversation.is_some_and(known) {
             it.watch.check_questions(local, &it.session)?;
+            if config.send_rate().is_none() && it.session.is_proved() {
+                it.watch.check_pings()?;
+            }
         }
         if let State::Closed(error) = it.session.state()
             && it.session.is_over()
