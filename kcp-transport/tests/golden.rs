@@ -102,8 +102,9 @@ fn parity_is_kcp_gos_and_rebuilds_any_shard() {
             let packets = without(&packets, |index| index == lost);
             for packet in earlier.iter().chain(packets) {
                 let (header, shard) = ShardHeader::detect(packet).expect("a FEC header");
-                decoder.decode(Time::ZERO, header, shard, &mut |packet| {
-                    rebuilt.push(packet.segments.to_vec());
+                decoder.decode(Time::ZERO, header, shard, &mut |group| {
+                    rebuilt.extend(group.packets().map(<[u8]>::to_vec));
+                    true
                 });
             }
             assert!(rebuilt == [expected.clone()], "{ratio:?}, {lost}");

@@ -92,6 +92,13 @@ impl Arq {
         error.map_or(Ok(digest.outcome), Err)
     }
 
+    /// Whether `payload` consists of whole segments of this conversation and nothing else.
+    pub(crate) fn is_whole(&self, payload: &[u8]) -> bool {
+        let is_ours =
+            |(header, _): (SegmentHeader, &[u8])| header.conversation == self.conversation;
+        Segments::new(payload).all(|segment| segment.is_ok_and(is_ours))
+    }
+
     /// Whether the first segment, or one of those after it, acknowledges what was never sent.
     ///
     /// kcp-go v5 kcp.go, parse_una: it believes any una and drops what it has not sent, so the

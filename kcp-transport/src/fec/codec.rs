@@ -63,11 +63,11 @@ impl Codec {
         }
     }
 
-    /// Computes the missing data shards of a group and gives each to `rebuilt`, in order and
-    /// padded to the length of the parity.
+    /// Computes the missing data shards of a group and leaves them in `shards`, in order, each
+    /// padded to the length of the parity, which is returned.
     ///
     /// `data` are the shards that are there, `parity` as many as are missing; both with their
-    /// index. `scratch` is overwritten.
+    /// index.
     ///
     /// What is known of the data is first taken out of the parity, so that it holds sums of the
     /// missing shards only. As many equations as unknowns are left, to be solved for each.
@@ -75,9 +75,8 @@ impl Codec {
         &self,
         data: &[(usize, &[u8])],
         parity: &[(usize, &[u8])],
-        scratch: &mut Vec<u8>,
-        mut rebuilt: impl FnMut(&[u8]),
-    ) -> Result<(), Inconsistent> {
+        shards: &mut Vec<u8>,
+    ) -> Result<usize, Inconsistent> {
         let missing: Vec<usize> = (0..self.data)
             .filter(|at| data.iter().all(|(index, _)| index != at))
             .collect();
@@ -96,9 +95,10 @@ impl Codec {
             .collect();
         let inverse = self.invert(system, missing.len())?;
 
-        scratch.clear();
-        scratch.resize((parity.len() + 1) * length, 0);
-        let (solution, sums) = scratch.split_at_mut(length);
+        let total = missing.len() * length;
+        shards.clear();
+        shards.resize(2 * total, 0);
+        let (solutions, sums) = shards.split_at_mut(total);
         for (sum, &(index, shard)) in sums.chunks_exact_mut(length).zip(parity) {
             sum.copy_from_slice(shard);
             for &(at, shard) in data {
@@ -106,14 +106,14 @@ impl Codec {
                     .mul_add(row(index)[at], shard, &mut sum[..shard.len()]);
             }
         }
-        for factors in inverse.chunks_exact(missing.len()) {
-            solution.fill(0);
+        let rows = inverse.chunks_exact(missing.len());
+        for (solution, factors) in solutions.chunks_exact_mut(length).zip(rows) {
             for (&factor, sum) in factors.iter().zip(sums.chunks_exact(length)) {
                 self.kernel.mul_add(factor, sum, solution);
             }
-            rebuilt(solution);
         }
-        Ok(())
+        shards.truncate(total);
+        Ok(length)
     }
 
     /// Inverts a matrix of `size` rows and columns by Gauss-Jordan elimination.
@@ -234,17 +234,15 @@ mod tests {
             if parity.is_empty() {
                 return Ok(());
             }
-            let mut rebuilt = Vec::new();
-            codec
-                .reconstruct(&data, &parity, &mut Vec::new(), |shard| rebuilt.push(shard.to_vec()))
-                .expect("consistent");
+            let mut rebuilt = vec![1; 3];
+            let length = codec.reconstruct(&data, &parity, &mut rebuilt).expect("consistent");
             let missing = (0..ratio.data()).filter(|at| !kept.contains(at));
-            for (at, rebuilt) in missing.zip(&rebuilt) {
+            for (at, rebuilt) in missing.zip(rebuilt.chunks_exact(length)) {
                 let (shard, padding) = rebuilt.split_at(shards[at].len());
                 prop_assert_eq!(shard, &shards[at][..]);
                 prop_assert!(padding.iter().all(|&byte| byte == 0));
             }
-            prop_assert_eq!(rebuilt.len(), parity.len());
+            prop_assert_eq!(rebuilt.len(), parity.len() * length);
         }
     }
 
@@ -252,7 +250,7 @@ mod tests {
     fn shards_of_contradicting_lengths_are_refused() {
         let codec = Codec::new(FecRatio::new(3, 2).expect("in range"));
         let refuse = |data: &[(usize, &[u8])], parity: &[(usize, &[u8])]| {
-            let result = codec.reconstruct(data, parity, &mut Vec::new(), |_| {});
+            let result = codec.reconstruct(data, parity, &mut Vec::new());
             assert_eq!(result, Err(Inconsistent));
         };
         refuse(&[(0, &[1, 2])], &[(0, &[1, 2]), (1, &[1])]);

@@ -25,7 +25,8 @@ pub struct FecDecoder {
     groups: VecDeque<Group>,
     /// Buffers of the group that was done last, for the next one.
     spare: Shards,
-    scratch: Vec<u8>,
+    /// Shards that were rebuilt last.
+    rebuilt: Vec<u8>,
     /// Of the present ratio; computed when the first packet is rebuilt.
     codec: Option<Codec>,
     stats: FecStats,
@@ -39,7 +40,7 @@ pub struct FecStats {
     pub recovered: u64,
     /// Parity packets received, useful or not.
     pub parity_received: u64,
-    /// Groups whose shards contradict each other, and rebuilt packets that make no sense.
+    /// Groups whose shards contradict each other, or of which what was rebuilt makes no sense.
     pub errors: u64,
     /// Packets that were not used for recovery because they contradict the sender's ratio, lie
     /// too far from the others, are malformed, or found no room. Copies are not counted.
@@ -48,15 +49,38 @@ pub struct FecStats {
     pub complete: u64,
 }
 
-/// The segments of a packet that was rebuilt from parity.
+/// The packets of a group that were rebuilt from parity.
+///
+/// If a shard did not belong to the group, all of them are wrong; but where packets are alike,
+/// some may look right. Whoever finds one that the sender cannot have sent should believe none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Rebuilt<'a> {
-    /// The payload of the packet, without its FEC header.
-    pub segments: &'a [u8],
-    /// A packet has lately contradicted the ratio. If the sender has changed it, these are bytes
-    /// that were never sent, and where packets were alike they look right.
-    pub contested: bool,
+    shards: &'a [u8],
+    shard_len: usize,
+    contested: bool,
+}
+
+impl<'a> Rebuilt<'a> {
+    /// The segments of each packet, without its FEC header, in the order they were sent.
+    pub fn packets(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let shards = self.shards.chunks_exact(self.shard_len);
+        shards.filter_map(|shard| ShardHeader::body(shard).ok())
+    }
+
+    /// Whether a packet has lately contradicted the ratio. If the sender has changed it, these are
+    /// bytes that were never sent.
+    #[must_use]
+    pub const fn is_contested(&self) -> bool {
+        self.contested
+    }
+
+    /// Whether each shard has a size, and nothing but zeros after it, as senders pad them.
+    fn is_well_formed(&self) -> bool {
+        self.shards.chunks_exact(self.shard_len).all(|shard| {
+            let end = ShardHeader::body(shard).map(|body| SHARD_SIZE_LEN + body.len());
+            end.is_ok_and(|end| shard[end..].iter().all(|&byte| byte == 0))
+        })
+    }
 }
 
 impl Default for FecDecoder {
@@ -84,7 +108,7 @@ impl FecDecoder {
             window: None,
             groups: VecDeque::new(),
             spare: Shards::new(),
-            scratch: Vec::new(),
+            rebuilt: Vec::new(),
             codec: None,
             stats: FecStats {
                 recovered: 0,
@@ -114,8 +138,8 @@ impl FecDecoder {
         self.groups.iter().filter(|group| !group.is_done()).count()
     }
 
-    /// Takes a data or parity packet, and calls `recovered` with each packet of its group that can
-    /// now be rebuilt.
+    /// Takes a data or parity packet, and calls `recovered` with the packets of its group if they
+    /// can now be rebuilt. It returns whether they make sense; if not, that counts as an error.
     ///
     /// `shard` starts at the size field. The segments of a data packet that arrived are its
     /// receiver's business; they are not handed out here. Out-of-band packets are ignored.
@@ -124,7 +148,7 @@ impl FecDecoder {
         now: Time,
         header: ShardHeader,
         shard: &[u8],
-        recovered: &mut impl FnMut(Rebuilt<'_>),
+        recovered: &mut impl FnMut(Rebuilt<'_>) -> bool,
     ) {
         let parity = match header.kind {
             ShardKind::Data => false,
@@ -167,7 +191,7 @@ impl FecDecoder {
     pub fn shrink(&mut self) {
         self.groups = VecDeque::new();
         self.spare = Shards::new();
-        self.scratch = Vec::new();
+        self.rebuilt = Vec::new();
         self.codec = None;
         self.tuner.shrink();
     }
@@ -177,7 +201,7 @@ impl FecDecoder {
     pub fn memory(&self) -> usize {
         let groups = self.groups.capacity() * size_of::<Group>();
         let codec = self.codec.as_ref().map_or(0, Codec::memory);
-        let spare = self.spare.memory() + self.scratch.capacity();
+        let spare = self.spare.memory() + self.rebuilt.capacity();
         groups + self.shards() + spare + codec + self.tuner.memory()
     }
 
@@ -205,7 +229,7 @@ impl FecDecoder {
         id: u64,
         index: usize,
         shard: &[u8],
-        recovered: &mut impl FnMut(Rebuilt<'_>),
+        recovered: &mut impl FnMut(Rebuilt<'_>) -> bool,
     ) {
         let Some(at) = self.find_or_open(id) else {
             self.stats.ignored += 1;
@@ -276,27 +300,26 @@ impl FecDecoder {
         self.spare.replace_if_larger(self.groups[at].finish());
     }
 
-    fn rebuild(&mut self, ratio: FecRatio, at: usize, recovered: &mut impl FnMut(Rebuilt<'_>)) {
+    fn rebuild(
+        &mut self,
+        ratio: FecRatio,
+        at: usize,
+        recovered: &mut impl FnMut(Rebuilt<'_>) -> bool,
+    ) {
         let contested = self.tuner.is_contradicted();
         let codec = self.codec.get_or_insert_with(|| Codec::new(ratio));
-        let stats = &mut self.stats;
-        let deliver = |shard: &[u8]| {
-            let body = ShardHeader::body(shard);
-            match body {
-                Ok(segments) => {
-                    stats.recovered += 1;
-                    recovered(Rebuilt {
-                        segments,
-                        contested,
-                    });
-                }
-                Err(_) => stats.errors += 1,
-            }
-        };
-        let result = self.groups[at].rebuild(ratio, codec, &mut self.scratch, deliver);
-        self.stats.errors += u64::from(result.is_err());
-        if self.scratch.capacity() > MAX_SPARE_BYTES {
-            self.scratch = Vec::new();
+        let result = self.groups[at].rebuild(ratio, codec, &mut self.rebuilt);
+        let rebuilt = result.ok().map(|shard_len| Rebuilt {
+            shards: &self.rebuilt,
+            shard_len,
+            contested,
+        });
+        match rebuilt.filter(|it| it.is_well_formed() && recovered(*it)) {
+            Some(rebuilt) => self.stats.recovered += rebuilt.packets().count() as u64,
+            None => self.stats.errors += 1,
+        }
+        if self.rebuilt.capacity() > MAX_SPARE_BYTES {
+            self.rebuilt = Vec::new();
         }
     }
 }

@@ -94,14 +94,13 @@ impl Group {
         }
     }
 
-    /// Computes the missing data shards.
+    /// Computes the missing data shards, which `rebuilt` then holds; returns the length of each.
     pub(super) fn rebuild(
         &self,
         ratio: FecRatio,
         codec: &Codec,
-        scratch: &mut Vec<u8>,
-        rebuilt: impl FnMut(&[u8]),
-    ) -> Result<(), Inconsistent> {
+        rebuilt: &mut Vec<u8>,
+    ) -> Result<usize, Inconsistent> {
         let (mut data, mut parity) = (Vec::new(), Vec::new());
         let mut start = 0;
         for entry in &self.shards.entries {
@@ -112,7 +111,7 @@ impl Group {
                 Some(index) => parity.push((index, shard)),
             }
         }
-        codec.reconstruct(&data, &parity, scratch, rebuilt)
+        codec.reconstruct(&data, &parity, rebuilt)
     }
 
     /// Marks the group as done, so that its shards are not kept again, and returns its buffers.

@@ -83,16 +83,16 @@ impl Receiver {
         }
         let (rebuilt, poisoned) = (&mut self.rebuilt, self.poisoned);
         self.decoder
-            .decode(Time::ZERO, header, shard, &mut |rebuilt_packet: Rebuilt<
-                '_,
-            >| {
-                let body = rebuilt_packet.segments;
-                let right = body.len() >= 4 && body == segments(number(body));
-                assert!(right || poisoned, "rebuilt byte by byte");
-                if right {
-                    let first = rebuilt.insert(number(body));
-                    assert!(first || poisoned, "rebuilt once");
+            .decode(Time::ZERO, header, shard, &mut |group: Rebuilt<'_>| {
+                for body in group.packets() {
+                    let right = body.len() >= 4 && body == segments(number(body));
+                    assert!(right || poisoned, "rebuilt byte by byte");
+                    if right {
+                        let first = rebuilt.insert(number(body));
+                        assert!(first || poisoned, "rebuilt once");
+                    }
                 }
+                true
             });
     }
 
@@ -103,7 +103,7 @@ impl Receiver {
             20, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18,
         ];
         self.decoder
-            .decode(Time::ZERO, header, &shard, &mut |_: Rebuilt<'_>| {});
+            .decode(Time::ZERO, header, &shard, &mut |_: Rebuilt<'_>| true);
     }
 
     fn got(&self, at: usize) -> bool {
@@ -214,7 +214,7 @@ proptest! {
         let mut decoder = hint.map_or_else(FecDecoder::new, FecDecoder::knowing);
         for (sequence, parity, shard) in received {
             let kind = if parity { ShardKind::Parity } else { ShardKind::Data };
-            decoder.decode(Time::ZERO, ShardHeader { sequence, kind }, &shard, &mut |_: Rebuilt<'_>| {});
+            decoder.decode(Time::ZERO, ShardHeader { sequence, kind }, &shard, &mut |_: Rebuilt<'_>| true);
         }
     }
 }
@@ -278,6 +278,7 @@ fn groups_without_parity_do_no_harm() {
         let (header, shard) = ShardHeader::detect(&packet).expect("has a header");
         decoder.decode(Time::ZERO, header, shard, &mut |_: Rebuilt<'_>| {
             recovered += 1;
+            true
         });
     }
     assert_eq!(decoder.ratio(), Some(ratio));
@@ -423,7 +424,7 @@ fn memory_is_bounded_whatever_is_received() {
                     sequence: group * group_size + index as u32,
                     kind: ShardKind::Data,
                 };
-                decoder.decode(Time::ZERO, header, &[0; 1490], &mut |_: Rebuilt<'_>| {});
+                decoder.decode(Time::ZERO, header, &[0; 1490], &mut |_: Rebuilt<'_>| true);
             }
             let (groups, bytes) = decoder.footprint();
             assert!(

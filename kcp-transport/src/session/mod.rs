@@ -248,13 +248,19 @@ impl Session {
         let (arq, extension, offer) = (&mut self.arq, &mut self.extension, self.offer);
         let mut invalid = 0;
         decoder.decode(now, header, shard, &mut |rebuilt: Rebuilt<'_>| {
-            let from = match rebuilt.contested {
+            // Parity names no conversation: it may be that of another on the same address.
+            if !rebuilt.packets().all(|packet| arq.is_whole(packet)) {
+                return false;
+            }
+            let from = match rebuilt.is_contested() {
                 false => Provenance::Recovered,
                 true => Provenance::Contested,
             };
-            let input = (now, rebuilt.segments, from);
-            let result = extend::handle_payload(arq, extension, offer, input);
-            invalid += u64::from(result.is_err());
+            for packet in rebuilt.packets() {
+                let result = extend::handle_payload(arq, extension, offer, (now, packet, from));
+                invalid += u64::from(result.is_err());
+            }
+            true
         });
         self.counters.invalid_received += invalid;
         self.heed_requests();

@@ -244,9 +244,11 @@ fn split(packet: &[u8]) -> Packet {
 fn feed(decoder: &mut FecDecoder, now: Time, (header, shard): &Packet) -> Vec<Vec<u8>> {
     let mut recovered = Vec::new();
     decoder.decode(now, *header, shard, &mut |rebuilt| {
-        let body = rebuilt.segments;
-        assert!(body.len() <= 1500);
-        recovered.push(body.to_vec());
+        for body in rebuilt.packets() {
+            assert!(body.len() <= 1500);
+            recovered.push(body.to_vec());
+        }
+        true
     });
     recovered
 }
