@@ -41,8 +41,10 @@ pub(super) struct Tuner {
 struct Search {
     data_end: [u16; SIZES],
     parity_start: [u16; SIZES],
-    /// Packets that fitted since a single ratio was left.
+    /// Packets that fitted since a single ratio was left, each newer than all before: that one
+    /// comes again and again proves nothing.
     confirmations: u32,
+    newest: Option<u32>,
 }
 
 impl Tuner {
@@ -147,6 +149,8 @@ impl Tuner {
         }
         self.votes = 0;
         self.newest = Some(sequence);
+        // What was seen before is no evidence here.
+        self.search = None;
         true
     }
 
@@ -189,6 +193,7 @@ impl Search {
             data_end: [0; SIZES],
             parity_start: [u16::MAX; SIZES],
             confirmations: 0,
+            newest: None,
         })
     }
 
@@ -210,7 +215,15 @@ impl Search {
             }
             left += splits(size, *data_end, *parity_start).count();
         }
-        self.confirmations = if left == 1 { self.confirmations + 1 } else { 0 };
+        let newest = *self.newest.get_or_insert(sequence);
+        let is_newer = (1..NEAR).contains(&sequence.wrapping_sub(newest));
+        if is_newer {
+            self.newest = Some(sequence);
+        }
+        self.confirmations = match left {
+            1 => self.confirmations + u32::from(is_newer),
+            _ => 0,
+        };
         left > 0
     }
 
@@ -451,6 +464,20 @@ mod tests {
             }
             assert_eq!(learned, Some(sender));
         }
+    }
+
+    #[test]
+    fn packet_that_comes_again_and_again_proves_nothing() {
+        let sender = ratio(2, 1);
+        let mut tuner = Tuner::new();
+        // Somebody else's rules the truth out; one ratio that fits by chance is left.
+        tuner.observe(Time::ZERO, 9, true);
+        for number in [10, 11, 11, 11, 12, 11, 11, 12, 11, 11, 10, 11, 12, 11] {
+            tuner.observe(Time::ZERO, number, is_parity(number, sender));
+            assert_eq!(tuner.ratio(), None);
+        }
+        changes_after(&mut tuner, Time::ZERO, sender, 13..40);
+        assert_eq!(tuner.ratio(), Some(sender));
     }
 
     proptest! {
