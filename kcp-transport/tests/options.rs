@@ -15,7 +15,8 @@ use kcp_transport::session::{Role, Session, State};
 use kcp_transport::testing::{LinkConfig, Pair, PairConfig};
 use kcp_transport::time::Time;
 use kcp_transport::wire::{
-    Command, ConversationId, SegmentHeader, Segments, ShardHeader, ShardKind,
+    Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, Segments, ShardHeader, ShardKind,
+    Timestamp,
 };
 
 const CONVERSATION: ConversationId = ConversationId::new(0x0403_0201);
@@ -320,6 +321,34 @@ fn time_outs_end_the_session_when_they_say() {
     draining.shutdown(at(0));
     let end = end_alone(&mut draining, at(0));
     assert_eq!(end, (at(400), Some(ConnectionError::LingerTimeout)));
+}
+
+#[test]
+fn user_timeout_counts_from_the_first_answer_whatever_was_sent_before() {
+    let options = Config::builder()
+        .connect_timeout(ms(5000))
+        .user_timeout(ms(1300));
+    let mut session = session(options, Role::Connect);
+    session.write(at(0), b"x");
+    datagrams(&mut session, at(0));
+    let mut peer = accepting(Config::builder());
+    let question = SegmentHeader {
+        conversation: CONVERSATION,
+        command: Command::WindowProbe,
+        fragments_left: 0,
+        window: 32,
+        timestamp: Timestamp::default(),
+        sequence: 0,
+        unacknowledged: 0,
+        payload_len: 0,
+    };
+    let mut datagram = [0; SEGMENT_HEADER_LEN];
+    question.encode(&mut datagram);
+    peer.handle_datagram(at(3000), &datagram);
+    carry(at(3000), &mut peer, &mut session);
+    assert_eq!(session.state(), State::Established);
+    let end = end_alone(&mut session, at(3000));
+    assert_eq!(end, (at(4300), Some(ConnectionError::PeerUnresponsive)));
 }
 
 #[test]

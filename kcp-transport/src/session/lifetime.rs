@@ -87,8 +87,8 @@ pub(super) struct Lifetime {
     /// When the present state began; read only in those with a limit.
     state_since: Time,
     blocked_since: Option<Time>,
-    /// When the peer said last that it has no room.
-    shut_at: Time,
+    /// Until when nothing was to be expected of the peer: it was not heard yet, or had no room.
+    excused_until: Time,
     /// What [`Pulse::drained`] and [`Pulse::settled`] were, and when they came true.
     drained: bool,
     drained_at: Time,
@@ -144,7 +144,7 @@ impl Lifetime {
             probe_interval: FIRST_CONNECT_PROBE,
             state_since: now,
             blocked_since: None,
-            shut_at: now,
+            excused_until: now,
             drained: true,
             drained_at: now,
             settled: true,
@@ -187,6 +187,7 @@ impl Lifetime {
         self.heard = true;
         if self.state == State::Connecting {
             self.enter(State::Established);
+            self.excused_until = now;
         }
         if !self.suspected {
             self.next_probe = self.limits.keepalive.map(|interval| now + interval);
@@ -228,7 +229,7 @@ impl Lifetime {
         }
         (self.drained, self.settled) = (pulse.drained, pulse.settled);
         if pulse.shut {
-            self.shut_at = self.last_received;
+            self.excused_until = self.last_received;
         }
         let lingered = pulse.drained && now >= self.linger_until(pulse);
         if self.state == State::Draining && (pulse.settled || lingered) {
@@ -314,11 +315,12 @@ impl Lifetime {
     /// When the session ends if nothing happens before, and with what.
     fn end(&self, pulse: &Pulse) -> Option<(Time, Option<ConnectionError>)> {
         let user = self.limits.user.and_then(|limit| {
-            // A peer that says that it has no room is there: it may drop what was sent before it
-            // said so, or because somebody said otherwise in its name.
+            // What was sent before the connection stood has a time-out of its own. A peer that says
+            // that it has no room is there: it may drop what was sent before it said so, or because
+            // somebody said otherwise in its name.
             let unacknowledged = pulse.unacknowledged_since;
             let since = [
-                unacknowledged.map(|since| since.max(self.shut_at)),
+                unacknowledged.map(|since| since.max(self.excused_until)),
                 self.blocked_since
                     .map(|since| since.max(self.last_received)),
             ];
