@@ -44,6 +44,8 @@ pub(crate) struct FrameWatch {
     token: Option<u64>,
     /// Hellos to a peer that had said none, but for those beside a probe.
     unanswered: u32,
+    /// Probes without a hello.
+    asked_alone: u32,
     resets: u32,
     /// The peer's end, which is to be acknowledged.
     owed: Option<u32>,
@@ -82,6 +84,7 @@ impl FrameWatch {
             challenges: Vec::new(),
             token: None,
             unanswered: 0,
+            asked_alone: 0,
             resets: 0,
             owed: None,
             asked: None,
@@ -160,6 +163,11 @@ impl FrameWatch {
             Some(data) => Err(format!("a ping is not answered, {data}")),
             None => Ok(()),
         }
+    }
+
+    /// A probe was sent without frames beside it.
+    pub(crate) fn on_asked_alone(&mut self) {
+        self.asked_alone += 1;
     }
 
     /// The session says this.
@@ -275,7 +283,8 @@ impl FrameWatch {
         }
         if self.names.is_empty() {
             self.unanswered += u32::from(!saying.asks);
-            if !self.initiates || self.unanswered > MOST_HELLOS {
+            // Where there is no room for both, a hello follows the question it belongs to.
+            if !self.initiates || self.unanswered > MOST_HELLOS + self.asked_alone {
                 return Err("hello to a peer that says none".into());
             }
         }

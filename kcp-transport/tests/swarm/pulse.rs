@@ -19,8 +19,8 @@ pub(crate) struct Pulse {
     heard: Time,
     understood: Time,
     sense: (u64, u64),
-    /// When the peer said last that it has no room.
-    shut: Time,
+    /// When the peer was heard first, or said last that it has no room.
+    excused: Time,
     state: Option<State>,
     state_since: Time,
     /// When its host went on after a pause.
@@ -39,7 +39,7 @@ impl Pulse {
             heard: now,
             understood: now,
             sense: (0, 0),
-            shut: now,
+            excused: now,
             state: None,
             state_since: now,
             resumed: None,
@@ -64,6 +64,9 @@ impl Pulse {
         let state = session.state();
         if self.state != Some(state) {
             self.check_error(session, config, fell_back, now)?;
+            if self.state == Some(State::Connecting) {
+                self.excused = now;
+            }
             self.state = Some(state);
             self.state_since = now;
         }
@@ -83,9 +86,11 @@ impl Pulse {
         let told = stats.segments_received + stats.out_of_band_received;
         self.heard = now;
         if stats.remote_window == 0 {
-            self.shut = now;
+            self.excused = now;
         }
-        if stats.invalid_received == invalid && told > sense {
+        // A question is no answer to whoever asks whether anyone is there.
+        let connecting = session.state() == State::Connecting;
+        if stats.invalid_received == invalid && told > sense && !connecting {
             self.understood = now;
         }
         self.sense = (stats.invalid_received, told);
@@ -177,7 +182,7 @@ impl Pulse {
         // One that has no room, and says so, may drop what it was sent.
         if self.in_flight > 0 && session.stats().remote_window > 0 {
             overdue(
-                self.progress.max(self.shut),
+                self.progress.max(self.excused),
                 config.user_timeout(),
                 "user time-out",
             )?;

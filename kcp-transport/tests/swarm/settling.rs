@@ -31,6 +31,10 @@ pub(crate) fn patience(world: &World) -> Micros {
             user.max(idle).max(config.connect_timeout()) + config.linger()
         });
         time += 2 * micros(timeouts.max().unwrap_or_default());
+        // One that has forgotten all is asked eight times.
+        let sessions = world.hosts.iter().flat_map(|host| &host.slots);
+        let rtos = sessions.map(|slot| slot.session.stats().rto);
+        time += 20 * micros(rtos.max().unwrap_or_default());
     }
     time
 }

@@ -313,6 +313,9 @@ impl Watch {
                 .map_err(|error| format!("{error}: {header:?}"))?;
         }
         if frames.is_empty() {
+            if asks {
+                self.frames.on_asked_alone();
+            }
             return match speaker.state {
                 State::Closed(_) => Err("an ended session goes on".into()),
                 _ => Ok(()),

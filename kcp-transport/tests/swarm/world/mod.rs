@@ -342,6 +342,10 @@ impl World {
                     continue;
                 }
                 Routed::Moved(slot) => {
+                    if let Some(index) = self.hosts[host].slots[slot].conversation {
+                        // It may have opened another meanwhile, as a new address begins.
+                        self.conversations[index].server_slot = Some(slot);
+                    }
                     touched.push(slot);
                     continue;
                 }

@@ -186,7 +186,8 @@ impl World {
                 it.session.abandon(local);
             }
             How::GiveUp => {
-                ending.gave_up = true;
+                // Of what is over already there is nothing to give up.
+                ending.gave_up |= !matches!(it.session.state(), State::Closed(_));
                 it.pulse.cut_short = true;
                 let code = ResetCode::new(GIVE_UP_CODE).map_err(|error| error.to_string())?;
                 it.session.reset(local, code);
