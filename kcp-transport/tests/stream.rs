@@ -3,6 +3,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kcp_transport::config::{Config, ConfigBuilder};
@@ -130,6 +132,33 @@ async fn unflushed_write_leaves_all_the_same() {
     let mut byte = [0];
     server.read_exact(&mut byte).await.expect("reads");
     assert_eq!(&byte, b"x");
+}
+
+#[tokio::test]
+async fn reader_and_writer_that_never_wait_let_others_run() {
+    let (mut client, mut server, _listener) = pair(&cipher("null"), &Config::default()).await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&turns);
+    tokio::spawn(async move {
+        loop {
+            counter.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    // Far less than the buffers hold: no write and no read has anything to wait for.
+    for _ in 0..20_000 {
+        client.write_all(b"x").await.expect("writes");
+    }
+    assert!(turns.load(Ordering::Relaxed) > 50);
+    client.flush().await.expect("flushes");
+    while server.info().stats().unread < 10 {
+        tokio::task::yield_now().await;
+    }
+    turns.store(0, Ordering::Relaxed);
+    for _ in 0..10_000 {
+        server.read_exact(&mut [0]).await.expect("reads");
+    }
+    assert!(turns.load(Ordering::Relaxed) > 50);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use crate::session::State;
 
+use super::coop::budgeted;
 use super::endpoint::lock;
 use super::shared::{Connection, end};
 use super::waiters::{Awaited, Place, Ticket, Waiting};
@@ -62,7 +63,7 @@ impl Datagrams {
     ///
     /// As [`recv`](Self::recv).
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        self.connection.poll_for(&mut Place::Task, cx)
+        budgeted(cx, |cx| self.connection.poll_for(&mut Place::Task, cx))
     }
 
     /// Most bytes of a datagram: what one packet holds. `None` if FEC is off on our side, so that

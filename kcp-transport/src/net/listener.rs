@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::crypto::Security;
 use crate::stats::{EndpointStats, Stats};
 
+use super::coop::budgeted;
 use super::driver::Driver;
 use super::endpoint::Endpoint;
 use super::shared::Connection;
@@ -174,7 +175,8 @@ impl KcpListener {
     ///
     /// As [`KcpListener::accept`].
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(KcpStream, SocketAddr)>> {
-        let accepting = self.first().backlog.poll_for(&mut Place::Task, cx);
+        let backlog = &self.first().backlog;
+        let accepting = budgeted(cx, |cx| backlog.poll_for(&mut Place::Task, cx));
         accepting.map_ok(accepted)
     }
 

@@ -10,6 +10,7 @@ use crate::config::{Config, Mode};
 use crate::crypto::Security;
 use crate::session::State;
 
+use super::coop::budgeted;
 use super::datagrams::Datagrams;
 use super::endpoint::lock;
 use super::info::ConnectionInfo;
@@ -189,7 +190,7 @@ macro_rules! impl_send {
                 cx: &mut Context<'_>,
                 message: &[u8],
             ) -> Poll<io::Result<()>> {
-                self.connection().poll_send_message(cx, message)
+                budgeted(cx, |cx| self.connection().poll_send_message(cx, message))
             }
 
             /// Most bytes of a message: 255 segments, or as many as the largest window the peer has
@@ -247,7 +248,8 @@ macro_rules! impl_recv {
                 cx: &mut Context<'_>,
                 message: &mut Vec<u8>,
             ) -> Poll<io::Result<usize>> {
-                ready!(self.connection().poll_recv_message(cx, message))?;
+                let connection = self.connection();
+                ready!(budgeted(cx, |cx| connection.poll_recv_message(cx, message)))?;
                 Poll::Ready(Ok(message.len()))
             }
         }

@@ -16,6 +16,7 @@ mod connect;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod control;
 mod cookie;
+mod coop;
 mod datagrams;
 mod door;
 mod driver;

@@ -16,6 +16,7 @@ use crate::stats::Stats;
 use crate::wire::ConversationId;
 
 use super::connect;
+use super::coop::budgeted;
 use super::datagrams::Datagrams;
 use super::info::{self, ConnectionInfo};
 use super::message::KcpMessageStream;
@@ -287,18 +288,20 @@ impl KcpStream {
 
 pub(super) fn poll_read(
     connection: &Connection,
-    cx: &Context<'_>,
+    cx: &mut Context<'_>,
     buf: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
-    connection.poll_read(cx, buf.remaining(), &mut |bytes| buf.put_slice(bytes))
+    budgeted(cx, |cx| {
+        connection.poll_read(cx, buf.remaining(), &mut |bytes| buf.put_slice(bytes))
+    })
 }
 
-pub(super) fn poll_write_vectored(
+pub(super) fn poll_write<'a>(
     connection: &Connection,
-    cx: &Context<'_>,
-    bufs: &[io::IoSlice<'_>],
+    cx: &mut Context<'_>,
+    bufs: impl Iterator<Item = &'a [u8]>,
 ) -> Poll<io::Result<usize>> {
-    connection.poll_write(cx, bufs.iter().map(|buf| &**buf))
+    budgeted(cx, |cx| connection.poll_write(cx, bufs))
 }
 
 /// Implements the tokio traits for a type whose `connection()` is a [`Connection`].
@@ -310,7 +313,8 @@ macro_rules! impl_async_write {
                 cx: &mut std::task::Context<'_>,
                 buf: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                self.connection().poll_write(cx, std::iter::once(buf))
+                let bufs = std::iter::once(buf);
+                $crate::net::stream::poll_write(self.connection(), cx, bufs)
             }
 
             fn poll_flush(
@@ -332,7 +336,8 @@ macro_rules! impl_async_write {
                 cx: &mut std::task::Context<'_>,
                 bufs: &[std::io::IoSlice<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                $crate::net::stream::poll_write_vectored(self.connection(), cx, bufs)
+                let bufs = bufs.iter().map(|buf| &**buf);
+                $crate::net::stream::poll_write(self.connection(), cx, bufs)
             }
 
             fn is_write_vectored(&self) -> bool {

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use super::coop::budgeted;
+
 /// Wakers of all who wait, told apart by who registered them.
 ///
 /// A future takes its waker back when it is dropped, so that waiting with a time-out, over and over,
@@ -97,7 +99,7 @@ impl<A: Awaited> Future for Waiting<'_, A> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
         let waiting = &mut *self;
-        waiting.awaited.poll_for(&mut waiting.place, cx)
+        budgeted(cx, |cx| waiting.awaited.poll_for(&mut waiting.place, cx))
     }
 }
 
