@@ -100,7 +100,7 @@ impl Figures {
     /// The rows that are not what they have been; only many runs are alike.
     pub(crate) fn surprises(&self) -> Vec<String> {
         let rows = self.rows();
-        let expected = EXPECTED.iter().filter(|_| self.runs >= 2_000);
+        let expected = EXPECTED.iter().filter(|_| self.runs >= 20_000);
         let surprise = |&(name, low, high): &(&str, f64, f64)| {
             let (_, value) = rows.iter().find(|(row, _)| *row == name)?;
             let value = *value as f64 / self.runs as f64;
