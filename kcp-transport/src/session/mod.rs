@@ -8,6 +8,7 @@ mod amplification;
 mod demux;
 mod extend;
 mod extension;
+mod input;
 mod lifetime;
 mod message;
 mod out_of_band;
@@ -19,13 +20,13 @@ mod transmit;
 pub use demux::{Destination, Stranger, path_response};
 pub use lifetime::State;
 
-use crate::arq::{Arq, ArqConfig, Provenance, is_traced};
+use crate::arq::{Arq, ArqConfig};
 use crate::config::{Config, Mode};
 use crate::error::ConnectionError;
-use crate::fec::{FecDecoder, FecEncoder, Rebuilt};
+use crate::fec::{FecDecoder, FecEncoder};
 use crate::packet::Layout;
 use crate::time::Time;
-use crate::wire::{ConversationId, ShardHeader, ShardKind};
+use crate::wire::ConversationId;
 use amplification::Unproven;
 use extension::{Extension, Offer};
 use lifetime::{Lifetime, Pulse};
@@ -191,81 +192,6 @@ impl Session {
         session
     }
 
-    /// Takes in one opened payload that was received for this conversation.
-    ///
-    /// What cannot be decoded or is not plausible is counted and changes nothing else.
-    pub fn handle_datagram(&mut self, now: Time, payload: &[u8]) {
-        self.handle_datagrams(now, std::iter::once(payload));
-    }
-
-    /// As [`Session::handle_datagram`] for payloads that came together: what they change in the life
-    /// of the session is looked at once.
-    pub fn handle_datagrams<'a>(&mut self, now: Time, payloads: impl Iterator<Item = &'a [u8]>) {
-        if self.lifetime.is_closed() {
-            return;
-        }
-        for payload in payloads {
-            self.take_in(now, payload);
-            if self.lifetime.is_closed() {
-                break;
-            }
-        }
-        self.touch(now);
-    }
-
-    fn take_in(&mut self, now: Time, payload: &[u8]) {
-        let overhead = self.layout.overhead();
-        let len = overhead.front + payload.len() + overhead.back;
-        self.counters.datagrams_received += 1;
-        self.counters.bytes_received += len as u64;
-        self.on_arrival();
-        match ShardHeader::detect(payload) {
-            None => self.handle_segments(now, payload),
-            Some((header, shard)) => self.handle_shard(now, header, shard),
-        }
-        if is_traced() {
-            trace::datagram(self.arq.conversation(), len, "datagram in");
-        }
-        self.check_restart();
-    }
-
-    fn handle_shard(&mut self, now: Time, header: ShardHeader, shard: &[u8]) {
-        match header.kind {
-            ShardKind::Parity => {}
-            ShardKind::Data | ShardKind::OutOfBand => {
-                let Ok(body) = ShardHeader::body(shard) else {
-                    self.counters.invalid_received += 1;
-                    return;
-                };
-                if header.kind == ShardKind::OutOfBand {
-                    self.handle_out_of_band(now, body);
-                    return;
-                }
-                self.handle_segments(now, body);
-            }
-        }
-        let decoder = self.decoder.get_or_insert_default();
-        let (arq, extension, offer) = (&mut self.arq, &mut self.extension, self.offer);
-        let mut invalid = 0;
-        decoder.decode(now, header, shard, &mut |rebuilt: Rebuilt<'_>| {
-            // Parity names no conversation: it may be that of another on the same address.
-            if !rebuilt.packets().all(|packet| arq.is_whole(packet)) {
-                return false;
-            }
-            let from = match rebuilt.is_contested() {
-                false => Provenance::Recovered,
-                true => Provenance::Contested,
-            };
-            for packet in rebuilt.packets() {
-                let result = extend::handle_payload(arq, extension, offer, (now, packet, from));
-                invalid += u64::from(result.is_err());
-            }
-            true
-        });
-        self.counters.invalid_received += invalid;
-        self.heed_requests();
-    }
-
     /// Does what time alone makes due: probes, and the end of a connection nobody answers.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.lifetime.is_closed() {
@@ -397,16 +323,6 @@ impl Session {
     }
 
     /// A restarted peer keeps acknowledging less than it once did, also when it is asked.
-    fn check_restart(&mut self) {
-        if self.arq.una_regressed_since().is_none() {
-            return;
-        }
-        let patience = lifetime::restart_patience(self.arq.rto());
-        if self.arq.una_regressed_for() >= patience {
-            self.lifetime.close(ConnectionError::PeerRestarted);
-        }
-    }
-
     fn touch(&mut self, now: Time) {
         self.lifetime.touch(now);
         self.settle(now);

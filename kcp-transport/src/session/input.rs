@@ -1,0 +1,95 @@
+//! Payloads in: to the ARQ, to FEC, or to whoever takes datagrams out of band.
+
+use super::{Session, extend, lifetime, trace};
+use crate::arq::{Provenance, is_traced};
+use crate::error::ConnectionError;
+use crate::fec::Rebuilt;
+use crate::time::Time;
+use crate::wire::{ShardHeader, ShardKind};
+
+impl Session {
+    /// Takes in one opened payload that was received for this conversation.
+    ///
+    /// What cannot be decoded or is not plausible is counted and changes nothing else.
+    pub fn handle_datagram(&mut self, now: Time, payload: &[u8]) {
+        self.handle_datagrams(now, std::iter::once(payload));
+    }
+
+    /// As [`Session::handle_datagram`] for payloads that came together: what they change in the life
+    /// of the session is looked at once.
+    pub fn handle_datagrams<'a>(&mut self, now: Time, payloads: impl Iterator<Item = &'a [u8]>) {
+        if self.lifetime.is_closed() {
+            return;
+        }
+        for payload in payloads {
+            self.take_in(now, payload);
+            if self.lifetime.is_closed() {
+                break;
+            }
+        }
+        self.touch(now);
+    }
+
+    fn take_in(&mut self, now: Time, payload: &[u8]) {
+        let overhead = self.layout.overhead();
+        let len = overhead.front + payload.len() + overhead.back;
+        self.counters.datagrams_received += 1;
+        self.counters.bytes_received += len as u64;
+        self.on_arrival();
+        match ShardHeader::detect(payload) {
+            None => self.handle_segments(now, payload),
+            Some((header, shard)) => self.handle_shard(now, header, shard),
+        }
+        if is_traced() {
+            trace::datagram(self.arq.conversation(), len, "datagram in");
+        }
+        self.check_restart();
+    }
+
+    fn handle_shard(&mut self, now: Time, header: ShardHeader, shard: &[u8]) {
+        match header.kind {
+            ShardKind::Parity => {}
+            ShardKind::Data | ShardKind::OutOfBand => {
+                let Ok(body) = ShardHeader::body(shard) else {
+                    self.counters.invalid_received += 1;
+                    return;
+                };
+                if header.kind == ShardKind::OutOfBand {
+                    self.handle_out_of_band(now, body);
+                    return;
+                }
+                self.handle_segments(now, body);
+            }
+        }
+        let decoder = self.decoder.get_or_insert_default();
+        let (arq, extension, offer) = (&mut self.arq, &mut self.extension, self.offer);
+        let mut invalid = 0;
+        decoder.decode(now, header, shard, &mut |rebuilt: Rebuilt<'_>| {
+            // Parity names no conversation: it may be that of another on the same address.
+            if !rebuilt.packets().all(|packet| arq.is_whole(packet)) {
+                return false;
+            }
+            let from = match rebuilt.is_contested() {
+                false => Provenance::Recovered,
+                true => Provenance::Contested,
+            };
+            for packet in rebuilt.packets() {
+                let result = extend::handle_payload(arq, extension, offer, (now, packet, from));
+                invalid += u64::from(result.is_err());
+            }
+            true
+        });
+        self.counters.invalid_received += invalid;
+        self.heed_requests();
+    }
+
+    fn check_restart(&mut self) {
+        if self.arq.una_regressed_since().is_none() {
+            return;
+        }
+        let patience = lifetime::restart_patience(self.arq.rto());
+        if self.arq.una_regressed_for() >= patience {
+            self.lifetime.close(ConnectionError::PeerRestarted);
+        }
+    }
+}
