@@ -2,23 +2,23 @@
 //!
 //! It knows what a session was told and what it said, and nothing of how it works inside.
 
+mod sent;
+
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use kcp_transport::config::{Config, Congestion};
 use kcp_transport::packet::Layout;
-use kcp_transport::session::{Session, State};
+use kcp_transport::session::Session;
 use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
 
-use super::app::pattern;
-use super::frames::{FrameWatch, Saying};
-use super::ledger::{Identity, Ledger, Record, Speaker};
-use super::parity::Groups;
-use super::resends::{Questions, Resends, Sending};
-use super::shards::FecWatch;
-use super::trips::Trips;
+use crate::frames::FrameWatch;
+use crate::ledger::{Identity, Ledger};
+use crate::parity::Groups;
+use crate::resends::{Questions, Resends, Sending};
+use crate::shards::FecWatch;
+use crate::trips::Trips;
 
 /// What a session has heard and said.
 #[derive(Debug)]
@@ -265,206 +265,6 @@ impl Watch {
         {
             groups.on_received(now, header, &session.stats());
         }
-    }
-
-    /// A payload that the session laid out is about to be sealed.
-    pub(crate) fn on_sent(
-        &mut self,
-        now: Time,
-        payload: &[u8],
-        speaker: &Speaker,
-        own: &mut Ledger,
-        other: &mut Ledger,
-    ) -> Result<(), String> {
-        let most = self.layout.segments_len() + self.layout.shard_header();
-        if payload.len() > most {
-            return Err(format!(
-                "payload of {} bytes, {most} allowed",
-                payload.len()
-            ));
-        }
-        let segments = match (&mut self.fec, ShardHeader::detect(payload)) {
-            (None, None) => payload,
-            (None, Some(_)) => return Err("FEC header without FEC".into()),
-            (Some(_), None) => return Err("no FEC header".into()),
-            (Some(fec), Some((header, shard))) => match fec.on_sent(now, header)? {
-                ShardKind::Data => ShardHeader::body(shard).map_err(|it| it.to_string())?,
-                _ => return Ok(()),
-            },
-        };
-        let Speaker { stats, .. } = speaker;
-        let unread = stats.unread;
-        let mut asks = false;
-        let mut frames: &[u8] = &[];
-        for segment in Segments::new(segments) {
-            let (header, data) = segment.map_err(|error| error.to_string())?;
-            if !frames.is_empty() {
-                return Err(format!("frames are not the last in a datagram: {header:?}"));
-            }
-            asks |= header.command == Command::WindowProbe;
-            if header.command == Command::WindowUpdate {
-                frames = data;
-            }
-            if usize::from(header.window) + unread > usize::from(self.receive_window) {
-                return Err(format!("{unread} unread, but {header:?}"));
-            }
-            self.said_window = header.window;
-            self.check((now, stats.rto), &header, data, (own, other))
-                .map_err(|error| format!("{error}: {header:?}"))?;
-        }
-        if frames.is_empty() {
-            if asks {
-                self.frames.on_asked_alone();
-            }
-            return match speaker.state {
-                State::Closed(_) => Err("an ended session goes on".into()),
-                _ => Ok(()),
-            };
-        }
-        let saying = Saying {
-            payload: frames,
-            speaker,
-            // Narrowing is the point.
-            next: (own.segments.len() as u32).wrapping_add(self.identity.first_sequence),
-            asks,
-            blind: self.hears_parity(),
-        };
-        self.frames.on_sent(&saying, &mut own.frames, &other.frames)
-    }
-
-    fn check(
-        &mut self,
-        (now, rto): (Time, Duration),
-        header: &SegmentHeader,
-        data: &[u8],
-        (own, other): (&mut Ledger, &mut Ledger),
-    ) -> Result<(), String> {
-        if header.conversation.get() != self.identity.conversation {
-            return Err("foreign conversation".into());
-        }
-        let una = self.place(header.unacknowledged);
-        if una > other.segments.len() as u64 {
-            return Err("una beyond what was sent".into());
-        }
-        if una < self.said_una {
-            return Err(format!("una falls back from {}", self.said_una));
-        }
-        self.said_una = una;
-        other.told = other.told.max(una);
-        match header.command {
-            Command::Push => {
-                self.questions.on_asked();
-                self.check_push((now, rto), header, data, own)
-            }
-            Command::Ack => {
-                let stamp = (header.sequence, header.timestamp.to_wire());
-                if !other.stamps.contains(&stamp) {
-                    return Err("acknowledges what was never sent, or under another time".into());
-                }
-                Ok(())
-            }
-            Command::WindowProbe if !data.is_empty() => Err("a probe with a payload".into()),
-            Command::WindowProbe => {
-                self.questions.on_asked();
-                Ok(())
-            }
-            Command::WindowUpdate => Ok(()),
-        }
-    }
-
-    fn check_push(
-        &mut self,
-        (now, rto): (Time, Duration),
-        header: &SegmentHeader,
-        data: &[u8],
-        own: &mut Ledger,
-    ) -> Result<(), String> {
-        let place = self.place(header.sequence);
-        let stamp = self.stamp(now);
-        let count = own.segments.len() as u64;
-        // What parity has acknowledged is not seen here.
-        let delivered = if self.hears_parity() {
-            count
-        } else {
-            self.delivered
-        };
-        if data.is_empty() && (place < delivered || place >= u64::from(u32::MAX) / 2) {
-            // A question, which was received before: whoever acknowledges it has received it.
-            let question = (header.sequence, header.timestamp.to_wire());
-            own.stamps.insert(question);
-            return Ok(());
-        }
-        if header.timestamp.to_wire() != stamp {
-            return Err(format!("timestamp is not {stamp}"));
-        }
-        if place > count {
-            return Err(format!("{count} segments were sent, {place} is next"));
-        }
-        if data.is_empty() || data.len() > self.layout.mss() {
-            return Err("segment has a wrong size".into());
-        }
-        own.stamps.insert((header.sequence, stamp));
-        if place < count {
-            return self.check_resend((now, rto), place, header, data, own);
-        }
-        if own.frames.end.is_some() {
-            return Err("a segment after the end".into());
-        }
-        let limit = self.limit();
-        if place - own.told.min(place) >= limit {
-            return Err(format!(
-                "{place} does not fit into {limit} from {}",
-                own.told
-            ));
-        }
-        if data != pattern(self.identity.stream, own.bytes, data.len()) {
-            return Err("bytes differ from what was written".into());
-        }
-        if header.fragments_left > 0 && !self.identity.messages {
-            return Err("a stream has no fragments".into());
-        }
-        let record = Record {
-            len: header.payload_len,
-            fragments_left: header.fragments_left,
-            at: own.bytes,
-            sending: self.reasons.on_new(now, rto),
-        };
-        own.bytes += data.len() as u64;
-        own.segments.push(record);
-        Ok(())
-    }
-
-    fn check_resend(
-        &mut self,
-        (now, rto): (Time, Duration),
-        place: u64,
-        header: &SegmentHeader,
-        data: &[u8],
-        own: &mut Ledger,
-    ) -> Result<(), String> {
-        self.resends += 1;
-        if place < self.heard_una {
-            return Err(format!("sent again, though {} was heard", self.heard_una));
-        }
-        let record = &mut own.segments[place as usize];
-        let same = record.len == header.payload_len
-            && record.fragments_left == header.fragments_left
-            && data == pattern(self.identity.stream, record.at, data.len());
-        if !same {
-            return Err(format!("sent again, but not the same: {record:?}"));
-        }
-        self.reasons.on_resend(now, place, &mut record.sending, rto);
-        Ok(())
-    }
-
-    /// Most segments in flight, as far as can be seen from outside.
-    fn limit(&self) -> u64 {
-        let remote = self.widest.unwrap_or(32).into();
-        let congestion = match self.congestion {
-            Congestion::Kcp if !self.hears_parity() => 1 + self.advances + 4 * self.resends,
-            _ => u64::MAX,
-        };
-        self.send_window.min(remote).min(congestion)
     }
 
     /// A sequence number as a distance from the first; 32 bits are plenty here.
