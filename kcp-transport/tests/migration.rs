@@ -1,12 +1,13 @@
-//! Clients behind a NAT that forgets them, over real sockets.
+//! Clients whose addresses change, by a NAT that forgets them or on purpose, over real sockets.
 #![allow(clippy::disallowed_methods)]
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use kcp_transport::config::Config;
+use kcp_transport::config::{Config, Extensions};
 use kcp_transport::crypto::Security;
-use kcp_transport::net::{KcpListener, KcpStream};
+use kcp_transport::net::{KcpEndpoint, KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 
@@ -67,8 +68,23 @@ impl Nat {
     }
 }
 
+/// Sends some bytes back and forth.
+async fn exchange(round: u8, client: &mut KcpStream, server: &mut KcpStream) {
+    send(round, client, server).await;
+    send(round, server, client).await;
+}
+
+async fn send(round: u8, from: &mut KcpStream, to: &mut KcpStream) {
+    let sent = [round; 5000];
+    let mut received = [0; 5000];
+    from.write_all(&sent).await.expect("writes");
+    from.flush().await.expect("flushes");
+    to.read_exact(&mut received).await.expect("reads");
+    assert_eq!(sent, received);
+}
+
 async fn moves(shards: u16) {
-    let security = Security::from_password("aes-128-gcm", "secret", b"salt").expect("a known name");
+    let security = security();
     let config = Config::builder().shards(shards).build().expect("in range");
     let listen = "127.0.0.1:0".parse().expect("an address");
     let listener = KcpListener::bind_with(listen, &security, &config)
@@ -82,16 +98,7 @@ async fn moves(shards: u16) {
     );
     let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
     for round in 0..30_u8 {
-        let sent = [round; 5000];
-        let mut received = [0; 5000];
-        client.write_all(&sent).await.expect("writes");
-        client.flush().await.expect("flushes");
-        server.read_exact(&mut received).await.expect("reads");
-        assert_eq!(sent, received);
-        server.write_all(&sent).await.expect("writes");
-        server.flush().await.expect("flushes");
-        client.read_exact(&mut received).await.expect("reads");
-        assert_eq!(sent, received);
+        exchange(round, &mut client, &mut server).await;
         nat.rebind().await;
     }
     let stats = listener.stats();
@@ -106,4 +113,89 @@ async fn stream_goes_on_from_another_port() {
 #[tokio::test]
 async fn stream_goes_on_behind_another_shard_of_the_listener() {
     moves(4).await;
+}
+
+fn security() -> Security {
+    Security::from_password("aes-128-gcm", "secret", b"salt").expect("a known name")
+}
+
+async fn listen(config: &Config) -> (KcpListener, SocketAddr) {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let listener = KcpListener::bind_with(any, &security(), config).await;
+    let listener = listener.expect("binds");
+    let addr = listener.local_addr().expect("bound");
+    (listener, addr)
+}
+
+#[tokio::test]
+async fn stream_goes_on_from_another_socket() {
+    // So that nothing but the move itself makes the client speak.
+    let config = Config::builder().keepalive(None).build();
+    let config = config.expect("in range");
+    let (listener, addr) = listen(&config).await;
+    let security = security();
+    let (client, accepted) = tokio::join!(
+        KcpStream::connect_with(addr, &security, &config),
+        listener.accept(),
+    );
+    let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
+    for round in 0..30 {
+        exchange(round, &mut client, &mut server).await;
+        let before = client.local_addr().expect("bound");
+        client.rebind().expect("moves");
+        let after = client.local_addr().expect("bound");
+        assert_ne!(before, after);
+        // Only the server speaks: it must learn by itself where the client is now.
+        send(round, &mut server, &mut client).await;
+        assert_eq!(server.peer_addr().expect("known"), after);
+    }
+    assert_eq!(listener.stats().moved, 30);
+    let moved = client.info().rebind();
+    moved.expect("moves by the handle, too");
+    exchange(77, &mut client, &mut server).await;
+}
+
+#[tokio::test]
+async fn all_connections_of_an_endpoint_go_on_from_another_socket() {
+    let config = Config::default();
+    let (listener, addr) = listen(&config).await;
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let endpoint = KcpEndpoint::bind(any, &security(), &config).expect("binds");
+    let mut pairs = Vec::new();
+    for _ in 0..5 {
+        let (client, accepted) = tokio::join!(endpoint.connect(addr), listener.accept());
+        pairs.push((client.expect("connects"), accepted.expect("accepts").0));
+    }
+    for round in 0..10 {
+        for (client, server) in &mut pairs {
+            exchange(round, client, server).await;
+        }
+        endpoint.rebind(any).expect("moves");
+    }
+    let wrong = endpoint.rebind("[::1]:0".parse().expect("an address"));
+    let wrong = wrong.expect_err("the other family");
+    assert_eq!(wrong.kind(), io::ErrorKind::InvalidInput);
+    let alone = pairs[0].0.rebind().expect_err("shares its socket");
+    assert_eq!(alone.kind(), io::ErrorKind::Unsupported);
+}
+
+#[tokio::test]
+async fn stream_whose_peer_does_not_follow_stays_where_it_is() {
+    let follows = Config::default();
+    let stays = Config::builder().extensions(Extensions::On).build();
+    let (listener, addr) = listen(&stays.expect("in range")).await;
+    let security = security();
+    let (client, accepted) = tokio::join!(
+        KcpStream::connect_with(addr, &security, &follows),
+        listener.accept(),
+    );
+    let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
+    exchange(1, &mut client, &mut server).await;
+    let before = client.local_addr().expect("bound");
+    for stream in [&client, &server] {
+        let refused = stream.rebind().expect_err("refused");
+        assert_eq!(refused.kind(), io::ErrorKind::Unsupported, "{refused}");
+    }
+    assert_eq!(client.local_addr().expect("bound"), before);
+    exchange(2, &mut client, &mut server).await;
 }

@@ -45,7 +45,9 @@ impl KcpEndpoint {
     pub fn bind(addr: SocketAddr, security: &Security, config: &Config) -> io::Result<Self> {
         config.layout(security.overhead())?;
         Handle::try_current().map_err(io::Error::other)?;
-        Self::from_transport(Arc::new(Socket::bind(addr, config)?), security, config)
+        let socket = Socket::bind(addr, config)?;
+        let endpoint = Endpoint::on_socket(socket, security, config, Purpose::Connect)?;
+        Self::start(endpoint)
     }
 
     /// An endpoint on any transport of datagrams.
@@ -58,8 +60,12 @@ impl KcpEndpoint {
         security: &Security,
         config: &Config,
     ) -> io::Result<Self> {
-        let runtime = Handle::try_current().map_err(io::Error::other)?;
         let endpoint = Endpoint::new(transport, security, config, Purpose::Connect)?;
+        Self::start(endpoint)
+    }
+
+    fn start(endpoint: Endpoint) -> io::Result<Self> {
+        let runtime = Handle::try_current().map_err(io::Error::other)?;
         let endpoint = Arc::new(endpoint);
         runtime.spawn(Driver::new(Arc::clone(&endpoint), RECEIVE_SLOTS));
         Ok(Self { endpoint })
@@ -104,6 +110,35 @@ impl KcpEndpoint {
             let kind = self.endpoint.ended();
             let kind = kind.unwrap_or(io::ErrorKind::NotConnected);
             Err(io::Error::new(kind, "the endpoint's socket is closed"))
+        })
+    }
+
+    /// Goes on from another socket, bound to `addr`: for a client whose network has changed. Port 0
+    /// picks a free one.
+    ///
+    /// Connections whose peers follow, which takes [`Extensions::Migration`] on both sides, go on
+    /// where they were as soon as the peer has seen that the new address is theirs: about two round
+    /// trips. What was on its way to the old address is sent again. Others end by their time-outs.
+    ///
+    /// [`Extensions::Migration`]: crate::config::Extensions::Migration
+    ///
+    /// # Errors
+    ///
+    /// - [`io::ErrorKind::Unsupported`]: the endpoint was made
+    ///   [from a transport](KcpEndpoint::from_transport), which may change its addresses by itself.
+    /// - [`io::ErrorKind::InvalidInput`]: `addr` is of the other family than the address before.
+    /// - Errors of binding the socket; the endpoint stays where it is. Must be called within a tokio
+    ///   runtime.
+    pub fn rebind(&self, addr: SocketAddr) -> io::Result<()> {
+        Handle::try_current().map_err(io::Error::other)?;
+        self.endpoint.rebind(|| {
+            if self.local_addr()?.is_ipv6() != addr.is_ipv6() {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "an endpoint stays with v4 or v6, as its connections know their peers by it",
+                ));
+            }
+            Socket::bind(addr, &self.endpoint.config)
         })
     }
 

@@ -8,12 +8,13 @@ use tokio::runtime::Handle;
 
 use crate::config::Config;
 use crate::crypto::Security;
-use crate::session::Role;
+use crate::session::{Role, State};
 use crate::wire::ConversationId;
 
 use super::clock::entropy;
 use super::driver::Driver;
 use super::endpoint::{Endpoint, Purpose};
+use super::shared::{Connection, end};
 use super::socket::Socket;
 use super::stream::KcpStream;
 use super::transport::{Path, Transport};
@@ -28,8 +29,9 @@ pub(super) fn open(
     // Checked first: what cannot work should not cost a socket.
     config.layout(security.overhead())?;
     Handle::try_current().map_err(io::Error::other)?;
-    let socket = Arc::new(Socket::connect(peer, config)?);
-    open_on(socket, peer, security, config, role)
+    let socket = Socket::connect(peer, config)?;
+    let endpoint = Endpoint::on_socket(socket, security, config, Purpose::One)?;
+    open_with(endpoint, peer, role)
 }
 
 /// Makes the session and the task that drives it.
@@ -40,10 +42,18 @@ pub(super) fn open_on(
     config: &Config,
     role: Role,
 ) -> io::Result<KcpStream> {
+    open_with(
+        Endpoint::new(transport, security, config, Purpose::One)?,
+        peer,
+        role,
+    )
+}
+
+fn open_with(endpoint: Endpoint, peer: SocketAddr, role: Role) -> io::Result<KcpStream> {
     let runtime = Handle::try_current().map_err(io::Error::other)?;
-    let endpoint = Arc::new(Endpoint::new(transport, security, config, Purpose::One)?);
+    let endpoint = Arc::new(endpoint);
     let now = endpoint.clock.now();
-    let conversation = match config.conversation() {
+    let conversation = match endpoint.config.conversation() {
         Some(conversation) => conversation,
         None => ConversationId::new(u32::from_le_bytes(entropy()?)),
     };
@@ -53,6 +63,26 @@ pub(super) fn open_on(
     let connection = driver.register(now, path, conversation, role)?;
     runtime.spawn(driver);
     Ok(KcpStream::new(connection))
+}
+
+/// Moves a connection that has a socket of its own to another one.
+pub(super) fn rebind(connection: &Connection) -> io::Result<()> {
+    Handle::try_current().map_err(io::Error::other)?;
+    let unsupported = |why| io::Error::new(io::ErrorKind::Unsupported, why);
+    if !connection.endpoint.is_of_one() {
+        return Err(unsupported("the connection shares its socket with others"));
+    }
+    if let State::Closed(error) = connection.state() {
+        return Err(end(error));
+    }
+    if connection.migration_token().is_none() {
+        return Err(unsupported(
+            "the peer does not follow to another address, or has not answered yet",
+        ));
+    }
+    let peer = connection.path().peer;
+    let open = || Socket::connect(peer, &connection.endpoint.config);
+    connection.endpoint.rebind(open)
 }
 
 /// Receive buffers of a connection: each takes a coalesced run, so one call takes a whole window's

@@ -89,6 +89,20 @@ impl Driver {
         }
     }
 
+    /// If there is another socket than before, lets all sessions show their peers that they are
+    /// there now; returns whether there is.
+    fn leave_old_socket(&mut self) -> bool {
+        let rebound = self.endpoint.take_rebound();
+        if rebound {
+            let now = self.endpoint.clock.now();
+            for connection in self.sessions.iter() {
+                connection.probe(now);
+                self.dirty.push(connection.key);
+            }
+        }
+        rebound
+    }
+
     /// Takes in what came for sessions of this driver at other sockets.
     fn take_forwarded(&mut self) {
         for forwarded in self.endpoint.drain_forwarded() {
@@ -250,6 +264,7 @@ impl Future for Driver {
             }
             driver.open_asked();
             driver.relocate_moved();
+            let rebound = driver.leave_old_socket();
             driver.take_forwarded();
             for (at, key) in driver.deadlines.drain(..) {
                 driver.timers.arm(at, key);
@@ -264,6 +279,8 @@ impl Future for Driver {
                 return Poll::Ready(());
             }
             let more = transmitted.is_ready() && !driver.dirty.is_empty();
+            // Nothing has told the new socket yet that it is waited for.
+            let more = more || rebound;
             if received.is_pending() && !more && driver.poll_sleep(cx).is_pending() {
                 return Poll::Pending;
             }

@@ -19,9 +19,11 @@ use super::budget::Budget;
 use super::census::Census;
 use super::clock::{Clock, entropy};
 use super::group::Group;
+use super::movable::Movable;
 use super::outbox::Outbox;
 use super::roaming::Roaming;
 use super::shared::Connection;
+use super::socket::Socket;
 use super::stream::KcpStream;
 use super::timers::SessionKey;
 use super::transport::{Path, Transport};
@@ -30,6 +32,8 @@ use super::transport::{Path, Transport};
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) transport: Arc<dyn Transport>,
+    /// The transport, if it is a socket of ours that another may take the place of.
+    movable: Option<Arc<Movable>>,
     pub(super) clock: Clock,
     pub(super) config: Config,
     pub(super) layout: Layout,
@@ -57,6 +61,8 @@ struct Inbox {
     asked: Vec<Ask>,
     /// Sessions whose peers were proved to be elsewhere.
     moved: Vec<(SessionKey, Path)>,
+    /// The transport is another socket than before.
+    rebound: bool,
     /// Opened payloads that came in at another socket.
     forwarded: Vec<(Path, Vec<u8>)>,
     /// Someone may want more sessions.
@@ -121,6 +127,45 @@ impl Endpoint {
         ))
     }
 
+    /// An endpoint on a socket that another may take the place of.
+    pub(super) fn on_socket(
+        socket: Socket,
+        security: &Security,
+        config: &Config,
+        purpose: Purpose,
+    ) -> io::Result<Self> {
+        let movable = Arc::new(Movable::new(socket));
+        let transport = Arc::clone(&movable) as Arc<dyn Transport>;
+        let mut endpoint = Self::new(transport, security, config, purpose)?;
+        endpoint.movable = Some(movable);
+        Ok(endpoint)
+    }
+
+    /// Goes on with the socket that `open` makes, and lets all sessions say something from there.
+    ///
+    /// # Errors
+    ///
+    /// The transport is not a socket of ours, there is no driver any more, and what `open` says.
+    pub(super) fn rebind(&self, open: impl FnOnce() -> io::Result<Socket>) -> io::Result<()> {
+        let Some(movable) = &self.movable else {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "only connections on a socket that they made themselves can move to another",
+            ));
+        };
+        if let Some(kind) = self.ended() {
+            return Err(kind.into());
+        }
+        movable.replace(open()?);
+        self.notify(|inbox| inbox.rebound = true);
+        Ok(())
+    }
+
+    /// Whether there is another socket than before.
+    pub(super) fn take_rebound(&self) -> bool {
+        std::mem::take(&mut lock(&self.inbox).rebound)
+    }
+
     /// The endpoints of a listener, one for each transport.
     pub(super) fn listening(
         transports: Vec<Arc<dyn Transport>>,
@@ -162,6 +207,7 @@ impl Endpoint {
     ) -> Self {
         Self {
             transport,
+            movable: None,
             clock: Clock::start(),
             config: config.clone(),
             layout,
@@ -180,6 +226,11 @@ impl Endpoint {
             budget: None,
             stats: Mutex::default(),
         }
+    }
+
+    /// Whether it is there for a single session.
+    pub(super) fn is_of_one(&self) -> bool {
+        self.purpose == Purpose::One
     }
 
     /// What the driver tells replayed packets by.

@@ -9,9 +9,10 @@ use crate::session::State;
 use crate::stats::{EndpointStats, Stats};
 use crate::wire::ConversationId;
 
+use super::connect;
 use super::shared::Connection;
 
-/// What a stream is, to those who only look: addresses, conversation and live statistics.
+/// What a stream is, to those who do not read or write it: addresses, conversation, live statistics.
 ///
 /// Cheap to clone, and valid after the stream is gone.
 #[derive(Clone)]
@@ -52,6 +53,16 @@ impl ConnectionInfo {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.connection.stats()
+    }
+
+    /// As [`KcpStream::rebind`](super::KcpStream::rebind), for a stream that is split, carries messages or
+    /// belongs to somebody else.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::rebind`](super::KcpStream::rebind).
+    pub fn rebind(&self) -> io::Result<()> {
+        connect::rebind(&self.connection)
     }
 
     /// What the socket received that the connection is on, and what of it was dropped.

@@ -26,6 +26,7 @@ mod inbound;
 mod info;
 mod listener;
 mod message;
+mod movable;
 mod outbox;
 mod rate;
 mod roaming;

@@ -157,6 +157,11 @@ impl Connection {
         self.change(|session| session.handle_refused(now));
     }
 
+    /// Asks the peer for a sign of life.
+    pub(super) fn probe(&self, now: Time) {
+        lock(&self.inner).session.probe(now);
+    }
+
     pub(super) fn abort(&self, error: ConnectionError) {
         self.change(|session| session.abort(error));
     }

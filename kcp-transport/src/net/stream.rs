@@ -179,6 +179,35 @@ impl KcpStream {
         Self { handle }
     }
 
+    /// Goes on from another socket, on a free port: for a client whose network has changed, and whose
+    /// old socket may belong to an address that it no longer has.
+    ///
+    /// The peer follows as soon as it has seen that the new address is ours: about two round trips.
+    /// What was on its way to the old address is sent again; nothing is lost or read twice.
+    ///
+    /// # Errors
+    ///
+    /// - [`io::ErrorKind::Unsupported`]: the peer does not follow, since it is no peer of this crate
+    ///   or [`Extensions::Migration`](crate::config::Extensions::Migration) is not on at both sides, or has not
+    ///   answered yet; or the stream was accepted, or runs over a transport of the user's or on a
+    ///   [`KcpEndpoint`](super::KcpEndpoint), which [moves](super::KcpEndpoint::rebind) as a whole.
+    /// - That of the connection if it has ended.
+    /// - Errors of making the socket; the stream stays where it is. Must be called within a tokio
+    ///   runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(stream: kcp_transport::net::KcpStream) -> std::io::Result<()> {
+    /// // The system says that the route has changed.
+    /// stream.rebind()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rebind(&self) -> io::Result<()> {
+        connect::rebind(&self.handle.0)
+    }
+
     /// The address the stream sends from.
     ///
     /// # Errors

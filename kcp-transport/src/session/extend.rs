@@ -105,6 +105,15 @@ impl Session {
         }
     }
 
+    /// Asks the peer for a sign of life now, as after a change of our own address: it shows a peer
+    /// that follows where we are.
+    pub fn probe(&mut self, now: Time) {
+        if !self.lifetime.is_closed() {
+            self.ask();
+            self.touch(now);
+        }
+    }
+
     /// Asks the peer for a sign of life.
     ///
     /// By a window probe in any case: a peer that has forgotten the session answers that.

@@ -1,0 +1,69 @@
+//! A socket of a client's own that can give way to another.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use crate::packet::Run;
+
+use super::endpoint::lock;
+use super::socket::Socket;
+use super::transport::{Path, Received, Transport};
+
+/// Passes everything on to the present socket.
+///
+/// After [`Movable::replace`] the driver must poll again: it waits for the socket that was there
+/// before.
+#[derive(Debug)]
+pub(super) struct Movable {
+    socket: Mutex<Arc<Socket>>,
+}
+
+impl Movable {
+    pub(super) fn new(socket: Socket) -> Self {
+        Self {
+            socket: Mutex::new(Arc::new(socket)),
+        }
+    }
+
+    pub(super) fn replace(&self, socket: Socket) {
+        let before = std::mem::replace(&mut *lock(&self.socket), Arc::new(socket));
+        // Closed outside of the lock.
+        drop(before);
+    }
+
+    fn socket(&self) -> Arc<Socket> {
+        Arc::clone(&lock(&self.socket))
+    }
+}
+
+impl Transport for Movable {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket().local_addr()
+    }
+
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_recv_ready(cx)
+    }
+
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_send_ready(cx)
+    }
+
+    fn try_recv(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> io::Result<usize> {
+        self.socket().try_recv(buffers, received)
+    }
+
+    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+        self.socket().try_send(path, run)
+    }
+
+    fn max_run(&self) -> usize {
+        self.socket().max_run()
+    }
+}
