@@ -186,14 +186,14 @@ impl FecDecoder {
         self.insert(ratio, id, index, shard, recovered);
     }
 
-    /// Releases all memory, groups that are not complete included. For when nothing was received
-    /// for a while; the ratio and the place among the numbers are kept.
+    /// Releases the memory of shards, groups that are not complete included. For when nothing was
+    /// received for a while. What is known of the ratio and the place among the numbers is kept: a
+    /// KiB while the ratio is not known for sure, else nothing.
     pub fn shrink(&mut self) {
         self.groups = VecDeque::new();
         self.spare = Shards::new();
         self.rebuilt = Vec::new();
         self.codec = None;
-        self.tuner.shrink();
     }
 
     /// Bytes of memory held outside this value itself. Looks at some 70 groups at most.

@@ -463,6 +463,18 @@ fn nothing_is_allocated_before_the_first_shard_nor_kept_after_shrinking() {
 }
 
 #[test]
+fn ratio_is_learned_from_few_packets_with_long_pauses_between_them() {
+    let ratio = ratio(2, 1);
+    let mut receiver = Receiver::new(FecDecoder::new());
+    for packet in packets(&mut FecEncoder::new(ratio), 30) {
+        receiver.receive(&packet);
+        receiver.decoder.shrink();
+    }
+    assert_eq!(receiver.decoder.ratio(), Some(ratio));
+    assert!(receiver.decoder.memory() == 0);
+}
+
+#[test]
 fn rebuilt_packet_with_a_bad_size_is_counted_and_dropped() {
     let ratio = ratio(2, 1);
     let mut decoder = FecDecoder::knowing(ratio);

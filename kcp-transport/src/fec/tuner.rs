@@ -41,10 +41,18 @@ pub(super) struct Tuner {
 struct Search {
     data_end: [u16; SIZES],
     parity_start: [u16; SIZES],
-    /// Packets that fitted since a single ratio was left, each newer than all before: that one
-    /// comes again and again proves nothing.
+    /// Different packets that fitted since a single ratio was left: that one comes again and again
+    /// proves nothing.
     confirmations: u32,
-    newest: Option<u32>,
+    seen: Seen,
+}
+
+/// The newest of some packets, and which of the 63 before it have come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    newest: u32,
+    /// A bit for each, the lowest for the newest.
+    bits: u64,
 }
 
 impl Tuner {
@@ -83,11 +91,6 @@ impl Tuner {
     /// right.
     pub(super) const fn is_contradicted(&self) -> bool {
         self.search.is_some()
-    }
-
-    /// Releases all memory, and with it what an unfinished search has found.
-    pub(super) fn shrink(&mut self) {
-        self.search = None;
     }
 
     /// Bytes held.
@@ -193,7 +196,7 @@ impl Search {
             data_end: [0; SIZES],
             parity_start: [u16::MAX; SIZES],
             confirmations: 0,
-            newest: None,
+            seen: Seen::default(),
         })
     }
 
@@ -215,13 +218,9 @@ impl Search {
             }
             left += splits(size, *data_end, *parity_start).count();
         }
-        let newest = *self.newest.get_or_insert(sequence);
-        let is_newer = (1..NEAR).contains(&sequence.wrapping_sub(newest));
-        if is_newer {
-            self.newest = Some(sequence);
-        }
+        let is_new = self.seen.insert(sequence);
         self.confirmations = match left {
-            1 => self.confirmations + u32::from(is_newer),
+            1 => self.confirmations + u32::from(is_new),
             _ => 0,
         };
         left > 0
@@ -240,6 +239,23 @@ impl Search {
                     .map(|data| (size, data))
             })?;
         FecRatio::new(usize::from(data), size as usize - usize::from(data)).ok()
+    }
+}
+
+impl Seen {
+    /// Returns whether a packet has surely not come before.
+    fn insert(&mut self, sequence: u32) -> bool {
+        let ahead = sequence.wrapping_sub(self.newest);
+        let behind = ahead.wrapping_neg();
+        if self.bits == 0 || (1..NEAR).contains(&ahead) {
+            self.bits = self.bits.checked_shl(ahead).unwrap_or(0) | 1;
+            self.newest = sequence;
+            return true;
+        }
+        let bit = 1_u64.checked_shl(behind).unwrap_or(0);
+        let is_new = bit & !self.bits != 0;
+        self.bits |= bit;
+        is_new
     }
 }
 
