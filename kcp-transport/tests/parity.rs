@@ -66,17 +66,44 @@ impl Sender {
     }
 }
 
+fn session(conversation: u32) -> Session {
+    let config = Config::default();
+    let layout = config.layout(Overhead { front: 0, back: 0 });
+    let layout = layout.expect("room for data");
+    let id = ConversationId::new(conversation);
+    Session::new(&config, layout, id, Role::Accept, 3, Time::ZERO)
+}
+
+#[test]
+fn parity_of_another_conversation_takes_no_place_of_the_true_one() {
+    let (mut own, mut other) = (Sender::new(7), Sender::new(9));
+    let mut session = session(7);
+    for group in 0..400 {
+        let ((data, parity), (_, others)) = (own.group(), other.group());
+        // Until the ratio is known, nothing is lost.
+        let first = if group > 2 { group % DATA } else { DATA };
+        let lost = first..first + PARITY;
+        for (at, packet) in data.iter().enumerate() {
+            if !lost.contains(&at) {
+                session.handle_datagram(Time::ZERO, packet);
+            }
+        }
+        for packet in others.iter().chain(&parity) {
+            session.handle_datagram(Time::ZERO, packet);
+        }
+        let mut bytes = [0; 2 * DATA * LEN];
+        let len = session.read(Time::ZERO, &mut bytes);
+        assert_eq!(len, DATA * LEN, "group {group}");
+    }
+}
+
 #[test]
 fn parity_of_another_conversation_brings_no_wrong_bytes() {
-    let layout = Config::default().layout(Overhead { front: 0, back: 0 });
-    let layout = layout.expect("room for data");
     for seed in seeds(0..20) {
         let mut rng = Rng::new(seed);
         let mut own = Sender::new(rng.next_u32());
         let mut other = Sender::new(rng.next_u32());
-        let id = ConversationId::new(own.conversation);
-        let config = Config::default();
-        let mut session = Session::new(&config, layout, id, Role::Accept, 3, Time::ZERO);
+        let mut session = session(own.conversation);
         let (mut read, mut refused) = (0, 0);
         for group in 0..400 {
             let ((data, parity), (_, others)) = (own.group(), other.group());

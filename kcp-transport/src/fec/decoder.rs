@@ -248,10 +248,9 @@ impl FecDecoder {
                 self.stats.complete += 1;
                 self.finish(at);
             }
-            Inserted::Sufficient => {
-                self.rebuild(ratio, at, recovered);
-                self.finish(at);
-            }
+            Inserted::Sufficient if self.rebuild(ratio, at, recovered) => self.finish(at),
+            // Parity of another sender, or another conversation. The true one may yet come.
+            Inserted::Sufficient => self.groups[at].forget_parity(ratio),
         }
     }
 
@@ -300,12 +299,13 @@ impl FecDecoder {
         self.spare.replace_if_larger(self.groups[at].finish());
     }
 
+    /// Rebuilds what is missing of a group; returns whether it made sense.
     fn rebuild(
         &mut self,
         ratio: FecRatio,
         at: usize,
         recovered: &mut impl FnMut(Rebuilt<'_>) -> bool,
-    ) {
+    ) -> bool {
         let contested = self.tuner.is_contradicted();
         let codec = self.codec.get_or_insert_with(|| Codec::new(ratio));
         let result = self.groups[at].rebuild(ratio, codec, &mut self.rebuilt);
@@ -314,13 +314,16 @@ impl FecDecoder {
             shard_len,
             contested,
         });
-        match rebuilt.filter(|it| it.is_well_formed() && recovered(*it)) {
+        let rebuilt = rebuilt.filter(|it| it.is_well_formed() && recovered(*it));
+        match rebuilt {
             Some(rebuilt) => self.stats.recovered += rebuilt.packets().count() as u64,
             None => self.stats.errors += 1,
         }
+        let made_sense = rebuilt.is_some();
         if self.rebuilt.capacity() > MAX_SPARE_BYTES {
             self.rebuilt = Vec::new();
         }
+        made_sense
     }
 }
 

@@ -94,6 +94,25 @@ impl Group {
         }
     }
 
+    /// Keeps the data shards only.
+    pub(super) fn forget_parity(&mut self, ratio: FecRatio) {
+        let Shards { bytes, entries } = &mut self.shards;
+        let (mut start, mut kept) = (0, 0);
+        entries.retain_mut(|entry| {
+            let shard = start..entry.end;
+            start = entry.end;
+            if entry.index >= ratio.data() {
+                return false;
+            }
+            let len = shard.len();
+            bytes.copy_within(shard, kept);
+            kept += len;
+            entry.end = kept;
+            true
+        });
+        bytes.truncate(kept);
+    }
+
     /// Computes the missing data shards, which `rebuilt` then holds; returns the length of each.
     pub(super) fn rebuild(
         &self,
