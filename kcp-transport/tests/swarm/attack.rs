@@ -201,6 +201,20 @@ impl Attacker {
         let mut packet = vec![0; SEGMENT_HEADER_LEN];
         header.encode(&mut packet);
         packet.extend_from_slice(frames.payload());
+        if self.rng.chance(0.3) {
+            // Data for another conversation, where this one has a gap.
+            let (_, next) = of.ledgers[usize::from(!to_server)].span();
+            let foreign = SegmentHeader {
+                conversation: ConversationId::new(!of.id),
+                command: Command::Push,
+                sequence: of.plan.first_sequence.wrapping_add(next),
+                payload_len: 4,
+                ..header
+            };
+            let start = packet.len();
+            packet.resize(start + SEGMENT_HEADER_LEN + 4, 0);
+            foreign.encode(&mut packet[start..]);
+        }
         packet
     }
 

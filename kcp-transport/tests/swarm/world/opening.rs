@@ -151,9 +151,13 @@ impl World {
 
 /// The peer's groups. Where several conversations share an address, nobody knows whose parity is.
 fn groups(plan: &Plan, peer: &HostPlan) -> Option<Groups> {
-    let alone = !plan
-        .classes
-        .has_any(&[Class::SharedSocket, Class::CrashClient]);
+    let others = [
+        Class::SharedSocket,
+        Class::CrashClient,
+        // Makes the server talk to the client's address in other conversations.
+        Class::ForgeForeign,
+    ];
+    let alone = !plan.classes.has_any(&others);
     peer.config.fec().filter(|_| alone).map(Groups::new)
 }
 
