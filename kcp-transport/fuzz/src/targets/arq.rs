@@ -126,8 +126,8 @@ impl Model {
     fn acknowledge(&mut self, input: &mut Input<'_>) {
         let count = self.sent.len() as u32;
         if input.flag() && count > self.una {
-            self.una += 1 + input.below((count - self.una) as usize) as u32;
-            self.acked.extend(0..self.una);
+            let more = 1 + input.below((count - self.una) as usize) as u32;
+            self.acknowledge_until(self.una + more);
         }
         let choice = input.below(self.sent.len().max(1)) as u32;
         let Some((_, _, stamps)) = self.sent.get(&choice) else {
@@ -136,6 +136,12 @@ impl Model {
         let stamp = stamps[input.below(stamps.len())];
         self.acked.insert(choice);
         self.input(Command::Ack, choice, stamp, &[]);
+    }
+
+    fn acknowledge_until(&mut self, una: u32) {
+        // All before are acknowledged already, and may be many.
+        self.acked.extend(self.una..una);
+        self.una = una;
     }
 
     fn tell_window(&mut self, input: &mut Input<'_>) {
@@ -259,8 +265,7 @@ impl Model {
             let due = self.arq.poll_timeout();
             let until = due.unwrap_or(self.now).max(self.now);
             self.wait(until - self.now);
-            self.una = self.sent.len() as u32;
-            self.acked.extend(0..self.una);
+            self.acknowledge_until(self.sent.len() as u32);
             if self.arq.is_drained() {
                 break;
             }
