@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
-use kcp_transport::net::KcpStream;
+use kcp_transport::net::{ConnectionInfo, KcpStream, WeakConnectionInfo};
 use tokio::runtime::Handle;
 use tower_service::Service;
 
@@ -41,7 +41,12 @@ struct Shared {
     security: Security,
     config: Config,
     resolver: Arc<dyn Resolve>,
+    made: Arc<Made>,
 }
+
+/// The connections that were made.
+#[derive(Default)]
+struct Made(Mutex<Vec<WeakConnectionInfo>>);
 
 impl KcpConnector {
     /// A connector with the default configuration and the system's name resolution.
@@ -52,6 +57,7 @@ impl KcpConnector {
                 security,
                 config: Config::default(),
                 resolver: Arc::new(SystemResolver),
+                made: Arc::default(),
             }),
         }
     }
@@ -68,6 +74,17 @@ impl KcpConnector {
     pub fn with_resolver(mut self, resolver: impl Resolve + 'static) -> Self {
         Arc::make_mut(&mut self.shared).resolver = Arc::new(resolver);
         self
+    }
+
+    /// Moves all connections that this connector and its clones have made to other sockets, after a
+    /// change of network; returns how many have moved.
+    ///
+    /// The others are those of peers that do not follow, see
+    /// [`KcpStream::rebind`](kcp_transport::net::KcpStream::rebind); they end by their time-outs if the old
+    /// address is gone. Must be called within a tokio runtime.
+    pub fn rebind(&self) -> usize {
+        let made = self.shared.made.alive();
+        made.iter().filter(|it| it.rebind().is_ok()).count()
     }
 
     /// The configuration of connections.
@@ -126,6 +143,22 @@ impl Service<SocketAddr> for KcpConnector {
     }
 }
 
+impl Made {
+    fn alive(&self) -> Vec<ConnectionInfo> {
+        let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        made.iter()
+            .filter_map(WeakConnectionInfo::upgrade)
+            .collect()
+    }
+
+    /// Adds one, and forgets those that are over.
+    fn push(&self, connection: &ConnectionInfo) {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        made.retain(|it| it.upgrade().is_some());
+        made.push(connection.downgrade());
+    }
+}
+
 impl Shared {
     async fn addresses(&self, target: &Target) -> io::Result<Vec<SocketAddr>> {
         if let Ok(ip) = target.host.parse() {
@@ -151,7 +184,10 @@ impl Shared {
         let mut last = None;
         for &addr in &addresses {
             match KcpStream::connect_with(addr, &self.security, &config).await {
-                Ok(stream) => return Ok(KcpIo::new(stream)),
+                Ok(stream) => {
+                    self.made.push(&stream.info());
+                    return Ok(KcpIo::new(stream));
+                }
                 Err(error) => {
                     tracing::debug!(%addr, %error, "address did not answer");
                     last = Some(error);

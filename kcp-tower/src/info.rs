@@ -1,5 +1,6 @@
 //! What a handler or a client can learn about the connection underneath.
 
+use std::io;
 use std::net::SocketAddr;
 
 use kcp_transport::net::ConnectionInfo;
@@ -34,6 +35,16 @@ impl KcpConnectInfo {
     #[doc(alias = "conv")]
     pub fn conversation(&self) -> ConversationId {
         self.connection.conversation()
+    }
+
+    /// Moves a client's connection to another socket, after a change of network. See
+    /// [`KcpStream::rebind`](kcp_transport::net::KcpStream::rebind).
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::rebind`](kcp_transport::net::KcpStream::rebind).
+    pub fn rebind(&self) -> io::Result<()> {
+        self.connection.rebind()
     }
 
     /// The connection's counters as of now.

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use http::{Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use kcp_tower::kcp_transport::net::KcpStream;
-use kcp_tower::{KcpConnectInfo, KcpIo};
+use kcp_tower::{KcpConnectInfo, KcpIo, client_builder};
 use support::{HttpClient, Setup, deaf_addr, pattern, serve_fn};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -57,6 +58,35 @@ async fn http2_bodies_come_back() {
 async fn bodies_come_back_through_cipher_and_fec() {
     bodies_come_back(Setup::sealed(), Version::HTTP_11).await;
     bodies_come_back(Setup::sealed(), Version::HTTP_2).await;
+}
+
+#[tokio::test]
+async fn connections_of_a_connector_move_to_other_sockets() {
+    let setup = Setup::sealed();
+    let (incoming, addr) = setup.incoming().await;
+    let server = tokio::spawn(
+        serve_fn(incoming, |request: Request<Incoming>| async move {
+            let info = request.extensions().get::<KcpConnectInfo>().unwrap();
+            let seen = format!("{:?} {}", info.conversation(), info.peer_addr().port());
+            Ok::<_, Infallible>(Response::new(seen))
+        })
+        .into_future(),
+    );
+    let connector = setup.connector();
+    assert_eq!(connector.rebind(), 0);
+    let client: HttpClient = client_builder().http2_only(true).build(connector.clone());
+    let uri = format!("http://{addr}/");
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let (_, body) = post(&client, &uri, pattern(10_000)).await;
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        let (conversation, port) = body.split_once(' ').unwrap();
+        seen.push((conversation.to_owned(), port.to_owned()));
+        assert_eq!(connector.rebind(), 1);
+    }
+    let (conversations, ports): (HashSet<_>, HashSet<_>) = seen.into_iter().unzip();
+    assert_eq!((conversations.len(), ports.len()), (1, 5));
+    server.abort();
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::session::State;
 use crate::stats::{EndpointStats, Stats};
@@ -65,10 +65,38 @@ impl ConnectionInfo {
         connect::rebind(&self.connection)
     }
 
+    /// A handle that keeps nothing alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakConnectionInfo {
+        WeakConnectionInfo {
+            connection: Arc::downgrade(&self.connection),
+        }
+    }
+
     /// What the socket received that the connection is on, and what of it was dropped.
     #[must_use]
     pub fn endpoint_stats(&self) -> EndpointStats {
         self.connection.endpoint.stats()
+    }
+}
+
+/// A [`ConnectionInfo`] that keeps nothing of the connection alive, its socket included.
+#[derive(Clone)]
+pub struct WeakConnectionInfo {
+    connection: Weak<Connection>,
+}
+
+impl WeakConnectionInfo {
+    /// The connection, unless it is over and its stream is gone.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<ConnectionInfo> {
+        self.connection.upgrade().map(ConnectionInfo::new)
+    }
+}
+
+impl fmt::Debug for WeakConnectionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakConnectionInfo").finish_non_exhaustive()
     }
 }
 

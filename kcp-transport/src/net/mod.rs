@@ -42,7 +42,7 @@ mod waiters;
 
 pub use client::KcpEndpoint;
 pub use datagrams::Datagrams;
-pub use info::ConnectionInfo;
+pub use info::{ConnectionInfo, WeakConnectionInfo};
 pub use listener::KcpListener;
 pub use message::{KcpMessageStream, MessageReceiver, MessageSender};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
