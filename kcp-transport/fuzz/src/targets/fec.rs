@@ -68,14 +68,11 @@ pub fn fec_ratio(data: &[u8]) {
     let mut input = Input::new(data);
     let mut now = Time::ZERO;
     let mut decoder = FecDecoder::new();
-    let mut ratio = None;
-    let mut honest = true;
-    for _ in 0..1 + input.below(3) {
+    for turn in 0..1 + input.below(3) {
         let (data, parity) = (1 + input.below(24), 1 + input.below(12));
         let next = FecRatio::new(data, parity).expect("in range");
         let mut sender = Sender::new(next);
         let mut sent = HashSet::new();
-        honest &= *ratio.get_or_insert(next) == next;
         for _ in 0..input.below(64) {
             let fate = input.u8();
             for packet in sender.send(now, 1 + usize::from(fate & 31)) {
@@ -83,7 +80,8 @@ pub fn fec_ratio(data: &[u8]) {
                 if fate < 160 {
                     let recovered = feed(&mut decoder, now, &packet);
                     let known = recovered.iter().all(|it| sent.contains(it));
-                    assert!(!honest || known, "rebuilt what was never sent");
+                    // What another has left of a group may mix with this one's.
+                    assert!(turn > 0 || known, "rebuilt what was never sent");
                 }
             }
             now += Duration::from_millis(u64::from(fate >> 5));
