@@ -38,6 +38,25 @@
 //! # }
 //! ```
 //!
+//! # Changing networks
+//!
+//! A mobile client that is told of a new route keeps a clone of its connector. Calls and streams in
+//! flight go on from the new address, without a new connection:
+//!
+//! ```no_run
+//! # #[cfg(feature = "channel")]
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! # use kcp_tonic::KcpConnector;
+//! # use kcp_tonic::kcp_transport::crypto::Security;
+//! let connector = KcpConnector::new(Security::Plaintext);
+//! let endpoint = kcp_tonic::endpoint("http://example.com:4000")?;
+//! let channel = kcp_tonic::connect(&endpoint, connector.clone()).await?;
+//! // The system says that the network has changed.
+//! connector.rebind();
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Lost connections
 //!
 //! tonic reports a connection that broke during a call as `Code::Unknown`. [`UnavailableLayer`]

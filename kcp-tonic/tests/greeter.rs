@@ -5,6 +5,7 @@ mod support;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use kcp_tonic::{KcpConnectInfo, KcpIncoming, KcpServerIo};
+use support::helloworld::greeter_client::GreeterClient;
 use support::{Hello, Setup, deaf_addr, hello, loopback};
 use tokio::io::AsyncWrite;
 use tokio::sync::oneshot;
@@ -59,6 +60,25 @@ async fn bidirectional_stream_alternates() {
     }
     drop(say);
     assert!(replies.next().await.is_none());
+}
+
+#[tokio::test]
+async fn stream_in_flight_goes_on_from_another_socket() {
+    let setup = Setup::sealed();
+    let addr = setup.serve(Hello::default()).await;
+    let connector = setup.connector();
+    let endpoint = kcp_tonic::endpoint(format!("http://{addr}")).unwrap();
+    let channel = kcp_tonic::connect(&endpoint, connector.clone()).await;
+    let mut client = GreeterClient::new(channel.unwrap());
+    let (say, said) = tokio::sync::mpsc::channel(1);
+    let said = tokio_stream::wrappers::ReceiverStream::new(said);
+    let mut replies = client.bidi_hello(said).await.unwrap().into_inner();
+    for i in 0..20 {
+        say.send(hello(i.to_string())).await.unwrap();
+        assert_eq!(connector.rebind(), 1);
+        let reply = replies.next().await.unwrap().unwrap();
+        assert_eq!(reply.message, i.to_string());
+    }
 }
 
 #[tokio::test]
