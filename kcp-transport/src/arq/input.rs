@@ -198,7 +198,14 @@ impl Arq {
                 digest.outcome.discarded |= self.receive.is_discarding();
             }
             Arrival::Duplicate => self.counters.duplicates_received += 1,
-            Arrival::OutOfWindow => self.counters.out_of_window_received += 1,
+            Arrival::OutOfWindow => {
+                self.counters.out_of_window_received += 1;
+                // kcp-go v5 kcp.go, Input: it drops such a segment in silence. Who sent it believes
+                // that there is room, and would take us for gone in the end.
+                if self.receive.window() == 0 {
+                    self.probe.tell();
+                }
+            }
         }
     }
 

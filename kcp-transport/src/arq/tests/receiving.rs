@@ -115,6 +115,20 @@ fn segments_beyond_the_window_are_neither_taken_nor_acknowledged() {
 }
 
 #[test]
+fn segment_that_finds_no_room_is_answered_with_the_window() {
+    let mut arq = arq(with_window(16));
+    for sequence in 0..16 + 128 {
+        direct(&mut arq, at(0), &push(sequence, b"ab"));
+    }
+    transmit(&mut arq, at(0));
+    assert_eq!(transmit(&mut arq, at(0)), []);
+    direct(&mut arq, at(50), &push(16 + 128, b"ab"));
+    let told = transmit(&mut arq, at(50));
+    let told: Vec<_> = told.iter().map(|it| (it.command, it.window)).collect();
+    assert_eq!(told, [(Command::WindowUpdate, 0)]);
+}
+
+#[test]
 fn first_flight_of_a_peer_that_was_told_no_window_is_acknowledged_whole() {
     for receive_window in [1, 2, 31, 32, 127] {
         let mut arq = arq(with_window(receive_window));
