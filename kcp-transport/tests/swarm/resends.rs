@@ -181,6 +181,11 @@ impl Questions {
         self.waits_since = None;
     }
 
+    /// Its host goes on after a pause, in which nothing could be asked.
+    pub(crate) fn on_resumed(&mut self) {
+        self.waits_since = None;
+    }
+
     pub(crate) fn check(&mut self, now: Time, session: &Session) -> Result<(), String> {
         let stats = session.stats();
         let waits = stats.queued > 0 && (stats.remote_window == 0 || stats.in_flight == 0);

@@ -252,6 +252,11 @@ impl Watch {
         self.frames.check_pings()
     }
 
+    /// Its host goes on after a pause.
+    pub(crate) fn on_resumed(&mut self) {
+        self.questions.on_resumed();
+    }
+
     /// The session has done all it wants to.
     pub(crate) fn check_questions(&mut self, now: Time, session: &Session) -> Result<(), String> {
         self.questions.check(now, session)?;

@@ -247,6 +247,7 @@ impl World {
                 let local = self.hosts[host].clock.local(self.now);
                 for slot in &mut self.hosts[host].slots {
                     slot.pulse.resume(local);
+                    slot.watch.on_resumed();
                 }
                 let inbox = std::mem::take(&mut self.hosts[host].inbox);
                 self.deliver(host, inbox)?;
