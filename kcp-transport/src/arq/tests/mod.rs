@@ -6,6 +6,7 @@ mod forgery;
 mod memory;
 mod models;
 mod receiving;
+mod retransmitting;
 mod sending;
 mod window;
 

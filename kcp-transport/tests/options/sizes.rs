@@ -1,0 +1,92 @@
+//! Options that set how much goes at once.
+
+use super::*;
+
+#[test]
+fn mtu_is_the_largest_datagram() {
+    for mtu in [100, 576, 1400, 1500] {
+        let mut session = lazy(Config::builder().mtu(mtu));
+        session.write(at(0), &[7; 20_000]);
+        let sent = datagrams(&mut session, at(0));
+        assert_eq!(sent.iter().map(Vec::len).max(), Some(mtu));
+    }
+}
+
+#[test]
+fn send_window_limits_what_is_in_flight() {
+    for window in [1, 4, 20] {
+        let mut session = lazy(Config::builder().windows(window, 32));
+        session.write(at(0), &[7; 20 * 1376]);
+        assert_eq!(pushes(&mut session, at(0)), window as usize);
+    }
+}
+
+#[test]
+fn receive_window_is_told_less_what_is_unread() {
+    let mut sender = lazy(Config::builder());
+    let mut reader = accepting(Config::builder().windows(32, 500));
+    sender.write(at(0), &[7; 3 * 1376]);
+    carry(at(0), &mut sender, &mut reader);
+    let acks = headers(&mut reader, at(0));
+    assert!(acks.iter().all(|ack| ack.window == 497), "{acks:?}");
+    assert_eq!(reader.stats().unread, 3);
+}
+
+#[test]
+fn congestion_window_starts_small_and_unlimited_has_none() {
+    for (congestion, first) in [(Congestion::Kcp, 1), (Congestion::Unlimited, 32)] {
+        let mut session = lazy(Config::builder().congestion(congestion));
+        session.write(at(0), &[7; 100 * 1376]);
+        assert_eq!(pushes(&mut session, at(0)), first, "{congestion:?}");
+    }
+}
+
+#[test]
+fn mode_decides_whether_writes_share_a_segment() {
+    for (mode, segments) in [(Mode::Stream, 1), (Mode::Message, 2)] {
+        let mut session = lazy(Config::builder().mode(mode));
+        session.write(at(0), b"one");
+        session.write(at(0), b"two");
+        assert_eq!(pushes(&mut session, at(0)), segments, "{mode:?}");
+    }
+}
+
+#[test]
+fn fec_adds_parity_to_each_group() {
+    let ratio = FecRatio::new(4, 2).expect("in range");
+    let mut session = lazy(Config::builder().fec(ratio));
+    session.write(at(0), &[7; 8 * 1300]);
+    let kinds: Vec<ShardKind> = datagrams(&mut session, at(0))
+        .iter()
+        .map(|datagram| ShardHeader::detect(datagram).expect("FEC is on").0.kind)
+        .collect();
+    use ShardKind::{Data, Parity};
+    let group = [Data, Data, Data, Data, Parity, Parity];
+    assert_eq!(kinds[..12], [group, group].concat());
+}
+
+#[test]
+fn send_buffer_bounds_what_a_write_takes() {
+    let mut small = lazy(Config::builder().send_buffer(5000));
+    assert_eq!(small.write(at(0), &[7; 10_000]), 5000);
+    let mut default = lazy(Config::builder().windows(10, 10));
+    assert_eq!(default.write(at(0), &[7; 100_000]), 10 * 1376);
+}
+
+#[test]
+fn presets_set_the_four_numbers_of_their_names() {
+    let numbers = |preset| {
+        let config = Config::builder().preset(preset).build().expect("in range");
+        let resend = config.fast_retransmit_after().map_or(0, NonZeroU32::get);
+        (
+            config.no_delay(),
+            config.flush_interval(),
+            resend,
+            config.congestion() == Congestion::Unlimited,
+        )
+    };
+    assert_eq!(numbers(Preset::Normal), (false, ms(40), 2, true));
+    assert_eq!(numbers(Preset::Fast), (false, ms(30), 2, true));
+    assert_eq!(numbers(Preset::Fast2), (true, ms(20), 2, true));
+    assert_eq!(numbers(Preset::Fast3), (true, ms(10), 2, true));
+}

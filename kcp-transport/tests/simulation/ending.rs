@@ -1,0 +1,119 @@
+//! Shutting down and letting go.
+
+use super::*;
+
+#[test]
+fn shutdown_drains_everything_at_twenty_percent_loss() {
+    for seed in seeds(0..500) {
+        let config = PairConfig {
+            link: LinkConfig {
+                loss: 0.2,
+                ..LinkConfig::default()
+            },
+            ..PairConfig::default()
+        };
+        let mut pair = connected(seed, &config);
+        let data = bytes(seed, 5000);
+        pair.client.session.write(pair.now(), &data);
+        pair.client.session.shutdown(pair.now());
+        assert_eq!(pair.client.session.write(pair.now(), b"more"), 0);
+        let drained = pair.run_until(Duration::from_secs(30), |pair| {
+            pair.client.session.state() == State::Drained
+        });
+        assert!(drained, "KCP_SIM_SEED={seed}");
+        let mut received = vec![0; 6000];
+        let read = pair.server.session.read(pair.now(), &mut received);
+        assert!(received[..read] == data, "KCP_SIM_SEED={seed}");
+    }
+}
+
+fn plain_kcp() -> Config {
+    let builder = Config::builder().extensions(Extensions::Off);
+    builder.build().expect("in range")
+}
+
+#[test]
+fn both_sides_may_let_go_at_once_and_lose_nothing() {
+    for seed in seeds(0..500) {
+        // A client of ours would tell that nobody reads; one of plain KCP acknowledges.
+        let config = PairConfig {
+            client: plain_kcp(),
+            link: LinkConfig {
+                loss: 0.2,
+                ..LinkConfig::default()
+            },
+            ..PairConfig::default()
+        };
+        let mut pair = connected(seed, &config);
+        let now = pair.now();
+        pair.client.session.write(now, &bytes(seed, 3000));
+        pair.server.session.write(now, &bytes(seed, 3000));
+        pair.client.session.abandon(now);
+        pair.server.session.shutdown(now);
+        // The server hears the client's acknowledgements although nobody reads there any more.
+        let drained = pair.run_until(Duration::from_secs(30), |pair| {
+            pair.server.session.state() == State::Drained
+        });
+        assert!(
+            drained,
+            "KCP_SIM_SEED={seed}: {:?}",
+            pair.server.session.state()
+        );
+        assert!(pair.run_until(Duration::from_secs(60), |pair| {
+            pair.client.session.state() == State::Closed(None)
+        }));
+        let mut received = vec![0; 4000];
+        let read = pair.server.session.read(pair.now(), &mut received);
+        assert_eq!(read, 3000, "KCP_SIM_SEED={seed}");
+    }
+}
+
+#[test]
+fn session_let_go_after_a_long_silence_ends_at_once() {
+    // A peer of ours would be told of the end, for as long as it may take to hear.
+    let config = PairConfig {
+        client: plain_kcp(),
+        ..PairConfig::default()
+    };
+    let mut pair = connected(1, &config);
+    pair.client.link.set_cut(true);
+    pair.server.link.set_cut(true);
+    pair.run_for(Duration::from_secs(15));
+    let now = pair.now();
+    pair.client.session.abandon(now);
+    // The silence was the peer's: this side did not sleep through the end of the wait for it.
+    pair.client.session.handle_timeout(now);
+    assert_eq!(pair.client.session.state(), State::Closed(None));
+}
+
+#[test]
+fn session_let_go_before_a_pause_ends_though_its_peer_goes_on() {
+    let config = Config::default();
+    let layout = config
+        .layout(Overhead { front: 0, back: 0 })
+        .expect("mtu has room");
+    let conversation = ConversationId::new(7);
+    let mut now = Time::from_millis(1);
+    let mut session = Session::new(&config, layout, conversation, Role::Accept, 1, now);
+    session.abandon(now);
+    // This side sleeps past the end, and its peer asks for the window all the time.
+    let mut question = vec![0; SEGMENT_HEADER_LEN];
+    SegmentHeader {
+        conversation,
+        command: Command::WindowProbe,
+        fragments_left: 0,
+        window: 32,
+        timestamp: Timestamp::default(),
+        sequence: 0,
+        unacknowledged: 0,
+        payload_len: 0,
+    }
+    .encode(&mut question);
+    now += config.linger() * 2;
+    for _ in 0..20 {
+        session.handle_timeout(now);
+        session.handle_datagram(now, &question);
+        now += Duration::from_secs(1);
+    }
+    assert_eq!(session.state(), State::Closed(None));
+}
