@@ -94,6 +94,8 @@ pub struct Session {
     write_closed: bool,
     /// Nobody will read any more.
     abandoned: bool,
+    /// Memory is short elsewhere.
+    pressed: bool,
     /// Free bytes in the send buffer that are worth waking a writer for.
     writable_at: usize,
     counters: Counters,
@@ -183,6 +185,7 @@ impl Session {
             extension: initiated.map(|offer| Box::new(Extension::new(offer, true))),
             write_closed: false,
             abandoned: false,
+            pressed: false,
             writable_at: (arq_config(config, layout).send_buffer / 4).max(1),
             counters: Counters::default(),
         };
@@ -297,6 +300,9 @@ impl Session {
         self.abandoned = true;
         self.arq.finish_writing();
         self.arq.close_receive();
+        if let Some(out_of_band) = &mut self.out_of_band {
+            out_of_band.keep(0);
+        }
         self.lifetime.abandon(now);
         self.settle(now);
     }
@@ -352,24 +358,31 @@ impl Session {
         }
     }
 
-    /// Bytes of memory held outside this value itself, by the buffers of ARQ and FEC. Takes
-    /// time for FEC's groups, some 70 at most.
+    /// Bytes of memory held outside this value itself, by the buffers of ARQ and FEC and by
+    /// out-of-band datagrams. Takes time for FEC's groups, some 70 at most, and for those
+    /// datagrams, 64 in each direction at most.
     ///
-    /// Bounded by what [`Config::receive_buffer`] and [`Config::send_buffer`] say, and 700 KiB for
-    /// FEC in each direction that uses it.
+    /// Bounded by what [`Config::receive_buffer`] and [`Config::send_buffer`] say, 700 KiB for
+    /// FEC in each direction that uses it, and 100 KiB for out-of-band datagrams in each.
     #[must_use]
     pub fn memory(&self) -> usize {
         let decoder = self.decoder.as_ref().map_or(0, |it| it.memory());
         let encoder = self.encoder.as_ref().map_or(0, |it| it.memory());
-        self.arq.memory() + decoder + encoder
+        let out_of_band = self.out_of_band.as_ref().map_or(0, |it| it.memory());
+        self.arq.memory() + decoder + encoder + out_of_band
     }
 
     /// Tells whether memory is short elsewhere. While it is, the peer is told a window of 8
-    /// segments at most, and no more is kept than that beyond what was taken in before.
+    /// segments at most, and no more is kept than that beyond what was taken in before. Of
+    /// out-of-band datagrams, only the newest 8 wait for the user.
     ///
     /// When it no longer is, the peer hears at the next [`Session::poll_transmit`].
     pub fn set_memory_pressure(&mut self, pressed: bool) {
         self.arq.set_memory_pressure(pressed);
+        self.pressed = pressed;
+        if let Some(out_of_band) = &mut self.out_of_band {
+            out_of_band.keep(out_of_band::most_kept(pressed));
+        }
     }
 
     /// Gives memory back that only a busy session needs.

@@ -13,8 +13,9 @@ use std::collections::VecDeque;
 use super::Session;
 use crate::error::DatagramError;
 use crate::fec::FecEncoder;
-use crate::packet::TransmitBatch;
+use crate::packet::{MAX_MTU, TransmitBatch};
 use crate::time::Time;
+use crate::wire::{SHARD_HEADER_LEN, SHARD_SIZE_LEN};
 
 /// Datagrams on their way, both directions.
 #[derive(Debug, Default)]
@@ -35,6 +36,24 @@ impl OutOfBand {
     /// Whether something waits to be sent.
     pub(super) fn is_due(&self) -> bool {
         !self.outgoing.is_empty()
+    }
+
+    /// Bytes of memory of both queues.
+    pub(super) fn memory(&self) -> usize {
+        let queue = |queue: &VecDeque<Vec<u8>>| {
+            let data: usize = queue.iter().map(Vec::capacity).sum();
+            data + queue.capacity() * size_of::<Vec<u8>>()
+        };
+        queue(&self.outgoing) + queue(&self.incoming)
+    }
+
+    /// Lets go of what the user has not taken, the oldest first, but for so many.
+    pub(super) fn keep(&mut self, most: usize) {
+        while self.incoming.len() > most {
+            self.incoming.pop_front();
+            self.counters.dropped += 1;
+        }
+        self.incoming.shrink_to(most);
     }
 
     /// Releases memory that is not used.
@@ -74,7 +93,7 @@ impl Session {
             return Err(DatagramError::Closed);
         }
         let out_of_band = self.out_of_band.get_or_insert_default();
-        let dropped = enqueue(&mut out_of_band.outgoing, data);
+        let dropped = enqueue(&mut out_of_band.outgoing, data, MAX_QUEUED);
         out_of_band.counters.dropped += u64::from(dropped);
         self.touch(now);
         Ok(())
@@ -82,7 +101,8 @@ impl Session {
 
     /// Takes the oldest out-of-band datagram that was received.
     ///
-    /// At most 64 are kept; beyond that the oldest is dropped and counted.
+    /// At most 64 are kept, and 8 while memory is short elsewhere; beyond that the oldest is
+    /// dropped and counted.
     #[doc(alias = "SetOOBHandler")]
     pub fn poll_out_of_band(&mut self) -> Option<Vec<u8>> {
         self.out_of_band.as_mut()?.incoming.pop_front()
@@ -101,7 +121,8 @@ impl Session {
     /// session. Here it is counted as invalid.
     pub(super) fn handle_out_of_band(&mut self, now: Time, body: &[u8]) {
         let conversation = self.arq.conversation().get().to_le_bytes();
-        let Some(data) = body.strip_prefix(&conversation) else {
+        let data = body.strip_prefix(&conversation);
+        let Some(data) = data.filter(|data| data.len() <= MAX_LEN) else {
             self.counters.invalid_received += 1;
             return;
         };
@@ -109,7 +130,8 @@ impl Session {
         let out_of_band = self.out_of_band.get_or_insert_default();
         out_of_band.counters.received += 1;
         if !self.abandoned {
-            let dropped = enqueue(&mut out_of_band.incoming, data);
+            let most = most_kept(self.pressed);
+            let dropped = enqueue(&mut out_of_band.incoming, data, most);
             out_of_band.counters.dropped += u64::from(dropped);
         }
     }
@@ -135,9 +157,18 @@ impl Session {
     }
 }
 
+/// How many received datagrams wait for the user, at most.
+pub(super) const fn most_kept(pressed: bool) -> usize {
+    if pressed {
+        MAX_QUEUED_PRESSED
+    } else {
+        MAX_QUEUED
+    }
+}
+
 /// Adds a copy of `data`; returns whether the oldest had to go for it.
-fn enqueue(queue: &mut VecDeque<Vec<u8>>, data: &[u8]) -> bool {
-    let full = queue.len() >= MAX_QUEUED;
+fn enqueue(queue: &mut VecDeque<Vec<u8>>, data: &[u8], most: usize) -> bool {
+    let full = queue.len() >= most;
     if full {
         queue.pop_front();
     }
@@ -149,8 +180,15 @@ fn enqueue(queue: &mut VecDeque<Vec<u8>>, data: &[u8]) -> bool {
 /// them.
 const MAX_QUEUED: usize = 64;
 
+/// The same for what was received, while memory is short elsewhere.
+const MAX_QUEUED_PRESSED: usize = 8;
+
 /// Bytes in front of the data.
 const CONVERSATION_LEN: usize = 4;
+
+/// Most data that comes: more than fits into the largest packet, nobody sends. What arrives may be
+/// longer, up to what UDP carries.
+const MAX_LEN: usize = MAX_MTU - SHARD_HEADER_LEN - SHARD_SIZE_LEN - CONVERSATION_LEN;
 
 #[cfg(test)]
 mod tests {
@@ -158,7 +196,7 @@ mod tests {
     use crate::config::Config;
     use crate::packet::Overhead;
     use crate::session::Role;
-    use crate::wire::{ConversationId, SHARD_HEADER_LEN};
+    use crate::wire::ConversationId;
 
     #[test]
     fn datagrams_of_another_conversation_are_invalid() {

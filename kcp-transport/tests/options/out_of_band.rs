@@ -95,3 +95,48 @@ fn out_of_band_queues_drop_the_oldest_and_count() {
     assert_eq!(datagrams(&mut sender, at(0)).len(), 64);
     assert_eq!(sender.stats().out_of_band_dropped, 36);
 }
+
+#[test]
+fn out_of_band_datagrams_longer_than_any_packet_are_invalid() {
+    let received = |len: usize| {
+        let mut reader = accepting(Config::builder());
+        let mut datagram = vec![0xff, 0xff, 0xff, 0xff, 0xf3, 0];
+        let size = u16::try_from(len + 6).expect("below 64 KiB");
+        datagram.extend_from_slice(&size.to_le_bytes());
+        datagram.extend_from_slice(&CONVERSATION.get().to_le_bytes());
+        datagram.resize(12 + len, 7);
+        reader.handle_datagram(at(0), &datagram);
+        let taken = reader.poll_out_of_band().map(|data| data.len());
+        (taken, reader.stats().invalid_received)
+    };
+    assert_eq!(received(1488), (Some(1488), 0));
+    assert_eq!(received(1489), (None, 1));
+    assert_eq!(received(60_000), (None, 1));
+}
+
+#[test]
+fn unread_out_of_band_datagrams_count_as_memory_and_few_are_kept_when_it_is_short() {
+    let ratio = FecRatio::new(10, 3).expect("in range");
+    let mut sender = lazy(Config::builder().fec(ratio));
+    let mut reader = accepting(Config::builder());
+    let send = |sender: &mut Session, reader: &mut Session| {
+        for _ in 0..64 {
+            assert_eq!(sender.send_out_of_band(at(0), &[7; 1000]), Ok(()));
+        }
+        assert!(sender.memory() >= 64 * 1000);
+        carry(at(0), sender, reader);
+    };
+    let before = reader.memory();
+    send(&mut sender, &mut reader);
+    assert!(reader.memory() >= before + 64 * 1000);
+    reader.set_memory_pressure(true);
+    assert!(reader.memory() < before + 9 * 1100, "the oldest are let go");
+    send(&mut sender, &mut reader);
+    assert!(reader.memory() < before + 9 * 1100, "as are new ones");
+    let kept = std::iter::from_fn(|| reader.poll_out_of_band()).count();
+    assert_eq!(kept, 8);
+    assert_eq!(reader.stats().out_of_band_dropped, 120);
+    reader.set_memory_pressure(false);
+    send(&mut sender, &mut reader);
+    assert_eq!(std::iter::from_fn(|| reader.poll_out_of_band()).count(), 64);
+}
