@@ -121,7 +121,8 @@ impl Receiver {
         self.inbox.waiting() > 0
     }
 
-    /// Segments there is room for: in the reader's queue, and in memory.
+    /// Segments there is room for: in the reader's queue, and in memory; or that the reader cannot
+    /// do without.
     pub(super) fn window(&self) -> u16 {
         let slots = if self.pressed {
             usize::from(self.capacity).min(PRESSED_SEGMENTS)
@@ -130,7 +131,25 @@ impl Receiver {
         };
         let slots = slots.saturating_sub(self.inbox.ready());
         let window = self.inbox.window(slots, self.pressed);
+        let window = if window < PRESSED_SEGMENTS {
+            window.max(self.needed())
+        } else {
+            window
+        };
         u16::try_from(window).unwrap_or(u16::MAX)
+    }
+
+    /// Segments that are taken in whatever the memory they cost: a reader that waits for the rest
+    /// of a message cannot make room for it, and one that has nothing can read the next byte.
+    fn needed(&self) -> usize {
+        match self.mode {
+            _ if self.readable() => 0,
+            Mode::Stream => 1,
+            Mode::Message => {
+                let room = usize::from(self.capacity).saturating_sub(self.inbox.ready());
+                PRESSED_SEGMENTS.min(room)
+            }
+        }
     }
 
     /// The peer is being told this window.
@@ -177,9 +196,8 @@ impl Receiver {
             return Arrival::Duplicate;
         }
         let data = if self.discarding { &[] } else { data };
-        // A reader that waits for this very segment cannot make room for it.
         let fits = self.inbox.fits(index, data.len(), self.pressed, buffers);
-        if !fits && (index > 0 || self.readable()) {
+        if !fits && index >= self.needed() {
             return Arrival::OutOfWindow;
         }
         self.push_ack(now, ack);

@@ -257,6 +257,65 @@ fn pressure_does_not_stop_a_message_that_is_longer_than_the_small_window() {
     assert_eq!(message.len(), 256 * 1476);
 }
 
+/// Sends the fragments of one message as the windows told allow, until it can be read; returns
+/// after how many round trips.
+fn round_trips_of_a_message(receiver: &mut Arq, fragments: u32) -> Option<usize> {
+    let mut told = usize::from(receiver.receive.window());
+    let mut sent = 0;
+    let mut message = Vec::new();
+    for trip in 1..=1000 {
+        let flight = told.min((fragments - sent) as usize) as u32;
+        for sequence in sent..sent + flight {
+            let fragment = SegmentHeader {
+                sequence,
+                fragments_left: (fragments - 1 - sequence) as u8,
+                ..super::header(Command::Push)
+            };
+            direct(receiver, at(0), &encode(fragment, &[1; 1476]));
+        }
+        if receiver.read_message(&mut message) {
+            return Some(trip);
+        }
+        let answers = transmit(receiver, at(0));
+        let (una, window) = answers
+            .last()
+            .map_or((sent, 0), |answer| (answer.unacknowledged, answer.window));
+        assert_eq!(una, sent + flight, "all that was sent as told is taken in");
+        (sent, told) = (una, window.into());
+    }
+    None
+}
+
+#[test]
+fn window_lets_a_whole_message_in_before_the_reader_can_have_it() {
+    // As many fragments as fit into no budget, from a sender that keeps to the window.
+    for (pressed, receive_buffer, most) in [(false, 64 * 1024, 30), (true, 1 << 21, 40)] {
+        let mut receiver = arq(ArqConfig {
+            mode: Mode::Message,
+            receive_buffer,
+            ..with_window(1024)
+        });
+        receiver.set_memory_pressure(pressed);
+        let trips = round_trips_of_a_message(&mut receiver, 256);
+        assert!(trips.is_some_and(|trips| trips <= most), "{trips:?}");
+        let idle = receiver.receive.window();
+        assert!(idle > 0, "there is room again");
+    }
+}
+
+#[test]
+fn window_is_shut_while_a_whole_message_waits_for_its_reader() {
+    let mut receiver = arq(ArqConfig {
+        mode: Mode::Message,
+        ..with_window(1024)
+    });
+    receiver.set_memory_pressure(true);
+    for sequence in 0..8 {
+        direct(&mut receiver, at(0), &push(sequence, &[1; 1476]));
+    }
+    assert_eq!(receiver.receive.window(), 0);
+}
+
 #[test]
 fn one_byte_messages_are_not_taken_beyond_the_send_window() {
     let mut arq = arq(ArqConfig {
