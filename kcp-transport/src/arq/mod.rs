@@ -337,6 +337,13 @@ impl Arq {
         self.send.waiting_since()
     }
 
+    /// When something was last acknowledged, or sent while nothing else was in flight; the epoch
+    /// if never.
+    #[must_use]
+    pub fn last_progress(&self) -> Time {
+        self.send.last_progress()
+    }
+
     /// Since when every direct packet has carried a `una` older than one seen before.
     ///
     /// A restarted peer does that, but so does one late packet, if none follows it. Look at this

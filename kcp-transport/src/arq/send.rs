@@ -78,6 +78,11 @@ impl Sender {
         (self.flight.unacked() > 0).then_some(self.waiting_since)
     }
 
+    /// When something was last acknowledged, or sent while nothing else was in flight.
+    pub(super) fn last_progress(&self) -> Time {
+        self.waiting_since
+    }
+
     /// Queues as much of `data` as there is room for, filling up the last segment in stream mode.
     pub(super) fn write(&mut self, data: &[u8], mode: Mode, buffers: &mut Buffers) -> usize {
         let taken = data.len().min(self.capacity());

@@ -55,6 +55,8 @@ pub(super) struct Pulse {
     pub(super) readable: bool,
     /// Since when sent data waits without progress.
     pub(super) unacknowledged_since: Option<Time>,
+    /// When the peer last acknowledged something new.
+    pub(super) last_progress: Time,
     /// The peer has no room.
     pub(super) shut: bool,
     /// Data waits for the peer to open its window.
@@ -359,9 +361,14 @@ impl Lifetime {
             .map(|(at, error)| (self.reprieve.map_or(at, |until| until.max(at)), error))
     }
 
-    /// The linger time counts from the last progress, so that a slow path alone ends nothing.
+    /// The linger time counts from the last progress, so that a slow path or reader alone ends
+    /// nothing.
     fn linger_until(&self, pulse: &Pulse) -> Time {
-        let progress = pulse.unacknowledged_since.unwrap_or(self.drained_at);
+        let progress = if pulse.drained {
+            self.drained_at
+        } else {
+            pulse.last_progress
+        };
         progress.max(self.state_since) + self.limits.linger
     }
 

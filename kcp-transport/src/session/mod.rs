@@ -351,6 +351,7 @@ impl Session {
             finished: self.arq.is_finished() && extension.is_some_and(|it| it.is_end_known()),
             readable: self.arq.readable(),
             unacknowledged_since: self.arq.unacknowledged_since(),
+            last_progress: self.arq.last_progress(),
             shut: self.arq.remote_window() == 0,
             blocked: self.arq.queued() > 0 && self.arq.remote_window() == 0,
             regressed: self.arq.una_regressed_since().is_some(),

@@ -117,3 +117,41 @@ fn session_let_go_before_a_pause_ends_though_its_peer_goes_on() {
     }
     assert_eq!(session.state(), State::Closed(None));
 }
+
+#[test]
+fn lingering_counts_from_the_last_progress_whatever_the_reader_does() {
+    for extensions in [Extensions::Off, Extensions::Migration] {
+        let config = Config::builder()
+            .windows(64, 16)
+            .linger(Duration::from_secs(10))
+            .extensions(extensions)
+            .build()
+            .expect("in range");
+        let pairs = PairConfig {
+            client: config.clone(),
+            server: config,
+            ..PairConfig::default()
+        };
+        let mut pair = connected(1, &pairs);
+        let data = bytes(1, 64 * 1376);
+        let mut unsent = &data[pair.client.session.write(pair.now(), &data)..];
+        let mut received = Vec::new();
+        let mut buffer = [0; 16 * 1376];
+        // A reader that takes a window's worth every nine seconds.
+        while received.len() < data.len() {
+            pair.run_for(Duration::from_secs(9));
+            let now = pair.now();
+            unsent = &unsent[pair.client.session.write(now, unsent)..];
+            if unsent.is_empty() {
+                pair.client.session.shutdown(now);
+            }
+            let read = pair.server.session.read(now, &mut buffer);
+            received.extend_from_slice(&buffer[..read]);
+            let state = pair.client.session.state();
+            assert!(read > 0, "{} bytes, {state:?}", received.len());
+        }
+        assert!(received == data);
+        pair.run_for(Duration::from_secs(1));
+        assert_eq!(pair.client.session.state(), State::Drained);
+    }
+}
