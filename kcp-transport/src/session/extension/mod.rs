@@ -239,7 +239,8 @@ impl Extension {
                 self.requests.reset = Some(ResetCode::from_wire(code));
             }
             Frame::Ping(data) if self.peer.is_some() => self.pong_due = Some(data),
-            Frame::Pong(data) if self.ping == Some(data) => self.ping = None,
+            // One that comes before the ping has left answers nothing.
+            Frame::Pong(data) if self.ping == Some(data) && !self.ping_due => self.ping = None,
             Frame::PathChallenge(data) if self.peer.is_some() => {
                 self.path_response_due = Some(data);
             }
@@ -424,3 +425,33 @@ const RESETS: u8 = 4;
 
 /// A round trip on most paths; the hello and its answer are not worth more precision.
 const FIRST_HELLO_WAIT: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pong_from_before_its_ping_left_answers_nothing_and_leaves_no_timer() {
+        let offer = Offer {
+            token: Token::new(1),
+            capabilities: 0,
+        };
+        let mut extension = Extension::new(offer, true);
+        extension.on_hello(&Hello {
+            confirmed: true,
+            capabilities: 0,
+            token: Token::new(2),
+            echo: Some(Token::new(1)),
+        });
+        extension.ping();
+        let data = extension.ping.expect("is due");
+        extension.on_frame(&Frame::Pong(data));
+        assert_eq!(extension.refused, 1);
+        let limit = 100;
+        let said = extension.fill(Time::ZERO, Duration::ZERO, limit);
+        assert!(!said.payload().is_empty());
+        assert_eq!(extension.next(), None, "the ping is said");
+        extension.on_frame(&Frame::Pong(data));
+        assert_eq!((extension.ping, extension.refused), (None, 1));
+    }
+}
