@@ -56,23 +56,21 @@ impl Session {
             self.heed_requests();
             return;
         };
+        self.discarded |= outcome.discarded;
         self.look_for_proof(segments, outcome);
         self.heed_requests();
         // A question about our address is no answer to ours whether the peer is there.
         if outcome.answered || self.lifetime.state() != State::Connecting {
             self.lifetime.on_received(now);
         }
-        if outcome.discarded {
-            self.refuse_unread(now);
-        }
     }
 
-    /// Data came that nobody will read. Once ours has arrived, a peer that can be told is.
+    /// Tells a peer that can be told if it sent what nobody will read, once ours has arrived.
     ///
     /// Others go on to be acknowledged, so that their sending comes to an end.
-    fn refuse_unread(&mut self, now: Time) {
+    pub(super) fn refuse_unread(&mut self, now: Time) {
         let lingering = self.lifetime.state() == State::Lingering;
-        if lingering && self.has_extensions() && self.pulse().settled {
+        if self.discarded && lingering && self.has_extensions() && self.pulse().settled {
             self.reset(now, ResetCode::UNREAD);
         }
     }
@@ -88,10 +86,14 @@ impl Session {
         let requests = extension.take_requests();
         let heard = extension.is_negotiated();
         if let Some(end) = requests.end {
-            if self.arq.set_end_of_received(end) {
-                extension.acknowledge_end(end);
-            } else {
-                extension.refuse();
+            // Where nobody reads, all there is must be here before it is known whether that was
+            // nothing. If not, a reset will say so.
+            let agrees = self.arq.set_end_of_received(end);
+            let unread = self.discarded || (self.abandoned && !self.arq.is_finished());
+            match agrees {
+                true if unread => {}
+                true => extension.acknowledge_end(end),
+                false => extension.refuse(),
             }
         }
         if heard {

@@ -94,6 +94,8 @@ pub struct Session {
     write_closed: bool,
     /// Nobody will read any more.
     abandoned: bool,
+    /// And something came that nobody has read.
+    discarded: bool,
     /// Memory is short elsewhere.
     pressed: bool,
     /// Free bytes in the send buffer that are worth waking a writer for.
@@ -185,6 +187,7 @@ impl Session {
             extension: initiated.map(|offer| Box::new(Extension::new(offer, true))),
             write_closed: false,
             abandoned: false,
+            discarded: false,
             pressed: false,
             writable_at: (arq_config(config, layout).send_buffer / 4).max(1),
             counters: Counters::default(),
@@ -298,6 +301,7 @@ impl Session {
     pub fn abandon(&mut self, now: Time) {
         self.write_closed = true;
         self.abandoned = true;
+        self.discarded |= self.arq.unread() > 0;
         self.arq.finish_writing();
         self.arq.close_receive();
         if let Some(out_of_band) = &mut self.out_of_band {
@@ -339,6 +343,7 @@ impl Session {
         self.finish_if_sent(now);
         let pulse = self.pulse();
         self.lifetime.settle(now, &pulse);
+        self.refuse_unread(now);
         self.say_why(now);
     }
 

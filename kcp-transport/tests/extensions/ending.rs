@@ -97,6 +97,32 @@ fn unread_data_resets_a_dropped_stream() {
 }
 
 #[test]
+fn stream_dropped_with_unread_data_resets_its_peer_once_its_own_data_has_arrived() {
+    // Read by nobody at all, come after the stream was dropped, or both.
+    for (before, after) in [(true, false), (false, true), (true, true)] {
+        let mut pair = greeted();
+        if before {
+            pair.client.session.write(pair.now(), b"request");
+            pair.run_for(Duration::from_millis(500));
+        }
+        pair.server.session.write(pair.now(), &[7; 5000]);
+        pair.server.session.abandon(pair.now());
+        if after {
+            pair.client.session.write(pair.now(), b"more");
+        }
+        pair.client.session.shutdown(pair.now());
+        assert!(pair.run_until(Duration::from_secs(2), |pair| {
+            let state = pair.client.session.state();
+            assert_ne!(state, State::Drained, "as if somebody had it all");
+            pair.client.session.error().is_some()
+        }));
+        let expected = ConnectionError::Reset(ResetCode::UNREAD);
+        assert_eq!(pair.client.session.error(), Some(expected));
+        assert_eq!(read_all(&mut pair, Side::Client), [7; 5000]);
+    }
+}
+
+#[test]
 fn reset_ends_the_other_side_within_a_trip() {
     let mut pair = greeted();
     let code = ResetCode::new(42).expect("is not reserved");
