@@ -62,6 +62,11 @@ impl Config {
     /// are so many, new peers are asked to show it before anything is kept for them. Default 256, 0
     /// to 65536; 0 asks everyone.
     ///
+    /// Asking everyone also keeps out beginnings of conversations that somebody recorded, or held
+    /// back on their way, and plays from an address of their own: with an AEAD, only who has the
+    /// key can answer. It costs nothing where `KcpStream::connect` comes before the first write;
+    /// other peers, kcp-go's among them, repeat their first packets.
+    ///
     /// It is shown by acknowledging what we send, so a connection on which only the peer ever sends
     /// data counts until it ends. For listeners only; in kcp-go every packet with a forged address
     /// makes a connection.

@@ -119,6 +119,37 @@ async fn replayed_history_opens_no_session_once_its_own_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn recorded_beginnings_open_no_session_where_everyone_is_asked() {
+    let mut duo = Duo::new([&security(), &security()]).await;
+    duo.exchange(100_000).await;
+    // Another listener with that key, as after a restart: it has seen none of the nonces. One that
+    // has seen others is in the same place with packets that were held back on their way to it.
+    let asked = |limit| async move {
+        let network = Network::default();
+        let [client, server] = [network.host(), network.host()];
+        let config = Config::builder().unproven_limit(limit).build();
+        let config = config.expect("in range");
+        let listener = KcpListener::from_transport(server.clone(), &security(), &config);
+        (client, server, listener.expect("in range"))
+    };
+    for (limit, opened) in [(256, 1), (0, 0)] {
+        let (client, server, listener) = asked(limit).await;
+        for datagram in &duo.hosts[1].history() {
+            server.inject(client.addr(), datagram);
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(listener.stats().passive_opens, opened);
+        if opened == 0 {
+            let endpoint = KcpEndpoint::from_transport(client, &security(), &patient());
+            let endpoint = endpoint.expect("in range");
+            let (here, there) = tokio::join!(endpoint.connect(server.addr()), listener.accept());
+            let (mut here, mut there) = (here.expect("connects"), there.expect("accepts").0);
+            exchange(&mut here, &mut there, &pattern(10_000)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn forged_packets_neither_pass_nor_keep_others_from_passing() {
     let mut duo = Duo::new([&security(), &security()]).await;
     duo.exchange(100_000).await;
