@@ -250,7 +250,7 @@ impl ResetCode {
     pub const PROTOCOL: Self = Self(0xffff_ff03);
     /// The socket or the program that has the connection ends.
     pub const GOING_AWAY: Self = Self(0xffff_ff04);
-    /// The connection was given up before it began.
+    /// The connection was given up before everything was delivered.
     pub const CANCELLED: Self = Self(0xffff_ff05);
 
     /// An application's code.
@@ -289,7 +289,7 @@ impl std::fmt::Display for ResetCode {
             Self::TIMED_OUT => f.write_str("the connection timed out there"),
             Self::PROTOCOL => f.write_str("protocol violation"),
             Self::GOING_AWAY => f.write_str("its endpoint is closed"),
-            Self::CANCELLED => f.write_str("connecting was cancelled"),
+            Self::CANCELLED => f.write_str("given up there before everything was delivered"),
             Self(code) => write!(f, "code {code}"),
         }
     }

@@ -195,7 +195,8 @@ macro_rules! impl_send {
 
             /// Most bytes of a message: 255 segments, or as many as the largest window the peer has
             /// told, if that is less; 32 until it tells, which is known once connected. Nor more
-            /// than the send buffer.
+            /// than the send buffer. A peer whose memory was short from the beginning tells a small
+            /// window at first, and a larger one later.
             #[must_use]
             pub fn max_message_len(&self) -> usize {
                 self.connection().max_message_len()

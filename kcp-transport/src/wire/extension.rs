@@ -332,7 +332,7 @@ impl Reader<'_> {
 /// The sender understands [`Frame::PathChallenge`], and its session can move.
 pub const CAPABILITY_MIGRATION: u32 = 1;
 
-/// Most bytes of frames that one window update carries.
+/// Most bytes of the payload of one window update: magic, version and frames.
 ///
 /// Room for one of each kind that a session can have to say at a time.
 pub const MAX_LEN: usize = 128;
