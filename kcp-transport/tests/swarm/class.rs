@@ -67,10 +67,12 @@ pub(crate) enum Class {
     Patience,
     /// A side gives up in the middle, and tells its peer if it can.
     GiveUp,
+    /// A host is short of memory, for a while or from then on.
+    Scarce,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::Loss,
         Self::Burst,
         Self::Reorder,
@@ -104,6 +106,7 @@ impl Class {
         Self::SharedSocket,
         Self::Patience,
         Self::GiveUp,
+        Self::Scarce,
     ];
 
     /// Those that disturb nobody: without others the strictest rules hold.

@@ -50,6 +50,8 @@ pub(crate) struct Host {
     pub(crate) inbox: VecDeque<(Address, Vec<u8>)>,
     /// What its challenges are made of.
     pub(crate) secret: u64,
+    /// There is little memory.
+    scarce: bool,
 }
 
 /// A session and all that belongs to it.
@@ -150,6 +152,7 @@ impl Host {
             inbox: VecDeque::new(),
             plan: plan.clone(),
             secret: rng.next_u64(),
+            scarce: false,
             rng,
         }
     }
@@ -159,6 +162,14 @@ impl Host {
     }
 
     /// Loses all state, as by a restart.
+    /// Tells all sessions whether memory is short.
+    pub(crate) fn set_scarce(&mut self, scarce: bool) {
+        self.scarce = scarce;
+        for slot in &mut self.slots {
+            slot.session.set_memory_pressure(scarce);
+        }
+    }
+
     pub(crate) fn crash(&mut self) {
         for slot in &mut self.slots {
             slot.gone = true;
@@ -188,8 +199,11 @@ impl Host {
         let id_on_wire = ConversationId::new(id);
         let config = &self.plan.config;
         let luck = (u128::from(self.rng.next_u64()) << 64) | u128::from(luck);
-        let session =
+        let mut session =
             Session::with_first_numbers(config, self.layout, id_on_wire, role, luck, first, local);
+        if self.scarce {
+            session.set_memory_pressure(true);
+        }
         let slot = self.slots.len();
         self.slots.push(Slot {
             session,

@@ -128,6 +128,11 @@ pub(crate) enum Trouble {
         until: Micros,
         clock_stands: bool,
     },
+    /// The host is short of memory.
+    Scarce {
+        host: usize,
+        until: Micros,
+    },
 }
 
 impl Plan {
@@ -250,6 +255,16 @@ impl Plan {
                         until,
                         clock_stands,
                     });
+                }
+                Class::Scarce => {
+                    let host = rng.below(client_count + 1) as usize;
+                    let passing = at + rng.below(end - at);
+                    let until = if rng.chance(0.5) {
+                        passing
+                    } else {
+                        Micros::MAX
+                    };
+                    add(Trouble::Scarce { host, until });
                 }
                 _ => {}
             }

@@ -89,6 +89,10 @@ enum What {
     Resume {
         host: usize,
     },
+    /// There is memory again.
+    Relieve {
+        host: usize,
+    },
     EarlyEnd {
         conversation: usize,
     },
@@ -240,6 +244,10 @@ impl World {
                 self.mend(client, up, down);
                 Ok(())
             }
+            What::Relieve { host } => {
+                self.hosts[host].set_scarce(false);
+                self.service_all(host)
+            }
             What::Resume { host } => {
                 if self.hosts[host].paused_until > self.now {
                     return Ok(());
@@ -251,7 +259,7 @@ impl World {
                 }
                 let inbox = std::mem::take(&mut self.hosts[host].inbox);
                 self.deliver(host, inbox)?;
-                (0..self.hosts[host].slots.len()).try_for_each(|slot| self.service(host, slot))
+                self.service_all(host)
             }
             What::EarlyEnd { conversation } => {
                 let plan = self.conversations[conversation].plan.early_end;

@@ -66,6 +66,11 @@ impl World {
             .map_err(|error| who(error, self))
     }
 
+    /// As [`Self::service`], for all sessions of a host.
+    pub(super) fn service_all(&mut self, host: usize) -> Result<(), String> {
+        (0..self.hosts[host].slots.len()).try_for_each(|slot| self.service(host, slot))
+    }
+
     pub(super) fn service_slot(&mut self, host: usize, slot: usize) -> Result<(), String> {
         let local = self.hosts[host].clock.local(self.now);
         let it = &mut self.hosts[host].slots[slot];

@@ -85,6 +85,13 @@ impl World {
                 }
                 self.schedule(until, What::Resume { host });
             }
+            Trouble::Scarce { host, until } => {
+                self.hosts[host].set_scarce(true);
+                self.service_all(host)?;
+                if until < Micros::MAX {
+                    self.schedule(until, What::Relieve { host });
+                }
+            }
         }
         Ok(())
     }
