@@ -28,6 +28,8 @@ pub(crate) struct Ending {
 #[derive(Debug)]
 pub(crate) struct FrameWatch {
     pub(crate) ending: Ending,
+    /// It acknowledged the peer's end although nobody reads any more: all must have been read.
+    pub(crate) vouches: bool,
     extensions: Extensions,
     initiates: bool,
     /// Tokens that were said to be the peer's.
@@ -73,6 +75,7 @@ impl FrameWatch {
     pub(crate) fn new(config: &Config, initiates: bool) -> Self {
         Self {
             ending: Ending::default(),
+            vouches: false,
             extensions: config.extensions(),
             initiates,
             names: Vec::new(),
@@ -234,6 +237,7 @@ impl FrameWatch {
             }
             Frame::FinAck { end, .. } => {
                 self.owed = None;
+                self.vouches |= self.ending.let_go;
                 other.end == Some(end)
             }
             Frame::Reset { code, .. } => {

@@ -107,7 +107,7 @@ impl Pulse {
             // Who lets go before there is a connection has said nothing.
             let waited = match self.state {
                 None | Some(State::Connecting) => return Ok(()),
-                Some(State::Lingering) => now - self.state_since,
+                Some(State::Lingering) => now - self.state_since.max(self.progress),
                 Some(_) => Duration::ZERO,
             };
             // Time-outs of a peer that is gone may pass before, and one that was there may have
@@ -135,7 +135,9 @@ impl Pulse {
             ConnectionError::IdleTimeout if session.stats().fec_parity_received == 0 => config
                 .idle_timeout()
                 .map(|limit| (now - self.understood, limit)),
-            ConnectionError::LingerTimeout => Some((now - self.state_since, config.linger())),
+            ConnectionError::LingerTimeout => {
+                Some((now - self.state_since.max(self.progress), config.linger()))
+            }
             _ => None,
         };
         if let Some((waited, limit)) = waited
