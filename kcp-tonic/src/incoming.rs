@@ -60,6 +60,9 @@ impl KcpIncoming {
     }
 
     /// How long a peer may be connected without saying anything. Default 30 s; `None` is for ever.
+    ///
+    /// The settings that a server of HTTP/2 sends first do not count. Without a limit a peer that
+    /// never speaks holds up tonic's graceful shutdown for as long as it lives.
     #[must_use]
     pub fn with_first_byte_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.inner.with_first_byte_timeout(timeout).into()

@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kcp_tonic::UnavailableLayer;
+use kcp_tonic::kcp_transport::net::KcpStream;
 use support::helloworld::greeter_client::GreeterClient;
+use support::helloworld::greeter_server::GreeterServer;
 use support::{Hello, Line, Process, Setup, deaf_addr, hello, loopback};
+use tokio::io::AsyncReadExt;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::Code;
 use tower::Layer;
@@ -137,4 +141,27 @@ async fn killed_server_fails_the_call_in_flight() {
     server.kill().await;
     let answer = timeout(PATIENCE, call).await.unwrap().unwrap();
     assert!(answer.is_err());
+}
+
+#[tokio::test]
+async fn peer_that_never_speaks_is_let_go_of_and_holds_up_no_shutdown() {
+    let setup = Setup::plaintext();
+    let incoming = setup.incoming(loopback()).await.unwrap();
+    let incoming = incoming.with_first_byte_timeout(Duration::from_millis(50));
+    let addr = incoming.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = kcp_tonic::server_builder()
+        .add_service(GreeterServer::new(Hello::default()))
+        .serve_with_incoming_shutdown(incoming, async { stopped.await.unwrap_or_default() });
+    let server = tokio::spawn(server);
+    let mut silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
+        .await
+        .unwrap();
+    // The server's settings: it has the connection.
+    silent.read_u8().await.unwrap();
+    stop.send(()).unwrap();
+    timeout(PATIENCE, server).await.unwrap().unwrap().unwrap();
+    let mut rest = Vec::new();
+    let end = timeout(PATIENCE, silent.read_to_end(&mut rest)).await;
+    end.unwrap().unwrap();
 }

@@ -63,7 +63,9 @@ impl KcpIncoming {
     /// How long a peer may be connected without saying anything. Default 30 s; `None` is for ever.
     ///
     /// After that reads fail with [`io::ErrorKind::TimedOut`], which makes HTTP servers close the
-    /// connection. Neither hyper nor axum nor tonic has a limit for this phase of its own.
+    /// connection. Neither hyper nor axum nor tonic has a limit for this phase of its own. What the
+    /// server writes meanwhile does not count: for a protocol in which the server speaks first and the
+    /// client need not answer, set none.
     #[must_use]
     pub fn with_first_byte_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.first_byte_timeout = timeout.into();

@@ -22,6 +22,9 @@ use crate::KcpConnectInfo;
 pub struct KcpIo {
     inner: TokioIo<KcpStream>,
     /// Until the peer has said something: when to stop waiting for that.
+    ///
+    /// A write does not end it: servers of HTTP/2 send their settings before the client has said a
+    /// word.
     first_byte: Option<Pin<Box<Sleep>>>,
 }
 
@@ -35,7 +38,7 @@ impl KcpIo {
         }
     }
 
-    /// Fails reads with [`io::ErrorKind::TimedOut`] if nothing was read or written in that time.
+    /// Fails reads with [`io::ErrorKind::TimedOut`] if nothing was read in that time.
     pub(crate) fn with_first_byte_timeout(mut self, timeout: Duration) -> Self {
         self.first_byte = Some(Box::pin(tokio::time::sleep(timeout)));
         self
@@ -81,14 +84,6 @@ impl KcpIo {
         }
         read
     }
-
-    /// Whoever is answered has said something, or need not: some protocols let the server begin.
-    fn on_write(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
-            self.first_byte = None;
-        }
-        written
-    }
 }
 
 impl From<KcpStream> for KcpIo {
@@ -110,12 +105,11 @@ impl AsyncRead for KcpIo {
 
 impl AsyncWrite for KcpIo {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = self.as_mut().stream().poll_write(cx, buf);
-        self.on_write(written)
+        self.stream().poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -127,12 +121,11 @@ impl AsyncWrite for KcpIo {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.as_mut().stream().poll_write_vectored(cx, bufs);
-        self.on_write(written)
+        self.stream().poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -191,6 +191,22 @@ async fn silent_peer_fails_the_wait_for_the_first_byte() {
 }
 
 #[tokio::test]
+async fn greeting_a_silent_peer_does_not_end_the_wait_for_its_first_byte() {
+    let setup = Setup::plaintext();
+    let (incoming, addr) = setup.incoming().await;
+    let incoming = incoming.with_first_byte_timeout(Duration::from_millis(50));
+    let server = tokio::spawn(serve_fn(incoming, echo).http2_only().into_future());
+    let mut silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
+        .await
+        .unwrap();
+    let mut greeting = Vec::new();
+    let end = tokio::time::timeout(PATIENCE, silent.read_to_end(&mut greeting)).await;
+    end.expect("the connection must end").unwrap();
+    assert!(!greeting.is_empty(), "HTTP/2 begins with settings");
+    server.abort();
+}
+
+#[tokio::test]
 async fn whoever_has_spoken_may_fall_silent() {
     let setup = Setup::plaintext();
     let (incoming, addr) = setup.incoming().await;
@@ -206,3 +222,6 @@ async fn whoever_has_spoken_may_fall_silent() {
     let next = tokio::time::timeout(Duration::from_millis(200), next);
     assert!(next.await.is_err(), "the read must still be waiting");
 }
+
+/// Far longer than the time-outs here, far shorter than a hang.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use kcp_tower::kcp_transport::net::KcpStream;
 use support::{Setup, impatient, serve_fn};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, oneshot};
 
 /// A handler that tells when a request came, and answers when told to.
@@ -101,6 +102,29 @@ async fn idle_connections_do_not_delay_the_end() {
 }
 
 #[tokio::test]
+async fn silent_peer_of_http2_delays_the_end_by_its_first_byte_timeout_only() {
+    let setup = Setup::plaintext();
+    let (incoming, addr) = setup.incoming().await;
+    let incoming = incoming.with_first_byte_timeout(Duration::from_millis(50));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(
+        serve_fn(incoming, |_| async {
+            Ok::<_, Infallible>(Response::new(String::new()))
+        })
+        .http2_only()
+        .with_graceful_shutdown(async { stopped.await.unwrap_or_default() })
+        .into_future(),
+    );
+    let mut silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
+        .await
+        .unwrap();
+    silent.read_u8().await.unwrap();
+    stop.send(()).unwrap();
+    let end = tokio::time::timeout(PATIENCE, server).await;
+    end.expect("the server must end").unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn drain_timeout_cuts_what_is_left() {
     let setup = Setup::plaintext();
     let (incoming, addr) = setup.incoming().await;
@@ -143,3 +167,6 @@ async fn dropping_the_server_ends_its_connections() {
     assert_eq!(Arc::strong_count(&gate.open), 1);
     response.abort();
 }
+
+/// Far longer than the time-outs here, far shorter than a hang.
+const PATIENCE: Duration = Duration::from_secs(10);
