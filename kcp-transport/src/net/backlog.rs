@@ -63,14 +63,19 @@ impl Backlog {
         }
     }
 
-    /// Offers a new session to whoever accepts.
-    pub(super) fn offer(&self, connection: Arc<Connection>) {
+    /// Offers a new session to whoever accepts. Gives it back if nobody does any more: the listener
+    /// may have been dropped, on another thread, since [`Self::admits`] was asked.
+    pub(super) fn offer(&self, connection: Arc<Connection>) -> Result<(), Arc<Connection>> {
         let wakers = {
             let mut inner = lock(&self.inner);
+            if !inner.accepting {
+                return Err(connection);
+            }
             inner.queue.push_back(connection);
             inner.waiters.take()
         };
         wakers.into_iter().for_each(Waker::wake);
+        Ok(())
     }
 
     /// Takes no more sessions and returns those nobody accepted. Nobody can wait any more: the last
@@ -123,5 +128,75 @@ impl Awaited for Backlog {
     fn leave(&self, ticket: Ticket) {
         let waker = lock(&self.inner).waiters.leave(ticket);
         drop(waker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSliceMut;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::crypto::Security;
+    use crate::net::endpoint::{Endpoint, Purpose};
+    use crate::net::sessions::{Opener, Sessions};
+    use crate::net::transport::{Path, Received, Transport};
+    use crate::packet::Run;
+    use crate::time::Time;
+    use crate::wire::ConversationId;
+
+    const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+
+    /// A transport that nothing comes through.
+    #[derive(Debug)]
+    struct Closed;
+
+    impl Transport for Closed {
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(NOWHERE)
+        }
+
+        fn poll_recv_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_send_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn try_recv(&self, _: &mut [IoSliceMut<'_>], _: &mut [Received]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn try_send(&self, _: Path, _: Run<'_>) -> io::Result<()> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    fn session() -> Arc<Connection> {
+        let (security, config) = (Security::Plaintext, Config::default());
+        let endpoint = Endpoint::new(Arc::new(Closed), &security, &config, Purpose::Accept);
+        let endpoint = Arc::new(endpoint.expect("in range"));
+        let path = Path {
+            peer: NOWHERE,
+            local: None,
+        };
+        let conversation = ConversationId::new(7);
+        Sessions::default()
+            .open(&endpoint, Time::ZERO, path, conversation, Opener::Peer)
+            .expect("has entropy")
+    }
+
+    #[test]
+    fn session_that_comes_after_the_end_is_given_back() {
+        let backlog = Backlog::new(2, true, 1);
+        let (early, late) = (session(), session());
+        assert!(backlog.offer(Arc::clone(&early)).is_ok());
+        assert_eq!(backlog.admits(), Admission::Open);
+        assert!(Arc::ptr_eq(&backlog.close()[0], &early));
+        let back = backlog.offer(Arc::clone(&late));
+        assert!(back.is_err_and(|back| Arc::ptr_eq(&back, &late)));
+        assert!(backlog.close().is_empty(), "nobody would take it out");
     }
 }

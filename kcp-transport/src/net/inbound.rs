@@ -14,6 +14,7 @@ use crate::wire::{ConversationId, Frame, FrameWriter, MAX_EXTENSION_LEN, Segment
 use super::door::{Door, Verdict, Visit};
 use super::endpoint::Endpoint;
 use super::sessions::{Opener, Sessions};
+use super::stream::KcpStream;
 use super::timers::SessionKey;
 use super::transport::{Path, ReceiveBuffers};
 
@@ -289,7 +290,10 @@ impl Router<'_> {
             .ok()?;
         tracing::debug!(peer = %self.path.peer, %conversation, "session opened");
         let slot = connection.key.slot;
-        self.endpoint.backlog.offer(connection);
+        if let Err(unwanted) = self.endpoint.backlog.offer(connection) {
+            // Nobody will read what it receives.
+            drop(KcpStream::new(unwanted));
+        }
         Some(slot)
     }
 }

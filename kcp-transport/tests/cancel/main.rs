@@ -9,6 +9,7 @@ mod harness;
 mod messages;
 mod network;
 mod opening;
+mod races;
 mod runtimes;
 mod streams;
 mod wakers;
