@@ -92,11 +92,8 @@ impl Door {
                         .question(visit.peer, visit.conversation, self.window, now);
                 self.reply(visit, question)
             }
-            (Stranger::Answer(echo), Admission::Open) => {
-                if !self
-                    .cookies
-                    .is_answer(visit.peer, visit.conversation, echo, now)
-                {
+            (Stranger::Answer(_), Admission::Open) => {
+                if !self.is_answer(visit) {
                     stats.stray += 1;
                     Verdict::Ignore
                 } else if self.proven.allows(ip, now) {
@@ -166,6 +163,15 @@ impl Door {
             }
             other => other,
         }
+    }
+
+    /// Whether a payload answers a question that its sender was asked.
+    pub(super) fn is_answer(&self, visit: Visit) -> bool {
+        let Stranger::Answer(echo) = visit.stranger else {
+            return false;
+        };
+        self.cookies
+            .is_answer(visit.peer, visit.conversation, echo, visit.now)
     }
 
     /// Whether `data` answers a challenge of [`Self::challenge`].

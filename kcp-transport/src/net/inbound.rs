@@ -260,10 +260,12 @@ impl Router<'_> {
 
     /// Whether a payload without a session may be that of one whose peer has moved.
     ///
-    /// What looks like a beginning is taken for one: the name may be used by others too.
+    /// What looks like a beginning is taken for one, and so is the answer to a question about one:
+    /// the name may be used by others too.
     fn may_have_moved(&self, visit: Visit) -> bool {
         let roaming = self.endpoint.roaming.as_ref();
         visit.stranger != Stranger::Opening
+            && !self.door.is_answer(visit)
             && roaming.is_some_and(|roaming| roaming.may_move(visit.conversation))
     }
 

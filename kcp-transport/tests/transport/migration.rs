@@ -203,3 +203,34 @@ async fn namesakes_move_each_for_itself() {
     }
     assert_eq!(listener.stats().passive_opens, 4);
 }
+
+/// A listener that believes nobody, and clients that all call their conversations the same.
+#[tokio::test(start_paused = true)]
+async fn namesakes_that_prove_their_addresses_get_in() {
+    let network = Network::default();
+    let server_host = network.host();
+    let (security, config) = (Security::Plaintext, Config::builder());
+    let config = config
+        .conversation(kcp_transport::wire::ConversationId::new(7))
+        .unproven_limit(0);
+    let config = config.build().expect("in range");
+    let listener =
+        KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
+    let mut pairs = Vec::new();
+    for index in 0..3 {
+        let (host, addr) = (network.host(), server_host.addr());
+        let (client, accepted) = tokio::join!(
+            KcpStream::connect_transport(host, addr, &security, &config),
+            timeout(Duration::from_secs(10), listener.accept()),
+        );
+        let accepted = accepted.unwrap_or_else(|_| panic!("client {index} is shut out"));
+        let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
+        exchange(&mut client, &mut server, b"hello").await;
+        pairs.push((client, server));
+    }
+    for (client, server) in &mut pairs {
+        exchange(client, server, b"still").await;
+        exchange(server, client, b"here").await;
+    }
+    assert_eq!(listener.stats().moved, 0);
+}
