@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, ready};
 
 use crate::config::{Config, Mode};
@@ -14,7 +14,7 @@ use super::coop::budgeted;
 use super::datagrams::Datagrams;
 use super::endpoint::lock;
 use super::info::ConnectionInfo;
-use super::shared::{Connection, end, register};
+use super::shared::{Connection, Inner, end, register};
 use super::stream::{Handle, KcpStream};
 
 /// A connection over KCP that keeps the boundaries of messages: each [`send`](Self::send) is one
@@ -295,15 +295,16 @@ impl Connection {
         let mut inner = lock(&self.inner);
         if inner.session.is_readable() {
             message.clear();
-            if inner.session.read_message(now, message) {
-                // Room in the receive window may be news to the peer.
-                let due = inner.session.is_due(now);
-                drop(inner);
-                if due {
-                    self.endpoint.transmit(self);
-                }
-                return Poll::Ready(Ok(()));
+            if !inner.session.read_message(now, message) {
+                return Poll::Ready(Err(self.broken(inner)));
             }
+            // Room in the receive window may be news to the peer.
+            let due = inner.session.is_due(now);
+            drop(inner);
+            if due {
+                self.endpoint.transmit(self);
+            }
+            return Poll::Ready(Ok(()));
         }
         if inner.session.is_finished() {
             return Poll::Ready(Err(io::Error::new(
@@ -316,5 +317,19 @@ impl Connection {
         }
         register(&mut inner.reader, cx);
         Poll::Pending
+    }
+
+    /// Fragments that make no message have ended the session: the reader is told by the error, and
+    /// here are told all others.
+    fn broken(&self, mut inner: MutexGuard<'_, Inner>) -> io::Error {
+        let error = match inner.session.state() {
+            State::Closed(error) => error,
+            _ => None,
+        };
+        let wakers = inner.take_wakers();
+        drop(inner);
+        wakers.wake();
+        self.defer();
+        end(error)
     }
 }

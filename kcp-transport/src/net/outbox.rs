@@ -66,6 +66,8 @@ impl Endpoint {
         if let Err(error) = self.sealer.seal(&mut batch) {
             self.outbox().recycle(batch);
             connection.abort(error.into());
+            // It may be a writer's task that finds out; the driver forgets the session.
+            connection.defer();
             return;
         }
         let path = connection.path();
@@ -137,6 +139,9 @@ impl Endpoint {
                         (error.kind(), connection)
                     {
                         connection.refused(now);
+                        if connection.is_over() {
+                            connection.defer();
+                        }
                     }
                     if is_closed(&error) {
                         self.close(error.kind());

@@ -348,7 +348,7 @@ impl Inner {
         Some(deadline)
     }
 
-    fn take_wakers(&mut self) -> Wakers {
+    pub(super) fn take_wakers(&mut self) -> Wakers {
         let state = self.session.state();
         let over = matches!(state, State::Closed(_));
         let connected = self.connecting && state != State::Connecting;

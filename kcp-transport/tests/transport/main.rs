@@ -1,6 +1,7 @@
 //! Streams and listeners over a transport that is no socket, and what its errors do to them.
 #![allow(clippy::disallowed_methods)]
 
+mod broken;
 mod flood;
 mod forgery;
 mod memory;
