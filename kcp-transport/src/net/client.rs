@@ -158,6 +158,8 @@ impl KcpEndpoint {
     }
 
     /// The sum over all connections there are and were. Looks at each of those there are.
+    ///
+    /// What is read from a connection after it has ended, as far as it had arrived, is not in it.
     #[must_use]
     pub fn totals(&self) -> Stats {
         self.endpoint.census.totals()

@@ -86,11 +86,12 @@ impl Door {
                 if unproven < self.most_unproven && self.unproven.allows(ip, now) {
                     return Verdict::Open { proved: false };
                 }
-                stats.questioned += 1;
                 let question =
                     self.cookies
                         .question(visit.peer, visit.conversation, self.window, now);
-                self.reply(visit, question)
+                let verdict = self.reply(visit, question);
+                stats.questioned += u64::from(verdict != Verdict::Ignore);
+                verdict
             }
             (Stranger::Answer(_), Admission::Open) => {
                 if !self.is_answer(visit) {
@@ -349,5 +350,18 @@ mod tests {
             replies += u32::from(verdict != Verdict::Ignore);
         }
         assert!(replies <= 2 * REPLIES, "{replies}");
+    }
+
+    #[test]
+    fn questions_that_do_not_leave_are_not_counted() {
+        let (mut door, mut stats) = (door(), EndpointStats::default());
+        let opening = visit(1, Stranger::Opening, Time::ZERO);
+        let mut questions = 0;
+        for _ in 0..2 * REPLIES {
+            let verdict = door.admit(opening, Admission::Open, usize::MAX, &mut stats);
+            questions += u64::from(verdict != Verdict::Ignore);
+        }
+        assert!((1..=u64::from(REPLIES)).contains(&questions), "{questions}");
+        assert_eq!(stats.questioned, questions);
     }
 }

@@ -83,8 +83,17 @@ impl Driver {
     /// Moves the sessions whose peers are elsewhere.
     fn relocate_moved(&mut self) {
         for (key, path) in self.endpoint.drain_moved() {
+            let Some(connection) = self.sessions.get(key) else {
+                continue;
+            };
+            let from = connection.path().peer;
             if self.sessions.relocate(key, path) {
                 self.dirty.push(key);
+                // The same proof may have come twice.
+                if from != path.peer {
+                    tracing::debug!(%from, to = %path.peer, "peer has moved");
+                    self.inbound.stats.moved += 1;
+                }
             }
         }
     }
@@ -144,6 +153,7 @@ impl Driver {
                     .receive(&self.endpoint, &mut self.sessions, &mut self.dirty);
             match received {
                 Ok(()) => {
+                    blocked = false;
                     let _ = self.poll_transmit(cx);
                 }
                 // Once means that nothing is left, if the transport then stops saying it is ready.

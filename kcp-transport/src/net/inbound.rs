@@ -219,7 +219,9 @@ impl Router<'_> {
         if let Some((group, shard)) = &self.endpoint.group
             && let Some(owner) = group.owner(self.path.peer, conversation, *shard)
         {
-            self.stats.forwarded += u64::from(owner.forward(self.path, payload));
+            let taken = owner.forward(self.path, payload);
+            self.stats.forwarded += u64::from(taken);
+            self.stats.forwards_dropped += u64::from(!taken);
             return None;
         }
         let epitaph = self.sessions.epitaph(self.path, conversation, self.now);
@@ -269,7 +271,7 @@ impl Router<'_> {
             && roaming.is_some_and(|roaming| roaming.may_move(visit.conversation))
     }
 
-    /// Moves the session whose peer answers a challenge from here. Returns whether it did.
+    /// Has the session moved whose peer answers a challenge from here. Returns whether there is one.
     fn moved(&mut self, visit: Visit, payload: &[u8]) -> bool {
         let Some((tag, data)) = path_response(payload) else {
             return false;
@@ -279,8 +281,6 @@ impl Router<'_> {
         let Some(connection) = session.filter(|_| self.door.is_response(visit, data)) else {
             return false;
         };
-        tracing::debug!(from = %connection.path().peer, to = %self.path.peer, "peer has moved");
-        self.stats.moved += 1;
         connection.endpoint.relocate(connection.key, self.path);
         true
     }

@@ -204,6 +204,8 @@ impl KcpListener {
     }
 
     /// The sum over all connections there are and were. Looks at each of those there are.
+    ///
+    /// What is read from a connection after it has ended, as far as it had arrived, is not in it.
     #[must_use]
     pub fn totals(&self) -> Stats {
         let mut sum = Stats::default();

@@ -167,6 +167,9 @@ statistics! {
         questioned: u64,
         /// For connections of other sockets of the same listener, and handed on.
         forwarded: u64,
+        /// For connections of other sockets of the same listener, and dropped, since too many others
+        /// waited there to be taken in.
+        forwards_dropped: u64,
         /// Peers that were told that there is no such connection, or no longer.
         strays_answered: u64,
         /// Receive calls that failed.
@@ -182,7 +185,8 @@ statistics! {
         passive_opens: u64,
         /// Connections there are now.
         connections: usize,
-        /// Most connections there were at a time.
+        /// Most connections there were at a time. For a listener on several sockets, the sum of
+        /// what each of them had at most, which may have been at different times.
         max_connections: usize,
         /// Bytes that the connections of a listener hold, by the size of their buffers.
         memory: usize,

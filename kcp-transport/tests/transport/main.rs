@@ -294,6 +294,21 @@ async fn every_error_of_the_system_a_thousand_times_at_every_call_is_survived() 
     }
 }
 
+/// Each third call would block although something is there, and the one after it does not.
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn calls_that_would_block_before_and_after_one_that_does_not_are_no_errors() {
+    let mut setup = Setup::new(&Config::default()).await;
+    setup
+        .server_host
+        .set_fault(Way::Receive, Fault::Third(EAGAIN));
+    for _ in 0..20 {
+        exchange(&mut setup.client, &mut setup.server, b"a word").await;
+    }
+    assert!(setup.server_host.failed(Way::Receive) >= 20);
+    assert_eq!(setup.listener.stats().receive_errors, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn transport_that_is_never_ready_when_it_says_so_does_not_spin() {
     for side in [Side::Client, Side::Server] {
@@ -393,6 +408,9 @@ async fn refused_port_ends_what_never_received_anything() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     assert!(started.elapsed() < Duration::from_secs(3));
 }
+
+#[cfg(target_os = "linux")]
+const EAGAIN: i32 = 11;
 
 #[cfg(target_os = "linux")]
 const REFUSED: i32 = 111;

@@ -234,3 +234,38 @@ async fn namesakes_that_prove_their_addresses_get_in() {
     }
     assert_eq!(listener.stats().moved, 0);
 }
+
+/// The answer to a challenge is good for a while, and may come in twice.
+#[tokio::test(start_paused = true)]
+async fn move_that_is_proved_twice_is_one_move() {
+    let network = Network::default();
+    let (client_host, server_host) = (network.host(), network.host());
+    let (security, config) = (Security::Plaintext, Config::default());
+    let listener =
+        KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
+    let addr = server_host.addr();
+    let (client, accepted) = tokio::join!(
+        KcpStream::connect_transport(client_host.clone(), addr, &security, &config),
+        listener.accept(),
+    );
+    let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
+    exchange(&mut client, &mut server, b"hello").await;
+    for index in 1..3 {
+        client_host.move_to(elsewhere(index));
+        exchange(&mut client, &mut server, b"moved").await;
+    }
+    assert_eq!(listener.stats().moved, 2);
+    let proofs: Vec<_> = server_host
+        .take_history()
+        .into_iter()
+        .filter(|(from, datagram)| {
+            *from == elsewhere(1) && kcp_transport::session::path_response(datagram).is_some()
+        })
+        .collect();
+    for (from, datagram) in proofs.iter().chain(&proofs) {
+        server_host.inject(*from, datagram);
+    }
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(server.peer_addr().expect("known"), elsewhere(1));
+    assert_eq!(listener.stats().moved, 3);
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpListener, KcpStream, Transport};
+use kcp_transport::wire::{Command, SegmentHeader, Timestamp};
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
@@ -101,6 +102,32 @@ async fn datagrams_that_come_in_at_another_shard_reach_their_session() {
     assert!(stats.forwarded > 10, "{stats}");
     assert_eq!(stats.passive_opens, 1);
     drop(host);
+}
+
+/// More of them than wait to be handed on, before their owner has its turn.
+#[tokio::test(start_paused = true)]
+async fn datagrams_that_find_no_room_at_their_owner_are_counted() {
+    let sharded = sharded(2);
+    let (host, client, _server) = sharded.connect(0).await;
+    let update = SegmentHeader {
+        conversation: client.conversation(),
+        command: Command::WindowUpdate,
+        fragments_left: 0,
+        window: 32,
+        timestamp: Timestamp::default(),
+        sequence: 0,
+        unacknowledged: 0,
+        payload_len: 0,
+    };
+    let mut datagram = vec![0; 24];
+    update.encode(&mut datagram);
+    for _ in 0..600 {
+        sharded.hosts[1].inject(host.addr(), &datagram);
+    }
+    sleep(Duration::from_millis(1)).await;
+    let stats = sharded.listener.stats();
+    assert!(stats.forwarded > 0 && stats.forwards_dropped > 0, "{stats}");
+    assert_eq!(stats.forwarded + stats.forwards_dropped, 600);
 }
 
 #[tokio::test(start_paused = true)]
