@@ -58,7 +58,7 @@ fn open_with(endpoint: Endpoint, peer: SocketAddr, role: Role) -> io::Result<Kcp
         None => ConversationId::new(u32::from_le_bytes(entropy()?)),
     };
     let mut driver = Driver::new(endpoint, RECEIVE_SLOTS);
-    // The kernel reports a connected socket's peer in the form it was given.
+    // The socket is of the peer's family, so the kernel reports the peer in the form it was given.
     let path = Path { peer, local: None };
     let connection = driver.register(now, path, conversation, role)?;
     runtime.spawn(driver);

@@ -35,15 +35,17 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// A socket on a free port, connected to `peer`: others' datagrams never reach it, and the
-    /// kernel reports when nobody listens there.
+    /// A socket on a free port for talking to `peer`. Where [`MAY_CONNECT`], it is connected:
+    /// others' datagrams never reach it, and the kernel reports when nobody listens there.
     pub(super) fn connect(peer: SocketAddr, config: &Config) -> io::Result<Self> {
         let any: SocketAddr = match peer {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let socket = open(any, false)?;
-        socket.connect(&peer.into())?;
+        if MAY_CONNECT {
+            socket.connect(&peer.into())?;
+        }
         Self::adopt(socket.into(), config)
     }
 
@@ -231,6 +233,11 @@ fn set_dscp(socket: &std::net::UdpSocket, code_point: u8) -> io::Result<()> {
         socket.set_tos_v4(class)
     }
 }
+
+/// Whether a connected socket takes datagrams whose destination is named, as all of ours are.
+///
+/// macOS, iOS and the BSDs refuse them with EISCONN. A socket that is not connected works anywhere.
+const MAY_CONNECT: bool = cfg!(any(target_os = "linux", target_os = "android", windows));
 
 /// Whether runs can be sent with the socket's own traffic class.
 const OFFLOAD_IS_REACHABLE: bool = cfg!(any(target_os = "linux", target_os = "android"));

@@ -110,7 +110,8 @@ impl KcpStream {
     /// - [`io::ErrorKind::InvalidInput`]: the mtu has no room for data under this cipher.
     /// - [`io::ErrorKind::TimedOut`]: no answer within [`Config::connect_timeout`]. A peer with
     ///   another key or cipher also stays silent.
-    /// - [`io::ErrorKind::ConnectionRefused`]: the peer's host says that nobody listens.
+    /// - [`io::ErrorKind::ConnectionRefused`]: the peer's host says that nobody listens. Seen on Linux,
+    ///   Android and Windows; elsewhere that ends in the time-out.
     /// - Errors of making the socket.
     ///
     /// # Cancel safety
@@ -208,7 +209,8 @@ impl KcpStream {
         connect::rebind(&self.handle.0)
     }
 
-    /// The address the stream sends from.
+    /// The address the stream sends from. A stream that has connected on a system other than Linux,
+    /// Android and Windows knows the port alone; the rest is unspecified.
     ///
     /// # Errors
     ///
