@@ -26,9 +26,11 @@ use crate::{KcpConnectInfo, KcpIncoming, KcpIo, http2};
 /// a service that can be cloned, and axum's `Router::into_make_service` of a router. Requests
 /// carry a [`KcpConnectInfo`] in their extensions.
 ///
-/// The future ends when the shutdown signal of [`Serve::with_graceful_shutdown`] came and all
-/// connections have ended, or with an error when the socket failed. Dropping it closes all
-/// connections at once, except those that were upgraded to another protocol.
+/// Accepting ends when the shutdown signal of [`Serve::with_graceful_shutdown`] comes; and with an
+/// error when the socket has failed, or when `make_service` fails to become ready. Then connections
+/// drain as after a signal, and the future ends with the last of them. A service that cannot be made
+/// once `make_service` was ready costs the connection that it was for, nothing else. Dropping the
+/// future closes all connections at once, except those that were upgraded to another protocol.
 pub fn serve<M>(incoming: impl Into<KcpIncoming>, make_service: M) -> Serve<M> {
     Serve {
         incoming: incoming.into(),
@@ -159,7 +161,11 @@ impl<M, F> Serve<M, F> {
                     None => break Ok(()),
                 },
             };
-            if let Err(error) = poll_fn(|cx| make_service.poll_ready(cx)).await {
+            let ready = tokio::select! {
+                () = &mut signal => break Ok(()),
+                ready = poll_fn(|cx| make_service.poll_ready(cx)) => ready,
+            };
+            if let Err(error) = ready {
                 break Err(io::Error::other(error));
             }
             let service = make_service.call(io.info());

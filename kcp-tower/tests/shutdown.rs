@@ -4,18 +4,23 @@
 mod support;
 
 use std::convert::Infallible;
+use std::future::{Pending, pending};
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use kcp_tower::KcpConnectInfo;
 use kcp_tower::kcp_transport::net::KcpStream;
 use support::{Setup, impatient, serve_fn};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, oneshot};
+use tower::Service;
+use tower::util::BoxCloneService;
 
 /// A handler that tells when a request came, and answers when told to.
 #[derive(Clone, Default)]
@@ -122,6 +127,46 @@ async fn silent_peer_of_http2_delays_the_end_by_its_first_byte_timeout_only() {
     stop.send(()).unwrap();
     let end = tokio::time::timeout(PATIENCE, server).await;
     end.expect("the server must end").unwrap().unwrap();
+}
+
+/// Is asked for services, and is never ready to make one.
+#[derive(Clone, Default)]
+struct Busy {
+    asked: Arc<Notify>,
+}
+
+impl Service<KcpConnectInfo> for Busy {
+    type Response = BoxCloneService<Request<Incoming>, Response<String>, Infallible>;
+    type Error = Infallible;
+    type Future = Pending<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.asked.notify_one();
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: KcpConnectInfo) -> Self::Future {
+        pending()
+    }
+}
+
+#[tokio::test]
+async fn signal_is_heard_while_no_service_can_be_made() {
+    let setup = Setup::plaintext();
+    let (incoming, addr) = setup.incoming().await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let busy = Busy::default();
+    let server = kcp_tower::serve(incoming, busy.clone())
+        .with_graceful_shutdown(async { stopped.await.unwrap_or_default() });
+    let server = tokio::spawn(server.into_future());
+    let client = KcpStream::connect_with(addr, &setup.security, &setup.config)
+        .await
+        .unwrap();
+    busy.asked.notified().await;
+    stop.send(()).unwrap();
+    let end = tokio::time::timeout(PATIENCE, server).await;
+    end.expect("the server must end").unwrap().unwrap();
+    drop(client);
 }
 
 #[tokio::test]
