@@ -18,8 +18,12 @@ use tonic::transport::server::Connected;
 /// server. The counterpart of tonic's `TcpIncoming`.
 ///
 /// What a single peer does never shows up here. If the socket itself fails, the error is yielded
-/// once, then the stream ends. Dropping it stops accepting, as tonic does before it waits for the
-/// calls at work; accepted connections live on.
+/// once, then the stream ends. tonic does no more about the error than to trace it: its server
+/// returns `Ok` at the end of the stream, as after a shutdown signal. Who wants to know keeps an eye
+/// on the items, by `TryStreamExt::inspect_err` for one.
+///
+/// Dropping it stops accepting, as tonic does before it waits for the calls at work; accepted
+/// connections live on.
 #[derive(Debug)]
 pub struct KcpIncoming {
     inner: kcp_tower::KcpIncoming,

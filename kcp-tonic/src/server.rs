@@ -10,8 +10,11 @@ use crate::RemoteAddrLayer;
 /// windows and a limit of streams; and with [`RemoteAddrLayer`].
 ///
 /// Everything can be set anew. After a shutdown signal tonic waits for its connections without a
-/// limit, and a peer that vanished holds it up until its PING is due: use
-/// `tokio::time::timeout` around `serve_with_incoming_shutdown` for a firm one.
+/// limit of its own. A peer that vanished holds it up until its PING is due, and one that has never
+/// said anything until
+/// [`KcpIncoming::with_first_byte_timeout`](crate::KcpIncoming::with_first_byte_timeout) has passed.
+/// For a firm limit let another future race `serve_with_incoming_shutdown`, one that sleeps for so
+/// long after the signal.
 #[must_use]
 pub fn server_builder() -> Server<Stack<RemoteAddrLayer, Identity>> {
     Server::builder()

@@ -30,7 +30,8 @@ use crate::{KcpIo, Resolve, SystemResolver, http2};
 /// `http://host:port`, because HTTP clients send the scheme to the server.
 ///
 /// A name can have several addresses. They are tried in order, and share
-/// [`Config::connect_timeout`] equally.
+/// [`Config::connect_timeout`] equally. Finding them may take as long once more, so that connecting
+/// by name can take twice the time-out.
 #[derive(Clone)]
 pub struct KcpConnector {
     shared: Arc<Shared>,

@@ -63,7 +63,8 @@ fn greet(request: &HelloRequest) -> HelloReply {
 ///
 /// # Errors
 ///
-/// The listener's.
+/// Those of tonic, which has none when the listener fails: it traces the error, and the server ends
+/// as if it had been told to stop.
 pub async fn serve(
     incoming: KcpIncoming,
     connections: Option<Connections>,

@@ -92,7 +92,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// How long connecting may take.
+    /// How long connecting to an address may take.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
         self

@@ -204,7 +204,10 @@ impl Config {
         self.fec
     }
 
-    /// How long connecting may take. Default 10 s, 10 ms to 30 days.
+    /// How long connecting to an address may take. Default 10 s, 10 ms to 30 days.
+    ///
+    /// Names are not resolved here: whoever does so first, as the connector of kcp-tower, takes time
+    /// of its own for that.
     #[must_use]
     pub fn connect_timeout(&self) -> Duration {
         self.connect_timeout

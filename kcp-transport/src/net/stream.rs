@@ -43,7 +43,11 @@ use super::transport::Transport;
 ///   [`Config::linger`]. That needs the runtime: await `shutdown` before leaving `main`.
 /// - After the first error every call fails with the same one, once what had arrived is read.
 ///
-/// The source of each [`io::Error`] is a [`ConnectionError`](crate::error::ConnectionError).
+/// The source of an [`io::Error`] that says how the connection ended is a
+/// [`ConnectionError`](crate::error::ConnectionError). What the user did has none: a write after
+/// `shutdown` fails with [`io::ErrorKind::BrokenPipe`], and what is asked through a handle that
+/// outlives the stream, of a session that its user let go of, with [`io::ErrorKind::NotConnected`].
+/// Nor has a refusal of [`KcpStream::rebind`].
 ///
 /// # Cancel safety
 ///
