@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Config, Extensions};
 use crate::crypto::Security;
-use crate::packet::{Layout, Opener, ReplayFilter, Sealer};
+use crate::packet::{Layout, Opener, Sealer};
 use crate::session::Role;
 use crate::stats::EndpointStats;
 use crate::time::Time;
@@ -21,6 +21,7 @@ use super::clock::{Clock, entropy};
 use super::group::Group;
 use super::movable::Movable;
 use super::outbox::Outbox;
+use super::replays::Replays;
 use super::roaming::Roaming;
 use super::shared::Connection;
 use super::socket::Socket;
@@ -38,6 +39,8 @@ pub(super) struct Endpoint {
     pub(super) config: Config,
     pub(super) layout: Layout,
     pub(super) opener: Opener,
+    /// What replayed packets are told by.
+    pub(super) replays: Arc<Replays>,
     pub(super) census: Census,
     purpose: Purpose,
     pub(super) sealer: Sealer,
@@ -83,17 +86,6 @@ pub(super) enum Purpose {
     Connect,
     /// Sessions that peers open.
     Accept,
-}
-
-impl Purpose {
-    /// Random nonces, or runs of 64 counted ones, in a generation of the replay filter. Just below
-    /// what a table of 2^17 or 2^14 places takes.
-    const fn replay_capacity(self) -> usize {
-        match self {
-            Self::Accept => 114_000,
-            Self::Connect | Self::One => 14_000,
-        }
-    }
 }
 
 /// A session someone wants to open.
@@ -173,6 +165,7 @@ impl Endpoint {
         config: &Config,
     ) -> io::Result<Vec<Arc<Self>>> {
         let sealer = Sealer::new(security, entropy()?);
+        let replays = Arc::new(Replays::new(&sealer, Purpose::Accept, transports.len()));
         let backlog = Arc::new(Backlog::new(config.backlog(), true, transports.len()));
         let layout = config.layout(security.overhead())?;
         let budget = Arc::new(Budget::new(config.memory_budget()));
@@ -186,6 +179,7 @@ impl Endpoint {
                 let (sealer, backlog) = (sealer.clone(), Arc::clone(&backlog));
                 let config = (config, layout);
                 let mut endpoint = Self::with(transport, sealer, backlog, config, Purpose::Accept);
+                endpoint.replays = Arc::clone(&replays);
                 endpoint.budget = Some(Arc::clone(&budget));
                 endpoint.roaming = roaming.clone();
                 endpoint.group = group.clone().map(|group| (group, shard));
@@ -212,6 +206,7 @@ impl Endpoint {
             config: config.clone(),
             layout,
             opener: sealer.opener(),
+            replays: Arc::new(Replays::new(&sealer, purpose, 1)),
             census: Census::default(),
             purpose,
             sealer,
@@ -231,11 +226,6 @@ impl Endpoint {
     /// Whether it is there for a single session.
     pub(super) fn is_of_one(&self) -> bool {
         self.purpose == Purpose::One
-    }
-
-    /// What the driver tells replayed packets by.
-    pub(super) fn replay_filter(&self) -> ReplayFilter {
-        self.sealer.replay_filter(self.purpose.replay_capacity())
     }
 
     pub(super) fn defer(&self, key: SessionKey) {

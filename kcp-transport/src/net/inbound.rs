@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::OpenError;
-use crate::packet::ReplayFilter;
 use crate::session::{Destination, Stranger, path_response};
 use crate::stats::EndpointStats;
 use crate::time::Time;
@@ -22,7 +21,6 @@ use super::transport::{Path, ReceiveBuffers};
 #[derive(Debug)]
 pub(super) struct Inbound {
     buffers: ReceiveBuffers,
-    filter: ReplayFilter,
     door: Door,
     /// Payloads of the buffer at hand.
     routed: Vec<Routed>,
@@ -46,7 +44,6 @@ impl Inbound {
     pub(super) fn new(endpoint: &Endpoint, now: Time, receive_slots: usize) -> Self {
         Self {
             buffers: ReceiveBuffers::new(receive_slots),
-            filter: endpoint.replay_filter(),
             door: Door::new(&endpoint.config),
             routed: Vec::new(),
             last_received: now,
@@ -78,7 +75,7 @@ impl Inbound {
                 path: received.path,
                 previous: None,
             };
-            router.route_all(bytes, received.stride, &mut self.filter, &mut self.routed);
+            router.route_all(bytes, received.stride, &mut self.routed);
             deliver(now, bytes, &self.routed, sessions, dirty);
         }
         Ok(())
@@ -146,21 +143,20 @@ struct Router<'a> {
 
 impl Router<'_> {
     /// Opens every datagram where it lies, and notes those that have a session.
-    fn route_all(
-        &mut self,
-        bytes: &mut [u8],
-        stride: usize,
-        filter: &mut ReplayFilter,
-        routed: &mut Vec<Routed>,
-    ) {
-        let front = self.endpoint.layout.overhead().front;
+    fn route_all(&mut self, bytes: &mut [u8], stride: usize, routed: &mut Vec<Routed>) {
+        let endpoint = self.endpoint;
+        let front = endpoint.layout.overhead().front;
         self.stats.wire_bytes_received += bytes.len() as u64;
         routed.clear();
         let mut start = 0;
         for datagram in bytes.chunks_mut(stride.max(1)) {
             let next = start + datagram.len();
             self.stats.datagrams_received += 1;
-            match self.endpoint.opener.open_once(datagram, filter) {
+            let replays = &endpoint.replays;
+            let opened = endpoint
+                .opener
+                .open_fresh(datagram, |nonce| replays.accept(nonce));
+            match opened {
                 Ok(payload) => {
                     if let Some(slot) = self.route(payload) {
                         let start = start + front;

@@ -29,6 +29,7 @@ mod message;
 mod movable;
 mod outbox;
 mod rate;
+mod replays;
 mod roaming;
 mod sessions;
 mod shared;

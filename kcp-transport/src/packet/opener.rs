@@ -76,10 +76,19 @@ impl Opener {
         datagram: &'a mut [u8],
         filter: &mut ReplayFilter,
     ) -> Result<&'a mut [u8], OpenError> {
+        self.open_fresh(datagram, |nonce| filter.accept(nonce))
+    }
+
+    /// As [`open_once`](Self::open_once), with whatever tells that a nonce comes for the first time.
+    pub(crate) fn open_fresh<'a>(
+        &self,
+        datagram: &'a mut [u8],
+        is_fresh: impl FnOnce(&[u8; AEAD_NONCE_LEN]) -> bool,
+    ) -> Result<&'a mut [u8], OpenError> {
         let nonce = self.nonce(datagram).copied();
         let payload = self.open(datagram)?;
         match nonce {
-            Some(nonce) if !filter.accept(&nonce) => Err(OpenError::Replayed),
+            Some(nonce) if !is_fresh(&nonce) => Err(OpenError::Replayed),
             _ => Ok(payload),
         }
     }

@@ -8,26 +8,31 @@ use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpListener, KcpStream, Transport};
 use kcp_transport::wire::{Command, SegmentHeader, Timestamp};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 use crate::memory::{Fault, Host, Network, Way};
-use crate::{exchange, pattern};
+use crate::{exchange, pattern, security};
 
 struct Sharded {
+    security: Security,
     network: Network,
     hosts: Vec<Arc<Host>>,
     listener: KcpListener,
 }
 
 fn sharded(count: u16) -> Sharded {
+    sharded_under(Security::Plaintext, count)
+}
+
+fn sharded_under(security: Security, count: u16) -> Sharded {
     let network = Network::default();
     let hosts: Vec<_> = (0..count).map(|_| network.host()).collect();
     let transports = hosts.iter().map(|host| host.clone() as Arc<dyn Transport>);
     let config = Config::builder().shards(count).build().expect("in range");
-    let listener =
-        KcpListener::from_transports(transports.collect(), &Security::Plaintext, &config);
+    let listener = KcpListener::from_transports(transports.collect(), &security, &config);
     Sharded {
+        security,
         network,
         listener: listener.expect("in range"),
         hosts,
@@ -36,11 +41,11 @@ fn sharded(count: u16) -> Sharded {
 
 impl Sharded {
     async fn connect(&self, shard: usize) -> (Arc<Host>, KcpStream, KcpStream) {
-        let (security, config) = (Security::Plaintext, Config::default());
+        let config = Config::default();
         let host = self.network.host();
         let server = self.hosts[shard].addr();
         let (client, accepted) = tokio::join!(
-            KcpStream::connect_transport(host.clone(), server, &security, &config),
+            KcpStream::connect_transport(host.clone(), server, &self.security, &config),
             self.listener.accept(),
         );
         (
@@ -128,6 +133,72 @@ async fn datagrams_that_find_no_room_at_their_owner_are_counted() {
     let stats = sharded.listener.stats();
     assert!(stats.forwarded > 0 && stats.forwards_dropped > 0, "{stats}");
     assert_eq!(stats.forwarded + stats.forwards_dropped, 600);
+}
+
+/// The system chooses the shard by the addresses, and the attacker those.
+#[tokio::test(start_paused = true)]
+async fn packets_of_one_shard_are_replayed_to_no_other() {
+    let sharded = sharded_under(security(), 3);
+    let (host, mut client, mut server) = sharded.connect(0).await;
+    exchange(&mut client, &mut server, &pattern(100_000)).await;
+    sleep(Duration::from_secs(1)).await;
+    let sent = sharded.hosts[0].take_history();
+    let read = sharded.listener.totals().bytes_read;
+    let stranger = ([10, 0, 0, 77], 7).into();
+    for other in &sharded.hosts[1..] {
+        // From the client's address they would be handed on.
+        for from in [stranger, host.addr()] {
+            sent.iter().for_each(|(_, it)| other.inject(from, it));
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    let stats = sharded.listener.stats();
+    assert_eq!(stats.replayed, 4 * sent.len() as u64, "{stats}");
+    assert_eq!((stats.passive_opens, stats.forwarded), (1, 0), "{stats}");
+    assert_eq!(sharded.listener.totals().bytes_read, read);
+    exchange(&mut client, &mut server, &pattern(1000)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn packets_of_one_shard_are_reflected_to_no_other() {
+    let sharded = sharded_under(security(), 2);
+    let (host, mut client, mut server) = sharded.connect(0).await;
+    exchange(&mut client, &mut server, &pattern(100_000)).await;
+    let received = host.take_history();
+    for from in [([10, 0, 0, 77], 7).into(), host.addr()] {
+        for (_, datagram) in &received {
+            sharded.hosts[1].inject(from, datagram);
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+    let stats = sharded.listener.stats();
+    assert_eq!(stats.reflected, 2 * received.len() as u64, "{stats}");
+    assert_eq!((stats.passive_opens, stats.forwarded), (1, 0), "{stats}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn packets_that_are_handed_on_pass_the_replay_filter_once() {
+    let sharded = sharded_under(security(), 2);
+    let (_host, mut client, mut server) = sharded.connect(0).await;
+    let (owner, other) = (&sharded.hosts[0], &sharded.hosts[1]);
+    exchange(&mut client, &mut server, &pattern(1000)).await;
+    sleep(Duration::from_secs(1)).await;
+    owner.set_fault(Way::Receive, Fault::Errno(11));
+    owner.take_history();
+    client.write_all(b"astray").await.expect("writes");
+    client.flush().await.expect("flushes");
+    let (from, datagram) = owner.take_history().remove(0);
+    for _ in 0..5 {
+        other.inject(from, &datagram);
+    }
+    let mut received = [0; 6];
+    server.read_exact(&mut received).await.expect("reads");
+    assert_eq!(&received, b"astray");
+    // Those that wait in the owner's queue are the same.
+    owner.set_fault(Way::Receive, Fault::None);
+    sleep(Duration::from_millis(1)).await;
+    let stats = sharded.listener.stats();
+    assert_eq!((stats.forwarded, stats.replayed), (1, 5), "{stats}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,87 @@
+//! One memory of packets for all sockets of a listener.
+//!
+//! Whoever replays a packet chooses the address it comes from, and so the socket it comes in at. What
+//! one socket has taken, none of the others may take again.
+
+use std::sync::Mutex;
+
+use crate::crypto::AEAD_NONCE_LEN;
+use crate::packet::{ReplayFilter, Sealer};
+
+use super::endpoint::{Purpose, lock};
+
+/// A replay filter that several drivers share, in parts with a lock each.
+///
+/// Each sender's packets go to one part, and a lock is held for one nonce only, so that drivers
+/// seldom meet. All parts together have the room of one filter.
+#[derive(Debug)]
+pub(super) struct Replays {
+    parts: Vec<Mutex<ReplayFilter>>,
+}
+
+impl Replays {
+    pub(super) fn new(sealer: &Sealer, purpose: Purpose, drivers: usize) -> Self {
+        let parts = if drivers > 1 { SHARED_PARTS } else { 1 };
+        let capacity = capacity(purpose) / parts;
+        Self {
+            parts: (0..parts)
+                .map(|_| Mutex::new(sealer.replay_filter(capacity)))
+                .collect(),
+        }
+    }
+
+    /// Whether the nonce of an authentic packet comes for the first time; it is remembered.
+    pub(super) fn accept(&self, nonce: &[u8; AEAD_NONCE_LEN]) -> bool {
+        // Random, whoever made it. Holders of the key who choose theirs all the same crowd a part,
+        // as they could the whole.
+        let part = usize::from(nonce[0]) % self.parts.len();
+        lock(&self.parts[part]).accept(nonce)
+    }
+}
+
+/// Random nonces, or runs of 64 counted ones, in a generation of the replay filter. Just below what
+/// a table of 2^17 or 2^14 places takes; so is what each of the parts gets of it.
+const fn capacity(purpose: Purpose) -> usize {
+    match purpose {
+        Purpose::Accept => 114_000,
+        Purpose::Connect | Purpose::One => 14_000,
+    }
+}
+
+/// With as many busy drivers, one in ten or so meets another at a lock. A power of two, so that the
+/// tables of the parts are filled as well as that of the whole.
+const SHARED_PARTS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Security;
+
+    fn nonce(random: u64) -> [u8; AEAD_NONCE_LEN] {
+        let mut nonce = [0; AEAD_NONCE_LEN];
+        let random = random.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        nonce[..8].copy_from_slice(&random.to_be_bytes());
+        nonce
+    }
+
+    #[test]
+    fn shared_parts_take_each_nonce_once_and_remember_as_many_as_one_filter() {
+        let sealer = Sealer::new(&Security::Plaintext, [1; 32]);
+        for drivers in [1, 2, 64] {
+            let replays = Replays::new(&sealer, Purpose::Accept, drivers);
+            let fresh = (0..100_000).filter(|&it| replays.accept(&nonce(it)));
+            assert_eq!(fresh.count(), 100_000, "{drivers} drivers");
+            let again = (0..100_000).filter(|&it| replays.accept(&nonce(it)));
+            assert_eq!(again.count(), 0, "{drivers} drivers");
+        }
+    }
+
+    #[test]
+    fn parts_have_no_more_room_than_the_whole() {
+        let sealer = Sealer::new(&Security::Plaintext, [1; 32]);
+        let replays = Replays::new(&sealer, Purpose::Accept, 2);
+        assert!(replays.parts.len() * (capacity(Purpose::Accept) / SHARED_PARTS) <= 114_000);
+        // The largest number of entries that fit a table of 2^13 places.
+        assert!(capacity(Purpose::Accept) / SHARED_PARTS <= (1 << 13) / 8 * 7);
+    }
+}
