@@ -43,8 +43,8 @@ impl Driver {
         let sleep = Box::pin(tokio::time::sleep_until(endpoint.clock.instant(now)));
         Self {
             inbound: Inbound::new(&endpoint, now, receive_slots),
+            sessions: Sessions::new(Arc::clone(&endpoint.tombstones)),
             endpoint,
-            sessions: Sessions::default(),
             timers: Timers::default(),
             dirty: Vec::new(),
             deadlines: Vec::new(),
@@ -82,12 +82,13 @@ impl Driver {
 
     /// Moves the sessions whose peers are elsewhere.
     fn relocate_moved(&mut self) {
+        let now = self.endpoint.clock.now();
         for (key, path) in self.endpoint.drain_moved() {
             let Some(connection) = self.sessions.get(key) else {
                 continue;
             };
             let from = connection.path().peer;
-            if self.sessions.relocate(key, path) {
+            if self.sessions.relocate(now, key, path) {
                 self.dirty.push(key);
                 // The same proof may have come twice.
                 if from != path.peer {

@@ -26,6 +26,7 @@ use super::roaming::Roaming;
 use super::shared::Connection;
 use super::socket::Socket;
 use super::stream::KcpStream;
+use super::table::Tombstones;
 use super::timers::SessionKey;
 use super::transport::{Path, Transport};
 
@@ -51,6 +52,8 @@ pub(super) struct Endpoint {
     pub(super) group: Option<(Arc<Group>, usize)>,
     /// The sessions of a listener that may move.
     pub(super) roaming: Option<Arc<Roaming>>,
+    /// What is left of sessions that ended or moved.
+    pub(super) tombstones: Arc<Tombstones>,
     /// What the sessions of a listener may hold.
     pub(super) budget: Option<Arc<Budget>>,
     pub(super) stats: Mutex<EndpointStats>,
@@ -169,6 +172,7 @@ impl Endpoint {
         let backlog = Arc::new(Backlog::new(config.backlog(), true, transports.len()));
         let layout = config.layout(security.overhead())?;
         let budget = Arc::new(Budget::new(config.memory_budget()));
+        let tombstones = Arc::new(Tombstones::new(transports.len()));
         let group = (transports.len() > 1).then(|| Arc::new(Group::default()));
         let roaming =
             (config.extensions() == Extensions::Migration).then(|| Arc::new(Roaming::default()));
@@ -182,6 +186,7 @@ impl Endpoint {
                 endpoint.replays = Arc::clone(&replays);
                 endpoint.budget = Some(Arc::clone(&budget));
                 endpoint.roaming = roaming.clone();
+                endpoint.tombstones = Arc::clone(&tombstones);
                 endpoint.group = group.clone().map(|group| (group, shard));
                 Arc::new(endpoint)
             })
@@ -218,6 +223,7 @@ impl Endpoint {
             backlog,
             group: None,
             roaming: None,
+            tombstones: Arc::new(Tombstones::new(1)),
             budget: None,
             stats: Mutex::default(),
         }

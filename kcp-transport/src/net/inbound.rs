@@ -14,6 +14,7 @@ use super::door::{Door, Verdict, Visit};
 use super::endpoint::Endpoint;
 use super::sessions::{Opener, Sessions};
 use super::stream::KcpStream;
+use super::table::Epitaph;
 use super::timers::SessionKey;
 use super::transport::{Path, ReceiveBuffers};
 
@@ -222,7 +223,7 @@ impl Router<'_> {
         }
         let epitaph = self.sessions.epitaph(self.path, conversation, self.now);
         let verdict = match epitaph {
-            _ if self.may_have_moved(visit) => match self.moved(visit, payload) {
+            _ if self.may_have_moved(visit, epitaph) => match self.moved(visit, payload) {
                 true => return None,
                 false => self.door.challenge(visit, self.stats),
             },
@@ -259,10 +260,12 @@ impl Router<'_> {
     /// Whether a payload without a session may be that of one whose peer has moved.
     ///
     /// What looks like a beginning is taken for one, and so is the answer to a question about one:
-    /// the name may be used by others too.
-    fn may_have_moved(&self, visit: Visit) -> bool {
+    /// the name may be used by others too. But where a session has left a short while ago, its peer
+    /// may be back with the first packet unanswered.
+    fn may_have_moved(&self, visit: Visit, epitaph: Option<Epitaph>) -> bool {
         let roaming = self.endpoint.roaming.as_ref();
-        visit.stranger != Stranger::Opening
+        let has_left = matches!(epitaph, Some(Epitaph::Moved(_)));
+        (visit.stranger != Stranger::Opening || has_left)
             && !self.door.is_answer(visit)
             && roaming.is_some_and(|roaming| roaming.may_move(visit.conversation))
     }

@@ -1,6 +1,7 @@
 //! The sessions of one socket.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -12,7 +13,7 @@ use crate::wire::ConversationId;
 use super::clock::entropy;
 use super::endpoint::{Endpoint, lock};
 use super::shared::Connection;
-use super::table::{Epitaph, Table};
+use super::table::{Epitaph, Table, Tombstones};
 use super::timers::SessionKey;
 use super::transport::Path;
 
@@ -37,7 +38,7 @@ impl Opener {
 }
 
 /// Sessions by their place, and by what datagrams call them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sessions {
     connections: Slab<Entry>,
     table: Table,
@@ -51,9 +52,21 @@ struct Entry {
     connection: Arc<Connection>,
     /// The peer opened the session and has not been seen to receive what we send.
     unproven: bool,
+    /// Where the peer was before, most lately last.
+    former: Vec<SocketAddr>,
 }
 
 impl Sessions {
+    /// No sessions yet; what is left of those that end or move goes to `tombstones`.
+    pub(super) fn new(tombstones: Arc<Tombstones>) -> Self {
+        Self {
+            connections: Slab::new(),
+            table: Table::new(tombstones),
+            next_generation: 0,
+            unproven: 0,
+        }
+    }
+
     /// Opens a session.
     pub(super) fn open(
         &mut self,
@@ -88,6 +101,7 @@ impl Sessions {
         entry.insert(Entry {
             connection: Arc::clone(&connection),
             unproven,
+            former: Vec::new(),
         });
         endpoint.census.opened(&connection, role);
         self.table.insert(path.peer, conversation, key.slot);
@@ -110,10 +124,12 @@ impl Sessions {
             roaming.remove(&connection);
         }
         let peer = connection.path().peer;
-        let received_until = lock(&connection.inner).session.received_until();
-        let end = (Epitaph::new(received_until), now);
+        let end = (connection.epitaph(), now);
         self.table
             .bury(peer, connection.conversation, key.slot, end);
+        for former in entry.former {
+            self.table.remember(former, connection.conversation, end);
+        }
         if let Some((group, _)) = &connection.endpoint.group {
             group.remove(peer, connection.conversation);
         }
@@ -123,14 +139,20 @@ impl Sessions {
     /// there now; it stays where it was if it has ended, or if the new name is another's.
     ///
     /// The caller has made sure that the peer receives there.
-    pub(super) fn relocate(&mut self, key: SessionKey, path: Path) -> bool {
+    pub(super) fn relocate(&mut self, now: Time, key: SessionKey, path: Path) -> bool {
         let Some(connection) = self.get(key).cloned() else {
             return false;
         };
         let (from, conversation) = (connection.path().peer, connection.conversation);
-        let moved = self.table.rename(from, path.peer, conversation, key.slot);
+        let end = (connection.epitaph().elsewhere(), now);
+        let moved = self
+            .table
+            .rename((from, path.peer), conversation, key.slot, end);
         if moved {
             connection.set_path(path);
+            if from != path.peer {
+                self.connections[key.slot].leave(from);
+            }
             if let Some((group, shard)) = &connection.endpoint.group {
                 group.insert(path.peer, conversation, *shard);
                 if from != path.peer {
@@ -167,7 +189,7 @@ impl Sessions {
 
     /// What is left of a session with this name, if one ended a short while ago.
     pub(super) fn epitaph(
-        &mut self,
+        &self,
         path: Path,
         conversation: ConversationId,
         now: Time,
@@ -204,3 +226,25 @@ impl Sessions {
         self.connections.is_empty()
     }
 }
+
+impl Entry {
+    /// The peer is no longer at `from`.
+    fn leave(&mut self, from: SocketAddr) {
+        self.former.retain(|former| *former != from);
+        if self.former.len() == MAX_FORMER {
+            self.former.remove(0);
+        }
+        self.former.push(from);
+    }
+}
+
+impl Connection {
+    /// What is remembered of the session under a name that it gives up.
+    fn epitaph(&self) -> Epitaph {
+        Epitaph::new(lock(&self.inner).session.received_until())
+    }
+}
+
+/// Addresses of which the peer is told how the session ended. Of those before, whatever comes late
+/// is answered as when the session left them.
+const MAX_FORMER: usize = 4;

@@ -16,11 +16,12 @@ pub(super) struct Counters {
 }
 
 impl Session {
-    /// The number after the last segment received in order, if the session has ended well: the peer
-    /// may still wait to hear it.
+    /// The number after the last segment received in order, unless the session has ended badly: the
+    /// peer may wait to hear it.
     #[cfg(feature = "tokio")]
     pub(crate) fn received_until(&self) -> Option<u32> {
-        matches!(self.state(), super::State::Closed(None)).then(|| self.arq.received_until())
+        let failed = matches!(self.state(), super::State::Closed(Some(_)));
+        (!failed).then(|| self.arq.received_until())
     }
 
     /// The conversation's id, the same on both sides.

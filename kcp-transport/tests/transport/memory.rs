@@ -114,6 +114,13 @@ impl Host {
         *seen = addr;
     }
 
+    /// What is sent here comes in at `other` from now on, which sends from here too: as the system
+    /// does it with sockets that share an address.
+    pub(crate) fn hand_over(&self, other: &Arc<Self>) {
+        let seen = *self.seen.lock().expect("no panic under the lock");
+        other.move_to(seen);
+    }
+
     /// Makes the calls of one side fail, or work again, and counts them from 0.
     pub(crate) fn set_fault(&self, way: Way, fault: Fault) {
         let waker = {

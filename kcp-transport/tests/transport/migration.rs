@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 use crate::Setup;
-use crate::memory::Network;
+use crate::memory::{Host, Network};
 
 /// The `index`th address a client has.
 fn elsewhere(index: u32) -> SocketAddr {
@@ -269,3 +269,87 @@ async fn move_that_is_proved_twice_is_one_move() {
     assert_eq!(server.peer_addr().expect("known"), elsewhere(1));
     assert_eq!(listener.stats().moved, 3);
 }
+
+/// A listener in clear, which takes every copy of a packet for a new one, and one connection.
+async fn in_clear() -> Setup {
+    let network = Network::default();
+    let (client_host, server_host) = (network.host(), network.host());
+    let (security, config) = (Security::Plaintext, Config::default());
+    let listener =
+        KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
+    let addr = server_host.addr();
+    let (client, accepted) = tokio::join!(
+        KcpStream::connect_transport(client_host.clone(), addr, &security, &config),
+        listener.accept(),
+    );
+    Setup {
+        client: client.expect("connects"),
+        server: accepted.expect("accepts").0,
+        listener,
+        client_host,
+        server_host,
+        network,
+    }
+}
+
+/// Lets all that came before come again.
+async fn repeat(to: &Host, history: &[(SocketAddr, Vec<u8>)]) {
+    for (from, datagram) in history {
+        to.inject(*from, datagram);
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_packets_on_the_old_path_open_no_session() {
+    let mut setup = in_clear().await;
+    let (home, away) = (setup.client_host.addr(), elsewhere(1));
+    exchange(&mut setup.client, &mut setup.server, b"the beginning").await;
+    exchange(&mut setup.server, &mut setup.client, b"an answer").await;
+    let history = setup.server_host.take_history();
+    for (turn, addr) in [away, home, away].into_iter().enumerate() {
+        setup.client_host.move_to(addr);
+        exchange(&mut setup.client, &mut setup.server, b"from elsewhere").await;
+        repeat(&setup.server_host, &history).await;
+        exchange(&mut setup.client, &mut setup.server, b"still there").await;
+        exchange(&mut setup.server, &mut setup.client, b"so are we").await;
+        let stats = setup.listener.stats();
+        assert_eq!(stats.moved, 1 + turn as u64, "{stats}");
+        assert_eq!(stats.passive_opens, 1, "{stats}");
+        assert_eq!(setup.server.peer_addr().expect("known"), addr);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_that_is_repeated_late_on_the_old_path_is_known_to_have_arrived() {
+    let mut setup = in_clear().await;
+    let home = setup.client_host.addr();
+    exchange(&mut setup.client, &mut setup.server, b"the beginning").await;
+    exchange(&mut setup.server, &mut setup.client, b"an answer").await;
+    setup.server_host.take_history();
+    exchange(&mut setup.client, &mut setup.server, b"more").await;
+    setup.client_host.move_to(elsewhere(1));
+    exchange(&mut setup.client, &mut setup.server, b"and the end").await;
+    let data = setup.server_host.take_history().into_iter();
+    let data = data.map(|(_, datagram)| (home, datagram));
+    let data: Vec<_> = data.filter(|(_, it)| it[4] == PUSH).collect();
+    assert!(data.len() >= 2);
+    let (mut client, mut server) = (setup.client, setup.server);
+    let (one, other) = tokio::join!(client.shutdown(), server.shutdown());
+    one.expect("drains");
+    other.expect("drains");
+    drop((client, server));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(setup.listener.stats().connections, 0);
+    let old_path = setup.network.host_at(home);
+    repeat(&setup.server_host, &data).await;
+    let answers = old_path.history();
+    let una = |answer: &Vec<u8>| SegmentHeader::decode(answer).map(|it| it.0.unacknowledged);
+    let una: Vec<_> = answers.iter().map_while(|it| una(it).ok()).collect();
+    assert_eq!(una, vec![3; data.len()]);
+    assert_eq!(setup.listener.stats().passive_opens, 1);
+}
+
+/// Where a segment's header has its command, data has this.
+const PUSH: u8 = 81;

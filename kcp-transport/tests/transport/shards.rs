@@ -1,6 +1,7 @@
 //! A listener on several transports.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,6 +134,44 @@ async fn datagrams_that_find_no_room_at_their_owner_are_counted() {
     let stats = sharded.listener.stats();
     assert!(stats.forwarded > 0 && stats.forwards_dropped > 0, "{stats}");
     assert_eq!(stats.forwarded + stats.forwards_dropped, 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_packets_open_no_session_at_a_shard_their_session_was_never_at() {
+    let sharded = sharded(2);
+    let (host, mut client, mut server) = sharded.connect(0).await;
+    let (owner, other) = (&sharded.hosts[0], &sharded.hosts[1]);
+    let data = pattern(1000);
+    exchange(&mut client, &mut server, &data).await;
+    let history = owner.take_history();
+    let behind = ([11, 0, 0, 1], 1).into();
+    host.move_to(behind);
+    owner.hand_over(other);
+    exchange(&mut client, &mut server, &data).await;
+    assert_eq!(server.peer_addr().expect("known"), behind);
+    // Back at its own socket, from a third address.
+    let last = ([11, 0, 0, 2], 2).into();
+    host.move_to(last);
+    other.hand_over(owner);
+    exchange(&mut client, &mut server, &data).await;
+    assert_eq!(server.peer_addr().expect("known"), last);
+    let late = async |from: &[SocketAddr]| {
+        for from in from {
+            history.iter().for_each(|(_, it)| other.inject(*from, it));
+            sleep(Duration::from_secs(1)).await;
+        }
+        let stats = sharded.listener.stats();
+        assert_eq!((stats.passive_opens, stats.moved), (1, 2), "{stats}");
+    };
+    late(&[behind]).await;
+    exchange(&mut client, &mut server, &data).await;
+    let (one, other) = tokio::join!(client.shutdown(), server.shutdown());
+    one.expect("drains");
+    other.expect("drains");
+    drop((client, server));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(sharded.listener.stats().connections, 0);
+    late(&[behind, last]).await;
 }
 
 /// The system chooses the shard by the addresses, and the attacker those.
