@@ -195,6 +195,14 @@ impl Inbox {
         self.ring.shrink_to_fit();
     }
 
+    /// Drops all but the reader's segments.
+    pub(super) fn release(&mut self) {
+        self.ring.truncate(self.ready);
+        self.missing = 0;
+        let buffers = self.ring.iter().flatten();
+        self.bytes = buffers.map(|fragment| fragment.data.capacity()).sum();
+    }
+
     /// Bytes held.
     pub(super) fn memory(&self) -> usize {
         self.bytes + self.ring.capacity() * size_of::<Option<Fragment>>()

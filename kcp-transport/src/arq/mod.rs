@@ -410,6 +410,16 @@ impl Arq {
         self.receive.shrink();
     }
 
+    /// Releases the memory of what can go neither way any more: data that was not acknowledged or
+    /// came after a gap, and spare buffers. What the reader may have stays.
+    ///
+    /// Only for the end: the peer must not be heard or answered after that.
+    pub fn release(&mut self) {
+        self.send = Sender::new(&self.config, self.send.flight().una());
+        self.receive.release();
+        self.shrink();
+    }
+
     /// The timestamp of something sent at `time`.
     fn stamp(&self, time: Time) -> Timestamp {
         stamp(time, self.timestamp_offset)

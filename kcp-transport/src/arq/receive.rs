@@ -313,6 +313,12 @@ impl Receiver {
         self.pending_acks.shrink_to_fit();
     }
 
+    /// Releases what is not the reader's and never will be.
+    pub(super) fn release(&mut self) {
+        self.inbox.release();
+        self.pending_acks.clear();
+    }
+
     /// Bytes held.
     pub(super) fn memory(&self) -> usize {
         let acks = self.pending_acks.capacity() * size_of::<(SeqNumber, Timestamp)>();

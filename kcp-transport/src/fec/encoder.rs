@@ -180,6 +180,11 @@ impl FecEncoder {
         }
     }
 
+    /// Releases all memory, for an encoder that sends no more.
+    pub fn release(&mut self) {
+        *self = Self::new(self.ratio);
+    }
+
     /// Adds a shard to the open group's parity.
     fn add(&mut self, shard: &[u8]) {
         let ratio = self.ratio;

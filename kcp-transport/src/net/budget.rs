@@ -48,7 +48,7 @@ impl Budget {
     }
 }
 
-/// What one session is charged, until it is dropped.
+/// What one session is charged until it is dropped: from its end on, for what may still be read.
 #[derive(Debug)]
 pub(super) struct Charge {
     budget: Option<Arc<Budget>>,
@@ -70,12 +70,20 @@ impl Charge {
 
     /// The session's buffers have room for `bytes` now.
     fn settle(&self, bytes: usize) {
-        let Some(budget) = &self.budget else {
-            return;
-        };
         let after = bytes + PER_SESSION;
         // Sessions of all tasks share the sum, so it is not touched for little.
         if after.abs_diff(self.bytes.load(Ordering::Relaxed)) >= GRAIN {
+            self.replace(after);
+        }
+    }
+
+    /// The session is over, and what its user may still read takes `bytes`.
+    fn settle_end(&self, bytes: usize) {
+        self.replace(bytes);
+    }
+
+    fn replace(&self, after: usize) {
+        if let Some(budget) = &self.budget {
             let before = self.bytes.swap(after, Ordering::Relaxed);
             budget.replace(before, after);
         }
@@ -97,14 +105,25 @@ impl Connection {
             return;
         };
         let short = budget.is_short();
-        let held = {
+        let (held, over) = {
             let mut inner = lock(&self.inner);
             if self.charge.pressed.swap(short, Ordering::Relaxed) != short {
                 inner.session.set_memory_pressure(short);
             }
-            inner.session.memory()
+            (inner.session.memory(), inner.session.is_over())
         };
-        self.charge.settle(held);
+        if over {
+            self.charge.settle_end(held);
+        } else {
+            self.charge.settle(held);
+        }
+    }
+
+    /// Gives back what a session that is over has no more use for, however long others hold on to
+    /// it.
+    pub(super) fn release(&self) {
+        lock(&self.inner).session.release();
+        self.account();
     }
 }
 
@@ -130,6 +149,8 @@ mod tests {
         assert!(budget.is_spent());
         charges[0].settle(0);
         assert!(!budget.is_spent());
+        charges[2].settle_end(7);
+        assert_eq!(budget.held(), 2 * PER_SESSION + 60_007);
         drop(charges);
         assert_eq!(budget.held(), 0);
     }

@@ -251,6 +251,7 @@ impl Driver {
                 group.remove(connection.path().peer, connection.conversation);
             }
             self.endpoint.census.closed(&connection);
+            connection.release();
         }
     }
 }

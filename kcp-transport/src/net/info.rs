@@ -14,7 +14,9 @@ use super::shared::Connection;
 
 /// What a stream is, to those who do not read or write it: addresses, conversation, live statistics.
 ///
-/// Cheap to clone, and valid after the stream is gone.
+/// Cheap to clone, and valid after the stream is gone. As long as there is one, the socket stays
+/// open, but the buffers of a connection that is over are given back: [`WeakConnectionInfo`] is for
+/// those who keep many for long.
 #[derive(Clone)]
 pub struct ConnectionInfo {
     connection: Arc<Connection>,

@@ -114,7 +114,8 @@ impl Sessions {
         Ok(connection)
     }
 
-    /// Forgets a session, but not that it was there.
+    /// Forgets a session, but not that it was there. Of its memory, what can still be read stays
+    /// with its stream.
     pub(super) fn remove(&mut self, key: SessionKey, now: Time) {
         let entry = self.connections.remove(key.slot);
         self.unproven -= usize::from(entry.unproven);
@@ -130,6 +131,7 @@ impl Sessions {
         for former in entry.former {
             self.table.remember(former, connection.conversation, end);
         }
+        connection.release();
         if let Some((group, _)) = &connection.endpoint.group {
             group.remove(peer, connection.conversation);
         }

@@ -195,6 +195,10 @@ impl Connection {
             [inner.reader.take(), inner.writer.take()]
         };
         drop(idle);
+        if self.is_over() {
+            // What was not read is of no use any more.
+            self.release();
+        }
         self.defer();
     }
 
@@ -253,9 +257,11 @@ impl Connection {
             return Poll::Pending;
         }
         // Room in the receive window may be news to the peer.
-        let due = inner.session.is_due(now);
+        let (due, over) = (inner.session.is_due(now), inner.session.is_over());
         drop(inner);
-        if due {
+        if over {
+            self.release();
+        } else if due {
             self.endpoint.transmit(self);
         }
         Poll::Ready(Ok(()))

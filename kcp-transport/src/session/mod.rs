@@ -391,6 +391,25 @@ impl Session {
         }
     }
 
+    /// Gives back the memory of a session that [is over](Self::is_over), but for what it received
+    /// and its user can still read. Does nothing before that; worth repeating after reads.
+    pub fn release(&mut self) {
+        if !self.is_over() {
+            return;
+        }
+        if let Some(extension) = self.extension.take() {
+            self.counters.frames_refused = extension.refused();
+        }
+        self.arq.release();
+        if let Some(encoder) = &mut self.encoder {
+            encoder.release();
+        }
+        if let Some(out_of_band) = &mut self.out_of_band {
+            out_of_band.release();
+        }
+        self.shrink();
+    }
+
     /// Gives memory back that only a busy session needs.
     fn shrink(&mut self) {
         self.arq.shrink();

@@ -56,6 +56,11 @@ impl OutOfBand {
         self.incoming.shrink_to(most);
     }
 
+    /// Drops what was not sent.
+    pub(super) fn release(&mut self) {
+        self.outgoing.clear();
+    }
+
     /// Releases memory that is not used.
     pub(super) fn shrink(&mut self) {
         self.outgoing.shrink_to_fit();

@@ -13,6 +13,8 @@ pub(super) struct Counters {
     pub(super) bytes_received: u64,
     pub(super) invalid_received: u64,
     pub(super) parity_sent: u64,
+    /// By an extension that there is no more.
+    pub(super) frames_refused: u64,
 }
 
 impl Session {
@@ -40,6 +42,7 @@ impl Session {
             wire_bytes_received: self.counters.bytes_received,
             invalid_received: self.counters.invalid_received,
             fec_parity_sent: self.counters.parity_sent,
+            extension_frames_refused: self.counters.frames_refused,
             ..Stats::default()
         };
         if let Some(decoder) = &self.decoder {

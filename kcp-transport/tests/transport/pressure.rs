@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
+use kcp_transport::fec::FecRatio;
 use kcp_transport::net::{KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::memory::Network;
-use crate::pattern;
+use crate::{exchange, pattern};
 
 const BUDGET: usize = 4 << 20;
 
@@ -75,4 +76,59 @@ async fn listener_keeps_to_its_budget_and_loses_nothing() {
         listener.accept()
     );
     again.expect("there is room again");
+}
+
+/// What its user keeps of a connection that has ended: handles, and streams with something to read.
+#[tokio::test(start_paused = true)]
+async fn ended_connections_hold_no_more_than_what_can_still_be_read() {
+    const COUNT: usize = 60;
+    let network = Network::default();
+    let host = network.host();
+    let (addr, security) = (host.addr(), Security::Plaintext);
+    let config = Config::builder()
+        .memory_budget(BUDGET)
+        .fec(FecRatio::new(10, 3).expect("in range"))
+        .build()
+        .expect("in range");
+    let listener = KcpListener::from_transport(host, &security, &config).expect("in range");
+    let data = pattern(20_000);
+    let mut infos = Vec::new();
+    let mut streams = Vec::new();
+    for index in 0..COUNT {
+        let connecting = KcpStream::connect_transport(network.host(), addr, &security, &config);
+        let both = async { tokio::join!(connecting, listener.accept()) };
+        let both = timeout(Duration::from_secs(2), both).await;
+        let (client, accepted) = both.expect("there is room for it");
+        let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
+        infos.extend([client.info(), server.info()]);
+        // Leaves spare buffers.
+        exchange(&mut client, &mut server, &pattern(300_000)).await;
+        client.write_all(&data).await.expect("writes");
+        client.flush().await.expect("flushes");
+        // Will not be acknowledged, since nobody reads it.
+        server.write_all(&pattern(100_000)).await.expect("writes");
+        server.flush().await.expect("flushes");
+        sleep(Duration::from_millis(100)).await;
+        drop(client);
+        if index < 10 {
+            streams.push(server);
+        }
+    }
+    sleep(Duration::from_secs(120)).await;
+    let stats = listener.stats();
+    assert_eq!(stats.over_budget, 0, "{stats}");
+    assert_eq!(stats.connections, 0, "{stats}");
+    let unread = streams.len() * data.len();
+    assert!((unread..2 * unread).contains(&stats.memory), "{stats}");
+    for stream in streams.iter_mut().take(5) {
+        let mut received = vec![0; data.len()];
+        stream.read_exact(&mut received).await.expect("reads");
+        assert!(received == data, "something else");
+    }
+    let held = listener.stats().memory;
+    assert!((unread / 2..unread).contains(&held), "{held}");
+    drop(streams);
+    assert_eq!(listener.stats().memory, 0);
+    let read: u64 = infos.iter().map(|info| info.stats().bytes_read).sum();
+    assert_eq!(read as usize, COUNT * 2 * 300_000 + 5 * data.len());
 }

@@ -341,3 +341,25 @@ fn one_byte_messages_are_not_taken_beyond_the_send_window() {
     assert_eq!((arq.queued(), arq.in_flight()), (1024, 1024));
     assert!(arq.memory() < 512 * 1024, "{}", arq.memory());
 }
+
+#[test]
+fn released_one_holds_what_its_reader_may_have_and_no_more() {
+    let mut arq = sent(config(), 20, Time::ZERO);
+    arq.write(&[1; 10_000]);
+    for sequence in [0, 1, 2, 4, 5, 6, 7, 8] {
+        direct(
+            &mut arq,
+            Time::ZERO,
+            &push(sequence, &[sequence as u8; 1000]),
+        );
+    }
+    arq.release();
+    let held = arq.memory();
+    assert!((3000..3000 + 1024).contains(&held), "{held}");
+    assert_eq!((arq.queued(), arq.in_flight(), arq.unread()), (0, 0, 3));
+    let mut out = [0; 5000];
+    assert_eq!(arq.read(&mut out), 3000);
+    assert_eq!((out[0], out[1000], out[2000]), (0, 1, 2));
+    arq.release();
+    assert_eq!(arq.memory(), 0);
+}
