@@ -17,7 +17,16 @@ use super::endpoint::{Endpoint, lock};
 #[derive(Debug, Default)]
 pub(super) struct Group {
     endpoints: OnceLock<Vec<Weak<Endpoint>>>,
-    owners: Mutex<HashMap<(SocketAddr, ConversationId), usize>>,
+    owners: Mutex<Owners>,
+}
+
+/// Which endpoint has which session.
+#[derive(Debug, Default)]
+struct Owners {
+    shards: HashMap<(SocketAddr, ConversationId), usize>,
+    /// The session of each address that data was handed on for last: where its parity belongs. Those
+    /// of sessions that there are, so no more than that.
+    latest: HashMap<SocketAddr, ConversationId>,
 }
 
 impl Group {
@@ -29,15 +38,19 @@ impl Group {
     }
 
     pub(super) fn insert(&self, peer: SocketAddr, conversation: ConversationId, shard: usize) {
-        lock(&self.owners).insert((peer, conversation), shard);
+        let mut owners = lock(&self.owners);
+        owners.shards.insert((peer, conversation), shard);
     }
 
     /// Forgets a session. The last one to go lets endpoints end that waited for it.
     pub(super) fn remove(&self, peer: SocketAddr, conversation: ConversationId) {
         let empty = {
             let mut owners = lock(&self.owners);
-            owners.remove(&(peer, conversation));
-            owners.is_empty()
+            owners.shards.remove(&(peer, conversation));
+            if owners.latest.get(&peer) == Some(&conversation) {
+                owners.latest.remove(&peer);
+            }
+            owners.shards.is_empty()
         };
         if empty {
             for endpoint in self.endpoints() {
@@ -49,21 +62,38 @@ impl Group {
     /// Whether no endpoint has a session. Until then none ends: one socket less, and the system
     /// would send the peers of others elsewhere.
     pub(super) fn is_empty(&self) -> bool {
-        lock(&self.owners).is_empty()
+        lock(&self.owners).shards.is_empty()
     }
 
-    /// The endpoint other than `shard` that has a session with this name.
+    /// The endpoint other than `shard` that has a session with this name, for which data has come.
     pub(super) fn owner(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
         shard: usize,
     ) -> Option<Arc<Endpoint>> {
-        let owner = *lock(&self.owners).get(&(peer, conversation))?;
+        let mut owners = lock(&self.owners);
+        let owner = *owners.shards.get(&(peer, conversation))?;
         if owner == shard {
             return None;
         }
-        self.endpoints.get()?.get(owner)?.upgrade()
+        owners.latest.insert(peer, conversation);
+        drop(owners);
+        self.endpoint(owner)
+    }
+
+    /// The endpoint other than `shard` that has the session which parity from `peer` is for: that
+    /// whose data was handed on last. Parity names none itself.
+    pub(super) fn owner_of_parity(&self, peer: SocketAddr, shard: usize) -> Option<Arc<Endpoint>> {
+        let owners = lock(&self.owners);
+        let conversation = *owners.latest.get(&peer)?;
+        let owner = *owners.shards.get(&(peer, conversation))?;
+        drop(owners);
+        self.endpoint(owner).filter(|_| owner != shard)
+    }
+
+    fn endpoint(&self, shard: usize) -> Option<Arc<Endpoint>> {
+        self.endpoints.get()?.get(shard)?.upgrade()
     }
 
     fn endpoints(&self) -> impl Iterator<Item = Arc<Endpoint>> {

@@ -90,7 +90,11 @@ impl Inbound {
         dirty: &mut Vec<SessionKey>,
     ) {
         // It may have ended meanwhile; then it is as good as lost.
-        if let Some(slot) = sessions.find(path, Destination::of(&payload)) {
+        let destination = Destination::of(&payload);
+        if let Some(slot) = sessions.find(path, destination) {
+            if destination != Destination::Parity {
+                sessions.note_active(path, slot);
+            }
             let whole = [Routed {
                 slot,
                 start: 0,
@@ -199,7 +203,11 @@ impl Router<'_> {
         let conversation = match destination {
             Destination::Conversation(conversation) => conversation,
             Destination::Parity => {
-                self.stats.stray += 1;
+                let group = self.endpoint.group.as_ref();
+                match group.and_then(|(group, it)| group.owner_of_parity(self.path.peer, *it)) {
+                    Some(owner) => self.hand_on(&owner, payload),
+                    None => self.stats.stray += 1,
+                }
                 return None;
             }
             Destination::Malformed => {
@@ -216,9 +224,10 @@ impl Router<'_> {
         if let Some((group, shard)) = &self.endpoint.group
             && let Some(owner) = group.owner(self.path.peer, conversation, *shard)
         {
-            let taken = owner.forward(self.path, payload);
-            self.stats.forwarded += u64::from(taken);
-            self.stats.forwards_dropped += u64::from(!taken);
+            self.hand_on(&owner, payload);
+            // So is parity that follows.
+            self.sessions.note_elsewhere(self.path);
+            self.previous = None;
             return None;
         }
         let epitaph = self.sessions.epitaph(self.path, conversation, self.now);
@@ -255,6 +264,12 @@ impl Router<'_> {
             }
             Verdict::Ignore => None,
         }
+    }
+
+    fn hand_on(&mut self, owner: &Endpoint, payload: &[u8]) {
+        let taken = owner.forward(self.path, payload);
+        self.stats.forwarded += u64::from(taken);
+        self.stats.forwards_dropped += u64::from(!taken);
     }
 
     /// Whether a payload without a session may be that of one whose peer has moved.

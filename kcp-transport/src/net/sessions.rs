@@ -189,6 +189,11 @@ impl Sessions {
         self.table.note_active(path.peer, slot);
     }
 
+    /// Notes that data came for a session at another socket: parity that follows is not for ours.
+    pub(super) fn note_elsewhere(&mut self, path: Path) {
+        self.table.note_elsewhere(path.peer);
+    }
+
     /// What is left of a session with this name, if one ended a short while ago.
     pub(super) fn epitaph(
         &self,

@@ -43,6 +43,11 @@ impl Table {
         self.latest.insert(peer, slot);
     }
 
+    /// Notes that data came for a session that is not here.
+    pub(super) fn note_elsewhere(&mut self, peer: SocketAddr) {
+        self.latest.remove(&peer);
+    }
+
     pub(super) fn insert(&mut self, peer: SocketAddr, conversation: ConversationId, slot: usize) {
         self.sessions.insert((peer, conversation), slot);
     }

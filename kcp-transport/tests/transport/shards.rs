@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
+use kcp_transport::fec::FecRatio;
 use kcp_transport::net::{KcpListener, KcpStream, Transport};
 use kcp_transport::wire::{Command, SegmentHeader, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,11 +43,18 @@ fn sharded_under(security: Security, count: u16) -> Sharded {
 
 impl Sharded {
     async fn connect(&self, shard: usize) -> (Arc<Host>, KcpStream, KcpStream) {
-        let config = Config::default();
+        self.connect_with(shard, &Config::default()).await
+    }
+
+    async fn connect_with(
+        &self,
+        shard: usize,
+        config: &Config,
+    ) -> (Arc<Host>, KcpStream, KcpStream) {
         let host = self.network.host();
         let server = self.hosts[shard].addr();
         let (client, accepted) = tokio::join!(
-            KcpStream::connect_transport(host.clone(), server, &self.security, &config),
+            KcpStream::connect_transport(host.clone(), server, &self.security, config),
             self.listener.accept(),
         );
         (
@@ -172,6 +180,27 @@ async fn late_packets_open_no_session_at_a_shard_their_session_was_never_at() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(sharded.listener.stats().connections, 0);
     late(&[behind, last]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn parity_follows_its_session_behind_another_shard() {
+    let sharded = sharded(2);
+    let ratio = FecRatio::new(2, 4).expect("in range");
+    let config = Config::builder().fec(ratio).build().expect("in range");
+    let (host, mut client, mut server) = sharded.connect_with(0, &config).await;
+    exchange(&mut client, &mut server, &pattern(10_000)).await;
+    host.move_to(([11, 0, 0, 1], 1).into());
+    sharded.hosts[0].hand_over(&sharded.hosts[1]);
+    exchange(&mut client, &mut server, &pattern(10_000)).await;
+    let before = (sharded.listener.stats(), server.stats());
+    // One third of each group is enough to rebuild it, and one third comes.
+    host.set_fault(Way::Send, Fault::Loss);
+    exchange(&mut client, &mut server, &pattern(100_000)).await;
+    let (listener, server) = (sharded.listener.stats(), server.stats());
+    assert_eq!(listener.passive_opens, 1, "{listener}");
+    assert_eq!(listener.stray, before.0.stray, "{listener}");
+    let recovered = server.fec_recovered - before.1.fec_recovered;
+    assert!(recovered > 30, "{server}");
 }
 
 /// The system chooses the shard by the addresses, and the attacker those.
