@@ -210,6 +210,13 @@ impl Driver {
 
     /// Wakes every session whose deadline has passed.
     fn handle_timers(&mut self, now: Time) {
+        for (at, key) in self.deadlines.drain(..) {
+            self.timers.arm(at, key);
+        }
+        let sessions = &self.sessions;
+        self.timers.tidy(sessions.len(), |at, key| {
+            sessions.get(key).is_some_and(|it| it.is_armed(at))
+        });
         while let Some((at, key)) = self.timers.pop_due(now) {
             let Some(connection) = self.sessions.get(key) else {
                 continue;
@@ -278,9 +285,6 @@ impl Future for Driver {
             driver.relocate_moved();
             let rebound = driver.leave_old_socket();
             driver.take_forwarded();
-            for (at, key) in driver.deadlines.drain(..) {
-                driver.timers.arm(at, key);
-            }
             driver.handle_timers(driver.endpoint.clock.now());
             let transmitted = driver.poll_transmit(cx);
             driver

@@ -229,6 +229,10 @@ impl Sessions {
         self.connections.drain().map(|entry| entry.connection)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }

@@ -135,6 +135,11 @@ impl Connection {
         Some(state)
     }
 
+    /// Whether the driver is to wake the session at that time.
+    pub(super) fn is_armed(&self, at: Time) -> bool {
+        lock(&self.inner).armed == Some(at)
+    }
+
     /// Lays out what is due, and says if the driver must learn of a new deadline.
     pub(super) fn fill(&self, now: Time, batch: &mut TransmitBatch) -> Filled {
         let mut inner = lock(&self.inner);

@@ -17,7 +17,7 @@ pub(super) struct SessionKey {
 /// Each session has at most one deadline that counts, noted with the session as `armed`. Moving it
 /// earlier adds an entry; moving it later adds none: the old entry fires, and the session says what
 /// its deadline is by then. So steady traffic, which keeps pushing a deadline out, never touches
-/// the heap.
+/// the heap. Entries that no longer count leave when they fire, or by [`Timers::tidy`].
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     heap: BinaryHeap<Reverse<(Time, SessionKey)>>,
@@ -26,6 +26,25 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) fn arm(&mut self, at: Time, key: SessionKey) {
         self.heap.push(Reverse((at, key)));
+    }
+
+    /// Drops the entries that do not count, once there are many of them: each time a session's
+    /// deadline was moved earlier and came, the later one was left behind.
+    ///
+    /// With one entry that counts for each of `sessions` at most, dropping costs no more than what
+    /// was armed since the last time.
+    pub(super) fn tidy(&mut self, sessions: usize, counts: impl Fn(Time, SessionKey) -> bool) {
+        let most = 2 * sessions + SPARE_ENTRIES;
+        if self.heap.len() <= most {
+            return;
+        }
+        let mut entries = std::mem::take(&mut self.heap).into_vec();
+        // A session may have come back to a deadline that it had before.
+        entries.sort_unstable();
+        entries.dedup();
+        entries.retain(|Reverse((at, key))| counts(*at, *key));
+        entries.shrink_to(most);
+        self.heap = entries.into();
     }
 
     /// The earliest deadline, which may be one that no longer counts.
@@ -42,9 +61,13 @@ impl Timers {
     }
 }
 
+/// Entries that few sessions may leave behind.
+const SPARE_ENTRIES: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn deadlines_come_out_in_order_once_they_have_passed() {
@@ -62,5 +85,40 @@ mod tests {
         assert_eq!(timers.pop_due(now).map(|(_, key)| key.slot), Some(1));
         assert_eq!(timers.pop_due(now).map(|(_, key)| key.slot), Some(2));
         assert_eq!(timers.pop_due(now), None);
+    }
+
+    #[test]
+    fn deadlines_that_no_longer_count_are_fewer_than_two_for_each_session() {
+        const SESSIONS: usize = 100;
+        let hour = Time::from_millis(3_600_000);
+        let keys = (0..SESSIONS).map(|slot| SessionKey {
+            slot,
+            generation: 7,
+        });
+        let mut timers = Timers::default();
+        let mut armed = [Time::ZERO; SESSIONS];
+        // Each writes something now and then, and would time out in an hour: always the same, or an
+        // hour after the write.
+        for round in 0..1000 {
+            let now = Time::from_millis(round * 500);
+            while timers.pop_due(now).is_some() {}
+            for key in keys.clone() {
+                let far = hour + Duration::from_millis(round * (key.slot as u64 % 2));
+                timers.arm(now + Duration::from_millis(100), key);
+                timers.arm(far, key);
+                armed[key.slot] = far;
+            }
+            timers.tidy(SESSIONS, |at, key| armed[key.slot] == at);
+            assert!(timers.heap.len() <= 2 * SESSIONS + SPARE_ENTRIES);
+            assert!(timers.heap.capacity() <= 8 * SESSIONS);
+        }
+        timers.tidy(0, |at, key| armed[key.slot] == at);
+        let mut left = Vec::new();
+        while let Some((at, key)) = timers.pop_due(Time::from_millis(7_200_000)) {
+            assert_eq!(armed[key.slot], at);
+            left.push(key.slot);
+        }
+        left.sort_unstable();
+        assert_eq!(left, (0..SESSIONS).collect::<Vec<_>>());
     }
 }
