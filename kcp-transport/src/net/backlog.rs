@@ -183,7 +183,7 @@ mod tests {
             local: None,
         };
         let conversation = ConversationId::new(7);
-        Sessions::default()
+        Sessions::new(Arc::clone(&endpoint.tombstones))
             .open(&endpoint, Time::ZERO, path, conversation, Opener::Peer)
             .expect("has entropy")
     }
