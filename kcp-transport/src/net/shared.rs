@@ -144,10 +144,16 @@ impl Connection {
     pub(super) fn fill(&self, now: Time, batch: &mut TransmitBatch) -> Filled {
         let mut inner = lock(&self.inner);
         inner.deferred = false;
+        let before = inner.session.state();
         inner.session.poll_transmit(now, batch);
-        Filled {
-            deadline: inner.rearm(),
+        let deadline = inner.rearm();
+        // The last thing that was to be said may be all that somebody waits for.
+        let wakers = (inner.session.state() != before).then(|| inner.take_wakers());
+        drop(inner);
+        if let Some(wakers) = wakers {
+            wakers.wake();
         }
+        Filled { deadline }
     }
 
     /// Leaves the rest to the driver.

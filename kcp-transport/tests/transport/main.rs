@@ -130,6 +130,19 @@ async fn streams_survive_a_transport_that_loses_most() {
     exchange(&mut setup.client, &mut setup.server, &pattern(50_000)).await;
 }
 
+/// All data has arrived by then, and the rest goes on in the background.
+#[tokio::test(start_paused = true)]
+async fn shutdown_returns_with_the_fifth_end_that_nobody_answers() {
+    let mut setup = Setup::new(&Config::default()).await;
+    exchange(&mut setup.client, &mut setup.server, b"hello").await;
+    sleep(Duration::from_secs(1)).await;
+    // What is sent to the client goes here from now on.
+    let _other = setup.network.host_at(setup.client_host.addr());
+    setup.server_host.take_history();
+    setup.client.shutdown().await.expect("all has arrived");
+    assert_eq!(setup.server_host.history().len(), 5);
+}
+
 #[tokio::test(start_paused = true)]
 async fn transport_is_dropped_once_its_stream_has_ended() {
     let Setup {
