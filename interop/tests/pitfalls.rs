@@ -251,7 +251,9 @@ async fn check_greetings(programs: &'static Programs, peer: Peer) {
     let mut args = case.peer_args("echo-client");
     args.push(format!("--connect={}", nat.addr()));
     let report = run_client::<serde_json::Value>(programs.of(peer), &args);
-    let report = timed(report).await.expect("reports");
+    let report = timeout(PATIENCE, report).await;
+    let report = report.unwrap_or_else(|_| panic!("{peer:?} is not done in time"));
+    let report = report.expect("reports");
     assert_eq!(report["ok"], true, "{peer:?}: {report}");
     let silence = Frames {
         to_server: 0,
