@@ -73,7 +73,11 @@ impl Connection for Session {
 
 fn config(options: &Options) -> KcpConfig {
     let (nodelay, interval) = options.timing();
+    // kcp-tokio 0.7 actor.rs, drain_recv: what finds the channel to its reader full stays behind
+    // until the actor wakes again. When all has come that will, it does so after a second, or after
+    // a keep-alive of 30 s by default.
     KcpConfig::default()
+        .keep_alive(None)
         .mtu(options.mtu.into())
         .window_size(options.sndwnd.into(), options.rcvwnd.into())
         .nodelay_config(NodeDelayConfig::custom(nodelay, interval.into(), 2, true))
