@@ -1,7 +1,7 @@
 //! GF(2^8), the field that Reed-Solomon computes in, with slice kernels chosen at run time.
 //!
 //! Elements are bytes, addition is XOR, multiplication is reduced by 0x11d: the field of
-//! [`reed_solomon_erasure::galois_8`] and of kcp-go.
+//! kcp-go.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -12,62 +12,18 @@ mod x86;
 
 use std::sync::OnceLock;
 
-use reed_solomon_erasure::Field;
-
-/// The field, for [`reed_solomon_erasure::ReedSolomon`].
+/// The field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gf256;
 
 impl Gf256 {
-    /// The inverse of an element; 0 for 0, which has none.
-    pub(super) fn inverse(element: u8) -> u8 {
-        table::INVERSE[usize::from(element)]
-    }
-}
-
-impl Field for Gf256 {
-    const ORDER: usize = 256;
-    type Elem = u8;
-
-    fn add(a: u8, b: u8) -> u8 {
-        a ^ b
-    }
-
-    fn mul(a: u8, b: u8) -> u8 {
+    pub(super) fn multiply(a: u8, b: u8) -> u8 {
         scalar::multiply(a, b)
     }
 
-    fn div(a: u8, b: u8) -> u8 {
-        assert_ne!(b, 0, "division by zero");
-        scalar::multiply(a, Self::inverse(b))
-    }
-
-    fn exp(a: u8, n: usize) -> u8 {
-        // Raising to the 255th power gives 1, except for 0, so only the remainder counts; but 0
-        // to a multiple of 255 is not 0 to the 0th, which is 1.
-        let n = if n > 255 { (n - 1) % 255 + 1 } else { n };
-        (0..n).fold(1, |power, _| scalar::multiply(power, a))
-    }
-
-    fn zero() -> u8 {
-        0
-    }
-
-    fn one() -> u8 {
-        1
-    }
-
-    fn nth_internal(n: usize) -> u8 {
-        // Narrowing is the point: the trait refuses `n` beyond the field's order.
-        n as u8
-    }
-
-    fn mul_slice(factor: u8, input: &[u8], out: &mut [u8]) {
-        Kernel::best().mul(factor, input, out);
-    }
-
-    fn mul_slice_add(factor: u8, input: &[u8], out: &mut [u8]) {
-        Kernel::best().mul_add(factor, input, out);
+    /// The inverse of an element; 0 for 0, which has none.
+    pub(super) fn inverse(element: u8) -> u8 {
+        table::INVERSE[usize::from(element)]
     }
 }
 
@@ -174,21 +130,13 @@ mod tests {
     fn field_is_the_one_of_galois_8() {
         for a in 0..=255 {
             for b in 0..=255 {
-                assert_eq!(Gf256::mul(a, b), galois_8::mul(a, b));
-                if b != 0 {
-                    assert_eq!(Gf256::div(a, b), galois_8::div(a, b));
-                }
+                assert_eq!(Gf256::multiply(a, b), galois_8::mul(a, b));
             }
-            for n in [0, 1, 2, 3, 127, 254, 255, 256, 510, 1000] {
-                assert_eq!(Gf256::exp(a, n), galois_8::exp(a, n), "{a}^{n}");
+            if a != 0 {
+                assert_eq!(Gf256::inverse(a), galois_8::div(1, a));
             }
         }
-    }
-
-    #[test]
-    #[should_panic(expected = "division by zero")]
-    fn division_by_zero_is_refused() {
-        Gf256::div(1, 0);
+        assert_eq!(Gf256::inverse(0), 0);
     }
 
     /// What a kernel must do, one multiplication at a time.
