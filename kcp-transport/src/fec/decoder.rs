@@ -172,7 +172,7 @@ impl FecDecoder {
             return;
         }
         let window = self.window.get_or_insert_with(|| Window::new(ratio));
-        let id = match window.place(group, header.sequence) {
+        let id = match window.place(header.kind, group, header.sequence) {
             Place::Current(id) | Place::Ahead(id) => id,
             Place::Restart(id) => {
                 self.groups.clear();

@@ -4,6 +4,7 @@
 //! number that is far off is followed only when others agree with it.
 
 use super::FecRatio;
+use crate::wire::ShardKind;
 
 /// The newest group, in widened numbers, and how sure that is.
 ///
@@ -68,12 +69,18 @@ impl Window {
 
     /// Places a packet that says it belongs to group `wire`, and moves the window with it if it is
     /// plausible.
-    pub(super) fn place(&mut self, wire: u32, sequence: u32) -> Place {
+    ///
+    /// Data says whose it is, and parity does not: where several senders share an address, parity
+    /// may be another's. It moves the window by one group at most, and agrees with nobody.
+    pub(super) fn place(&mut self, kind: ShardKind, wire: u32, sequence: u32) -> Place {
         let Some(newest) = self.newest else {
             let group = self.first(wire);
             self.newest = Some(group);
             return Place::Current(group);
         };
+        if kind == ShardKind::Parity {
+            return self.place_parity(newest, wire);
+        }
         let group = self.widen(newest, wire);
         if group + self.span >= newest && group <= newest + self.span {
             self.newest = Some(newest.max(group));
@@ -98,6 +105,19 @@ impl Window {
             Place::Restart(group)
         } else {
             Place::Stray
+        }
+    }
+
+    fn place_parity(&mut self, newest: u64, wire: u32) -> Place {
+        let group = self.widen(newest, wire);
+        if group == newest + 1 {
+            self.newest = Some(group);
+        }
+        match group.checked_sub(newest) {
+            Some(ahead) if ahead <= self.span => Place::Current(group),
+            Some(ahead) if ahead <= MAX_JUMP_GROUPS => Place::Ahead(group),
+            None if group + self.span >= newest => Place::Current(group),
+            _ => Place::Stray,
         }
     }
 
@@ -159,6 +179,10 @@ mod tests {
         Window::new(FecRatio::new(data, parity).expect("in range"))
     }
 
+    fn place(window: &mut Window, group: u32, sequence: u32) -> Place {
+        window.place(ShardKind::Data, group, sequence)
+    }
+
     fn group(place: Place) -> u64 {
         match place {
             Place::Current(group) => group,
@@ -169,44 +193,48 @@ mod tests {
     #[test]
     fn one_packet_far_ahead_does_not_move_the_window() {
         let mut window = window(10, 3);
-        let here = group(window.place(100, 0));
-        assert_eq!(window.place(5000, 1), Place::Stray);
-        assert_eq!(window.place(160, 2), Place::Ahead(here + 60));
-        assert_eq!(group(window.place(96, 3)), here - 4);
-        assert_eq!(window.place(95, 3), Place::Stray);
+        let here = group(place(&mut window, 100, 0));
+        assert_eq!(place(&mut window, 5000, 1), Place::Stray);
+        assert_eq!(place(&mut window, 160, 2), Place::Ahead(here + 60));
+        assert_eq!(group(place(&mut window, 96, 3)), here - 4);
+        assert_eq!(place(&mut window, 95, 3), Place::Stray);
     }
 
     #[test]
     fn three_agreeing_packets_in_a_row_move_it() {
         let mut window = window(10, 3);
-        let here = group(window.place(100, 0));
-        assert_eq!(window.place(5000, 1), Place::Stray);
-        assert_eq!(window.place(5000, 1), Place::Stray, "a copy says nothing");
-        assert_eq!(window.place(5001, 2), Place::Stray);
-        assert_eq!(group(window.place(5000, 3)), here + 4900);
+        let here = group(place(&mut window, 100, 0));
+        assert_eq!(place(&mut window, 5000, 1), Place::Stray);
+        assert_eq!(
+            place(&mut window, 5000, 1),
+            Place::Stray,
+            "a copy says nothing"
+        );
+        assert_eq!(place(&mut window, 5001, 2), Place::Stray);
+        assert_eq!(group(place(&mut window, 5000, 3)), here + 4900);
     }
 
     #[test]
     fn scattered_strays_never_move_it() {
         let mut window = window(10, 3);
-        group(window.place(100, 0));
+        group(place(&mut window, 100, 0));
         for at in 1..1000 {
-            let place = window.place(100_000 + at * 7919, at);
+            let place = place(&mut window, 100_000 + at * 7919, at);
             assert_eq!(place, Place::Stray);
         }
         for at in 1..1000 {
-            assert_eq!(window.place(100_000, at * 2), Place::Stray);
-            group(window.place(100, at * 2 + 1));
+            assert_eq!(place(&mut window, 100_000, at * 2), Place::Stray);
+            group(place(&mut window, 100, at * 2 + 1));
         }
     }
 
     #[test]
     fn sender_that_starts_again_is_followed_in_the_end() {
         let mut window = window(10, 3);
-        group(window.place(100_000, 0));
-        let follows = (1..).find(|&at| matches!(window.place(0, at), Place::Restart(_)));
+        group(place(&mut window, 100_000, 0));
+        let follows = (1..).find(|&at| matches!(place(&mut window, 0, at), Place::Restart(_)));
         assert_eq!(follows, Some(STRAYS_TO_MOVE_BACK));
-        group(window.place(0, 99));
+        group(place(&mut window, 0, 99));
     }
 
     #[test]
@@ -214,9 +242,28 @@ mod tests {
         for (data, parity) in [(1, 1), (10, 3), (128, 128)] {
             let mut window = window(data, parity);
             let period = u32::try_from(window.period).expect("fits");
-            let last = group(window.place(period - 1, 0));
-            assert_eq!(group(window.place(0, 1)), last + 1);
-            assert_eq!(group(window.place(period - 1, 2)), last);
+            let last = group(place(&mut window, period - 1, 0));
+            assert_eq!(group(place(&mut window, 0, 1)), last + 1);
+            assert_eq!(group(place(&mut window, period - 1, 2)), last);
         }
+    }
+
+    #[test]
+    fn parity_moves_it_by_one_group_at_most_and_agrees_with_nobody() {
+        let mut window = window(10, 3);
+        let parity = |window: &mut Window, group| window.place(ShardKind::Parity, group, 0);
+        let here = group(place(&mut window, 100, 0));
+        for sequence in 1..100 {
+            // Three in a row of a sender that is far ahead, and some of one that is near.
+            for _ in 0..3 {
+                assert_eq!(parity(&mut window, 5000), Place::Stray);
+            }
+            assert_eq!(parity(&mut window, 160), Place::Ahead(here + 60));
+            assert_eq!(parity(&mut window, 103), Place::Current(here + 3));
+            assert_eq!(parity(&mut window, 97), Place::Current(here - 3));
+            assert_eq!(group(place(&mut window, 100, sequence)), here);
+        }
+        assert_eq!(group(parity(&mut window, 101)), here + 1);
+        assert!(window.is_past(here - window.span) && !window.is_past(here + 1 - window.span));
     }
 }
