@@ -9,7 +9,8 @@ use aes::{Aes128, Aes256};
 use cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use zeroize::Zeroizing;
 
-/// Makes nonces out of one random seed, never the same twice.
+/// Makes nonces out of one random seed, never the same twice; but a copy of the whole process, by
+/// `fork` or from a snapshot of its machine, makes the same ones again.
 ///
 /// Two kinds, which may be drawn in any mixture:
 ///

@@ -20,8 +20,9 @@ use crate::error::ConfigError;
 ///
 /// A packet starts with a nonce of 16 bytes that no other packet under this key has, which makes the
 /// key stream of each packet its own: either the cipher chains all that follows to it, or it leaves
-/// some of it as it is and derives the rest's key stream from that. A CRC-32 follows, then the
-/// payload. All of it changes in place and keeps its length.
+/// some of it as it is and derives the rest's key stream from that. A cipher that uses 8 bytes of it
+/// only, as Salsa20 does, or has blocks of 8 bytes, repeats a key stream after some 2^32 packets or
+/// blocks by chance, in kcp-go too. A CRC-32 follows, then the payload. All of it changes in place and keeps its length.
 ///
 /// Packets to decrypt come from anyone and hold anything. Their length is between 20 bytes and the
 /// mtu, but may be larger if the peer has a larger mtu.
@@ -74,7 +75,7 @@ pub trait PacketCipher: Send + Sync {
 /// wherever that matters.
 ///
 /// Cloning shares the key; [`Debug`] shows the cipher's name only. Keys are overwritten with zeros
-/// when the last clone is dropped.
+/// when the last clone is dropped; those of a custom cipher are its own affair.
 #[derive(Clone)]
 pub struct LegacyCipher {
     name: &'static str,

@@ -23,7 +23,10 @@ use crate::error::ConfigError;
 
 /// Data and parity packets of a FEC group.
 ///
-/// Any `parity` packets of a group may be lost without a retransmission.
+/// Any `parity` packets of a group may be lost without a retransmission, once the group is full and
+/// has its parity: the last packets of a burst, and of groups that took half a second, have none.
+///
+/// A kcp-go peer that is not given the same ratio learns it only if both together are less than 256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FecRatio {
     data: u16,

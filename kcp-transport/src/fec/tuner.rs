@@ -17,7 +17,7 @@ use crate::time::Time;
 
 /// Watches a sender, and knows its ratio once there is no other explanation for its packets.
 ///
-/// Costs a comparison a packet and no memory once the ratio is known.
+/// Costs a comparison a packet, and no memory once the ratio is known and nothing contradicts it.
 #[derive(Debug)]
 pub(super) struct Tuner {
     ratio: Option<FecRatio>,

@@ -42,7 +42,8 @@ impl Sealer {
     /// A sealer whose nonces follow from `seed`.
     ///
     /// The seed must be random and its own for every sealer: two sealers with the same seed and key
-    /// repeat nonces, which lets anyone read and forge what an AEAD protects.
+    /// repeat nonces, which lets anyone read and forge what an AEAD protects. So do the copies of one
+    /// that a `fork` makes, or a machine that is restored from a snapshot.
     #[must_use]
     pub fn new(security: &Security, seed: [u8; 32]) -> Self {
         Self {
@@ -51,7 +52,8 @@ impl Sealer {
         }
     }
 
-    /// An opener under the same key that refuses what this sealer and its clones sealed.
+    /// An opener under the same key that refuses what this sealer and its clones sealed, as far as
+    /// the cipher shows that: see [`Opener::open`].
     ///
     /// One key serves both directions, so that a packet sent back to its sender is authentic there.
     /// Other sealers under the key, even of the same process, are not told from the peer.

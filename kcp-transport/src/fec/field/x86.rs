@@ -86,7 +86,7 @@ macro_rules! kernel {
 }
 
 kernel! {
-    /// 16 bytes a step, for any x86-64 since 2006.
+    /// 16 bytes a step, for nearly any x86-64: Intel's since 2006, AMD's since 2011.
     Ssse3: "ssse3", detect ["ssse3"], __m128i, 16,
     load _mm_loadu_si128, store _mm_storeu_si128, xor _mm_xor_si128,
     prepare nibbles_128, multiply shuffle_128

@@ -25,8 +25,8 @@ use window::Window;
 /// Memory is bounded by numbers, not by age. There are two generations of each kind; when the newer
 /// is full, the older is forgotten, and with it those that were not heard of for longest. A
 /// generation holds `capacity` random nonces, or `capacity / 4` senders that count with up to
-/// `capacity` runs of 64 counters. All of it takes at most 200 bytes for each of `capacity`, and it
-/// grows from nothing as packets come.
+/// `capacity` runs of 64 counters; a capacity of less than 64 counts as 64. All of it takes about 200
+/// bytes for each of `capacity`, and it grows from nothing as packets come.
 ///
 /// What has been forgotten passes again, as everything does that comes from before the filter was
 /// made. Then it is up to the sessions: data that was received before is received once, and a
