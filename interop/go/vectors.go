@@ -32,6 +32,7 @@ var vectorFiles = []struct {
 	{"keys.json", func(context.Context) (any, error) { return makeKeyVectors() }},
 	{"ciphers.json", func(context.Context) (any, error) { return makeCipherVectors() }},
 	{"fec.json", func(ctx context.Context) (any, error) { return makeFECVectors(ctx) }},
+	{"api.json", func(ctx context.Context) (any, error) { return makeAPIVectors(ctx) }},
 	{"datagrams.json", func(ctx context.Context) (any, error) { return makeDatagramVectors(ctx) }},
 }
 
@@ -72,12 +73,13 @@ func vectorJSON(v any) ([]byte, error) {
 	return text.Bytes(), err
 }
 
+const kcpModule = "github.com/xtaci/kcp-go/v5"
+
 // vectorSource names the kcp-go the vectors come from, as linked into this binary.
 func vectorSource() string {
-	const module = "github.com/xtaci/kcp-go/v5"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dep := range info.Deps {
-			if dep.Path == module {
+			if dep.Path == kcpModule {
 				return "kcp-go " + dep.Version
 			}
 		}

@@ -1,0 +1,155 @@
+//! The README's table of kcp-go's API has all that kcp-go exports, and names of ours that exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn table_names_all_that_kcp_go_exports_and_nothing_else() {
+    let api = exported();
+    let mut named = BTreeSet::new();
+    for (theirs, _) in table() {
+        let mut holder = String::new();
+        for word in code(&theirs) {
+            if let Some((of, _)) = word.split_once('.') {
+                of.clone_into(&mut holder);
+            }
+            let found = resolve(&api, &holder, word);
+            assert!(!found.is_empty(), "kcp-go exports no {word}");
+            named.extend(found);
+        }
+    }
+    // A method of a type names the type.
+    let holders = named.clone();
+    let holders = holders.iter().filter_map(|name| name.split_once('.'));
+    named.extend(holders.map(|(holder, _)| holder.to_owned()));
+    // The counters are in the documentation of `stats`, and tested there.
+    let missing: Vec<&String> = api
+        .iter()
+        .filter(|name| !name.starts_with("Snmp.") || METHODS_OF_SNMP.contains(&&name[5..]))
+        .filter(|name| !named.contains(*name))
+        .collect();
+    assert!(missing.is_empty(), "not in the table: {missing:?}");
+}
+
+#[test]
+fn names_of_ours_in_the_table_exist() {
+    let mut declared = BTreeSet::new();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kcp-transport/src");
+    declared_in(&sources, &mut declared);
+    for (_, ours) in table() {
+        for word in code(&ours).flat_map(words) {
+            let known = declared.contains(word) || FOREIGN.contains(&word);
+            assert!(known, "there is no {word}, in {ours}");
+        }
+    }
+}
+
+/// The columns of each row.
+fn table() -> Vec<(String, String)> {
+    let readme = read("../README.md");
+    let (_, section) = readme.split_once(SECTION).expect("the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let row = row.trim_matches(['|', ' ']);
+        let (theirs, ours) = row.split_once(" | ").expect("two columns");
+        (theirs.to_owned(), ours.to_owned())
+    })
+    .collect()
+}
+
+/// What is between backticks.
+fn code(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|it: char| !it.is_alphanumeric() && it != '_')
+        .filter(|word| !word.is_empty())
+}
+
+/// Names of all that kcp-go exports, those of methods and fields behind that of their type.
+fn exported() -> BTreeSet<String> {
+    let api: serde_json::Value = serde_json::from_str(&read("vectors/api.json")).expect("is JSON");
+    let list = api["exported"].as_array().expect("a list").iter();
+    let names = list.map(|line| line.as_str().expect("a kind and a name"));
+    names
+        .map(|line| {
+            line.split_once(' ')
+                .expect("a kind and a name")
+                .1
+                .to_owned()
+        })
+        .collect()
+}
+
+/// What a word of the table stands for: a name, one of the type that the row named last, or all
+/// that begin like it.
+fn resolve(api: &BTreeSet<String>, holder: &str, word: &str) -> Vec<String> {
+    if let Some(prefix) = word.strip_suffix('*') {
+        assert!(
+            prefix.ends_with('_'),
+            "only constants come in families: {word}"
+        );
+        let constants = api.iter().filter(|name| name.starts_with(prefix));
+        return constants.cloned().collect();
+    }
+    let member = format!("{holder}.{word}");
+    let names = [member, word.to_owned()].into_iter();
+    names.filter(|name| api.contains(name)).take(1).collect()
+}
+
+/// Collects what the sources in a directory declare: items, fields and variants.
+fn declared_in(directory: &Path, declared: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).expect("is a directory") {
+        let path = entry.expect("is readable").path();
+        if path.is_dir() {
+            declared_in(&path, declared);
+            continue;
+        }
+        for line in fs::read_to_string(&path).expect("is text").lines() {
+            let mut before = "";
+            for word in words(line.split("//").next().unwrap_or_default()) {
+                if DECLARING.contains(&before) {
+                    declared.insert(word.to_owned());
+                }
+                before = word;
+            }
+            let line = line.trim().trim_start_matches("pub ");
+            let end = line.find([':', ',', '(', ' ']).unwrap_or(line.len());
+            let (name, rest) = line.split_at(end);
+            if rest.starts_with(": ") || rest == "," || rest.starts_with('(') {
+                declared.insert(name.to_owned());
+            }
+        }
+    }
+}
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+const SECTION: &str = "## kcp-go's API, and what takes its place";
+
+const METHODS_OF_SNMP: &[&str] = &["Copy", "Header", "Reset", "ToSlice"];
+
+/// What stands before the name of an item.
+const DECLARING: &[&str] = &["fn", "struct", "enum", "trait", "mod", "const"];
+
+/// Words of the table that are not this project's.
+const FOREIGN: &[&str] = &[
+    "AsyncRead",
+    "AsyncWrite",
+    "false",
+    "kcp_transport",
+    "metrics",
+    "nil",
+    "read_exact",
+    "time",
+    "timeout",
+    "tokio",
+    "tracing",
+    "write_all",
+];
