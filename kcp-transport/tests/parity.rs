@@ -94,6 +94,9 @@ fn parity_of_another_conversation_takes_no_place_of_the_true_one() {
         let mut bytes = [0; 2 * DATA * LEN];
         let len = session.read(Time::ZERO, &mut bytes);
         assert_eq!(len, DATA * LEN, "group {group}");
+        // Nothing is placed before the ratio is known.
+        let newest = session.stats().fec_newest_group as usize;
+        assert!(newest == group || group < 3 && newest == 0, "{newest}");
     }
 }
 

@@ -138,6 +138,12 @@ impl FecDecoder {
         self.groups.iter().filter(|group| !group.is_done()).count()
     }
 
+    /// The number of the newest group, as on the wire; `None` until a packet has its place in one.
+    #[must_use]
+    pub fn newest_group(&self) -> Option<u32> {
+        self.window.as_ref().and_then(Window::newest_on_wire)
+    }
+
     /// Takes a data or parity packet, and calls `recovered` with the packets of its group if they
     /// can now be rebuilt. It returns whether they make sense; if not, that counts as an error.
     ///

@@ -62,6 +62,12 @@ impl Window {
         self.newest.is_some_and(|newest| group > newest)
     }
 
+    /// The number of the newest group, as packets have it.
+    pub(super) fn newest_on_wire(&self) -> Option<u32> {
+        // Narrowing is safe: the period is that of 32 bits, in groups.
+        self.newest.map(|newest| (newest % self.period) as u32)
+    }
+
     /// Most groups that are current at a time.
     pub(super) fn capacity(&self) -> usize {
         usize::try_from(self.span).expect("spans are small") + 1
@@ -243,7 +249,9 @@ mod tests {
             let mut window = window(data, parity);
             let period = u32::try_from(window.period).expect("fits");
             let last = group(place(&mut window, period - 1, 0));
+            assert_eq!(window.newest_on_wire(), Some(period - 1));
             assert_eq!(group(place(&mut window, 0, 1)), last + 1);
+            assert_eq!(window.newest_on_wire(), Some(0));
             assert_eq!(group(place(&mut window, period - 1, 2)), last);
         }
     }

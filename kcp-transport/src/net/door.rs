@@ -288,6 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn one_network_opens_no_more_than_ten_times_its_rate_with_proof() {
+        let (mut door, mut stats) = (door(), EndpointStats::default());
+        let opening = visit(1, Stranger::Opening, Time::ZERO);
+        let Verdict::Reply(question) = door.admit(opening, Admission::Open, usize::MAX, &mut stats)
+        else {
+            panic!("no question");
+        };
+        let answer = visit(1, Stranger::Answer(question.timestamp), Time::ZERO);
+        let mut opened = 0;
+        for _ in 0..5000 {
+            let verdict = door.admit(answer, Admission::Open, 0, &mut stats);
+            opened += u64::from(verdict == Verdict::Open { proved: true });
+        }
+        // Twice the rate in a burst.
+        assert_eq!((opened, stats.over_rate), (2000, 3000));
+    }
+
+    #[test]
     fn strays_are_answered_only_if_their_peer_waits_for_it() {
         let (mut door, mut stats) = (door(), EndpointStats::default());
         let mut una = |stranger, admission| {
@@ -308,6 +326,7 @@ mod tests {
         // Whoever connects would take it for an answer to that.
         assert_eq!(una(Stranger::Opening, Admission::Closed), None);
         assert_eq!(una(Stranger::Opening, Admission::Full), None);
+        assert_eq!(stats.strays_answered, 6);
     }
 
     #[test]
@@ -332,7 +351,7 @@ mod tests {
             fresh: true,
         };
         assert_eq!(una(fresh), None);
-        assert_eq!(stats.late, 6);
+        assert_eq!((stats.late, stats.strays_answered), (6, 3));
     }
 
     #[test]
@@ -350,6 +369,7 @@ mod tests {
             replies += u32::from(verdict != Verdict::Ignore);
         }
         assert!(replies <= 2 * REPLIES, "{replies}");
+        assert_eq!(stats.strays_answered, u64::from(replies));
     }
 
     #[test]

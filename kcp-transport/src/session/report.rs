@@ -52,6 +52,7 @@ impl Session {
             stats.fec_errors = fec.errors;
             stats.fec_complete_groups = fec.complete;
             stats.fec_open_groups = decoder.open_groups();
+            stats.fec_newest_group = decoder.newest_group().unwrap_or(0);
         }
         if let Some(out_of_band) = &self.out_of_band {
             stats.out_of_band_sent = out_of_band.counters.sent;

@@ -14,7 +14,8 @@ pub(super) enum Value {
     Time(Option<Duration>),
 }
 
-/// The type of a field of statistics. `u64` counts, the other integers are levels.
+/// The type of a field of statistics. `u64` counts, the other integers are levels: of `usize`
+/// there is a sum, of the shorter ones the largest.
 pub(super) trait Measure: Copy + Default {
     fn value(self) -> Value;
 
@@ -49,6 +50,16 @@ impl Measure for usize {
 
     fn absorb(&mut self, other: Self) {
         *self = self.saturating_add(other);
+    }
+}
+
+impl Measure for u32 {
+    fn value(self) -> Value {
+        Value::Level(self.into())
+    }
+
+    fn absorb(&mut self, other: Self) {
+        *self = other.max(*self);
     }
 }
 
@@ -142,7 +153,7 @@ macro_rules! statistics {
                 );)*
             }
 
-            /// Adds the statistics of another: counts and levels add up, of times the longest
+            /// Adds the statistics of another: counts and lengths add up, of all else the largest
             /// remains.
             pub fn absorb(&mut self, other: &Self) {
                 use $crate::stats::measure::Measure;

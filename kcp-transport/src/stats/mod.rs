@@ -25,12 +25,12 @@
 //! | `EarlyRetransSegs` | [`Stats::early_retransmitted`] |
 //! | `LostSegs` | [`Stats::timeout_retransmitted`] |
 //! | `RepeatSegs` | [`Stats::duplicates_received`] |
-//! | `FECFullShardSet` | [`Stats::fec_complete_groups`] |
+//! | `FECFullShardSet`, printed as `FECFullShards` | [`Stats::fec_complete_groups`] |
 //! | `FECRecovered` | [`Stats::fec_recovered`] |
 //! | `FECErrs` | [`Stats::fec_errors`] |
 //! | `FECParityShards` | [`Stats::fec_parity_received`] |
 //! | `FECShardSet` | [`Stats::fec_open_groups`] |
-//! | `FECShardMin` | none: the number of the newest group of whichever session wrote it last, a position and no measure |
+//! | `FECShardMin` | [`Stats::fec_newest_group`]: kcp-go sets it to the newest group too, whatever its name says |
 //! | `RingBufferSndQueue` | [`Stats::queued`] |
 //! | `RingBufferRcvQueue` | [`Stats::unread`] |
 //! | `RingBufferSndBuffer` | [`Stats::in_flight`] |
@@ -58,7 +58,7 @@ use measure::statistics;
 
 statistics! {
     /// What one connection has done so far, and how it sees the path. Or the sum of several:
-    /// counters and queue lengths added up, and the longest of the times.
+    /// counters and queue lengths added up, and of all else the largest.
     ///
     /// More fields may come.
     pub struct Stats as "kcp_" {
@@ -106,6 +106,9 @@ statistics! {
         fec_complete_groups: u64,
         /// Groups of which too little has arrived so far.
         fec_open_groups: usize,
+        /// Number of the newest group received, as on the wire, where numbers start again at 0 after
+        /// some 2^32 packets. A position, of the sum the furthest; 0 before the ratio is known.
+        fec_newest_group: u32,
         /// Datagrams out of band laid out for sending.
         out_of_band_sent: u64,
         /// Datagrams out of band received.
