@@ -36,6 +36,10 @@ use super::transport::Transport;
 /// - A peer that vanishes ends the stream with [`io::ErrorKind::TimedOut`] on reads and writes,
 ///   never with end-of-file and never with a hang. See [`Config::user_timeout`] and
 ///   [`Config::idle_timeout`].
+/// - A peer that was restarted ends it with [`io::ErrorKind::ConnectionReset`], after the next
+///   retransmission or, if nothing is written, after the next [`Config::keepalive`]. A side that has
+///   only ever read has sent nothing that the new process could be seen to have forgotten: it gets
+///   [`io::ErrorKind::TimedOut`] at the [`Config::idle_timeout`], and without one it waits for ever.
 /// - `shutdown` (of `tokio::io::AsyncWriteExt`) returns once the peer has acknowledged everything
 ///   written. A peer that knows no extensions is not told: KCP's wire has no end-of-file, so let the
 ///   protocol above say that it is done, as HTTP does.
