@@ -1,5 +1,6 @@
 //! An echo server, and a client that measures throughput and round trips.
 
+use std::borrow::Borrow;
 use std::io;
 use std::time::Instant;
 
@@ -11,14 +12,16 @@ use tokio::task::JoinSet;
 use crate::pattern::Pattern;
 use crate::report::{Latencies, Table, milliseconds};
 
-/// Echoes whatever arrives on each connection, until the listener fails.
+/// Echoes whatever arrives on each connection, until the listener fails. It may be shared, by who
+/// wants to look at its statistics.
 ///
 /// Dropping the future stops accepting; connections go on as long as the runtime does.
 ///
 /// # Errors
 ///
 /// The listener's.
-pub async fn serve(listener: KcpListener) -> io::Result<()> {
+pub async fn serve(listener: impl Borrow<KcpListener>) -> io::Result<()> {
+    let listener = listener.borrow();
     loop {
         let (stream, _) = listener.accept().await?;
         // How a connection ends is the client's business: it has seen its bytes, or an error.

@@ -1,9 +1,10 @@
 //! The server's side.
 
+use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
-use kcp_tonic::KcpIncoming;
+use kcp_tonic::KcpServerIo;
 use tokio::sync::oneshot;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -59,14 +60,15 @@ fn greet(request: &HelloRequest) -> HelloReply {
     }
 }
 
-/// Serves the greeter until `stop` completes; calls at work then get a little time to finish.
+/// Serves the greeter until `stop` completes; calls at work then get a little time to finish. What
+/// comes in is a `KcpIncoming`, or what one yields.
 ///
 /// # Errors
 ///
 /// Those of tonic, which has none when the listener fails: it traces the error, and the server ends
 /// as if it had been told to stop.
 pub async fn serve(
-    incoming: KcpIncoming,
+    incoming: impl Stream<Item = io::Result<KcpServerIo>>,
     connections: Option<Connections>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), GreeterError> {

@@ -1,6 +1,7 @@
 //! Whoever wants the server to fail.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,16 +9,23 @@ use kcp_transport::testing::Rng;
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 
 use crate::AnyError;
+use crate::tap::Overheard;
 
-/// Sends at `rate` until `opens` are sent or `stop` is set; returns the seconds it took.
-pub(crate) fn attack(
-    addr: SocketAddr,
-    rate: u64,
-    opens: Option<u64>,
-    sent: &AtomicU64,
-    stop: &AtomicBool,
-) -> Result<f64, AnyError> {
-    let mut attacker = Attacker::new(addr)?;
+/// What to send, where, and how fast.
+pub(crate) struct Plan {
+    pub(crate) addr: SocketAddr,
+    /// Packets in a second.
+    pub(crate) rate: u64,
+    /// So many forged openings and nothing else.
+    pub(crate) opens: Option<u64>,
+    /// What is sealed cannot be made, only sent again.
+    pub(crate) overheard: Option<Arc<Overheard>>,
+}
+
+/// Sends until all `opens` of the plan are sent or `stop` is set; returns the seconds it took.
+pub(crate) fn attack(plan: Plan, sent: &AtomicU64, stop: &AtomicBool) -> Result<f64, AnyError> {
+    let (rate, opens) = (plan.rate, plan.opens);
+    let mut attacker = Attacker::new(plan.addr, plan.overheard)?;
     let start = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         // Whole packets of the time that has passed.
@@ -47,10 +55,11 @@ struct Attacker {
     rng: Rng,
     /// Something the server has sent, to be sent back.
     heard: Vec<u8>,
+    overheard: Option<Arc<Overheard>>,
 }
 
 impl Attacker {
-    fn new(addr: SocketAddr) -> Result<Self, AnyError> {
+    fn new(addr: SocketAddr, overheard: Option<Arc<Overheard>>) -> Result<Self, AnyError> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
@@ -60,10 +69,11 @@ impl Attacker {
             addr,
             rng: Rng::new(1),
             heard: Vec::new(),
+            overheard,
         })
     }
 
-    /// One packet of some kind.
+    /// One packet of some kind. Forged ones mean nothing to a server with a cipher.
     fn send_any(&mut self) -> Result<(), AnyError> {
         match self.rng.below(6) {
             0 => {
@@ -77,24 +87,37 @@ impl Attacker {
                 let stray = self.segment(PUSH, 9, 7, &[1; 100]);
                 self.send(&stray)
             }
-            // The same packet of the same peer, again and again.
-            4 => {
-                let mut replayed = segment(7, PUSH, 0, 0, &[2; 500]);
-                replayed[8] = 1;
-                let source = Ipv4Addr::new(127, 1, 1, 1);
-                self.send_from(source, &replayed)
-            }
-            _ => {
-                let mut buffer = [0; 2000];
-                if let Ok(len) = self.socket.recv(&mut buffer) {
-                    self.heard = buffer[..len].to_vec();
-                }
-                let heard = std::mem::take(&mut self.heard);
-                let sent = self.send(if heard.is_empty() { &[0; 24] } else { &heard });
-                self.heard = heard;
-                sent
-            }
+            4 => self.replay(),
+            _ => self.reflect(),
         }
+    }
+
+    /// What somebody has sent to the server, once more. Without having overheard anything, the same
+    /// packet of the same peer, again and again.
+    fn replay(&mut self) -> Result<(), AnyError> {
+        let overheard = self.overheard.as_ref();
+        if let Some(sealed) = overheard.and_then(|it| it.to_server.any(&mut self.rng)) {
+            return self.send(&sealed);
+        }
+        let mut replayed = segment(7, PUSH, 0, 0, &[2; 500]);
+        replayed[8] = 1;
+        self.send_from(Ipv4Addr::new(127, 1, 1, 1), &replayed)
+    }
+
+    /// What the server has sent, to somebody or to this socket.
+    fn reflect(&mut self) -> Result<(), AnyError> {
+        let overheard = self.overheard.as_ref();
+        if let Some(sealed) = overheard.and_then(|it| it.to_clients.any(&mut self.rng)) {
+            return self.send(&sealed);
+        }
+        let mut buffer = [0; 2000];
+        if let Ok(len) = self.socket.recv(&mut buffer) {
+            self.heard = buffer[..len].to_vec();
+        }
+        let heard = std::mem::take(&mut self.heard);
+        let sent = self.send(if heard.is_empty() { &[0; 24] } else { &heard });
+        self.heard = heard;
+        sent
     }
 
     /// A first packet, as our clients or kcp-go's send them.

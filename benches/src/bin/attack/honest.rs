@@ -34,6 +34,14 @@ impl Service {
     }
 }
 
+/// Where a service is, and how to speak to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) service: Service,
+    pub(crate) addr: SocketAddr,
+    pub(crate) security: Security,
+}
+
 /// What honest clients saw.
 #[derive(Default)]
 pub(crate) struct Seen {
@@ -70,15 +78,16 @@ impl Seen {
 }
 
 /// Calls over lasting connections, and a new connection every 100 ms beside them.
-pub(crate) async fn honest(server: (Service, SocketAddr), clients: usize, time: Duration) -> Seen {
+pub(crate) async fn honest(target: &Target, clients: usize, time: Duration) -> Seen {
     let end = Instant::now() + time;
     let mut lasting = JoinSet::new();
     for _ in 0..clients {
-        lasting.spawn(calls(server, end));
+        lasting.spawn(calls(target.clone(), end));
     }
     let mut fresh = JoinSet::new();
     while Instant::now() < end {
-        fresh.spawn(async move { timeout(PATIENCE, one_call(server)).await });
+        let target = target.clone();
+        fresh.spawn(async move { timeout(PATIENCE, one_call(&target)).await });
         sleep(Duration::from_millis(100)).await;
     }
     let mut seen = Seen::default();
@@ -95,10 +104,10 @@ pub(crate) async fn honest(server: (Service, SocketAddr), clients: usize, time: 
     seen
 }
 
-async fn calls(server: (Service, SocketAddr), end: Instant) -> (Vec<f64>, usize) {
+async fn calls(target: Target, end: Instant) -> (Vec<f64>, usize) {
     let (mut times, mut failed) = (Vec::new(), 0);
     while Instant::now() < end {
-        let Ok(mut client) = Client::open(server).await else {
+        let Ok(mut client) = Client::open(&target).await else {
             failed += 1;
             continue;
         };
@@ -117,8 +126,8 @@ async fn calls(server: (Service, SocketAddr), end: Instant) -> (Vec<f64>, usize)
     (times, failed)
 }
 
-async fn one_call(server: (Service, SocketAddr)) -> Result<(), CallError> {
-    Client::open(server).await?.call().await
+async fn one_call(target: &Target) -> Result<(), CallError> {
+    Client::open(target).await?.call().await
 }
 
 type CallError = Box<dyn std::error::Error + Send + Sync>;
@@ -130,13 +139,13 @@ enum Client {
 }
 
 impl Client {
-    async fn open((service, addr): (Service, SocketAddr)) -> Result<Self, CallError> {
-        let security = Security::Plaintext;
-        Ok(match service {
-            Service::Echo => Self::Echo(KcpStream::connect(addr, &security).await?),
+    async fn open(target: &Target) -> Result<Self, CallError> {
+        let Target { addr, security, .. } = target;
+        Ok(match target.service {
+            Service::Echo => Self::Echo(KcpStream::connect(*addr, security).await?),
             Service::Greeter => {
                 let endpoint = kcp_tonic::endpoint(format!("http://{addr}"))?;
-                let connector = KcpConnector::new(security);
+                let connector = KcpConnector::new(security.clone());
                 let channel = endpoint.connect_with_connector(connector).await?;
                 Self::Greeter(GreeterClient::new(channel))
             }

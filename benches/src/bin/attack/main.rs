@@ -4,34 +4,36 @@
 //! cargo run --release -p kcp-benches --bin attack -- --seconds 10 --rate 50000
 //! cargo run --release -p kcp-benches --bin attack -- --service greeter
 //! cargo run --release -p kcp-benches --bin attack -- --opens 1000000
+//! cargo run --release -p kcp-benches --bin attack -- --crypt aes-128-gcm
 //! ```
 //!
-//! The server is a process of its own, without a cipher, so that nothing is refused for want of a
-//! key. The attacker forges sources all over 127.0.0.0/8, which needs no privilege on Linux. Prints
-//! one JSON object.
+//! The server is a process of its own. Without a cipher, which is the default, nothing is refused for
+//! want of a key, and the attacker is off the path. With one it stands on the path of the honest
+//! clients: what it forges is not authentic, so it records sealed packets, and sends them to the
+//! server again or back. It forges sources all over 127.0.0.0/8, which needs no privilege on Linux.
+//!
+//! Prints one JSON object. `server_rss` has what memory grew by under attack beside what is promised
+//! of it at most; the services' own buffers are in the first alone.
 
 #![allow(clippy::disallowed_methods)]
 
 mod attacker;
 mod honest;
+mod server;
+mod tap;
 
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use kcp_examples::{echo, greeter};
-use kcp_tonic::KcpIncoming;
-use kcp_transport::config::Config;
-use kcp_transport::crypto::Security;
-use kcp_transport::net::KcpListener;
 use serde_json::{Value, json};
 
-use attacker::attack;
-use honest::{Service, honest};
+use attacker::{Plan, attack};
+use honest::{Target, honest};
+use server::{Server, Shape, serve};
+use tap::Tap;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -52,12 +54,8 @@ struct Options {
     /// Honest clients that make calls, one after the other.
     #[arg(long, default_value_t = 8)]
     clients: usize,
-    /// Sockets of the server.
-    #[arg(long, default_value_t = 1)]
-    shards: u16,
-    /// What the server does.
-    #[arg(long, value_enum, default_value = "echo")]
-    service: Service,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 /// What is started as a process of its own.
@@ -65,18 +63,16 @@ struct Options {
 enum Half {
     #[command(hide = true)]
     Server {
-        #[arg(long)]
-        shards: u16,
-        #[arg(long, value_enum)]
-        service: Service,
+        #[command(flatten)]
+        shape: Shape,
     },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let result = match options.command {
-        Some(Half::Server { shards, service }) => serve(shards, service).await,
+    let result = match &options.command {
+        Some(Half::Server { shape }) => serve(shape).await,
         None => measure(&options).await.map(|report| println!("{report}")),
     };
     match result {
@@ -88,106 +84,63 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn serve(shards: u16, service: Service) -> Result<(), AnyError> {
-    let config = Config::builder().shards(shards).build()?;
-    let addr = (Ipv4Addr::LOCALHOST, 0).into();
-    let listener = KcpListener::bind_with(addr, &Security::Plaintext, &config).await?;
-    println!("{}", listener.local_addr()?);
-    // Ends with the parent, which holds the other end.
-    let parent = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
-    let serving = async {
-        match service {
-            Service::Echo => echo::serve(listener).await?,
-            Service::Greeter => {
-                let incoming = KcpIncoming::from(listener);
-                greeter::serve(incoming, None, std::future::pending()).await?;
-            }
-        }
-        Ok(())
-    };
-    tokio::select! {
-        served = serving => served,
-        _ = parent => std::process::exit(0),
-    }
-}
-
-/// The server's process.
-struct Server {
-    child: Child,
-    addr: SocketAddr,
-    _stdin: Option<ChildStdin>,
-}
-
-impl Server {
-    fn start(shards: u16, service: Service) -> Result<Self, AnyError> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["server", "--shards", &shards.to_string()])
-            .args(["--service", service.name()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdin = child.stdin.take();
-        let mut line = String::new();
-        let stdout = child.stdout.take().ok_or("the server has no output")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        Ok(Self {
-            child,
-            addr: line.trim().parse()?,
-            _stdin: stdin,
-        })
-    }
-
-    /// Resident bytes.
-    fn resident(&self) -> Result<i64, AnyError> {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
-        let pages = statm.split_whitespace().nth(1).ok_or("no such field")?;
-        Ok(pages.parse::<i64>()? * 4096)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 async fn measure(options: &Options) -> Result<Value, AnyError> {
-    let server = Server::start(options.shards, options.service)?;
-    let (addr, at) = (server.addr, (options.service, server.addr));
+    let shape = &options.shape;
+    let security = shape.security()?;
+    let mut server = Server::start(shape)?;
+    let tap = match shape.crypt.as_str() {
+        "null" => None,
+        _ => Some(Tap::to(server.addr).await?),
+    };
+    let target = Target {
+        service: shape.service,
+        addr: tap.as_ref().map_or(server.addr, Tap::addr),
+        security,
+    };
     // Buffers grow and pages are touched.
-    honest(at, options.clients, Duration::from_secs(1)).await;
+    honest(&target, options.clients, Duration::from_secs(1)).await;
     let phase = Duration::from_secs(match options.opens {
         Some(opens) => opens / options.rate.max(1) + 3,
         None => options.seconds,
     });
-    let calm = honest(at, options.clients, phase).await;
+    let calm = honest(&target, options.clients, phase).await;
     let before = server.resident()?;
+    let plan = Plan {
+        addr: server.addr,
+        rate: options.rate,
+        opens: options.opens,
+        overheard: tap.as_ref().map(Tap::overheard),
+    };
     let sent = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
-    let (rate, opens) = (options.rate, options.opens);
     let attacker = {
         let (sent, stop) = (Arc::clone(&sent), Arc::clone(&stop));
-        std::thread::spawn(move || {
-            attack(addr, rate, opens, &sent, &stop).map_err(|it| it.to_string())
-        })
+        std::thread::spawn(move || attack(plan, &sent, &stop).map_err(|it| it.to_string()))
     };
-    let attacked = honest(at, options.clients, phase).await;
+    let attacked = honest(&target, options.clients, phase).await;
     stop.store(true, Ordering::Relaxed);
     let seconds = attacker.join().map_err(|_| "the attacker panicked")??;
     let after = server.resident()?;
     let sent = sent.load(Ordering::Relaxed);
+    let bound = shape.bound()?;
     Ok(json!({
-        "service": options.service.name(),
+        "service": shape.service.name(),
+        "crypt": shape.crypt,
         "attack": {
             "packets": sent,
             "packets_per_s": (sent as f64 / seconds).round(),
-            "kinds": if opens.is_some() { "forged openings" } else { "mixed" },
+            "kinds": if options.opens.is_some() { "forged openings" } else { "mixed" },
         },
         "calm": calm.report(),
         "attacked": attacked.report(),
         "p99_ratio": attacked.percentile(99) / calm.percentile(99),
-        "server_rss": { "before": before, "after": after, "grown": after - before },
+        "listener": server.counters()?,
+        "server_rss": {
+            "before": before,
+            "after": after,
+            "grown": after - before,
+            "bound": bound.total(),
+            "bound_of": bound.report(),
+        },
     }))
 }
