@@ -21,8 +21,8 @@ use crate::watch::PAUSE;
 
 pub use crate::peer::Peer;
 pub use matrix::{
-    CALL_KINDS, DIRECTIONS, FECS, PRESETS, all, covering, echo_matrix, grpc_matrix, options, ours,
-    parameters, parameters_of_others, plain_peers, version_5_4,
+    CALL_KINDS, DIRECTIONS, FECS, PRESETS, all, covering, echo_matrix, filled_windows, grpc_matrix,
+    options, ours, parameters, parameters_of_others, plain_peers, version_5_4,
 };
 pub use name::NameError;
 pub use options::Options;

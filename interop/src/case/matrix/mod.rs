@@ -7,7 +7,7 @@ mod parameters;
 use kcp_transport::config::{Mode, Preset};
 use kcp_transport::crypto::Security;
 
-use super::{CallKind, Case, Direction, Fec, Payload, Peer, Shape};
+use super::{CallKind, Case, Direction, Fec, Payload, Peer, Shape, Windows};
 
 pub use covering::covering;
 pub use options::{options, ours};
@@ -20,6 +20,7 @@ pub fn all() -> Vec<Case> {
         echo_matrix(),
         version_5_4(),
         plain_peers(),
+        filled_windows(),
         parameters(),
         parameters_of_others(),
         options(),
@@ -103,6 +104,37 @@ fn message_shapes(case: &Case) -> [Shape; 4] {
         messages(5000, Shape::STREAM.bytes, true),
         messages(largest, 3 * largest, false),
     ]
+}
+
+/// Messages that fill the windows of both sides to the last segment, for the peers without gRPC.
+///
+/// A reader gets a message only once it is whole, and so has no room left until then. kcp-go takes
+/// such messages, and sends a message for each segment of its own.
+#[must_use]
+pub fn filled_windows() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let others = [Peer::KcpGo, Peer::KcpGo5_4].into_iter().chain(Peer::PLAIN);
+    for (peer, direction) in others.flat_map(|peer| DIRECTIONS.map(|it| (peer, it))) {
+        for (window, messages) in FILLED {
+            let windows = Windows {
+                ours: window,
+                theirs: window,
+            };
+            let write = u32::from(window) * PLAIN_MSS;
+            let case = Case {
+                windows,
+                payload: Payload::Echo(Shape {
+                    mode: Mode::Message,
+                    bytes: messages * write,
+                    write,
+                    empty: false,
+                }),
+                ..Case::new(peer, direction)
+            };
+            cases.extend(with_and_without_loss(case));
+        }
+    }
+    cases
 }
 
 /// Every kind of call, both directions, a few ciphers, with and without loss.
@@ -191,6 +223,9 @@ pub(in crate::case) const MAX_MTU: u16 = 1500;
 
 pub(in crate::case) const WINDOWS: [u16; 4] = [1, 32, 1024, 65_535];
 
+/// Windows that a message fills, and how many such messages there are.
+const FILLED: [(u16, u32); 2] = [(1, 30), (32, 8)];
+
 /// At mtu 1400 with nothing on.
 const PLAIN_MSS: u32 = 1376;
 
@@ -218,6 +253,22 @@ mod tests {
         assert_eq!(cases.len(), all().len());
         assert!(covering().iter().all(|case| cases.contains(case)));
         assert_eq!(echo_matrix().len(), Security::NAMES.len() * 6 * 2 * 2);
+    }
+
+    #[test]
+    fn messages_that_fill_a_window_are_sent_to_and_by_every_peer_that_takes_them() {
+        for case in filled_windows() {
+            let Payload::Echo(shape) = case.payload else {
+                panic!("{case} has no messages");
+            };
+            let mss = case.layout().expect("in range").mss();
+            assert_eq!(usize::from(case.windows.ours) * mss, shape.write as usize);
+            assert!(
+                case.windows.ours <= case.peer.max_fragments(&case),
+                "{case}"
+            );
+            assert_eq!(case.peer.refuses(&case), None, "{case}");
+        }
     }
 
     #[test]
