@@ -11,13 +11,14 @@ use kcp_interop::case::{Case, Direction, Peer};
 use kcp_interop::echo;
 use kcp_interop::go::Programs;
 use kcp_interop::process::{PeerServer, run_client};
+use kcp_transport::config::Config;
 use kcp_transport::net::{KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use support::nat::{Frames, Nat};
+use support::nat::{EmptyPushes, Frames, Nat};
 
 /// Plain KCP, so that datagrams can be made by hand.
 const CASE: Case = Case::new(Peer::KcpGo, Direction::RustToPeer);
@@ -47,22 +48,49 @@ async fn kcp_go_has_one_session_per_address_and_we_a_socket_per_session() {
     }
 }
 
+/// Empty pushes do leave us: with one a server asks a client to prove its address. They bear the
+/// number before the first of all, which the peer acknowledges and never reads. What is watched here
+/// is that none bears a number that the peer expects or is yet to expect.
 #[tokio::test]
-async fn empty_push_stalls_kcp_gos_reader_and_we_send_none() {
+async fn empty_push_stalls_kcp_gos_reader_and_we_send_none_that_it_comes_to_read() {
     let Some(programs) = support::peers("empty pushes") else {
         return;
     };
     let server = start(programs).await;
-    let raw = Raw::to(server.addr()).await;
+    let nat = Nat::to(server.addr()).await;
+    let raw = Raw::to(nat.addr()).await;
     raw.push(1, 0, b"").await;
     raw.push(1, 1, b"never read").await;
     let silence = timeout(SILENCE, raw.until((1, 1))).await;
     assert!(silence.is_err(), "{silence:?}");
+    let seen = EmptyPushes { old: 0, ahead: 1 };
+    assert_eq!(nat.empty_pushes_to_server(), seen);
 
-    let mut stream = connect(server.addr()).await;
-    stream.write_all(b"").await.expect("nothing to refuse");
-    stream.flush().await.expect("nothing to send");
-    round_trip(&mut stream).await;
+    let nat = Nat::to(server.addr()).await;
+    let mut stream = connect(nat.addr()).await;
+    for _ in 0..3 {
+        stream.write_all(b"").await.expect("nothing to refuse");
+        stream.flush().await.expect("nothing to send");
+        round_trip(&mut stream).await;
+    }
+    stream.shutdown().await.expect("drains");
+    assert_eq!(nat.empty_pushes_to_server().ahead, 0);
+
+    // Of none, and of as many as there are by default, an address is taken on trust.
+    for trusted in [0, Config::default().unproven_limit()] {
+        let config = CASE.config().expect("in range").to_builder();
+        let config = config.unproven_limit(trusted).build().expect("in range");
+        let (addr, _serving) = serve_with(&config).await;
+        let nat = Nat::to(addr).await;
+        let mut args = CASE.peer_args("echo-client");
+        args.push(format!("--connect={}", nat.addr()));
+        let report = run_client::<serde_json::Value>(programs.of(CASE.peer), &args);
+        let report = timed(report).await.expect("reports");
+        assert_eq!(report["ok"], true, "{report}");
+        let pushes = nat.empty_pushes_to_client();
+        assert_eq!(pushes.ahead, 0, "{trusted} trusted: {pushes:?}");
+        assert!(trusted > 0 || pushes.old > 0, "was not asked: {pushes:?}");
+    }
 }
 
 #[tokio::test]
@@ -279,10 +307,13 @@ async fn connect(addr: SocketAddr) -> KcpStream {
 
 /// Our echo server, of any number of connections, until the set is dropped.
 async fn serve() -> (SocketAddr, JoinSet<()>) {
+    serve_with(&CASE.config().expect("in range")).await
+}
+
+async fn serve_with(config: &Config) -> (SocketAddr, JoinSet<()>) {
     let security = CASE.security().expect("known");
-    let config = CASE.config().expect("in range");
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = KcpListener::bind_with(addr, &security, &config)
+    let listener = KcpListener::bind_with(addr, &security, config)
         .await
         .expect("a socket");
     let addr = listener.local_addr().expect("bound");

@@ -1,11 +1,11 @@
 //! A way to a server that can change the address its clients come from, as a NAT does, and counts
-//! what passes.
+//! what passes of plain KCP.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kcp_transport::wire::{Command, ConversationId, Segments};
 use tokio::net::UdpSocket;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -20,8 +20,22 @@ pub(crate) struct Nat {
 struct State {
     /// What each client's datagrams leave from.
     mappings: Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>,
-    to_server: AtomicU64,
-    to_client: AtomicU64,
+    ways: Mutex<Ways>,
+}
+
+/// What passed in each direction.
+#[derive(Default)]
+struct Ways {
+    to_server: Way,
+    to_client: Way,
+}
+
+#[derive(Default)]
+struct Way {
+    frames: u64,
+    empty: EmptyPushes,
+    /// The first segment of each conversation that who receives has not acknowledged.
+    expected: HashMap<ConversationId, u32>,
 }
 
 /// Window updates with a payload, which plain KCP has no use for, in each direction.
@@ -29,6 +43,16 @@ struct State {
 pub(crate) struct Frames {
     pub(crate) to_server: u64,
     pub(crate) to_client: u64,
+}
+
+/// Pushes without data that passed in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EmptyPushes {
+    /// With a number before the one that who receives has said to expect next: it acknowledges them,
+    /// and no more.
+    pub(crate) old: u64,
+    /// With that number, or one after it: its reader will come to them.
+    pub(crate) ahead: u64,
 }
 
 impl Nat {
@@ -57,10 +81,19 @@ impl Nat {
     }
 
     pub(crate) fn frames(&self) -> Frames {
+        let ways = self.state.ways();
         Frames {
-            to_server: self.state.to_server.load(Ordering::Relaxed),
-            to_client: self.state.to_client.load(Ordering::Relaxed),
+            to_server: ways.to_server.frames,
+            to_client: ways.to_client.frames,
         }
+    }
+
+    pub(crate) fn empty_pushes_to_server(&self) -> EmptyPushes {
+        self.state.ways().to_server.empty
+    }
+
+    pub(crate) fn empty_pushes_to_client(&self) -> EmptyPushes {
+        self.state.ways().to_client.empty
     }
 }
 
@@ -71,9 +104,53 @@ impl Drop for Nat {
 }
 
 impl State {
-    fn mappings(&self) -> std::sync::MutexGuard<'_, HashMap<SocketAddr, Arc<UdpSocket>>> {
+    fn mappings(&self) -> MutexGuard<'_, HashMap<SocketAddr, Arc<UdpSocket>>> {
         self.mappings.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn ways(&self) -> MutexGuard<'_, Ways> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ways {
+    fn watch_to_server(&mut self, datagram: &[u8]) {
+        watch(&mut self.to_server, &mut self.to_client, datagram);
+    }
+
+    fn watch_to_client(&mut self, datagram: &[u8]) {
+        watch(&mut self.to_client, &mut self.to_server, datagram);
+    }
+}
+
+/// Counts what a datagram brings one way, and notes what its sender expects on the way back.
+fn watch(way: &mut Way, back: &mut Way, datagram: &[u8]) {
+    for (header, data) in Segments::new(datagram).map_while(Result::ok) {
+        let conversation = header.conversation;
+        let una = header.unacknowledged;
+        let expected = back.expected.entry(conversation).or_default();
+        // Datagrams may overtake each other.
+        if !is_before(una, *expected) {
+            *expected = una;
+        }
+        match header.command {
+            Command::Push if data.is_empty() => {
+                let expected = way.expected.get(&conversation).copied();
+                if is_before(header.sequence, expected.unwrap_or_default()) {
+                    way.empty.old += 1;
+                } else {
+                    way.empty.ahead += 1;
+                }
+            }
+            Command::WindowUpdate if !data.is_empty() => way.frames += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Whether one sequence number comes before another, round the end of 32 bits.
+fn is_before(one: u32, other: u32) -> bool {
+    one.wrapping_sub(other) > u32::MAX / 2
 }
 
 async fn forward(front: Arc<UdpSocket>, server: SocketAddr, state: Arc<State>) {
@@ -83,9 +160,7 @@ async fn forward(front: Arc<UdpSocket>, server: SocketAddr, state: Arc<State>) {
         let Ok((len, client)) = front.recv_from(&mut datagram).await else {
             continue;
         };
-        state
-            .to_server
-            .fetch_add(frames(&datagram[..len]), Ordering::Relaxed);
+        state.ways().watch_to_server(&datagram[..len]);
         let known = state.mappings().get(&client).cloned();
         let mapping = match known {
             Some(mapping) => mapping,
@@ -118,25 +193,7 @@ async fn back(
         if !current.is_some_and(|current| Arc::ptr_eq(&current, &mapping)) {
             return;
         }
-        state
-            .to_client
-            .fetch_add(frames(&datagram[..len]), Ordering::Relaxed);
+        state.ways().watch_to_client(&datagram[..len]);
         let _ = front.send_to(&datagram[..len], client).await;
     }
 }
-
-/// Window updates with a payload in a datagram of plain KCP.
-fn frames(mut datagram: &[u8]) -> u64 {
-    let mut frames = 0;
-    while let Some((header, rest)) = datagram.split_first_chunk::<24>() {
-        let len = u32::from_le_bytes([header[20], header[21], header[22], header[23]]);
-        frames += u64::from(header[4] == WINDOW_UPDATE && len > 0);
-        datagram = usize::try_from(len)
-            .ok()
-            .and_then(|len| rest.get(len..))
-            .unwrap_or_default();
-    }
-    frames
-}
-
-const WINDOW_UPDATE: u8 = 84;
