@@ -247,6 +247,9 @@ impl Config {
     /// Most bytes queued and in flight. Default: the send window full of full segments, in message
     /// mode of at least 255; 1500 bytes to 1 GiB.
     ///
+    /// An mtu that leaves segments less than 128 bytes of data makes it smaller: no more of them are
+    /// held than there would be of 128 bytes, or than the send window has, if that is more.
+    ///
     /// kcp-go takes a write while fewer segments wait than the send window has.
     #[must_use]
     pub fn send_buffer(&self) -> Option<usize> {

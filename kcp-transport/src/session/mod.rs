@@ -431,7 +431,12 @@ fn arq_config(config: &Config, layout: Layout) -> ArqConfig {
         Mode::Stream => config.send_window(),
         Mode::Message => config.send_window().max(MIN_MESSAGE_SEGMENTS),
     };
-    let send_buffer = usize::from(segments) * layout.mss();
+    let segments = usize::from(segments);
+    let send_buffer = match config.send_buffer() {
+        // Segments with less data than that would cost many times their data.
+        Some(bytes) => bytes.min(layout.mss() * segments.max(bytes / MIN_BUFFERED_SEGMENT)),
+        None => layout.mss() * segments,
+    };
     ArqConfig {
         segments_len: layout.segments_len(),
         send_window: config.send_window(),
@@ -443,7 +448,7 @@ fn arq_config(config: &Config, layout: Layout) -> ArqConfig {
         mode: config.mode(),
         ack_policy: config.ack_policy(),
         write_coalescing: config.write_coalescing(),
-        send_buffer: config.send_buffer().unwrap_or(send_buffer),
+        send_buffer,
         receive_buffer: config
             .receive_buffer()
             .unwrap_or_else(|| ArqConfig::default_receive_buffer(config.receive_window())),
@@ -452,3 +457,7 @@ fn arq_config(config: &Config, layout: Layout) -> ArqConfig {
 
 /// Fragments of the longest message.
 const MIN_MESSAGE_SEGMENTS: u16 = 255;
+
+/// Bytes of the send buffer that a segment counts for, however little data it has room for. The
+/// lists that it is in take less.
+const MIN_BUFFERED_SEGMENT: usize = 128;

@@ -73,6 +73,25 @@ fn send_buffer_bounds_what_a_write_takes() {
     assert_eq!(default.write(at(0), &[7; 100_000]), 10 * 1376);
 }
 
+/// A segment costs some dozens of bytes beside its data.
+#[test]
+fn send_buffer_of_tiny_segments_holds_no_more_memory_than_one_of_large_ones() {
+    for (mtu, send_buffer) in [(25, 60_000), (64, 60_000), (25, 1_000_000), (152, 60_000)] {
+        let options = Config::builder().windows(32, 32).mtu(mtu);
+        let mut session = lazy(options.send_buffer(send_buffer));
+        let taken = session.write(at(0), &vec![7; send_buffer]);
+        let mss = mtu - 24;
+        assert_eq!(taken, send_buffer.min(mss * (send_buffer / 128).max(32)));
+        let held = session.memory();
+        assert!(
+            held <= 3 * send_buffer,
+            "{held} for {taken} bytes at an mtu of {mtu}"
+        );
+        // What it takes at a time it takes again.
+        assert!(!session.is_writable());
+    }
+}
+
 #[test]
 fn presets_set_the_four_numbers_of_their_names() {
     let numbers = |preset| {
