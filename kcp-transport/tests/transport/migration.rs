@@ -110,17 +110,15 @@ async fn without_migration_a_moved_peer_is_an_error_within_the_time_outs() {
 /// A conversation in clear, and an attacker who knows its name but hears nothing of it.
 #[tokio::test(start_paused = true)]
 async fn guessed_name_moves_no_session() {
-    let network = Network::default();
-    let (client_host, server_host) = (network.host(), network.host());
-    let (security, config) = (Security::Plaintext, Config::default());
-    let listener =
-        KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
-    let addr = server_host.addr();
-    let (client, accepted) = tokio::join!(
-        KcpStream::connect_transport(client_host.clone(), addr, &security, &config),
-        listener.accept(),
-    );
-    let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
+    let Setup {
+        mut client,
+        mut server,
+        listener,
+        client_host,
+        server_host,
+        network,
+        ..
+    } = in_clear().await;
     exchange(&mut client, &mut server, b"hello").await;
 
     let attacker = network.host();
@@ -238,17 +236,14 @@ async fn namesakes_that_prove_their_addresses_get_in() {
 /// The answer to a challenge is good for a while, and may come in twice.
 #[tokio::test(start_paused = true)]
 async fn move_that_is_proved_twice_is_one_move() {
-    let network = Network::default();
-    let (client_host, server_host) = (network.host(), network.host());
-    let (security, config) = (Security::Plaintext, Config::default());
-    let listener =
-        KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
-    let addr = server_host.addr();
-    let (client, accepted) = tokio::join!(
-        KcpStream::connect_transport(client_host.clone(), addr, &security, &config),
-        listener.accept(),
-    );
-    let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
+    let Setup {
+        mut client,
+        mut server,
+        listener,
+        client_host,
+        server_host,
+        ..
+    } = in_clear().await;
     exchange(&mut client, &mut server, b"hello").await;
     for index in 1..3 {
         client_host.move_to(elsewhere(index));
