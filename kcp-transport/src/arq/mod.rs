@@ -137,6 +137,8 @@ pub struct Arq {
     woke_at: Time,
     /// Since when, and until when, packets came that contradict what the peer had acknowledged.
     una_regressed: Option<(Time, Time)>,
+    /// Data was due, and acks and probes took all the room.
+    crowded_out: bool,
     counters: Counters,
 }
 
@@ -189,6 +191,7 @@ impl Arq {
             last_call: Time::ZERO,
             woke_at: Time::ZERO,
             una_regressed: None,
+            crowded_out: false,
             counters: Counters::default(),
             config,
         }

@@ -29,7 +29,8 @@ impl Payload<'_> {
 
 impl Arq {
     /// Lays out one datagram payload of whatever is due: acks, window probe and update,
-    /// retransmissions, new data, as much of it as fits.
+    /// retransmissions, new data, as much of it as fits. Data that found no room beside the rest
+    /// goes first the next time, so that neither waits for the end of the other.
     ///
     /// Returns its length, 0 when nothing is due. `out` should hold `segments_len` bytes; a
     /// segment that does not fit into less stays due.
@@ -65,9 +66,16 @@ impl Arq {
             },
         };
         let header = self.header(Command::Ack);
+        let data_first = std::mem::take(&mut self.crowded_out);
+        if data_first {
+            self.lay_data(now, header, &mut payload);
+        }
         self.lay_acks(header, &mut payload);
         self.lay_probes(now, header, &mut payload);
-        self.lay_data(now, header, &mut payload);
+        if !data_first {
+            let laid = self.lay_data(now, header, &mut payload);
+            self.crowded_out = data_due && !laid;
+        }
         payload.reserved = 0;
         if !extension.is_empty() && payload.has_room(extension.len()) {
             self.push_control(Command::WindowUpdate, header, extension, &mut payload);
@@ -79,6 +87,13 @@ impl Arq {
         }
         trace::output(&out[..len], || self.limit());
         len
+    }
+
+    /// Whether data was due that the last payload had no room for. It goes first in the next one,
+    /// which an extension should leave to it: room is kept for that before all else.
+    #[must_use]
+    pub fn is_data_next(&self) -> bool {
+        self.crowded_out
     }
 
     /// Lays out a datagram payload of nothing but a window update that carries `extension`; returns
@@ -189,17 +204,24 @@ impl Arq {
         self.counters.segments_sent += 1;
     }
 
-    fn lay_data(&mut self, now: Time, mut header: SegmentHeader, payload: &mut Payload<'_>) {
+    /// Returns whether there was any, and room for it.
+    fn lay_data(
+        &mut self,
+        now: Time,
+        mut header: SegmentHeader,
+        payload: &mut Payload<'_>,
+    ) -> bool {
         header.command = Command::Push;
         header.timestamp = self.stamp(now);
         let rto = self.rtt.rto();
+        let before = payload.len;
         loop {
             let limit = self.limit();
             let Some((cause, len)) = self.send.peek(now, limit, payload.len > 0) else {
-                return;
+                break;
             };
             if !payload.has_room(len) {
-                return;
+                break;
             }
             let in_flight = self.send.flight().len();
             let sequence = self.send.transmit(now, cause, rto, self.config.no_delay);
@@ -214,6 +236,7 @@ impl Arq {
                 self.on_transmitted(now, cause, limit, in_flight);
             }
         }
+        payload.len > before
     }
 
     fn on_transmitted(&mut self, now: Time, cause: Cause, limit: usize, in_flight: usize) {

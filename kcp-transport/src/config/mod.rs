@@ -303,9 +303,10 @@ impl Config {
     /// Most bytes of UDP payload sent per second; `None` is no limit. Default none, at least 1500.
     ///
     /// Everything counts, as on a line of that rate: data, retransmissions, acks, probes, parity,
-    /// out-of-band datagrams, and what the cipher adds. Acks still go first in each datagram. In any
-    /// time `t` no more than `send_rate * t` and one burst leave: what the rate gives in 5 ms, so
-    /// that coarse timers still reach it, but at least two datagrams.
+    /// out-of-band datagrams, and what the cipher adds. Acks still go first, in turns with data where
+    /// a datagram has no room for both. In any time `t` no more than `send_rate * t` and one burst
+    /// leave: what the rate gives in 5 ms, so that coarse timers still reach it, but at least two
+    /// datagrams.
     ///
     /// kcp-go `SetRateLimit` (0, no limit, by default; it lets batches over its burst pass
     /// unpaid), kcptun `--ratelimit`.

@@ -13,7 +13,8 @@ impl Session {
     /// returns whether there were any.
     ///
     /// Call it until it returns `false`. Out-of-band datagrams go first, then the parity of the
-    /// group at hand, then acks, probes and data.
+    /// group at hand, then acks, probes and data; the latter take turns where a datagram has no
+    /// room for both.
     pub fn poll_transmit(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
         let before = (batch.len(), batch.total_len());
         if self.lifetime.is_closed() {
@@ -124,11 +125,18 @@ impl Session {
         let mut extension = self.extension.as_mut().filter(due);
         batch.push_with(|packet| {
             let end = packet.len().min(header.saturating_add(room));
-            let frames = extension
-                .as_mut()
-                .map(|extension| extension.fill(now, arq.rto(), limit));
-            let frames = frames.as_ref().map_or(&[][..], FrameWriter::payload);
-            let used = arq.poll_transmit_with(now, frames, &mut packet[header..end]);
+            let mut used = 0;
+            if arq.is_data_next() {
+                // Frames may be due each time, and leave room for no data.
+                used = arq.poll_transmit(now, &mut packet[header..end]);
+            }
+            if used == 0 {
+                let frames = extension
+                    .as_mut()
+                    .map(|extension| extension.fill(now, arq.rto(), limit));
+                let frames = frames.as_ref().map_or(&[][..], FrameWriter::payload);
+                used = arq.poll_transmit_with(now, frames, &mut packet[header..end]);
+            }
             if used == 0 {
                 return 0;
             }

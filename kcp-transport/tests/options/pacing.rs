@@ -66,3 +66,34 @@ fn send_rate_is_reached_and_the_transfer_takes_its_time() {
         "{took:?} {least:?}"
     );
 }
+
+#[test]
+fn keep_alives_that_use_up_the_rate_do_not_hold_up_data() {
+    // A question and its parity take at least 37 ms at this rate, and another is due every 10 ms.
+    for (extensions, mtu) in [(Extensions::Off, 33), (Extensions::On, 120)] {
+        let client = Config::builder()
+            .mtu(mtu)
+            .fec(FecRatio::new(1, 230).ok())
+            .keepalive(ms(10))
+            .send_rate(NonZeroU64::new(200_000))
+            .extensions(extensions)
+            .build()
+            .expect("in range");
+        let config = PairConfig {
+            client,
+            server: Config::builder().mtu(mtu).build().expect("in range"),
+            ..PairConfig::default()
+        };
+        let mut pair = Pair::new(1, &config);
+        let segments = 20;
+        let data = vec![7; segments * (mtu - 32)];
+        assert!(pair.run_until(Duration::from_secs(1), |pair| {
+            pair.client.session.state() == State::Established
+        }));
+        assert_eq!(pair.client.session.write(pair.now(), &data), data.len());
+        let arrived = pair.run_until(Duration::from_secs(10), |pair| {
+            pair.server.session.stats().unread == segments
+        });
+        assert!(arrived, "{extensions:?}");
+    }
+}

@@ -53,6 +53,37 @@ fn small_segments_share_a_datagram() {
 }
 
 #[test]
+fn acks_and_data_take_turns_where_they_share_no_datagram() {
+    let mut arq = arq(config());
+    // Without the first one, each of them is acknowledged for itself.
+    for sequence in 1..13 {
+        direct(&mut arq, at(0), &push(sequence, &[7; 10]));
+    }
+    arq.write(&[0; 3 * MSS]);
+    let sent = datagrams(&mut arq, at(0));
+    let sent = sent.iter().map(|datagram| {
+        let mut segments = Segments::new(datagram);
+        let (first, _) = segments.next().expect("not empty").expect("ours");
+        (first.command, 1 + segments.count())
+    });
+    let sent: Vec<_> = sent.collect();
+    let (acks, data) = (|count| (Command::Ack, count), (Command::Push, 1));
+    assert_eq!(sent, [acks(5), data, acks(5), data, acks(2), data]);
+}
+
+#[test]
+fn questions_without_end_do_not_hold_up_data() {
+    let mut arq = arq(config());
+    arq.write(&[0; 10 * MSS]);
+    let mut out = [0; MSS + SEGMENT_HEADER_LEN];
+    for _ in 0..20 {
+        arq.request_probe();
+        assert!(arq.poll_transmit(at(0), &mut out) > 0);
+    }
+    assert_eq!(arq.in_flight(), 10);
+}
+
+#[test]
 fn rtt_is_sampled_from_exact_echoes_only() {
     let mut arq = sent(config(), 4, at(0));
     let wrong = arq.handle_payload(at(40), &ack(0, at(1), 0), Provenance::Direct);
