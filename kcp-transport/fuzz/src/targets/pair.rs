@@ -259,12 +259,13 @@ impl World {
             if self.is_over() {
                 return true;
             }
+            turns_at_once += 1;
             if self.progress() != before {
                 moved_at = self.now;
+                turns_at_once = 0;
             }
             let waited = self.now - moved_at;
             assert!(waited <= self.patience, "no progress in {waited:?}");
-            turns_at_once += 1;
             assert!(turns_at_once < 5000, "what is said causes more to be said");
             if self.wires.iter().all(VecDeque::is_empty) {
                 let next = self.sides.iter().filter_map(|it| it.session.poll_timeout());
