@@ -77,6 +77,8 @@ struct Side {
     shut: bool,
     gone: bool,
     reset: bool,
+    /// Data segments, and all datagrams but parity, that were sent when data last left or could not.
+    data_left: (u64, u64),
 }
 
 impl World {
@@ -114,6 +116,7 @@ impl World {
                 shut: false,
                 gone: false,
                 reset: false,
+                data_left: (0, 0),
             }
         };
         Self {
@@ -259,6 +262,9 @@ impl World {
             if self.is_over() {
                 return true;
             }
+            for side in &mut self.sides {
+                side.check_share_of_data();
+            }
             turns_at_once += 1;
             if self.progress() != before {
                 moved_at = self.now;
@@ -301,6 +307,19 @@ impl Side {
     fn sent_without_parity(&self) -> u64 {
         let stats = self.session.stats();
         stats.datagrams_sent - stats.fec_parity_sent
+    }
+
+    /// On a network that works, data that the peer has room for does not wait for the end of what
+    /// else there is to send.
+    fn check_share_of_data(&mut self) {
+        let stats = self.session.stats();
+        let (data, others) = (stats.data_segments_sent, self.sent_without_parity());
+        let waits = stats.queued > 0 && stats.in_flight == 0 && stats.remote_window > 0;
+        if !waits || data != self.data_left.0 {
+            self.data_left = (data, others);
+        }
+        let since = others - self.data_left.1;
+        assert!(since < 500, "data waits while {since} datagrams leave");
     }
 
     fn settle(&mut self, now: Time) -> Vec<Vec<u8>> {
