@@ -9,7 +9,6 @@ mod harness;
 mod messages;
 mod network;
 mod opening;
-mod races;
 mod runtimes;
 mod streams;
 mod wakers;

@@ -1,4 +1,12 @@
-//! What happens on another thread between two steps of a driver.
+//! A listener that is dropped between two steps of its driver.
+//!
+//! The step is seen by a tracing event. A program of its own with a single test, because tracing
+//! caches for the whole process whether anyone wants an event: if a thread without a subscriber
+//! reaches the event first, it is disabled for this one too.
+#![allow(clippy::disallowed_methods)]
+
+#[path = "cancel/network.rs"]
+mod network;
 
 use std::fmt::Debug;
 use std::sync::Mutex;
@@ -13,7 +21,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::{listen, network};
+use network::Network;
 
 /// Drops a listener when a session was opened for it and is not in its queue yet, as another thread
 /// may.
@@ -56,10 +64,12 @@ impl Subscriber for Dropper {
 
 #[tokio::test(start_paused = true)]
 async fn session_opened_while_its_listener_is_dropped_is_let_go_of() {
-    let (network, config) = (network(0), Config::default());
-    let (host, listener) = listen(&network, &config);
+    let config = Config::default();
+    let network = Network::new(0, 0.0, Duration::from_millis(5));
+    let host = network.host();
     let addr = host.addr();
-    drop(host);
+    let listener = KcpListener::from_transport(host, &Security::Plaintext, &config);
+    let listener = listener.expect("in range");
     let _tracing = tracing::subscriber::set_default(Dropper(Mutex::new(Some(listener))));
     let client =
         KcpStream::connect_transport(network.host(), addr, &Security::Plaintext, &config).await;
