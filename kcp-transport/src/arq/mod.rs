@@ -9,21 +9,15 @@
 
 mod buffers;
 mod congestion;
-mod cork;
-mod deadlines;
-mod flight;
-mod inbox;
 mod input;
 mod loss;
 mod message;
-mod output;
 mod probe;
-mod queue;
 mod receive;
 mod repeat;
-mod rtt;
 mod send;
 mod trace;
+mod transmit;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -35,9 +29,9 @@ use crate::wire::{ConversationId, SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
 
 use buffers::Buffers;
 use congestion::CongestionWindow;
+use loss::RttEstimator;
 use probe::Probe;
 use receive::Receiver;
-use rtt::RttEstimator;
 use send::Sender;
 
 pub use message::MessageError;
@@ -84,7 +78,7 @@ impl ArqConfig {
     /// each segment of it, or for each of 128 if it is smaller.
     #[must_use]
     pub fn default_receive_buffer(receive_window: u16) -> usize {
-        receive::reach(receive_window) * inbox::SEGMENT_BUDGET
+        receive::reach(receive_window) * receive::SEGMENT_BUDGET
     }
 }
 

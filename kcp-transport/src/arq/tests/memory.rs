@@ -110,7 +110,7 @@ proptest! {
                 break;
             }
             if len == 0 {
-                prop_assert!(arq.receive.window() > 0, "an empty inbox has room");
+                prop_assert!(arq.receive.window() > 0, "an empty buffer has room");
                 prop_assert!(offer(&mut arq, &mut acknowledged, next, 1476), "taken");
             }
             prop_assert!(arq.memory() <= config.receive_buffer + SLACK);

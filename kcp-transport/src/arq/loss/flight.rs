@@ -3,27 +3,27 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::buffers::Buffers;
+use crate::arq::buffers::Buffers;
 use crate::time::Time;
 use crate::wire::SeqNumber;
 
 /// A segment that was sent at least once.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     /// Empty once acknowledged.
-    pub(super) data: Vec<u8>,
-    pub(super) first_sent: Time,
-    pub(super) last_sent: Time,
+    pub(crate) data: Vec<u8>,
+    pub(crate) first_sent: Time,
+    pub(crate) last_sent: Time,
     /// Time-out of the last transmission.
-    pub(super) rto: Duration,
+    pub(crate) rto: Duration,
     #[doc(alias = "xmit")]
-    pub(super) transmissions: u32,
+    pub(crate) transmissions: u32,
     /// Datagrams that acknowledged a later segment sent no earlier than this one.
     #[doc(alias = "fastack")]
-    pub(super) later_acks: u32,
-    pub(super) fragments_left: u8,
-    pub(super) acked: bool,
-    pub(super) suspicion: Suspicion,
+    pub(crate) later_acks: u32,
+    pub(crate) fragments_left: u8,
+    pub(crate) acked: bool,
+    pub(crate) suspicion: Suspicion,
 }
 
 /// How far loss detection has come with a segment.
@@ -34,7 +34,7 @@ pub(super) struct Sent {
 ///                    +---- time-out passes ----------+
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Suspicion {
+pub(crate) enum Suspicion {
     /// No later segment is acknowledged, as far as was looked.
     Unsuspected,
     /// A later segment is acknowledged; acks are being counted.
@@ -49,7 +49,7 @@ pub(super) enum Suspicion {
 
 /// The segments from `una` on, in order, indexed by their distance from `una`.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     una: SeqNumber,
     ring: VecDeque<Sent>,
     unacked: usize,
@@ -58,7 +58,7 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn new(first: SeqNumber) -> Self {
+    pub(crate) fn new(first: SeqNumber) -> Self {
         Self {
             una: first,
             ring: VecDeque::new(),
@@ -69,44 +69,44 @@ impl Flight {
 
     /// First sequence number that the peer has not confirmed to have received in order.
     #[doc(alias = "snd_una")]
-    pub(super) fn una(&self) -> SeqNumber {
+    pub(crate) fn una(&self) -> SeqNumber {
         self.una
     }
 
     /// Sequence number of the next new segment.
     #[doc(alias = "snd_nxt")]
-    pub(super) fn next(&self) -> SeqNumber {
+    pub(crate) fn next(&self) -> SeqNumber {
         self.una.advance(self.ring.len())
     }
 
     /// Segments from `una` to `next`, acknowledged ones included: what the windows limit.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ring.len()
     }
 
     /// Whether the segment that `una` waits for is acknowledged.
-    pub(super) fn is_first_acked(&self) -> bool {
+    pub(crate) fn is_first_acked(&self) -> bool {
         self.ring.front().is_some_and(|sent| sent.acked)
     }
 
     /// Segments that are not acknowledged.
-    pub(super) fn unacked(&self) -> usize {
+    pub(crate) fn unacked(&self) -> usize {
         self.unacked
     }
 
     /// The segment with this number, if it is not yet acknowledged.
-    pub(super) fn outstanding(&self, sequence: SeqNumber) -> Option<&Sent> {
+    pub(crate) fn outstanding(&self, sequence: SeqNumber) -> Option<&Sent> {
         let index = sequence.offset_from(self.una)?;
         self.ring.get(index).filter(|sent| !sent.acked)
     }
 
     /// As [`Self::outstanding`], to be changed.
-    pub(super) fn outstanding_mut(&mut self, sequence: SeqNumber) -> Option<&mut Sent> {
+    pub(crate) fn outstanding_mut(&mut self, sequence: SeqNumber) -> Option<&mut Sent> {
         let index = sequence.offset_from(self.una)?;
         self.ring.get_mut(index).filter(|sent| !sent.acked)
     }
 
-    pub(super) fn push(&mut self, sent: Sent) {
+    pub(crate) fn push(&mut self, sent: Sent) {
         self.bytes += sent.data.capacity();
         self.ring.push_back(sent);
         self.unacked += 1;
@@ -117,7 +117,7 @@ impl Flight {
     /// It keeps its place until `una` covers it: the peer's window counts from its `una`, which
     /// stands still while its reader does, however much it has acknowledged. Returns the bytes
     /// released, or `None` if the segment was not outstanding.
-    pub(super) fn acknowledge(
+    pub(crate) fn acknowledge(
         &mut self,
         sequence: SeqNumber,
         buffers: &mut Buffers,
@@ -134,7 +134,7 @@ impl Flight {
 
     /// Drops every segment before `una`. Returns how many were dropped, how many of these were
     /// outstanding, and the bytes released.
-    pub(super) fn advance(&mut self, una: SeqNumber, buffers: &mut Buffers) -> Advance {
+    pub(crate) fn advance(&mut self, una: SeqNumber, buffers: &mut Buffers) -> Advance {
         let mut advance = Advance::default();
         while self.una < una
             && let Some(sent) = self.ring.pop_front()
@@ -153,20 +153,20 @@ impl Flight {
     }
 
     /// Releases memory that is not used.
-    pub(super) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.ring.shrink_to_fit();
     }
 
     /// Bytes held.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.bytes + self.ring.capacity() * size_of::<Sent>()
     }
 }
 
 /// What moving `una` changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Advance {
-    pub(super) segments: usize,
-    pub(super) newly_acked: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Advance {
+    pub(crate) segments: usize,
+    pub(crate) newly_acked: usize,
+    pub(crate) bytes: usize,
 }

@@ -8,7 +8,7 @@ use crate::time::Time;
 
 /// How many segments the congestion window lets into flight.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CongestionWindow {
+pub(crate) struct CongestionWindow {
     congestion: Congestion,
     cwnd: u32,
     ssthresh: u32,
@@ -26,7 +26,7 @@ impl CongestionWindow {
     ///
     /// kcp-go v5 kcp.go, flush: its window is zero until the first flush has set it to one, which
     /// costs the first segment a tick. Ours starts at one.
-    pub(super) fn new(congestion: Congestion, mss: usize) -> Self {
+    pub(crate) fn new(congestion: Congestion, mss: usize) -> Self {
         let mss = u32::try_from(mss).unwrap_or(u32::MAX);
         Self {
             congestion,
@@ -40,7 +40,7 @@ impl CongestionWindow {
     }
 
     /// Most segments in flight.
-    pub(super) fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         match self.congestion {
             Congestion::Kcp => usize::try_from(self.cwnd).unwrap_or(usize::MAX),
             Congestion::Unlimited => usize::MAX,
@@ -51,7 +51,7 @@ impl CongestionWindow {
     ///
     /// kcp-go v5 kcp.go, Input: once per datagram however much it acknowledges, and never beyond
     /// the remote window.
-    pub(super) fn on_advance(&mut self, remote_window: u16) {
+    pub(crate) fn on_advance(&mut self, remote_window: u16) {
         let remote = u32::from(remote_window);
         if self.cwnd >= remote {
             return;
@@ -78,7 +78,7 @@ impl CongestionWindow {
     ///
     /// kcp-go cuts once per flush, however many segments that resends. Here a flush is many calls,
     /// so a cut counts for one flush interval.
-    pub(super) fn on_fast_retransmit(
+    pub(crate) fn on_fast_retransmit(
         &mut self,
         now: Time,
         in_flight: usize,
@@ -99,7 +99,7 @@ impl CongestionWindow {
     }
 
     /// A retransmission time-out passed while `limit` segments were allowed into flight.
-    pub(super) fn on_timeout(&mut self, now: Time, limit: usize, flush_interval: Duration) {
+    pub(crate) fn on_timeout(&mut self, now: Time, limit: usize, flush_interval: Duration) {
         if recently(self.timeout_cut, now, flush_interval) {
             return;
         }

@@ -10,11 +10,11 @@ use crate::wire::SeqNumber;
 ///
 /// Stale once the segment is acknowledged or was transmitted again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Deadline {
-    pub(super) at: Time,
-    pub(super) sequence: SeqNumber,
+pub(crate) struct Deadline {
+    pub(crate) at: Time,
+    pub(crate) sequence: SeqNumber,
     /// Which transmission of the segment this belongs to, counted from one.
-    pub(super) transmission: u32,
+    pub(crate) transmission: u32,
 }
 
 /// A priority queue that costs O(1) as long as deadlines arrive in order.
@@ -23,13 +23,13 @@ pub(super) struct Deadline {
 /// the rest through a heap. Entries are never removed from the middle; the owner discards stale
 /// ones when they come to the front.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines {
+pub(crate) struct Deadlines {
     ordered: VecDeque<Deadline>,
     unordered: BinaryHeap<Reverse<Deadline>>,
 }
 
 impl Deadlines {
-    pub(super) fn push(&mut self, deadline: Deadline) {
+    pub(crate) fn push(&mut self, deadline: Deadline) {
         if self
             .ordered
             .back()
@@ -42,7 +42,7 @@ impl Deadlines {
     }
 
     /// The earliest deadline.
-    pub(super) fn peek(&self) -> Option<Deadline> {
+    pub(crate) fn peek(&self) -> Option<Deadline> {
         let ordered = self.ordered.front();
         let unordered = self.unordered.peek().map(|Reverse(deadline)| deadline);
         match (ordered, unordered) {
@@ -52,7 +52,7 @@ impl Deadlines {
     }
 
     /// Removes what [`Self::peek`] returned.
-    pub(super) fn pop(&mut self) {
+    pub(crate) fn pop(&mut self) {
         let Some(earliest) = self.peek() else { return };
         if self.ordered.front() == Some(&earliest) {
             self.ordered.pop_front();
@@ -61,19 +61,19 @@ impl Deadlines {
         }
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.ordered.clear();
         self.unordered.clear();
     }
 
     /// Releases memory that is not used.
-    pub(super) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.ordered.shrink_to_fit();
         self.unordered.shrink_to_fit();
     }
 
     /// Bytes held.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         (self.ordered.capacity() + self.unordered.capacity()) * size_of::<Deadline>()
     }
 }

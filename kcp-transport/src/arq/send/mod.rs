@@ -1,18 +1,20 @@
 //! The sending half: what waits, what is in flight, and what of it is due.
 
+mod cork;
+mod queue;
+
 use std::time::Duration;
 
 use super::buffers::Buffers;
-use super::deadlines::{Deadline, Deadlines};
-use super::flight::{Flight, Sent, Suspicion};
-use super::loss::{Evidence, LossDetector, Resend};
-use super::queue::Queue;
-use super::rtt::MAX_RTO;
+use super::loss::{
+    Deadline, Deadlines, Evidence, Flight, LossDetector, MAX_RTO, Resend, Sent, Suspicion,
+};
 use super::{ArqConfig, LONG_PAUSE};
 use crate::config::Mode;
 use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{SeqNumber, Timestamp};
+use queue::Queue;
 
 /// Why a segment is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

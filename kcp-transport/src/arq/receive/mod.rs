@@ -1,14 +1,18 @@
 //! The receiving half: putting segments in order, and what is to be acknowledged.
 
+mod buffer;
+
 use std::collections::VecDeque;
 
 use super::ArqConfig;
 use super::buffers::Buffers;
-use super::inbox::{Fragment, Inbox, PRESSED_SEGMENTS, grow};
 use crate::config::{AckPolicy, Mode};
 use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
+use buffer::{Fragment, PRESSED_SEGMENTS, ReceiveBuffer, grow};
+
+pub(super) use buffer::SEGMENT_BUDGET;
 
 /// What became of a data segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub(super) struct Receiver {
     /// First sequence number that has not been received in order.
     #[doc(alias = "rcv_nxt")]
     next: SeqNumber,
-    inbox: Inbox,
+    buffer: ReceiveBuffer,
     /// Bytes of the first ready segment that were read already.
     ready_offset: usize,
     pending_acks: VecDeque<(SeqNumber, Timestamp)>,
@@ -52,7 +56,7 @@ impl Receiver {
         let acks = config.receive_buffer / ACKS_SHARE / size_of::<(SeqNumber, Timestamp)>();
         Self {
             next: first,
-            inbox: Inbox::new(config, usize::from(config.receive_window), reach),
+            buffer: ReceiveBuffer::new(config, usize::from(config.receive_window), reach),
             ready_offset: 0,
             pending_acks: VecDeque::new(),
             acks_since: Time::ZERO,
@@ -90,7 +94,7 @@ impl Receiver {
 
     /// The peer will send nothing from `end` on. Returns whether that agrees with what is known.
     pub(super) fn set_end(&mut self, end: SeqNumber) -> bool {
-        let received = self.next.advance(self.inbox.waiting());
+        let received = self.next.advance(self.buffer.waiting());
         let agrees = match self.end {
             Some(known) => known == end,
             None => end >= received,
@@ -103,7 +107,7 @@ impl Receiver {
 
     /// Whether all there will ever be was received and read.
     pub(super) fn is_finished(&self) -> bool {
-        self.end == Some(self.next) && self.inbox.ready() == 0
+        self.end == Some(self.next) && self.buffer.ready() == 0
     }
 
     /// Whether the reader is gone.
@@ -113,12 +117,12 @@ impl Receiver {
 
     /// Segments that wait for the reader.
     pub(super) fn unread(&self) -> usize {
-        self.inbox.ready()
+        self.buffer.ready()
     }
 
     /// Whether segments wait for one that is missing, or for room in the reader's queue.
     pub(super) fn has_gap(&self) -> bool {
-        self.inbox.waiting() > 0
+        self.buffer.waiting() > 0
     }
 
     /// Segments there is room for: in the reader's queue, and in memory; or that the reader cannot
@@ -129,8 +133,8 @@ impl Receiver {
         } else {
             usize::from(self.capacity)
         };
-        let slots = slots.saturating_sub(self.inbox.ready());
-        let window = self.inbox.window(slots, self.pressed);
+        let slots = slots.saturating_sub(self.buffer.ready());
+        let window = self.buffer.window(slots, self.pressed);
         let window = if window < PRESSED_SEGMENTS {
             window.max(self.needed())
         } else {
@@ -146,7 +150,7 @@ impl Receiver {
             _ if self.readable() => 0,
             Mode::Stream => 1,
             Mode::Message => {
-                let room = usize::from(self.capacity).saturating_sub(self.inbox.ready());
+                let room = usize::from(self.capacity).saturating_sub(self.buffer.ready());
                 PRESSED_SEGMENTS.min(room)
             }
         }
@@ -191,17 +195,17 @@ impl Receiver {
         if index >= reach(self.capacity) || self.end.is_some_and(|end| ack.0 >= end) {
             return Arrival::OutOfWindow;
         }
-        if self.inbox.has(index) {
+        if self.buffer.has(index) {
             self.push_ack(now, ack);
             return Arrival::Duplicate;
         }
         let data = if self.discarding { &[] } else { data };
-        let fits = self.inbox.fits(index, data.len(), self.pressed, buffers);
+        let fits = self.buffer.fits(index, data.len(), self.pressed, buffers);
         if !fits && index >= self.needed() {
             return Arrival::OutOfWindow;
         }
         self.push_ack(now, ack);
-        self.inbox.insert(index, fragments_left, data, buffers);
+        self.buffer.insert(index, fragments_left, data, buffers);
         if index == 0 {
             self.promote(buffers);
         }
@@ -211,7 +215,7 @@ impl Receiver {
     /// Whether a later segment than this one is here, but not this one.
     pub(super) fn misses(&self, sequence: u32) -> bool {
         let index = self.next.widen(sequence).offset_from(self.next);
-        index.is_some_and(|index| index < self.inbox.waiting() && !self.inbox.has(index))
+        index.is_some_and(|index| index < self.buffer.waiting() && !self.buffer.has(index))
     }
 
     /// Reads bytes in order, whatever messages they belong to.
@@ -223,7 +227,7 @@ impl Receiver {
     ) -> usize {
         let mut read = 0;
         while read < limit
-            && let Some(front) = self.inbox.front()
+            && let Some(front) = self.buffer.front()
         {
             let rest = &front.data[self.ready_offset..];
             let len = rest.len().min(limit - read);
@@ -250,7 +254,7 @@ impl Receiver {
             }
         };
         for _ in 0..fragments {
-            if let Some(fragment) = self.inbox.front() {
+            if let Some(fragment) = self.buffer.front() {
                 out.extend_from_slice(&fragment.data[self.ready_offset..]);
             }
             self.pop_ready(buffers);
@@ -262,7 +266,7 @@ impl Receiver {
     /// Whether a read would return something, or an error.
     pub(super) fn readable(&self) -> bool {
         match self.mode {
-            Mode::Stream => self.inbox.ready() > 0,
+            Mode::Stream => self.buffer.ready() > 0,
             Mode::Message => !matches!(self.complete_message(), Ok(None)),
         }
     }
@@ -271,7 +275,7 @@ impl Receiver {
     pub(super) fn discard(&mut self, buffers: &mut Buffers) {
         self.discarding = true;
         self.ready_offset = 0;
-        self.inbox.discard(buffers);
+        self.buffer.discard(buffers);
         self.promote(buffers);
     }
 
@@ -309,20 +313,20 @@ impl Receiver {
 
     /// Releases memory that is not used.
     pub(super) fn shrink(&mut self) {
-        self.inbox.shrink();
+        self.buffer.shrink();
         self.pending_acks.shrink_to_fit();
     }
 
     /// Releases what is not the reader's and never will be.
     pub(super) fn release(&mut self) {
-        self.inbox.release();
+        self.buffer.release();
         self.pending_acks.clear();
     }
 
     /// Bytes held.
     pub(super) fn memory(&self) -> usize {
         let acks = self.pending_acks.capacity() * size_of::<(SeqNumber, Timestamp)>();
-        self.inbox.memory() + acks
+        self.buffer.memory() + acks
     }
 
     fn push_ack(&mut self, now: Time, ack: (SeqNumber, Timestamp)) {
@@ -345,7 +349,8 @@ impl Receiver {
     fn promote(&mut self, buffers: &mut Buffers) {
         let (discarding, stream) = (self.discarding, self.mode == Mode::Stream);
         let unread = |it: &Fragment| discarding || (stream && it.data.is_empty());
-        while self.inbox.ready() < usize::from(self.capacity) && self.inbox.promote(buffers, unread)
+        while self.buffer.ready() < usize::from(self.capacity)
+            && self.buffer.promote(buffers, unread)
         {
             self.next = self.next.next();
         }
@@ -353,23 +358,23 @@ impl Receiver {
 
     fn pop_ready(&mut self, buffers: &mut Buffers) {
         self.ready_offset = 0;
-        self.inbox.pop(buffers);
+        self.buffer.pop(buffers);
         self.skip_empty(buffers);
     }
 
     /// Keeps the promise of [`Self::readable`] in a stream: what comes first is not empty.
     fn skip_empty(&mut self, buffers: &mut Buffers) {
         while self.mode == Mode::Stream
-            && let Some(front) = self.inbox.front()
+            && let Some(front) = self.buffer.front()
             && front.data.is_empty()
         {
-            self.inbox.pop(buffers);
+            self.buffer.pop(buffers);
         }
     }
 
     /// How many segments the first message has, if all are there.
     fn complete_message(&self) -> Result<Option<usize>, DecodeError> {
-        let Some(first) = self.inbox.front() else {
+        let Some(first) = self.buffer.front() else {
             return Ok(None);
         };
         // In 16 bits: kcp-go v5 kcp.go, PeekSize wraps at 255 in its 8.
@@ -377,13 +382,13 @@ impl Receiver {
         if fragments > self.capacity {
             return Err(DecodeError::BadFragments);
         }
-        let run = self.inbox.ready_fragments().take(usize::from(fragments));
+        let run = self.buffer.ready_fragments().take(usize::from(fragments));
         for (index, fragment) in run.enumerate() {
             if usize::from(fragment.fragments_left) + index + 1 != usize::from(fragments) {
                 return Err(DecodeError::BadFragments);
             }
         }
-        let complete = self.inbox.ready() >= usize::from(fragments);
+        let complete = self.buffer.ready() >= usize::from(fragments);
         Ok(complete.then_some(usize::from(fragments)))
     }
 }

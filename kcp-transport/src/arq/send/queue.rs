@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::ArqConfig;
-use super::buffers::Buffers;
 use super::cork::Cork;
+use crate::arq::ArqConfig;
+use crate::arq::buffers::Buffers;
 use crate::config::Mode;
 use crate::time::Time;
 use crate::wire::SEGMENT_HEADER_LEN;

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::ArqConfig;
-use super::buffers::{Buffers, true_size};
+use crate::arq::ArqConfig;
+use crate::arq::buffers::{Buffers, true_size};
 
 /// One received data segment.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Fragment {
 /// the largest size. So what was taken in early never keeps out what it waits for, and nothing
 /// that was acknowledged is ever dropped.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct ReceiveBuffer {
     /// The last entry is never missing.
     ring: VecDeque<Option<Fragment>>,
     /// Entries at the front that are the reader's.
@@ -35,8 +35,8 @@ pub(super) struct Inbox {
     most_entries: usize,
 }
 
-impl Inbox {
-    /// An inbox for `reader` segments in order and `reach` more. Allocates nothing.
+impl ReceiveBuffer {
+    /// A buffer for `reader` segments in order and `reach` more. Allocates nothing.
     pub(super) fn new(config: &ArqConfig, reader: usize, reach: usize) -> Self {
         let entries = config.receive_buffer / ENTRIES_SHARE / size_of::<Option<Fragment>>();
         Self {
@@ -234,7 +234,7 @@ pub(super) fn grow<T>(ring: &mut VecDeque<T>, more: usize, most: usize) {
 /// Bytes of the receive budget for each segment of the window.
 ///
 /// 1500 for a segment of the largest mtu, and 100 for the entries of all lists it may be in.
-pub(super) const SEGMENT_BUDGET: usize = 1600;
+pub(crate) const SEGMENT_BUDGET: usize = 1600;
 
 /// Bytes kept free for a missing segment: no KCP peer sends datagrams of more.
 const RESERVE: usize = 1500;

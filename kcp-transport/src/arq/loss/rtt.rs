@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Estimates the round-trip time from samples.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RttEstimator {
+pub(crate) struct RttEstimator {
     /// Smoothed round-trip time in microseconds; 0 before the first sample.
     #[doc(alias = "rx_srtt")]
     srtt: u64,
@@ -18,7 +18,7 @@ pub(super) struct RttEstimator {
 
 impl RttEstimator {
     /// An estimator without samples: the time-out starts at 200 ms.
-    pub(super) fn new(no_delay: bool, flush_interval: Duration) -> Self {
+    pub(crate) fn new(no_delay: bool, flush_interval: Duration) -> Self {
         Self {
             srtt: 0,
             rttvar: 0,
@@ -33,7 +33,7 @@ impl RttEstimator {
     /// kcp-go v5 kcp.go, update_ack: a sample below the range the deviation spans moves the
     /// deviation by 1/32 instead of 1/4, so that one quick answer does not widen the time-out.
     /// We keep microseconds where kcp-go keeps milliseconds.
-    pub(super) fn on_sample(&mut self, sample: Duration) {
+    pub(crate) fn on_sample(&mut self, sample: Duration) {
         let rtt = micros(sample.min(MAX_RTO)).max(1);
         if self.srtt == 0 {
             self.srtt = rtt;
@@ -50,12 +50,12 @@ impl RttEstimator {
     }
 
     /// Current retransmission time-out.
-    pub(super) fn rto(&self) -> Duration {
+    pub(crate) fn rto(&self) -> Duration {
         self.rto
     }
 
     /// Smoothed round-trip time, once there is a sample.
-    pub(super) fn smoothed(&self) -> Option<Duration> {
+    pub(crate) fn smoothed(&self) -> Option<Duration> {
         (self.srtt > 0).then(|| Duration::from_micros(self.srtt))
     }
 }
@@ -75,7 +75,7 @@ fn micros(duration: Duration) -> u64 {
 
 /// Longest time-out, also of a segment whose time-out was backed off.
 #[doc(alias = "IKCP_RTO_MAX")]
-pub(super) const MAX_RTO: Duration = Duration::from_secs(60);
+pub(crate) const MAX_RTO: Duration = Duration::from_secs(60);
 
 /// Time-out before the first sample.
 #[doc(alias = "IKCP_RTO_DEF")]

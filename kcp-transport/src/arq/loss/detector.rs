@@ -14,7 +14,7 @@ use crate::wire::SeqNumber;
 
 /// Why a segment is sent again before its time-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Resend {
+pub(crate) enum Resend {
     /// Enough later segments are acknowledged.
     Fast,
     /// One later segment is acknowledged, and there is nothing new to send that would tell more.
@@ -23,15 +23,15 @@ pub(super) enum Resend {
 
 /// A newly acknowledged segment, as evidence against the ones before it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Evidence {
-    pub(super) sequence: SeqNumber,
+pub(crate) struct Evidence {
+    pub(crate) sequence: SeqNumber,
     /// When the transmission that arrived was sent.
-    pub(super) sent: Time,
+    pub(crate) sent: Time,
 }
 
 /// Counts later acks and queues what they prove lost.
 #[derive(Debug)]
-pub(super) struct LossDetector {
+pub(crate) struct LossDetector {
     threshold: Option<NonZeroU32>,
     highest_acked: SeqNumber,
     /// Everything before this was looked at for holes.
@@ -48,11 +48,11 @@ pub(super) struct LossDetector {
     cursor: usize,
     /// Segments looked at.
     #[cfg(test)]
-    pub(super) steps: usize,
+    pub(crate) steps: usize,
 }
 
 impl LossDetector {
-    pub(super) fn new(threshold: Option<NonZeroU32>, first: SeqNumber) -> Self {
+    pub(crate) fn new(threshold: Option<NonZeroU32>, first: SeqNumber) -> Self {
         Self {
             threshold,
             highest_acked: first,
@@ -75,7 +75,7 @@ impl LossDetector {
     ///
     /// Returns whether that raises a doubt about a segment, so that [`Self::consider_early`] is
     /// called for.
-    pub(super) fn on_datagram(&mut self, evidence: Evidence, flight: &mut Flight) -> bool {
+    pub(crate) fn on_datagram(&mut self, evidence: Evidence, flight: &mut Flight) -> bool {
         self.highest_acked = self.highest_acked.max(evidence.sequence);
         self.scan(flight);
         let mut doubt = false;
@@ -131,14 +131,14 @@ impl LossDetector {
     /// kcp-go v5 kcp.go, Input and flush: that is the next full flush. One follows at once when
     /// `una` moved or a segment has reached the threshold - with fast retransmit off, its first
     /// later ack - and else at the next tick.
-    pub(super) fn consider_early(&mut self, now: Time, moved: bool, flush_interval: Duration) {
+    pub(crate) fn consider_early(&mut self, now: Time, moved: bool, flush_interval: Duration) {
         let at_once = moved || !self.due.is_empty() || self.threshold.is_none();
         let at = if at_once { now } else { now + flush_interval };
         self.early_at = Some(self.early_at.map_or(at, |earlier| earlier.min(at)));
     }
 
     /// `una` moved: what it covers needs no more looking at.
-    pub(super) fn on_advance(&mut self, flight: &Flight) {
+    pub(crate) fn on_advance(&mut self, flight: &Flight) {
         self.highest_acked = self.highest_acked.max(flight.una());
         if self.scanned <= flight.una() {
             self.scanned = flight.una();
@@ -150,12 +150,12 @@ impl LossDetector {
     }
 
     /// Whether early retransmit waits to look at the holes.
-    pub(super) fn has_doubts(&self) -> bool {
+    pub(crate) fn has_doubts(&self) -> bool {
         self.early_at.is_some()
     }
 
     /// A segment was sent again because its time-out passed: counting starts afresh.
-    pub(super) fn on_timeout(&mut self, sequence: SeqNumber, flight: &mut Flight) {
+    pub(crate) fn on_timeout(&mut self, sequence: SeqNumber, flight: &mut Flight) {
         let Some(sent) = flight.outstanding_mut(sequence) else {
             return;
         };
@@ -168,7 +168,7 @@ impl LossDetector {
     }
 
     /// The next segment to send again, without taking it.
-    pub(super) fn peek_due(&mut self, flight: &Flight) -> Option<(SeqNumber, Resend)> {
+    pub(crate) fn peek_due(&mut self, flight: &Flight) -> Option<(SeqNumber, Resend)> {
         while let Some(&(sequence, resend)) = self.due.front() {
             let still_due = |suspicion| suspicion == Suspicion::Due;
             match flight.outstanding(sequence) {
@@ -180,7 +180,7 @@ impl LossDetector {
     }
 
     /// Takes what [`Self::peek_due`] returned.
-    pub(super) fn pop_due(&mut self, flight: &mut Flight) {
+    pub(crate) fn pop_due(&mut self, flight: &mut Flight) {
         if let Some((sequence, _)) = self.due.pop_front()
             && let Some(sent) = flight.outstanding_mut(sequence)
         {
@@ -192,7 +192,7 @@ impl LossDetector {
     ///
     /// kcp-go v5 kcp.go, flush: while there is new data, its acks will tell more, so the decision
     /// is left to the next tick.
-    pub(super) fn poll_early(
+    pub(crate) fn poll_early(
         &mut self,
         now: Time,
         new_data: bool,
@@ -233,7 +233,7 @@ impl LossDetector {
     }
 
     /// When this has something to send.
-    pub(super) fn next(&self) -> Option<Time> {
+    pub(crate) fn next(&self) -> Option<Time> {
         if self.due.is_empty() {
             self.early_at
         } else {
@@ -242,7 +242,7 @@ impl LossDetector {
     }
 
     /// Releases memory that is not used.
-    pub(super) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.holes.shrink_to_fit();
         self.suspects.shrink_to_fit();
         self.due.shrink_to_fit();
@@ -274,7 +274,7 @@ impl LossDetector {
     }
 
     /// Bytes held.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         let lists = self.holes.capacity() + self.suspects.capacity();
         lists * size_of::<SeqNumber>() + self.due.capacity() * size_of::<(SeqNumber, Resend)>()
     }
