@@ -3,12 +3,15 @@
 //!
 //! # Layers
 //!
-//! Each module imports only those to its left:
+//! Each module imports only those to its left, and `arq`, `fec` and `crypto` do not import each
+//! other:
 //!
-//! `wire` < `arq` | `fec` | `crypto` < `packet` < `session` < `net`
+//! `error` | `time` | `stats` < `wire` < `arq` | `fec` | `crypto` < `packet` < `config` < `session`
+//! < `net`
 //!
-//! Everything up to [`session`] takes bytes, time and luck as arguments and touches no socket,
-//! clock or entropy source. Only `net` knows tokio.
+//! `testing` stands above [`session`], beside `net`. Everything up to [`session`] takes bytes, time
+//! and random numbers as arguments and uses no socket, clock or entropy source. Only `net` uses
+//! tokio.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,7 +1,7 @@
 //! Messages: whole writes that the peer reads whole.
 
 use super::Arq;
-use crate::config::Mode;
+use super::options::Mode;
 use crate::error::DecodeError;
 
 /// Why a message cannot be sent.

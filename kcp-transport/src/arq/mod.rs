@@ -12,6 +12,7 @@ mod congestion;
 mod input;
 mod loss;
 mod message;
+mod options;
 mod probe;
 mod receive;
 mod repeat;
@@ -19,13 +20,11 @@ mod send;
 mod trace;
 mod transmit;
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::{AckPolicy, Congestion, Mode, WriteCoalescing};
 use crate::stats::Stats;
 use crate::time::Time;
-use crate::wire::{ConversationId, SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
+use crate::wire::{ConversationId, SeqNumber, Timestamp};
 
 use buffers::Buffers;
 use congestion::CongestionWindow;
@@ -35,52 +34,8 @@ use receive::Receiver;
 use send::Sender;
 
 pub use message::MessageError;
+pub use options::{AckPolicy, ArqConfig, Congestion, Mode, WriteCoalescing};
 pub(crate) use trace::is_traced;
-
-/// What an [`Arq`] needs to know; the ranges are those of [`Config`](crate::config::Config).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ArqConfig {
-    /// Most bytes of segments in one datagram; at least one byte more than a segment header.
-    pub segments_len: usize,
-    /// Most segments in flight.
-    pub send_window: u16,
-    /// Most segments kept for the reader, and as many again (at least 128) beyond a hole.
-    pub receive_window: u16,
-    /// Whether the RTO may fall to 30 ms (else 100 ms) and backs off by half (else by doubling).
-    pub no_delay: bool,
-    /// Lower bound of the RTO's variance term, and how long batched acks wait.
-    pub flush_interval: Duration,
-    /// Acks of later segments after which a segment counts as lost; `None` is off.
-    pub fast_retransmit_after: Option<NonZeroU32>,
-    /// Whether there is a congestion window.
-    pub congestion: Congestion,
-    /// Stream or messages.
-    pub mode: Mode,
-    /// When acks leave.
-    pub ack_policy: AckPolicy,
-    /// When new data leaves.
-    pub write_coalescing: WriteCoalescing,
-    /// Most bytes queued and in flight.
-    pub send_buffer: usize,
-    /// Most bytes of memory for what was received and not read; see
-    /// [`default_receive_buffer`](Self::default_receive_buffer).
-    pub receive_buffer: usize,
-}
-
-impl ArqConfig {
-    /// Most bytes of data in one segment.
-    #[must_use]
-    pub fn mss(&self) -> usize {
-        self.segments_len.saturating_sub(SEGMENT_HEADER_LEN).max(1)
-    }
-
-    /// A receive buffer that never makes the window smaller than `receive_window`: 1600 bytes for
-    /// each segment of it, or for each of 128 if it is smaller.
-    #[must_use]
-    pub fn default_receive_buffer(receive_window: u16) -> usize {
-        receive::reach(receive_window) * receive::SEGMENT_BUDGET
-    }
-}
 
 /// How a payload came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

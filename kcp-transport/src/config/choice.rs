@@ -2,56 +2,6 @@
 
 use crate::error::ConfigError;
 
-/// Whether the congestion window limits sending, besides the two windows.
-#[doc(alias = "nc")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Congestion {
-    /// KCP's own window: slow start, then additive increase, halved by fast retransmits and reset
-    /// by time-outs. `nc = 0`.
-    Kcp,
-    /// No congestion window: send and remote window alone limit what is in flight. `nc = 1`, and
-    /// what all presets use.
-    Unlimited,
-}
-
-/// Whether the boundaries of writes are kept.
-#[doc(alias = "stream")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Mode {
-    /// A byte stream: writes are merged into full segments. What HTTP needs.
-    Stream,
-    /// Each write is a message, cut into fragments that count down to 0.
-    Message,
-}
-
-/// When acknowledgements leave.
-#[doc(alias = "acknodelay")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum AckPolicy {
-    /// After each received batch. The sender learns of losses soonest.
-    Immediate,
-    /// At the next flush, one flush interval later at most, or as soon as they fill a datagram.
-    /// What kcp-go does unless `SetACKNoDelay(true)` is called.
-    Batched,
-}
-
-/// When written data leaves.
-#[doc(alias = "SetWriteDelay")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum WriteCoalescing {
-    /// As soon as the windows allow. The first byte waits for nothing.
-    Immediate,
-    /// Once a datagram is full, the send window is full or the flush interval has passed since the
-    /// first byte that waits, whatever is first; or along with a datagram that leaves anyway.
-    /// Flushing hastens nothing, shutting down does. Many small writes make few datagrams, and the
-    /// first byte waits for up to one flush interval.
-    Delayed,
-}
-
 /// Timing presets under the names kcptun gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -12,8 +12,9 @@ use crate::fec::FecRatio;
 use crate::packet::{Layout, Overhead};
 use crate::wire::ConversationId;
 
+pub use crate::arq::{AckPolicy, Congestion, Mode, WriteCoalescing};
 pub use builder::ConfigBuilder;
-pub use choice::{AckPolicy, Congestion, Extensions, Mode, Preset, WriteCoalescing};
+pub use choice::{Extensions, Preset};
 use listening::Listening;
 
 /// Options of a connection.

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::Congestion;
+use crate::arq::options::Congestion;
 use crate::time::Time;
 
 /// How many segments the congestion window lets into flight.

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::arq::ArqConfig;
 use crate::arq::buffers::{Buffers, true_size};
+use crate::arq::options::ArqConfig;
 
 /// One received data segment.
 #[derive(Debug)]
@@ -231,15 +231,10 @@ pub(super) fn grow<T>(ring: &mut VecDeque<T>, more: usize, most: usize) {
     }
 }
 
-/// Bytes of the receive budget for each segment of the window.
-///
-/// 1500 for a segment of the largest mtu, and 100 for the entries of all lists it may be in.
-pub(crate) const SEGMENT_BUDGET: usize = 1600;
-
 /// Bytes kept free for a missing segment: no KCP peer sends datagrams of more.
 const RESERVE: usize = 1500;
 
-/// One part in so many of the budget is for ring entries. With [`SEGMENT_BUDGET`] for each segment
+/// One part in so many of the budget is for ring entries. With the default budget for each segment
 /// of the window that is room for twice the window.
 const ENTRIES_SHARE: usize = 24;
 

@@ -4,15 +4,12 @@ mod buffer;
 
 use std::collections::VecDeque;
 
-use super::ArqConfig;
 use super::buffers::Buffers;
-use crate::config::{AckPolicy, Mode};
+use super::options::{AckPolicy, ArqConfig, Mode, reach};
 use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
 use buffer::{Fragment, PRESSED_SEGMENTS, ReceiveBuffer, grow};
-
-pub(super) use buffer::SEGMENT_BUDGET;
 
 /// What became of a data segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -392,18 +389,6 @@ impl Receiver {
         Ok(complete.then_some(usize::from(fragments)))
     }
 }
-
-/// Segments after the next expected one that are taken in as far as memory allows.
-pub(super) fn reach(window: u16) -> usize {
-    usize::from(window.max(MIN_REACH))
-}
-
-/// Segments that are taken in from any peer, however small the window.
-///
-/// A peer that was told no window yet assumes one: kcp-go 32 segments, C ikcp 128. Refusing part
-/// of its first flight would cost it a time-out for every window's worth of the rest.
-#[doc(alias = "IKCP_WND_RCV")]
-const MIN_REACH: u16 = 128;
 
 /// One part in so many of the receive budget is for pending acks.
 const ACKS_SHARE: usize = 48;

@@ -1,6 +1,6 @@
 //! Holding new data back until it fills a datagram.
 
-use crate::config::WriteCoalescing;
+use crate::arq::options::WriteCoalescing;
 use crate::time::Time;
 
 /// How long new data waits for company.

@@ -5,12 +5,12 @@ mod queue;
 
 use std::time::Duration;
 
+use super::LONG_PAUSE;
 use super::buffers::Buffers;
 use super::loss::{
     Deadline, Deadlines, Evidence, Flight, LossDetector, MAX_RTO, Resend, Sent, Suspicion,
 };
-use super::{ArqConfig, LONG_PAUSE};
-use crate::config::Mode;
+use super::options::{ArqConfig, Mode};
 use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{SeqNumber, Timestamp};

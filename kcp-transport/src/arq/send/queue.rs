@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::cork::Cork;
-use crate::arq::ArqConfig;
 use crate::arq::buffers::Buffers;
-use crate::config::Mode;
+use crate::arq::options::{ArqConfig, Mode};
 use crate::time::Time;
 use crate::wire::SEGMENT_HEADER_LEN;
 
@@ -136,7 +135,7 @@ impl Queue {
 
     /// When the first segment may leave, the epoch if now; `None` if there is none.
     ///
-    /// Under [`Delayed`](crate::config::WriteCoalescing::Delayed) that is when a datagram or the
+    /// Under [`Delayed`](crate::arq::WriteCoalescing::Delayed) that is when a datagram or the
     /// send window is full, or the wait over.
     pub(super) fn release(&self, in_flight: usize) -> Option<Time> {
         if self.segments.is_empty() {

@@ -1,7 +1,6 @@
 //! What a peer, a reader and a writer can make a conversation hold.
 
 use super::*;
-use crate::config::Mode;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::DecodeError;
-use crate::wire::{Command, SegmentHeader, Segments};
+use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Segments};
 
 const CONVERSATION: ConversationId = ConversationId::new(0x1234);
 const OFFSET: u32 = 77_000;
