@@ -15,14 +15,13 @@ mod message;
 mod options;
 mod probe;
 mod receive;
-mod repeat;
 mod send;
+mod stats;
 mod trace;
 mod transmit;
 
 use std::time::Duration;
 
-use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::{ConversationId, SeqNumber, Timestamp};
 
@@ -32,6 +31,7 @@ use loss::RttEstimator;
 use probe::Probe;
 use receive::Receiver;
 use send::Sender;
+use stats::Counters;
 
 pub use message::MessageError;
 pub use options::{AckPolicy, ArqConfig, Congestion, Mode, WriteCoalescing};
@@ -89,21 +89,6 @@ pub struct Arq {
     /// Data was due, and acks and probes took all the room.
     crowded_out: bool,
     counters: Counters,
-}
-
-/// The part of [`Stats`] that is counted here.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counters {
-    bytes_written: u64,
-    bytes_read: u64,
-    segments_sent: u64,
-    segments_received: u64,
-    data_segments_sent: u64,
-    fast_retransmitted: u64,
-    early_retransmitted: u64,
-    timeout_retransmitted: u64,
-    duplicates_received: u64,
-    out_of_window_received: u64,
 }
 
 impl Arq {
@@ -222,6 +207,12 @@ impl Arq {
         self.receive.is_finished()
     }
 
+    /// Tells our window at the next transmission, unasked.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn announce_window(&mut self) {
+        self.probe.tell();
+    }
+
     /// Asks for the peer's window at the next [`Self::poll_transmit`]: every KCP peer answers.
     pub fn request_probe(&mut self) {
         self.probe.ask();
@@ -245,6 +236,12 @@ impl Arq {
     #[must_use]
     pub fn has_full_segment(&self) -> bool {
         self.send.has_full_segment()
+    }
+
+    /// The number after the last segment received in order, as the peer is told it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn received_until(&self) -> u32 {
+        self.receive.next().to_wire()
     }
 
     /// Segments that wait for the reader.
@@ -311,30 +308,6 @@ impl Arq {
     pub fn una_regressed_for(&self) -> Duration {
         self.una_regressed
             .map_or(Duration::ZERO, |(since, until)| until - since)
-    }
-
-    /// Fills in what is counted here; leaves the rest alone.
-    pub fn stats_into(&self, stats: &mut Stats) {
-        let counters = &self.counters;
-        stats.bytes_written = counters.bytes_written;
-        stats.bytes_read = counters.bytes_read;
-        stats.segments_sent = counters.segments_sent;
-        stats.segments_received = counters.segments_received;
-        stats.data_segments_sent = counters.data_segments_sent;
-        stats.fast_retransmitted = counters.fast_retransmitted;
-        stats.early_retransmitted = counters.early_retransmitted;
-        stats.timeout_retransmitted = counters.timeout_retransmitted;
-        stats.retransmitted = counters.fast_retransmitted
-            + counters.early_retransmitted
-            + counters.timeout_retransmitted;
-        stats.duplicates_received = counters.duplicates_received;
-        stats.out_of_window_received = counters.out_of_window_received;
-        stats.smoothed_rtt = self.smoothed_rtt();
-        stats.rto = self.rto();
-        stats.in_flight = self.in_flight();
-        stats.queued = self.queued();
-        stats.unread = self.unread();
-        stats.remote_window = self.remote_window;
     }
 
     /// Bytes of memory held outside this value itself, spare room included. Takes constant time.

@@ -153,6 +153,21 @@ impl Arq {
         }
     }
 
+    /// The header of a data segment without data whose number lies before what the peer still
+    /// waits for. It acknowledges that, echoes the timestamp and delivers nothing.
+    ///
+    /// The timestamp is as secret as the offset of all others, always the same, and none that data
+    /// bears for days. kcp-go v5 kcp.go, Input, like C's: whatever lies before the window's end is
+    /// acknowledged.
+    pub(crate) fn repeated_push(&self) -> SegmentHeader {
+        let una = self.send.flight().una().to_wire();
+        SegmentHeader {
+            timestamp: Timestamp::from_wire(self.timestamp_offset.wrapping_sub(DAYS_AGO)),
+            sequence: una.wrapping_sub(1),
+            ..self.header(Command::Push)
+        }
+    }
+
     fn lay_acks(&mut self, mut header: SegmentHeader, payload: &mut Payload<'_>) {
         while payload.has_room(0)
             && let Some((sequence, timestamp)) = self.receive.pop_ack()
@@ -260,3 +275,6 @@ impl Arq {
         }
     }
 }
+
+/// Milliseconds of twenty-three days: half of what timestamps can tell apart.
+const DAYS_AGO: u32 = 2_000_000_000;

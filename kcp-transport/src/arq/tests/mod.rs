@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::DecodeError;
+use crate::stats::Stats;
 use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Segments};
 
 const CONVERSATION: ConversationId = ConversationId::new(0x1234);
