@@ -4,15 +4,11 @@
 //! [`FecDecoder`] rebuilds lost packets from them. Both are optional and one-way: each side of a
 //! connection may send groups of its own ratio, or none.
 
-#[cfg(test)]
-mod change;
 mod codec;
 mod decoder;
 mod encoder;
 mod field;
 mod group;
-#[cfg(test)]
-mod roundtrip;
 mod tuner;
 mod window;
 
@@ -106,26 +102,4 @@ pub(crate) fn each_kernel(look: &mut dyn FnMut(&str, &MultiplySlice<'_>)) {
 pub(crate) type MultiplySlice<'a> = dyn Fn(bool, u8, &[u8], &mut [u8]) + 'a;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ratio_has_at_least_one_of_each_and_at_most_256() {
-        for (data, parity) in [(1, 1), (10, 3), (255, 1), (1, 255), (128, 128)] {
-            assert!(FecRatio::new(data, parity).is_ok(), "{data}/{parity}");
-        }
-        for (data, parity) in [
-            (0, 1),
-            (1, 0),
-            (0, 0),
-            (256, 1),
-            (129, 128),
-            (usize::MAX, 1),
-        ] {
-            let error = FecRatio::new(data, parity)
-                .expect_err("refused")
-                .to_string();
-            assert!(error.contains(&format!("{data}/{parity}")), "{error}");
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{FecDecoder, FecEncoder, FecRatio, Rebuilt};
+use crate::fec::{FecDecoder, FecEncoder, FecRatio, Rebuilt};
 use crate::time::Time;
 use crate::wire::ShardHeader;
 
