@@ -1,6 +1,7 @@
 //! Payloads in: to the ARQ, to FEC, or to whoever takes datagrams out of band.
 
-use super::{Session, extend, lifetime, trace};
+use super::extension::handle_payload;
+use super::{Session, lifetime, trace};
 use crate::arq::{Provenance, is_traced};
 use crate::error::ConnectionError;
 use crate::fec::Rebuilt;
@@ -74,7 +75,7 @@ impl Session {
                 true => Provenance::Contested,
             };
             for packet in rebuilt.packets() {
-                let result = extend::handle_payload(arq, extension, offer, (now, packet, from));
+                let result = handle_payload(arq, extension, offer, (now, packet, from));
                 invalid += u64::from(result.is_err());
             }
             true

@@ -6,14 +6,13 @@
 
 mod amplification;
 mod demux;
-mod extend;
 mod extension;
 mod input;
 mod lifetime;
 mod message;
 mod out_of_band;
 mod pacing;
-mod report;
+mod stats;
 mod trace;
 mod transmit;
 
@@ -33,7 +32,7 @@ use lifetime::{Lifetime, Pulse};
 use message::Inquiry;
 use out_of_band::OutOfBand;
 use pacing::Pacer;
-use report::Counters;
+use stats::Counters;
 
 /// Which side opened the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,10 +1,11 @@
 //! How the session uses its extensions.
 
-use super::amplification::Allowance;
-use super::{Extension, Offer, Session, State};
+use super::{Extension, Offer};
 use crate::arq::{Arq, Outcome, Provenance};
 use crate::error::{ConnectionError, DecodeError, ResetCode};
 use crate::packet::TransmitBatch;
+use crate::session::amplification::Allowance;
+use crate::session::{Session, State};
 use crate::time::Time;
 use crate::wire::Token;
 
@@ -48,7 +49,7 @@ impl Session {
     }
 
     /// Takes in segments that came straight from the network.
-    pub(super) fn handle_segments(&mut self, now: Time, segments: &[u8]) {
+    pub(in crate::session) fn handle_segments(&mut self, now: Time, segments: &[u8]) {
         let input = (now, segments, Provenance::Direct);
         let result = handle_payload(&mut self.arq, &mut self.extension, self.offer, input);
         let Ok(outcome) = result else {
@@ -68,7 +69,7 @@ impl Session {
     /// Tells a peer that can be told if it sent what nobody will read, once ours has arrived.
     ///
     /// Others go on to be acknowledged, so that their sending comes to an end.
-    pub(super) fn refuse_unread(&mut self, now: Time) {
+    pub(in crate::session) fn refuse_unread(&mut self, now: Time) {
         let lingering = self.lifetime.state() == State::Lingering;
         if self.discarded && lingering && self.has_extensions() && self.pulse().settled {
             self.reset(now, ResetCode::UNREAD);
@@ -76,7 +77,7 @@ impl Session {
     }
 
     /// Does what the peer's frames ask for.
-    pub(super) fn heed_requests(&mut self) {
+    pub(in crate::session) fn heed_requests(&mut self) {
         let Some(extension) = &mut self.extension else {
             return;
         };
@@ -119,7 +120,7 @@ impl Session {
     /// Asks the peer for a sign of life.
     ///
     /// By a window probe in any case: a peer that has forgotten the session answers that.
-    pub(super) fn ask(&mut self) {
+    pub(in crate::session) fn ask(&mut self) {
         self.arq.request_probe();
         let connecting = self.lifetime.state() == State::Connecting;
         match &mut self.extension {
@@ -130,7 +131,7 @@ impl Session {
     }
 
     /// Tells the peer where our stream ends, once that is known.
-    pub(super) fn finish_if_sent(&mut self, now: Time) {
+    pub(in crate::session) fn finish_if_sent(&mut self, now: Time) {
         if !self.write_closed {
             return;
         }
@@ -143,7 +144,7 @@ impl Session {
     }
 
     /// Tells the peer why the session ended, if it did.
-    pub(super) fn say_why(&mut self, now: Time) {
+    pub(in crate::session) fn say_why(&mut self, now: Time) {
         let code = match self.lifetime.state() {
             State::Closed(None) if self.pulse().settled => return,
             State::Closed(None) => ResetCode::CANCELLED,
@@ -158,7 +159,7 @@ impl Session {
     }
 
     /// Says hello to a peer that something was sent to.
-    pub(super) fn greet(&mut self, now: Time) {
+    pub(in crate::session) fn greet(&mut self, now: Time) {
         if self.lifetime.state() != State::Connecting
             && let Some(extension) = &mut self.extension
         {
@@ -173,17 +174,21 @@ impl Session {
     }
 
     /// When a frame is due: the epoch if now.
-    pub(super) fn frame_at(&self) -> Option<Time> {
+    pub(in crate::session) fn frame_at(&self) -> Option<Time> {
         self.extension.as_ref()?.next()
     }
 
     /// When an ended session tells its peer so again.
-    pub(super) fn farewell_at(&self) -> Option<Time> {
+    pub(in crate::session) fn farewell_at(&self) -> Option<Time> {
         self.extension.as_ref()?.farewell_at()
     }
 
     /// Adds the datagram that tells the peer that the session is given up, if that is due.
-    pub(super) fn push_farewell(&mut self, now: Time, batch: &mut TransmitBatch) -> usize {
+    pub(in crate::session) fn push_farewell(
+        &mut self,
+        now: Time,
+        batch: &mut TransmitBatch,
+    ) -> usize {
         if self.farewell_at().is_none_or(|at| at > now) {
             return 0;
         }
@@ -210,7 +215,7 @@ impl Session {
 
 /// Hands segments to the ARQ, and what is not KCP's to the extension. That of an accepting side is
 /// made here, by the first hello.
-pub(super) fn handle_payload(
+pub(in crate::session) fn handle_payload(
     arq: &mut Arq,
     extension: &mut Option<Box<Extension>>,
     offer: Option<Offer>,

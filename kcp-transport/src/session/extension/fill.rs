@@ -1,0 +1,125 @@
+//! Which frames are due, and when.
+
+use std::time::Duration;
+
+use super::{Extension, FIRST_HELLO_WAIT};
+use crate::time::Time;
+use crate::wire::{Frame, FrameWriter, Hello, Token};
+
+impl Extension {
+    /// When to say that the session is given up.
+    pub(in crate::session) fn farewell_at(&self) -> Option<Time> {
+        self.reset.as_ref()?.repeat.next()
+    }
+
+    /// When [`Self::fill`] has something to say: the epoch if now.
+    pub(in crate::session) fn next(&self) -> Option<Time> {
+        if self.reset.is_some() {
+            return self.farewell_at();
+        }
+        let answers = self.fin_ack_due.is_some()
+            || self.ping_due
+            || self.pong_due.is_some()
+            || self.path_response_due.is_some();
+        if self.hello_due || (answers && self.peer.is_some()) {
+            return Some(Time::ZERO);
+        }
+        [self.hello.next(), self.fin_at()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether [`Self::fill`] has something to say now.
+    pub(in crate::session) fn is_due(&self, now: Time) -> bool {
+        self.next().is_some_and(|at| at <= now)
+    }
+
+    fn fin_at(&self) -> Option<Time> {
+        let fin = self.fin.filter(|fin| !fin.acknowledged)?;
+        fin.repeat.next().filter(|_| self.peer.is_some())
+    }
+
+    /// What is to be said now, in at most `limit` bytes; counts as said. The rest stays due.
+    pub(in crate::session) fn fill(
+        &mut self,
+        now: Time,
+        rto: Duration,
+        limit: usize,
+    ) -> FrameWriter {
+        let mut frames = FrameWriter::new(limit);
+        if let (Some(reset), Some(peer)) = (&mut self.reset, self.peer) {
+            let code = reset.code.get();
+            if reset.repeat.is_due(now)
+                && frames.push(&Frame::Reset {
+                    tag: peer.token,
+                    code,
+                })
+            {
+                reset.repeat.on_sent(now, rto);
+            }
+            return frames;
+        }
+        self.fill_hello(now, &mut frames);
+        if let Some(peer) = self.peer {
+            self.fill_answers(peer.token, &mut frames);
+            self.fill_fin(now, rto, peer.token, &mut frames);
+        }
+        frames
+    }
+
+    fn fill_hello(&mut self, now: Time, frames: &mut FrameWriter) {
+        let repeated = self.hello.is_due(now);
+        // A peer that may not have heard our token must hear it with the first frame it matters for.
+        let unheard = self.peer.is_some() && !self.confirmed && self.is_due(now);
+        if !repeated && !self.hello_due && !unheard {
+            return;
+        }
+        let hello = Hello {
+            confirmed: self.confirmed,
+            capabilities: self.offer.capabilities,
+            token: self.offer.token,
+            echo: self.peer.map(|peer| peer.token),
+        };
+        if !frames.push(&Frame::Hello(hello)) {
+            return;
+        }
+        self.hello_due = false;
+        if repeated {
+            self.hello.on_sent(now, FIRST_HELLO_WAIT);
+        }
+    }
+
+    fn fill_answers(&mut self, tag: Token, frames: &mut FrameWriter) {
+        if let Some(end) = self.fin_ack_due
+            && frames.push(&Frame::FinAck { tag, end })
+        {
+            self.fin_ack_due = None;
+        }
+        if let Some(data) = self.path_response_due
+            && frames.push(&Frame::PathResponse { tag, data })
+        {
+            self.path_response_due = None;
+        }
+        if let Some(data) = self.pong_due
+            && frames.push(&Frame::Pong(data))
+        {
+            self.pong_due = None;
+        }
+        if let Some(data) = self.ping.filter(|_| self.ping_due)
+            && frames.push(&Frame::Ping(data))
+        {
+            self.ping_due = false;
+        }
+    }
+
+    fn fill_fin(&mut self, now: Time, rto: Duration, tag: Token, frames: &mut FrameWriter) {
+        if let Some(fin) = &mut self.fin
+            && !fin.acknowledged
+            && fin.repeat.is_due(now)
+            && frames.push(&Frame::Fin { tag, end: fin.end })
+        {
+            fin.repeat.on_sent(now, rto);
+        }
+    }
+}
