@@ -225,13 +225,43 @@ fn set_dscp(socket: &std::net::UdpSocket, code_point: u8) -> io::Result<()> {
     let v6 = socket.local_addr()?.is_ipv6();
     let socket = SockRef::from(socket);
     if v6 {
-        socket.set_tclass_v6(class)?;
+        set_traffic_class_v6(&socket, class)?;
         // A dual-stack socket needs it for its v4 peers too; one that is v6 only refuses.
         let _ = socket.set_tos_v4(class);
         Ok(())
     } else {
         socket.set_tos_v4(class)
     }
+}
+
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+))]
+fn set_traffic_class_v6(socket: &SockRef<'_>, class: u32) -> io::Result<()> {
+    socket.set_tclass_v6(class)
+}
+
+/// `socket2` lacks the option on the other systems, Windows among them.
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+)))]
+fn set_traffic_class_v6(_: &SockRef<'_>, _: u32) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this system does not set the traffic class of IPv6 sockets",
+    ))
 }
 
 /// Whether a connected socket takes datagrams whose destination is named, as all of ours are.
