@@ -11,7 +11,7 @@ use cipher::{
     Block, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser,
 };
 
-use super::packet_cipher::PacketCipher;
+use super::cipher::PacketCipher;
 
 /// A block cipher in CFB mode.
 pub(super) struct Cfb<C: BlockCipherEncrypt> {

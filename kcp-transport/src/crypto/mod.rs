@@ -6,19 +6,21 @@
 mod aead;
 mod block;
 mod cfb;
+mod cipher;
 mod compare;
 mod key_ring;
+mod legacy;
 mod nonce;
-mod packet_cipher;
 mod stream;
 mod suite;
 mod traces;
 
+pub use self::cipher::PacketCipher;
 pub use aead::{AeadCipher, AeadKey};
 pub use compare::constant_time_eq;
 pub use key_ring::KeyRing;
+pub use legacy::LegacyCipher;
 pub use nonce::{NonceSource, Nonces};
-pub use packet_cipher::{LegacyCipher, PacketCipher};
 pub use suite::{Security, derive_key};
 
 pub(crate) use aead::TAG_LEN;

@@ -6,7 +6,7 @@ use cipher::{KeyIvInit, StreamCipher};
 use ring::pbkdf2;
 use zeroize::Zeroizing;
 
-use super::packet_cipher::PacketCipher;
+use super::cipher::PacketCipher;
 
 /// Salsa20 with a 32-byte key.
 ///
