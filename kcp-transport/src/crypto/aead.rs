@@ -13,7 +13,7 @@ use ring::aead::{
 };
 
 use super::nonce::AEAD_NONCE_LEN;
-use super::traces::without_traces;
+use super::stack_wipe::wiping_stack;
 use crate::error::{ConfigError, OpenError, SealError};
 
 /// Authenticated encryption (AEAD) with a nonce of 12 bytes and a tag of 16, under a key.
@@ -122,7 +122,7 @@ impl AeadKey {
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_192_gcm(key: &[u8]) -> Result<Self, ConfigError> {
         const NAME: &str = "aes-192-gcm";
-        without_traces(|| match Aes192Gcm::new_from_slice(key) {
+        wiping_stack(|| match Aes192Gcm::new_from_slice(key) {
             Ok(cipher) => Ok(Self::custom(NAME, cipher)),
             Err(_) => Err(key_length(NAME, key, "24")),
         })
@@ -227,7 +227,7 @@ impl AeadKey {
         key: &[u8],
         allowed: &'static str,
     ) -> Result<Self, ConfigError> {
-        without_traces(|| match UnboundKey::new(algorithm, key) {
+        wiping_stack(|| match UnboundKey::new(algorithm, key) {
             Ok(key) => Ok(Self::custom(name, LessSafeKey::new(key))),
             Err(_) => Err(key_length(name, key, allowed)),
         })

@@ -9,8 +9,8 @@ use cipher::{BlockCipherEncrypt, KeyInit};
 use super::block::{Blowfish, Sm4, Tea, TripleDes, Twofish, Xtea};
 use super::cfb::Cfb;
 use super::cipher::PacketCipher;
+use super::stack_wipe::wiping_stack;
 use super::stream::{Identity, Salsa20, Xor};
-use super::traces::without_traces;
 use crate::error::ConfigError;
 
 /// A cipher without authentication, for peers that know nothing better.
@@ -70,7 +70,7 @@ impl LegacyCipher {
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn salsa20(key: &[u8]) -> Result<Self, ConfigError> {
         const NAME: &str = "salsa20";
-        without_traces(|| match Salsa20::new(key) {
+        wiping_stack(|| match Salsa20::new(key) {
             Some(cipher) => Ok(Self::new(NAME, cipher)),
             None => Err(key_length(NAME, key, "32")),
         })
@@ -152,7 +152,7 @@ impl LegacyCipher {
     /// [`ConfigError::KeyLength`] for an empty key.
     pub fn xor(key: &[u8]) -> Result<Self, ConfigError> {
         const NAME: &str = "xor";
-        without_traces(|| match Xor::new(key) {
+        wiping_stack(|| match Xor::new(key) {
             Some(cipher) => Ok(Self::new(NAME, cipher)),
             None => Err(key_length(NAME, key, "1 or more")),
         })
@@ -194,7 +194,7 @@ impl LegacyCipher {
     where
         C: BlockCipherEncrypt + Send + Sync + 'static,
     {
-        without_traces(|| match make(key) {
+        wiping_stack(|| match make(key) {
             Some(cipher) => Ok(Self::new(name, Cfb::new(cipher))),
             None => Err(key_length(name, key, allowed)),
         })

@@ -11,9 +11,9 @@ mod compare;
 mod key_ring;
 mod legacy;
 mod nonce;
+mod stack_wipe;
 mod stream;
 mod suite;
-mod traces;
 
 pub use self::cipher::PacketCipher;
 pub use aead::{AeadCipher, AeadKey};

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use ring::pbkdf2;
 use zeroize::Zeroizing;
 
-use super::traces::without_traces;
+use super::stack_wipe::wiping_stack;
 use super::{
     AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, KeyRing, LegacyCipher, NONCE_LEN, Overhead, TAG_LEN,
 };
@@ -117,7 +117,7 @@ impl Security {
     /// [`ConfigError::UnknownCipher`] if the name is none of [`NAMES`](Self::NAMES).
     pub fn from_password(name: &str, password: &str, salt: &[u8]) -> Result<Self, ConfigError> {
         let suite = Suite::find(name)?;
-        without_traces(|| {
+        wiping_stack(|| {
             let mut key = Zeroizing::new([0; MAX_KEY_LEN]);
             let key = &mut key[..suite.key_len];
             derive_key(password, salt, key);

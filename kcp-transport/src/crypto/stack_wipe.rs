@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 ///
 /// Values are copied when they move, and the old copy stays where it was: a key schedule on its way
 /// to the heap leaves several. What `make` returns should be a handle, without the key in it.
-pub(super) fn without_traces<T>(make: impl FnOnce() -> T) -> T {
+pub(super) fn wiping_stack<T>(make: impl FnOnce() -> T) -> T {
     let made = apart(make);
     overwrite();
     made
