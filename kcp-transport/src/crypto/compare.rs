@@ -2,18 +2,11 @@
 
 use subtle::ConstantTimeEq;
 
-/// Whether two secrets are equal, in a time that tells nothing about where they differ.
+/// Whether two secrets are equal. The time taken does not depend on where they differ.
 ///
-/// Slices of different lengths differ at once: a length is no secret.
-///
-/// ```
-/// use kcp_transport::crypto::constant_time_eq;
-///
-/// assert!(constant_time_eq(b"token", b"token"));
-/// assert!(!constant_time_eq(b"token", b"tokem"));
-/// ```
+/// Slices of different lengths are unequal at once: a length is no secret.
 #[must_use]
-pub fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
 }
 

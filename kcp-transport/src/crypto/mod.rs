@@ -17,13 +17,13 @@ mod suite;
 
 pub use self::cipher::PacketCipher;
 pub use aead::{AeadCipher, AeadKey};
-pub use compare::constant_time_eq;
 pub use key_ring::KeyRing;
 pub use legacy::LegacyCipher;
 pub use nonce::{NonceSource, Nonces};
 pub use suite::{Security, derive_key};
 
 pub(crate) use aead::TAG_LEN;
+pub(crate) use compare::constant_time_eq;
 pub(crate) use nonce::{AEAD_NONCE_LEN, NONCE_LEN};
 
 /// Bytes that a cipher adds to a packet.

@@ -32,8 +32,8 @@ use crate::error::DecodeError;
 /// A secret number that a side tells its peer in its [`Hello`], and that the peer's frames which end
 /// or move the session must carry.
 ///
-/// Comparing with `==` takes a time that depends on where two tokens differ: check those of a peer
-/// with [`constant_time_eq`](crate::crypto::constant_time_eq).
+/// Comparing with `==` takes a time that depends on where two tokens differ. A session compares the
+/// tokens of its peer in constant time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Token(u64);
 
