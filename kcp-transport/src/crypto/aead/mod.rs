@@ -1,16 +1,11 @@
 //! Authenticated encryption: what new deployments should use. And the trait to add one.
 
+mod ring;
+mod rust_crypto;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use aes::Aes192;
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{AesGcm, Tag};
-use cipher::consts::U12;
-use ring::aead::{
-    AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
-};
 
 use super::nonce::AEAD_NONCE_LEN;
 use super::stack_wipe::wiping_stack;
@@ -112,7 +107,7 @@ impl AeadKey {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_128_gcm(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::ring("aes-128-gcm", &AES_128_GCM, key, "16")
+        Self::build("aes-128-gcm", key, "16", self::ring::aes_128_gcm)
     }
 
     /// AES-GCM with a key of 24 bytes. Slower than the other two AES-GCM key lengths.
@@ -121,11 +116,7 @@ impl AeadKey {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_192_gcm(key: &[u8]) -> Result<Self, ConfigError> {
-        const NAME: &str = "aes-192-gcm";
-        wiping_stack(|| match Aes192Gcm::new_from_slice(key) {
-            Ok(cipher) => Ok(Self::custom(NAME, cipher)),
-            Err(_) => Err(key_length(NAME, key, "24")),
-        })
+        Self::build("aes-192-gcm", key, "24", rust_crypto::aes_192_gcm)
     }
 
     /// AES-GCM with a key of 32 bytes.
@@ -134,7 +125,7 @@ impl AeadKey {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn aes_256_gcm(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::ring("aes-256-gcm", &AES_256_GCM, key, "32")
+        Self::build("aes-256-gcm", key, "32", self::ring::aes_256_gcm)
     }
 
     /// ChaCha20-Poly1305 with a key of 32 bytes: the fastest without AES instructions.
@@ -143,7 +134,7 @@ impl AeadKey {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn chacha20_poly1305(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::ring("chacha20-poly1305", &CHACHA20_POLY1305, key, "32")
+        Self::build("chacha20-poly1305", key, "32", self::ring::chacha20_poly1305)
     }
 
     /// A cipher of your own.
@@ -221,15 +212,20 @@ impl AeadKey {
         Ok(body)
     }
 
-    fn ring(
+    /// The cipher that `make` makes of the key, unless the key's length is not the `allowed` one.
+    fn build<C: AeadCipher + 'static>(
         name: &'static str,
-        algorithm: &'static Algorithm,
         key: &[u8],
         allowed: &'static str,
+        make: fn(&[u8]) -> Option<C>,
     ) -> Result<Self, ConfigError> {
-        wiping_stack(|| match UnboundKey::new(algorithm, key) {
-            Ok(key) => Ok(Self::custom(name, LessSafeKey::new(key))),
-            Err(_) => Err(key_length(name, key, allowed)),
+        wiping_stack(|| match make(key) {
+            Some(cipher) => Ok(Self::custom(name, cipher)),
+            None => Err(ConfigError::KeyLength {
+                cipher: name,
+                given: key.len(),
+                allowed,
+            }),
         })
     }
 }
@@ -237,60 +233,6 @@ impl AeadKey {
 impl fmt::Debug for AeadKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AeadKey").field(&self.name).finish()
-    }
-}
-
-impl AeadCipher for LessSafeKey {
-    fn seal(&self, nonce: &[u8; AEAD_NONCE_LEN], body: &mut [u8]) -> [u8; TAG_LEN] {
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let tag = self
-            .seal_in_place_separate_tag(nonce, Aad::empty(), body)
-            .expect(SHORT);
-        tag.as_ref()
-            .try_into()
-            .expect("the tag of all three ciphers has 16 bytes")
-    }
-
-    fn open(
-        &self,
-        nonce: &[u8; AEAD_NONCE_LEN],
-        body: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), OpenError> {
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        self.open_in_place_separate_tag(nonce, Aad::empty(), (*tag).into(), body, 0..)
-            .map(drop)
-            .map_err(|_| OpenError::Unauthentic)
-    }
-}
-
-/// `ring` is much faster and lacks AES-192.
-type Aes192Gcm = AesGcm<Aes192, U12>;
-
-impl AeadCipher for Aes192Gcm {
-    fn seal(&self, nonce: &[u8; AEAD_NONCE_LEN], body: &mut [u8]) -> [u8; TAG_LEN] {
-        self.encrypt_inout_detached(&(*nonce).into(), &[], body.into())
-            .expect(SHORT)
-            .into()
-    }
-
-    fn open(
-        &self,
-        nonce: &[u8; AEAD_NONCE_LEN],
-        body: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> Result<(), OpenError> {
-        let tag = Tag::from(*tag);
-        self.decrypt_inout_detached(&(*nonce).into(), &[], body.into(), &tag)
-            .map_err(|_| OpenError::Unauthentic)
-    }
-}
-
-fn key_length(cipher: &'static str, key: &[u8], allowed: &'static str) -> ConfigError {
-    ConfigError::KeyLength {
-        cipher,
-        given: key.len(),
-        allowed,
     }
 }
 
