@@ -11,6 +11,8 @@ mod compare;
 mod key_ring;
 mod legacy;
 mod nonce;
+mod password;
+mod security;
 mod stack_wipe;
 mod stream;
 mod suite;
@@ -20,7 +22,8 @@ pub use aead::{AeadCipher, AeadKey};
 pub use key_ring::KeyRing;
 pub use legacy::LegacyCipher;
 pub use nonce::{NonceSource, Nonces};
-pub use suite::{Security, derive_key};
+pub use password::derive_key;
+pub use security::Security;
 
 pub(crate) use aead::TAG_LEN;
 pub(crate) use compare::constant_time_eq;

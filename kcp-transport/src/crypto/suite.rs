@@ -1,90 +1,13 @@
-//! The choice of a cipher, by type or by kcptun's names.
+//! The choice of a cipher by kcptun's names.
 
-use std::num::NonZeroU32;
 use std::sync::LazyLock;
 
-use ring::pbkdf2;
 use zeroize::Zeroizing;
 
+use super::password::derive_key;
 use super::stack_wipe::wiping_stack;
-use super::{
-    AEAD_NONCE_LEN, AeadKey, CHECKSUM_LEN, KeyRing, LegacyCipher, NONCE_LEN, Overhead, TAG_LEN,
-};
+use super::{AeadKey, LegacyCipher, Security};
 use crate::error::ConfigError;
-
-/// How packets are protected. Both sides need the same cipher and key.
-///
-/// One key serves both directions and, at a listener, all its connections.
-///
-/// ```
-/// use kcp_transport::crypto::Security;
-///
-/// // What `kcptun --crypt aes-128-gcm --key secret` uses.
-/// let security = Security::from_password("aes-128-gcm", "secret", Security::KCPTUN_SALT)?;
-/// assert_eq!(security.overhead().back, 16);
-/// # Ok::<(), kcp_transport::error::ConfigError>(())
-/// ```
-///
-/// [`Aead`](Self::Aead) and [`Ring`](Self::Ring) are what new deployments should use. Under them,
-/// endpoints also refuse packets that come a second time and those of their own that are sent back.
-/// Weaker choices must be asked for by name. There is no default:
-///
-/// ```compile_fail,E0277
-/// # use kcp_transport::crypto::Security;
-/// let security: Security = Default::default();
-/// ```
-///
-/// A cipher without authentication passes for no AEAD, neither as a key:
-///
-/// ```compile_fail,E0308
-/// # use kcp_transport::crypto::{LegacyCipher, Security};
-/// let security = Security::Aead(LegacyCipher::aes_256(&[7; 32])?);
-/// # Ok::<(), kcp_transport::error::ConfigError>(())
-/// ```
-///
-/// nor in a key ring:
-///
-/// ```compile_fail,E0308
-/// # use kcp_transport::crypto::{KeyRing, LegacyCipher};
-/// let ring = KeyRing::new(LegacyCipher::none());
-/// ```
-///
-/// nor as a cipher of one's own:
-///
-/// ```compile_fail,E0277
-/// # use kcp_transport::crypto::{AeadKey, PacketCipher};
-/// struct Own;
-///
-/// impl PacketCipher for Own {
-///     fn encrypt(&self, _packet: &mut [u8]) {}
-///     fn decrypt(&self, _packet: &mut [u8]) {}
-/// }
-///
-/// let key = AeadKey::custom("own", Own);
-/// ```
-///
-/// And no protection at all has to be written down:
-///
-/// ```
-/// # use kcp_transport::crypto::{AeadKey, LegacyCipher, Security};
-/// let good = Security::Aead(AeadKey::aes_256_gcm(&[7; 32])?);
-/// let weak = Security::Legacy(LegacyCipher::aes_256(&[7; 32])?);
-/// let none = Security::Plaintext;
-/// # Ok::<(), kcp_transport::error::ConfigError>(())
-/// ```
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Security {
-    /// Authenticated encryption: nobody without the key reads, changes or makes packets.
-    Aead(AeadKey),
-    /// Authenticated encryption under keys that can be changed while connections last.
-    Ring(KeyRing),
-    /// Encryption without authentication, or a checksum alone. For peers that cannot do better.
-    Legacy(LegacyCipher),
-    /// Neither encryption nor a checksum: anyone on the path, and anyone who guesses addresses and
-    /// conversation, can read or write. For tests, or under TLS.
-    Plaintext,
-}
 
 impl Security {
     /// Names that [`from_name`](Self::from_name) and [`from_password`](Self::from_password) take.
@@ -124,64 +47,6 @@ impl Security {
             (suite.build)(key)
         })
     }
-
-    /// The cipher's name, one of [`NAMES`](Self::NAMES) or that of a cipher of your own. Of a ring,
-    /// that of the key to send under.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Aead(key) => key.name(),
-            Self::Ring(ring) => ring.keys().send.name(),
-            Self::Legacy(cipher) => cipher.name(),
-            Self::Plaintext => "null",
-        }
-    }
-
-    /// Packets sealed under the key that is sent under; 0 for ciphers without authentication, whose
-    /// packets are not counted.
-    #[must_use]
-    pub fn sealed(&self) -> u64 {
-        match self {
-            Self::Aead(key) => key.sealed(),
-            Self::Ring(ring) => ring.keys().send.sealed(),
-            Self::Legacy(_) | Self::Plaintext => 0,
-        }
-    }
-
-    /// Bytes the cipher adds to each packet.
-    #[must_use]
-    pub const fn overhead(&self) -> Overhead {
-        match self {
-            Self::Aead(_) | Self::Ring(_) => Overhead {
-                front: AEAD_NONCE_LEN,
-                back: TAG_LEN,
-            },
-            Self::Legacy(_) => Overhead {
-                front: NONCE_LEN + CHECKSUM_LEN,
-                back: 0,
-            },
-            Self::Plaintext => Overhead { front: 0, back: 0 },
-        }
-    }
-}
-
-/// Fills `key` with the key that kcptun derives from a password.
-///
-/// PBKDF2-HMAC-SHA1 with 4096 rounds. kcptun's salt is [`Security::KCPTUN_SALT`]. A shorter key is
-/// the front of a longer one. For [`Security::from_name`] and ciphers of your own;
-/// [`Security::from_password`] does it by itself.
-///
-/// ```
-/// use kcp_transport::crypto::{LegacyCipher, Security, derive_key};
-///
-/// let mut key = [0; 56];
-/// derive_key("secret", Security::KCPTUN_SALT, &mut key);
-/// let security = Security::Legacy(LegacyCipher::blowfish(&key)?);
-/// # Ok::<(), kcp_transport::error::ConfigError>(())
-/// ```
-pub fn derive_key(password: &str, salt: &[u8], key: &mut [u8]) {
-    let algorithm = pbkdf2::PBKDF2_HMAC_SHA1;
-    pbkdf2::derive(algorithm, PASSWORD_ROUNDS, salt, password.as_bytes(), key);
 }
 
 /// A name and what it stands for.
@@ -281,9 +146,6 @@ const SUITES: &[Suite] = &[
     }),
 ];
 
-/// Cost of a password guess, as kcptun sets it.
-const PASSWORD_ROUNDS: NonZeroU32 = NonZeroU32::new(4096).expect("not zero");
-
 /// Largest [`Suite::key_len`].
 const MAX_KEY_LEN: usize = 32;
 
@@ -366,21 +228,6 @@ mod tests {
         ] {
             let security = Security::from_password(name, "secret", b"salt").expect("known");
             assert_eq!(format!("{security:?}"), expected);
-        }
-    }
-
-    /// Computed with Python's `hashlib.pbkdf2_hmac` for kcptun's default password.
-    #[test]
-    fn password_makes_the_key_that_kcptun_makes() {
-        const KEY: [u8; 32] = [
-            0x25, 0xd7, 0xd7, 0xbd, 0x51, 0x05, 0x07, 0x42, 0xd8, 0xd7, 0x91, 0xf2, 0xb6, 0x53,
-            0xc6, 0xc8, 0xb2, 0x36, 0x6b, 0x7e, 0x25, 0xa1, 0x24, 0xcf, 0x7a, 0x2e, 0x12, 0xea,
-            0xf4, 0xff, 0xa4, 0x44,
-        ];
-        for len in [0, 1, 16, 24, 32] {
-            let mut key = vec![0; len];
-            derive_key("it's a secrect", Security::KCPTUN_SALT, &mut key);
-            assert_eq!(key, KEY[..len]);
         }
     }
 }

@@ -134,7 +134,12 @@ impl AeadKey {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn chacha20_poly1305(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::build("chacha20-poly1305", key, "32", self::ring::chacha20_poly1305)
+        Self::build(
+            "chacha20-poly1305",
+            key,
+            "32",
+            self::ring::chacha20_poly1305,
+        )
     }
 
     /// A cipher of your own.
