@@ -4,8 +4,6 @@
 //! argument. A cipher that is not here is an implementation of [`PacketCipher`] or [`AeadCipher`].
 
 mod aead;
-mod block;
-mod cfb;
 mod cipher;
 mod compare;
 mod key_ring;
@@ -14,7 +12,6 @@ mod nonce;
 mod password;
 mod security;
 mod stack_wipe;
-mod stream;
 mod suite;
 
 pub use self::cipher::PacketCipher;

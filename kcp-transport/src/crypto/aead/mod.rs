@@ -1,15 +1,13 @@
 //! Authenticated encryption: what new deployments should use. And the trait to add one.
 
-mod ring;
-mod rust_crypto;
+mod named;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::nonce::AEAD_NONCE_LEN;
-use super::stack_wipe::wiping_stack;
-use crate::error::{ConfigError, OpenError, SealError};
+use crate::error::{OpenError, SealError};
 
 /// Authenticated encryption (AEAD) with a nonce of 12 bytes and a tag of 16, under a key.
 ///
@@ -101,47 +99,6 @@ impl AeadKey {
     /// chance of 2^-43.
     pub const HARD_LIMIT: u64 = 1 << 36;
 
-    /// AES-GCM with a key of 16 bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::KeyLength`] for a key of any other length.
-    pub fn aes_128_gcm(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::build("aes-128-gcm", key, "16", self::ring::aes_128_gcm)
-    }
-
-    /// AES-GCM with a key of 24 bytes. Slower than the other two AES-GCM key lengths.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::KeyLength`] for a key of any other length.
-    pub fn aes_192_gcm(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::build("aes-192-gcm", key, "24", rust_crypto::aes_192_gcm)
-    }
-
-    /// AES-GCM with a key of 32 bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::KeyLength`] for a key of any other length.
-    pub fn aes_256_gcm(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::build("aes-256-gcm", key, "32", self::ring::aes_256_gcm)
-    }
-
-    /// ChaCha20-Poly1305 with a key of 32 bytes: the fastest without AES instructions.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::KeyLength`] for a key of any other length.
-    pub fn chacha20_poly1305(key: &[u8]) -> Result<Self, ConfigError> {
-        Self::build(
-            "chacha20-poly1305",
-            key,
-            "32",
-            self::ring::chacha20_poly1305,
-        )
-    }
-
     /// A cipher of your own.
     ///
     /// `name` is what [`name`](Self::name) returns and [`Debug`] shows; no function looks it up.
@@ -216,23 +173,6 @@ impl AeadKey {
         self.cipher.open(nonce, body, tag)?;
         Ok(body)
     }
-
-    /// The cipher that `make` makes of the key, unless the key's length is not the `allowed` one.
-    fn build<C: AeadCipher + 'static>(
-        name: &'static str,
-        key: &[u8],
-        allowed: &'static str,
-        make: fn(&[u8]) -> Option<C>,
-    ) -> Result<Self, ConfigError> {
-        wiping_stack(|| match make(key) {
-            Some(cipher) => Ok(Self::custom(name, cipher)),
-            None => Err(ConfigError::KeyLength {
-                cipher: name,
-                given: key.len(),
-                allowed,
-            }),
-        })
-    }
 }
 
 impl fmt::Debug for AeadKey {
@@ -240,9 +180,6 @@ impl fmt::Debug for AeadKey {
         f.debug_tuple("AeadKey").field(&self.name).finish()
     }
 }
-
-/// Why encrypting cannot fail.
-const SHORT: &str = "a packet is far below the cipher's 64 GiB limit";
 
 /// Bytes of the authentication tag of every AEAD here.
 pub(crate) const TAG_LEN: usize = 16;

@@ -11,7 +11,7 @@ use cipher::{
     Block, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser,
 };
 
-use super::cipher::PacketCipher;
+use crate::crypto::PacketCipher;
 
 /// A block cipher in CFB mode.
 pub(super) struct Cfb<C: BlockCipherEncrypt> {

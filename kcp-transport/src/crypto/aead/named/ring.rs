@@ -4,7 +4,9 @@ use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
 
-use super::{AEAD_NONCE_LEN, AeadCipher, SHORT, TAG_LEN};
+use super::SHORT;
+use crate::crypto::aead::{AeadCipher, TAG_LEN};
+use crate::crypto::nonce::AEAD_NONCE_LEN;
 use crate::error::OpenError;
 
 /// A cipher of `ring` under a key.

@@ -5,7 +5,9 @@ use aes_gcm::AesGcm;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use cipher::consts::{U12, U16};
 
-use super::{AEAD_NONCE_LEN, AeadCipher, SHORT, TAG_LEN};
+use super::SHORT;
+use crate::crypto::aead::{AeadCipher, TAG_LEN};
+use crate::crypto::nonce::AEAD_NONCE_LEN;
 use crate::error::OpenError;
 
 /// A cipher of a RustCrypto crate under a key.

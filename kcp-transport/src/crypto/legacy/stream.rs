@@ -6,7 +6,7 @@ use cipher::{KeyIvInit, StreamCipher};
 use ring::pbkdf2;
 use zeroize::Zeroizing;
 
-use super::cipher::PacketCipher;
+use crate::crypto::PacketCipher;
 
 /// Salsa20 with a 32-byte key.
 ///

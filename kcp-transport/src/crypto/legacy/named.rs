@@ -1,37 +1,20 @@
-//! Ciphers that hide packets and do not authenticate them.
-
-use std::fmt;
-use std::sync::Arc;
+//! The ciphers of kcp-go that do not authenticate packets.
 
 use aes::{Aes128, Aes192, Aes256};
 use cipher::{BlockCipherEncrypt, KeyInit};
 
+use super::LegacyCipher;
 use super::block::{Blowfish, Sm4, Tea, TripleDes, Twofish, Xtea};
 use super::cfb::Cfb;
-use super::cipher::PacketCipher;
-use super::stack_wipe::wiping_stack;
 use super::stream::{Identity, Salsa20, Xor};
+use crate::crypto::stack_wipe::wiping_stack;
 use crate::error::ConfigError;
-
-/// A cipher without authentication, for peers that know nothing better.
-///
-/// A CRC-32 inside the encryption finds accidents and wrong keys. It does not stop an attacker: who
-/// knows a packet's plaintext can change the packet. Use [`AeadKey`](super::AeadKey) or TLS on top
-/// wherever that matters.
-///
-/// Cloning shares the key; [`Debug`] shows the cipher's name only. Keys are overwritten with zeros
-/// when the last clone is dropped; those of a custom cipher are its own affair.
-#[derive(Clone)]
-pub struct LegacyCipher {
-    name: &'static str,
-    cipher: Arc<dyn PacketCipher>,
-}
 
 impl LegacyCipher {
     /// Nonce and checksum, and nothing encrypted.
     #[must_use]
     pub fn none() -> Self {
-        Self::new("none", Identity)
+        Self::custom("none", Identity)
     }
 
     /// AES in CFB mode with a key of 16 bytes.
@@ -71,7 +54,7 @@ impl LegacyCipher {
     pub fn salsa20(key: &[u8]) -> Result<Self, ConfigError> {
         const NAME: &str = "salsa20";
         wiping_stack(|| match Salsa20::new(key) {
-            Some(cipher) => Ok(Self::new(NAME, cipher)),
+            Some(cipher) => Ok(Self::custom(NAME, cipher)),
             None => Err(key_length(NAME, key, "32")),
         })
     }
@@ -153,34 +136,9 @@ impl LegacyCipher {
     pub fn xor(key: &[u8]) -> Result<Self, ConfigError> {
         const NAME: &str = "xor";
         wiping_stack(|| match Xor::new(key) {
-            Some(cipher) => Ok(Self::new(NAME, cipher)),
+            Some(cipher) => Ok(Self::custom(NAME, cipher)),
             None => Err(key_length(NAME, key, "1 or more")),
         })
-    }
-
-    /// A cipher of your own, in the place of kcp-go's: after nonce and checksum are in the packet.
-    ///
-    /// `name` is what [`name`](Self::name) returns and [`Debug`] shows; no function looks it up.
-    #[must_use]
-    pub fn custom(name: &'static str, cipher: impl PacketCipher + 'static) -> Self {
-        Self::new(name, cipher)
-    }
-
-    /// The cipher's name, as [`Security::from_name`](super::Security::from_name) takes it, or
-    /// what [`custom`](Self::custom) was given.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    pub(crate) fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
-        self.cipher.encrypt_batch(packets);
-        // No packet may leave as it is because somebody's cipher stopped early.
-        packets.for_each(|packet| self.cipher.encrypt(packet));
-    }
-
-    pub(crate) fn decrypt(&self, packet: &mut [u8]) {
-        self.cipher.decrypt(packet);
     }
 
     /// The block cipher that `make` makes of the key, in CFB mode; `allowed` are the lengths that it
@@ -195,20 +153,9 @@ impl LegacyCipher {
         C: BlockCipherEncrypt + Send + Sync + 'static,
     {
         wiping_stack(|| match make(key) {
-            Some(cipher) => Ok(Self::new(name, Cfb::new(cipher))),
+            Some(cipher) => Ok(Self::custom(name, Cfb::new(cipher))),
             None => Err(key_length(name, key, allowed)),
         })
-    }
-
-    fn new(name: &'static str, cipher: impl PacketCipher + 'static) -> Self {
-        let cipher = Arc::new(cipher);
-        Self { name, cipher }
-    }
-}
-
-impl fmt::Debug for LegacyCipher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LegacyCipher").field(&self.name).finish()
     }
 }
 
