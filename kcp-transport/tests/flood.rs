@@ -1,10 +1,10 @@
 //! The memory that a flood of forged first packets costs. Alone in its process, to be seen.
 #![cfg(target_os = "linux")]
 
-#[path = "transport/flood.rs"]
+#[path = "net/transport/flood.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod flood;
-#[path = "transport/memory.rs"]
+#[path = "net/transport/memory.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod memory;
 

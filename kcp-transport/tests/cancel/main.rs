@@ -4,9 +4,9 @@
 
 mod blocked;
 mod coverage;
-mod cycles;
 mod harness;
 mod messages;
+#[allow(dead_code, reason = "shared with other tests")]
 mod network;
 mod opening;
 mod runtimes;

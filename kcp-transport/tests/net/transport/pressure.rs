@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::memory::Network;
-use crate::{exchange, pattern};
+use super::memory::Network;
+use super::{exchange, pattern};
 
 const BUDGET: usize = 4 << 20;
 

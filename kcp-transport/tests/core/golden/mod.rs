@@ -3,7 +3,6 @@
 //!
 //! The files are described, and made, in `interop/go`. Nothing here needs Go.
 
-#[path = "golden/vectors.rs"]
 mod vectors;
 
 use std::collections::BTreeSet;

@@ -10,8 +10,8 @@ use kcp_transport::wire::{Command, Frame, FrameWriter, SegmentHeader, Segments, 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
-use crate::Setup;
-use crate::memory::{Host, Network};
+use super::Setup;
+use super::memory::{Host, Network};
 
 /// The `index`th address a client has.
 fn elsewhere(index: u32) -> SocketAddr {

@@ -1,5 +1,4 @@
 //! Clients whose addresses change, by a NAT that forgets them or on purpose, over real sockets.
-#![allow(clippy::disallowed_methods)]
 
 use std::io;
 use std::net::SocketAddr;

@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::flood::{Beginning, flood, listen, visit};
-use crate::memory::{Fault, Host, Network, Way};
+use super::flood::{Beginning, flood, listen, visit};
+use super::memory::{Fault, Host, Network, Way};
 
 #[tokio::test(start_paused = true)]
 async fn honest_peers_get_in_while_forged_openings_flood_the_listener() {

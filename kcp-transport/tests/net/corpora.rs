@@ -1,6 +1,6 @@
 //! Runs the fuzz targets of `fuzz/` on the inputs that are kept there, and on a few of their own.
 
-#[path = "../fuzz/src/targets/mod.rs"]
+#[path = "../../fuzz/src/targets/mod.rs"]
 #[allow(unreachable_pub, reason = "public in the library of the fuzz targets")]
 mod targets;
 

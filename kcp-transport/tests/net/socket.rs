@@ -1,5 +1,4 @@
 //! What streams on real sockets look like on the wire: addresses and traffic class.
-#![allow(clippy::disallowed_methods)]
 
 use std::net::SocketAddr;
 

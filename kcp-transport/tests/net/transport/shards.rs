@@ -13,8 +13,8 @@ use kcp_transport::wire::{Command, SegmentHeader, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
-use crate::memory::{Fault, Host, Network, Way};
-use crate::{exchange, pattern, security};
+use super::memory::{Fault, Host, Network, Way};
+use super::{exchange, pattern, security};
 
 struct Sharded {
     security: Security,

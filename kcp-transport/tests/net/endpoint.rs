@@ -1,5 +1,4 @@
 //! Many connections of one client on one socket.
-#![allow(clippy::disallowed_methods)]
 
 use std::collections::HashSet;
 use std::io;

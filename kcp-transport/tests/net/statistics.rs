@@ -1,7 +1,6 @@
 //! Statistics of endpoints, mostly over real sockets on loopback.
-#![allow(clippy::disallowed_methods)]
 
-#[path = "cancel/network.rs"]
+#[path = "../cancel/network.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod network;
 

@@ -9,7 +9,7 @@ use kcp_transport::net::KcpListener;
 use kcp_transport::wire::{Command, ConversationId, SegmentHeader, Timestamp};
 use tokio::time::{sleep, timeout};
 
-use crate::memory::Network;
+use super::memory::Network;
 
 /// A piece of a message, after which `fragments_left` more come.
 fn fragment(sequence: u32, fragments_left: u8) -> Vec<u8> {
@@ -72,8 +72,8 @@ async fn session_that_ends_under_its_writer_is_forgotten_at_once() {
     use kcp_transport::net::KcpEndpoint;
     use tokio::io::AsyncWriteExt;
 
-    use crate::REFUSED;
-    use crate::memory::{Fault, Way};
+    use super::REFUSED;
+    use super::memory::{Fault, Way};
 
     let network = Network::default();
     let (host, nobody) = (network.host(), network.host());

@@ -1,5 +1,4 @@
 //! Messages and unreliable datagrams over real sockets on loopback.
-#![allow(clippy::disallowed_methods)]
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

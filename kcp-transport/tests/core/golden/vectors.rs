@@ -153,7 +153,7 @@ impl SessionVector {
         let security = self.link.security();
         let datagrams = self.datagrams.iter();
         datagrams
-            .map(|datagram| crate::open(&security, &datagram.0))
+            .map(|datagram| super::open(&security, &datagram.0))
             .collect()
     }
 

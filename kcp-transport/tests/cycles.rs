@@ -1,10 +1,17 @@
 //! Connect, write, shut down, over and over, while a fifth of all packets is lost.
 //!
+//! A program of its own, because it measures the memory of its process.
+//!
 //! A thousand times by default. Ten thousand times, with a look at resident memory:
 //!
 //! ```text
-//! KCP_CYCLES=10000 cargo test --release -p kcp-transport --test cancel cycles -- --nocapture
+//! KCP_CYCLES=10000 cargo test --release -p kcp-transport --test cycles -- --nocapture
 //! ```
+#![allow(clippy::disallowed_methods)]
+
+#[path = "cancel/network.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod network;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,8 +25,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use crate::network::Network;
-use crate::{LATENCY, listen};
+use network::Network;
 
 /// What a cycle writes: its number, its length, and bytes that depend on both.
 fn cargo(cycle: u32) -> Vec<u8> {
@@ -75,8 +81,8 @@ fn resident() -> Option<usize> {
 async fn cycles_at_a_fifth_of_loss_lose_no_byte_and_leave_no_ghost() {
     let cycles = std::env::var("KCP_CYCLES").map_or(1_000, |it| it.parse().expect("a number"));
     let network = Network::new(7, 0.2, LATENCY);
-    let (_host, listener) = listen(&network, &patient());
-    let listener = Arc::new(listener);
+    let listener = KcpListener::from_transport(network.host(), &Security::Plaintext, &patient());
+    let listener = Arc::new(listener.expect("in range"));
     let arrivals = Arrivals::default();
     let accepting = {
         let (listener, arrivals) = (Arc::clone(&listener), Arc::clone(&arrivals));
@@ -119,3 +125,6 @@ async fn cycles_at_a_fifth_of_loss_lose_no_byte_and_leave_no_ghost() {
     }
     accepting.abort();
 }
+
+/// One way.
+const LATENCY: Duration = Duration::from_millis(5);

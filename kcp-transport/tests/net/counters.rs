@@ -1,9 +1,4 @@
 //! What kcp-go counts is counted here, each statistic of its thirty and some more, in virtual time.
-#![allow(clippy::disallowed_methods)]
-
-#[path = "transport/memory.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
-mod memory;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -22,7 +17,7 @@ use kcp_transport::wire::{Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHe
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-use memory::{Fault, Network, Way};
+use super::transport::memory::{Fault, Network, Way};
 
 #[test]
 fn every_counter_of_kcp_go_is_in_the_table() {
@@ -68,7 +63,7 @@ struct Row {
 }
 
 fn table() -> Vec<Row> {
-    let lines = include_str!("../src/stats/mod.rs").lines();
+    let lines = include_str!("../../src/stats/mod.rs").lines();
     let rows = lines.filter_map(|line| line.strip_prefix("//! | "));
     let rows = rows.filter_map(|row| row.split_once(" | "));
     let words = |cell: &'static str| cell.split('`').skip(1).step_by(2);

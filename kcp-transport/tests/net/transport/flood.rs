@@ -13,7 +13,7 @@ use kcp_transport::wire::{Command, ConversationId, SegmentHeader, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-use crate::memory::{Fault, Host, Network, Way};
+use super::memory::{Fault, Host, Network, Way};
 
 /// Greets, then echoes.
 async fn serve(mut stream: KcpStream) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Seeded simulations of two sessions over bad links, in virtual time.
 //!
-//! A failure prints its seed; `KCP_SIM_SEED=<seed> cargo test -p kcp-transport --features testing
-//! --test simulation` runs that seed alone.
+//! A failure prints its seed; `KCP_SIM_SEED=<seed> cargo test -p kcp-transport --test core
+//! simulation` runs that seed alone.
 
 mod delivery;
 mod ending;

@@ -10,8 +10,8 @@ use kcp_transport::testing::Rng;
 use kcp_transport::wire::{Command, ConversationId, SegmentHeader, Timestamp};
 use tokio::time::timeout;
 
-use crate::memory::{Fault, Network, Way};
-use crate::{exchange, pattern};
+use super::memory::{Fault, Network, Way};
+use super::{exchange, pattern};
 
 /// One packet that is not the session's peer's: of another conversation, out of band, cut short,
 /// or of this very conversation with fields that cannot be.

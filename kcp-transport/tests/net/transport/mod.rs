@@ -1,10 +1,9 @@
 //! Streams and listeners over a transport that is no socket, and what its errors do to them.
-#![allow(clippy::disallowed_methods)]
 
 mod broken;
 mod flood;
 mod forgery;
-mod memory;
+pub(crate) mod memory;
 mod migration;
 mod pressure;
 mod secrecy;

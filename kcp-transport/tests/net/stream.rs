@@ -1,5 +1,4 @@
 //! Streams and listeners over real sockets on loopback.
-#![allow(clippy::disallowed_methods)]
 
 use std::io;
 use std::net::SocketAddr;

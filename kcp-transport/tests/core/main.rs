@@ -1,0 +1,13 @@
+//! The protocol without sockets: sessions over simulated links, in virtual time.
+
+mod amplification;
+mod extensions;
+mod forgery;
+mod golden;
+mod options;
+mod parity;
+mod restart;
+mod rotation;
+mod runs;
+mod simulation;
+mod time;

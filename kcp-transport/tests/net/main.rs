@@ -1,0 +1,12 @@
+//! Streams, messages and listeners on tokio, over sockets on loopback and over networks in memory.
+#![allow(clippy::disallowed_methods)]
+
+mod corpora;
+mod counters;
+mod endpoint;
+mod messages;
+mod migration;
+mod socket;
+mod statistics;
+mod stream;
+mod transport;
