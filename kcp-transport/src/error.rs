@@ -104,6 +104,14 @@ pub enum ConfigError {
         /// The names that are allowed.
         allowed: &'static str,
     },
+    /// The cipher is left out, because a feature of this crate is off.
+    #[error("cipher {cipher} is not compiled in; enable the feature {feature} of kcp-transport")]
+    CipherDisabled {
+        /// The cipher's name.
+        cipher: &'static str,
+        /// The feature that has the cipher.
+        feature: &'static str,
+    },
     /// A key ring holds two keys already.
     #[error("key ring has two keys already; retire one before adding another")]
     KeyRingFull,

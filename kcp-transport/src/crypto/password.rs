@@ -1,8 +1,7 @@
 //! Keys from passwords.
 
-use std::num::NonZeroU32;
-
-use ring::pbkdf2;
+use pbkdf2::pbkdf2_hmac;
+use sha1::Sha1;
 
 /// Fills `key` with the key that kcptun derives from a password.
 ///
@@ -19,12 +18,11 @@ use ring::pbkdf2;
 /// # Ok::<(), kcp_transport::error::ConfigError>(())
 /// ```
 pub fn derive_key(password: &str, salt: &[u8], key: &mut [u8]) {
-    let algorithm = pbkdf2::PBKDF2_HMAC_SHA1;
-    pbkdf2::derive(algorithm, PASSWORD_ROUNDS, salt, password.as_bytes(), key);
+    pbkdf2_hmac::<Sha1>(password.as_bytes(), salt, PASSWORD_ROUNDS, key);
 }
 
 /// Cost of a password guess, as kcptun sets it.
-const PASSWORD_ROUNDS: NonZeroU32 = NonZeroU32::new(4096).expect("not zero");
+const PASSWORD_ROUNDS: u32 = 4096;
 
 #[cfg(test)]
 mod tests {

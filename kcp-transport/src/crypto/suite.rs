@@ -4,13 +4,20 @@ use std::sync::LazyLock;
 
 use zeroize::Zeroizing;
 
+#[cfg(any(feature = "aead-ring", feature = "aead-rust"))]
+use super::AeadKey;
+#[cfg(feature = "legacy-ciphers")]
+use super::LegacyCipher;
+use super::Security;
 use super::password::derive_key;
 use super::stack_wipe::wiping_stack;
-use super::{AeadKey, LegacyCipher, Security};
 use crate::error::ConfigError;
 
 impl Security {
     /// Names that [`from_name`](Self::from_name) and [`from_password`](Self::from_password) take.
+    ///
+    /// `null`; with the feature `legacy-ciphers` those of [`LegacyCipher`](super::LegacyCipher); with
+    /// `aead-ring` or `aead-rust` those of [`AeadKey`](super::AeadKey).
     pub const NAMES: &'static [&'static str] = &names();
 
     /// The salt with which kcptun derives keys from passwords.
@@ -23,10 +30,11 @@ impl Security {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::UnknownCipher`] if the name is none of [`NAMES`](Self::NAMES), and
-    /// [`ConfigError::KeyLength`] if the cipher takes no key of this length.
+    /// [`ConfigError::UnknownCipher`] if kcptun has no such name, [`ConfigError::CipherDisabled`] if a
+    /// feature leaves the cipher out, and [`ConfigError::KeyLength`] if the cipher takes no key of this
+    /// length.
     pub fn from_name(name: &str, key: &[u8]) -> Result<Self, ConfigError> {
-        (Suite::find(name)?.build)(key)
+        Suite::find(name)?.build(key)
     }
 
     /// The cipher that kcptun calls `name`, under a key derived from `password`.
@@ -37,24 +45,31 @@ impl Security {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::UnknownCipher`] if the name is none of [`NAMES`](Self::NAMES).
+    /// [`ConfigError::UnknownCipher`] if kcptun has no such name, and [`ConfigError::CipherDisabled`]
+    /// if a feature leaves the cipher out.
     pub fn from_password(name: &str, password: &str, salt: &[u8]) -> Result<Self, ConfigError> {
         let suite = Suite::find(name)?;
         wiping_stack(|| {
             let mut key = Zeroizing::new([0; MAX_KEY_LEN]);
             let key = &mut key[..suite.key_len];
             derive_key(password, salt, key);
-            (suite.build)(key)
+            suite.build(key)
         })
     }
 }
+
+/// Makes the cipher under a key.
+type Build = fn(&[u8]) -> Result<Security, ConfigError>;
 
 /// A name and what it stands for.
 struct Suite {
     name: &'static str,
     /// Bytes of a derived key that the cipher takes.
     key_len: usize,
-    build: fn(&[u8]) -> Result<Security, ConfigError>,
+    /// None if the feature is off.
+    build: Option<Build>,
+    /// The feature that has the cipher.
+    feature: &'static str,
 }
 
 impl Suite {
@@ -69,81 +84,94 @@ impl Suite {
             })
     }
 
-    const fn new(
-        name: &'static str,
-        key_len: usize,
-        build: fn(&[u8]) -> Result<Security, ConfigError>,
-    ) -> Self {
-        Self {
-            name,
-            key_len,
-            build,
-        }
+    fn build(&self, key: &[u8]) -> Result<Security, ConfigError> {
+        let build = self.build.ok_or(ConfigError::CipherDisabled {
+            cipher: self.name,
+            feature: self.feature,
+        })?;
+        build(key)
     }
 }
 
-const fn names() -> [&'static str; SUITES.len()] {
-    let mut names = [""; SUITES.len()];
-    let mut index = 0;
-    while index < names.len() {
-        names[index] = SUITES[index].name;
-        index += 1;
+/// A cipher that does not authenticate packets.
+macro_rules! legacy {
+    ($name:literal, $key_len:literal, $make:expr) => {
+        Suite {
+            name: $name,
+            key_len: $key_len,
+            #[cfg(feature = "legacy-ciphers")]
+            build: Some(|key| $make(key).map(Security::Legacy)),
+            #[cfg(not(feature = "legacy-ciphers"))]
+            build: None,
+            feature: "legacy-ciphers",
+        }
+    };
+}
+
+/// A cipher that authenticates packets.
+macro_rules! aead {
+    ($name:literal, $key_len:literal, $make:expr) => {
+        Suite {
+            name: $name,
+            key_len: $key_len,
+            #[cfg(any(feature = "aead-ring", feature = "aead-rust"))]
+            build: Some(|key| $make(key).map(Security::Aead)),
+            #[cfg(not(any(feature = "aead-ring", feature = "aead-rust")))]
+            build: None,
+            feature: "aead-ring or aead-rust",
+        }
+    };
+}
+
+/// The names of all ciphers that are compiled in.
+const fn names() -> [&'static str; built()] {
+    let mut names = [""; built()];
+    let (mut suite, mut name) = (0, 0);
+    while suite < SUITES.len() {
+        if SUITES[suite].build.is_some() {
+            names[name] = SUITES[suite].name;
+            name += 1;
+        }
+        suite += 1;
     }
     names
 }
 
+/// The number of ciphers that are compiled in.
+const fn built() -> usize {
+    let (mut suite, mut count) = (0, 0);
+    while suite < SUITES.len() {
+        count += SUITES[suite].build.is_some() as usize;
+        suite += 1;
+    }
+    count
+}
+
 /// All names, in the order of the error message.
 const SUITES: &[Suite] = &[
-    Suite::new("null", 0, |_| Ok(Security::Plaintext)),
-    Suite::new("none", 0, |_| Ok(Security::Legacy(LegacyCipher::none()))),
-    Suite::new("aes", 32, |key| {
-        LegacyCipher::aes_256(key).map(Security::Legacy)
-    }),
-    Suite::new("aes-128", 16, |key| {
-        LegacyCipher::aes_128(key).map(Security::Legacy)
-    }),
-    Suite::new("aes-192", 24, |key| {
-        LegacyCipher::aes_192(key).map(Security::Legacy)
-    }),
-    Suite::new("salsa20", 32, |key| {
-        LegacyCipher::salsa20(key).map(Security::Legacy)
-    }),
-    Suite::new("sm4", 16, |key| {
-        LegacyCipher::sm4(key).map(Security::Legacy)
-    }),
-    Suite::new("twofish", 32, |key| {
-        LegacyCipher::twofish(key).map(Security::Legacy)
-    }),
-    Suite::new("3des", 24, |key| {
-        LegacyCipher::triple_des(key).map(Security::Legacy)
-    }),
-    Suite::new("cast5", 16, |key| {
-        LegacyCipher::cast5(key).map(Security::Legacy)
-    }),
-    Suite::new("blowfish", 32, |key| {
-        LegacyCipher::blowfish(key).map(Security::Legacy)
-    }),
-    Suite::new("tea", 16, |key| {
-        LegacyCipher::tea(key).map(Security::Legacy)
-    }),
-    Suite::new("xtea", 16, |key| {
-        LegacyCipher::xtea(key).map(Security::Legacy)
-    }),
-    Suite::new("xor", 32, |key| {
-        LegacyCipher::xor(key).map(Security::Legacy)
-    }),
-    Suite::new("aes-128-gcm", 16, |key| {
-        AeadKey::aes_128_gcm(key).map(Security::Aead)
-    }),
-    Suite::new("aes-192-gcm", 24, |key| {
-        AeadKey::aes_192_gcm(key).map(Security::Aead)
-    }),
-    Suite::new("aes-256-gcm", 32, |key| {
-        AeadKey::aes_256_gcm(key).map(Security::Aead)
-    }),
-    Suite::new("chacha20-poly1305", 32, |key| {
-        AeadKey::chacha20_poly1305(key).map(Security::Aead)
-    }),
+    Suite {
+        name: "null",
+        key_len: 0,
+        build: Some(|_| Ok(Security::Plaintext)),
+        feature: "",
+    },
+    legacy!("none", 0, |_| Ok(LegacyCipher::none())),
+    legacy!("aes", 32, LegacyCipher::aes_256),
+    legacy!("aes-128", 16, LegacyCipher::aes_128),
+    legacy!("aes-192", 24, LegacyCipher::aes_192),
+    legacy!("salsa20", 32, LegacyCipher::salsa20),
+    legacy!("sm4", 16, LegacyCipher::sm4),
+    legacy!("twofish", 32, LegacyCipher::twofish),
+    legacy!("3des", 24, LegacyCipher::triple_des),
+    legacy!("cast5", 16, LegacyCipher::cast5),
+    legacy!("blowfish", 32, LegacyCipher::blowfish),
+    legacy!("tea", 16, LegacyCipher::tea),
+    legacy!("xtea", 16, LegacyCipher::xtea),
+    legacy!("xor", 32, LegacyCipher::xor),
+    aead!("aes-128-gcm", 16, AeadKey::aes_128_gcm),
+    aead!("aes-192-gcm", 24, AeadKey::aes_192_gcm),
+    aead!("aes-256-gcm", 32, AeadKey::aes_256_gcm),
+    aead!("chacha20-poly1305", 32, AeadKey::chacha20_poly1305),
 ];
 
 /// Largest [`Suite::key_len`].
@@ -216,6 +244,20 @@ mod tests {
              twofish, 3des, cast5, blowfish, tea, xtea, xor, aes-128-gcm, aes-192-gcm, aes-256-gcm, chacha20-poly1305"
         );
         assert!(Security::from_password("", "secret", b"salt").is_err());
+    }
+
+    #[test]
+    fn cipher_of_a_disabled_feature_is_refused_with_the_feature_s_name() {
+        let disabled = Suite {
+            name: "aes",
+            key_len: 32,
+            build: None,
+            feature: "legacy-ciphers",
+        };
+        assert_eq!(
+            disabled.build(&[1; 32]).expect_err("off").to_string(),
+            "cipher aes is not compiled in; enable the feature legacy-ciphers of kcp-transport"
+        );
     }
 
     #[test]

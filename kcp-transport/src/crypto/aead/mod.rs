@@ -1,5 +1,6 @@
 //! Authenticated encryption: what new deployments should use. And the trait to add one.
 
+#[cfg(any(feature = "aead-ring", feature = "aead-rust"))]
 mod named;
 
 use std::fmt;
@@ -64,9 +65,10 @@ pub trait AeadCipher: Send + Sync {
 /// [`ConnectionError::KeyExhausted`](crate::error::ConnectionError::KeyExhausted). A
 /// [`KeyRing`](super::KeyRing) changes keys before that.
 ///
-/// The AES-192-GCM key is overwritten with zeros when its last clone is dropped. The other ciphers
-/// come from `ring`, which leaves its expanded keys in freed memory. No key stays on the stack that
-/// set it up, in either case.
+/// The ciphers come from `ring` if the feature `aead-ring` is on, and from the RustCrypto crates if
+/// only `aead-rust` is; AES-192-GCM, which `ring` lacks, is always RustCrypto's. RustCrypto's keys are
+/// overwritten with zeros when the last clone is dropped; `ring` leaves its expanded keys in freed
+/// memory. No key stays on the stack that set it up, in either case.
 ///
 /// ```
 /// use kcp_transport::crypto::{AeadKey, Security};

@@ -1,8 +1,12 @@
 //! Ciphers that hide packets and do not authenticate them.
 
+#[cfg(feature = "legacy-ciphers")]
 mod block;
+#[cfg(feature = "legacy-ciphers")]
 mod cfb;
+#[cfg(feature = "legacy-ciphers")]
 mod named;
+#[cfg(feature = "legacy-ciphers")]
 mod stream;
 
 use std::fmt;

@@ -10,6 +10,7 @@ use super::stream::{Identity, Salsa20, Xor};
 use crate::crypto::stack_wipe::wiping_stack;
 use crate::error::ConfigError;
 
+/// With the feature `legacy-ciphers`.
 impl LegacyCipher {
     /// Nonce and checksum, and nothing encrypted.
     #[must_use]

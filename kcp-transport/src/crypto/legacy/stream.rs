@@ -1,9 +1,8 @@
 //! Packet ciphers that are no block cipher in CFB mode.
 
-use std::num::NonZeroU32;
-
 use cipher::{KeyIvInit, StreamCipher};
-use ring::pbkdf2;
+use pbkdf2::pbkdf2_hmac;
+use sha1::Sha1;
 use zeroize::Zeroizing;
 
 use crate::crypto::PacketCipher;
@@ -50,8 +49,7 @@ impl Xor {
             return None;
         }
         let mut table = Box::new(Zeroizing::new([0; XOR_LEN]));
-        let algorithm = pbkdf2::PBKDF2_HMAC_SHA1;
-        pbkdf2::derive(algorithm, XOR_ROUNDS, XOR_SALT, key, &mut **table);
+        pbkdf2_hmac::<Sha1>(key, XOR_SALT, XOR_ROUNDS, &mut **table);
         Some(Self { table })
     }
 }
@@ -86,6 +84,6 @@ const NONCE_LEN: usize = 8;
 /// Bytes that the xor cipher covers: kcp-go's largest mtu.
 const XOR_LEN: usize = 1500;
 
-const XOR_ROUNDS: NonZeroU32 = NonZeroU32::new(32).expect("not zero");
+const XOR_ROUNDS: u32 = 32;
 
 const XOR_SALT: &[u8] = b"sH3CIVoF#rWLtJo6";

@@ -20,7 +20,7 @@ pub(super) fn aes_192_gcm(key: &[u8]) -> Option<RustCipher<AesGcm<Aes192, U12>>>
 
 impl<C: KeyInit> RustCipher<C> {
     /// The cipher, unless `key` has another length than the algorithm's.
-    fn new(key: &[u8]) -> Option<Self> {
+    pub(super) fn new(key: &[u8]) -> Option<Self> {
         C::new_from_slice(key).ok().map(Self)
     }
 }
