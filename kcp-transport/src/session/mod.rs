@@ -202,14 +202,14 @@ impl Session {
         if self.lifetime.is_closed() {
             return;
         }
-        self.settle(now);
+        let pulse = self.settle(now);
         self.inquire(now);
-        match self.lifetime.handle_timeout(now, &self.pulse()) {
+        match self.lifetime.handle_timeout(now, &pulse) {
             lifetime::Action::None => {}
             lifetime::Action::Probe => self.ask(),
             lifetime::Action::Shrink => self.shrink(),
         }
-        self.say_why(now);
+        self.say_why(now, &pulse);
     }
 
     /// The peer's host said that nobody listens there.
@@ -337,13 +337,15 @@ impl Session {
         self.settle(now);
     }
 
-    /// Follows in life cycle and extensions what happened in the ARQ.
-    fn settle(&mut self, now: Time) {
+    /// Follows in life cycle and extensions what happened in the ARQ. Returns what the life cycle
+    /// was given, which holds until something else happens there.
+    fn settle(&mut self, now: Time) -> Pulse {
         self.finish_if_sent(now);
         let pulse = self.pulse();
         self.lifetime.settle(now, &pulse);
-        self.refuse_unread(now);
-        self.say_why(now);
+        self.refuse_unread(now, &pulse);
+        self.say_why(now, &pulse);
+        pulse
     }
 
     fn pulse(&self) -> Pulse {

@@ -5,6 +5,7 @@ use crate::arq::{Arq, Outcome, Provenance};
 use crate::error::{ConnectionError, DecodeError, ResetCode};
 use crate::packet::TransmitBatch;
 use crate::session::amplification::Allowance;
+use crate::session::lifetime::Pulse;
 use crate::session::{Session, State};
 use crate::time::Time;
 use crate::wire::Token;
@@ -69,9 +70,9 @@ impl Session {
     /// Tells a peer that can be told if it sent what nobody will read, once ours has arrived.
     ///
     /// Others go on to be acknowledged, so that their sending comes to an end.
-    pub(in crate::session) fn refuse_unread(&mut self, now: Time) {
+    pub(in crate::session) fn refuse_unread(&mut self, now: Time, pulse: &Pulse) {
         let lingering = self.lifetime.state() == State::Lingering;
-        if self.discarded && lingering && self.has_extensions() && self.pulse().settled {
+        if self.discarded && lingering && self.has_extensions() && pulse.settled {
             self.reset(now, ResetCode::UNREAD);
         }
     }
@@ -144,9 +145,9 @@ impl Session {
     }
 
     /// Tells the peer why the session ended, if it did.
-    pub(in crate::session) fn say_why(&mut self, now: Time) {
+    pub(in crate::session) fn say_why(&mut self, now: Time, pulse: &Pulse) {
         let code = match self.lifetime.state() {
-            State::Closed(None) if self.pulse().settled => return,
+            State::Closed(None) if pulse.settled => return,
             State::Closed(None) => ResetCode::CANCELLED,
             State::Closed(Some(error)) => match error {
                 ConnectionError::Protocol(_) => ResetCode::PROTOCOL,
