@@ -7,14 +7,14 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::fec::{FecEncoder, FecRatio};
-use kcp_transport::packet::{Layout, Opener, Sealer, TransmitBatch};
+use kcp_transport::packet::{Opener, PacketLayout, Sealer, TransmitBatch};
 use kcp_transport::testing::{Pair, PairConfig};
 use kcp_transport::time::Time;
 
 const DATAGRAMS: usize = 32;
 
 fn full_batch(security: &Security) -> TransmitBatch {
-    let layout = Layout::new(1400, security.overhead(), false).expect("has room");
+    let layout = PacketLayout::new(1400, security.overhead(), false).expect("has room");
     let mut batch = TransmitBatch::new(layout, DATAGRAMS);
     for index in 0..DATAGRAMS {
         batch.push_with(|payload| {

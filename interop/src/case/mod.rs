@@ -15,7 +15,7 @@ use kcp_transport::config::{Config, Extensions, Mode, Preset};
 use kcp_transport::crypto::Security;
 use kcp_transport::error::ConfigError;
 use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::{Layout, Overhead};
+use kcp_transport::packet::{Overhead, PacketLayout};
 
 use crate::watch::PAUSE;
 
@@ -274,7 +274,7 @@ impl Case {
     /// # Errors
     ///
     /// If the options are not in order.
-    pub fn layout(&self) -> Result<Layout, ConfigError> {
+    pub fn layout(&self) -> Result<PacketLayout, ConfigError> {
         self.config()?.layout(self.overhead())
     }
 

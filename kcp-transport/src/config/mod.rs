@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
-use crate::packet::{Layout, Overhead};
+use crate::packet::{Overhead, PacketLayout};
 use crate::wire::ConversationId;
 
 pub use crate::arq::{AckPolicy, Congestion, Mode, WriteCoalescing};
@@ -352,7 +352,7 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError::MtuTooSmall`] if the mtu has no room for data.
-    pub fn layout(&self, overhead: Overhead) -> Result<Layout, ConfigError> {
-        Layout::new(self.mtu, overhead, self.fec.is_some())
+    pub fn layout(&self, overhead: Overhead) -> Result<PacketLayout, ConfigError> {
+        PacketLayout::new(self.mtu, overhead, self.fec.is_some())
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Config, Extensions};
 use crate::crypto::Security;
-use crate::packet::{Layout, Opener, Sealer};
+use crate::packet::{Opener, PacketLayout, Sealer};
 use crate::session::Role;
 use crate::stats::EndpointStats;
 use crate::time::Time;
@@ -38,7 +38,7 @@ pub(super) struct Endpoint {
     movable: Option<Arc<Movable>>,
     pub(super) clock: Clock,
     pub(super) config: Config,
-    pub(super) layout: Layout,
+    pub(super) layout: PacketLayout,
     pub(super) opener: Opener,
     /// What replayed packets are told by.
     pub(super) replays: Arc<Replays>,
@@ -201,7 +201,7 @@ impl Endpoint {
         transport: Arc<dyn Transport>,
         sealer: Sealer,
         backlog: Arc<Backlog>,
-        (config, layout): (&Config, Layout),
+        (config, layout): (&Config, PacketLayout),
         purpose: Purpose,
     ) -> Self {
         Self {

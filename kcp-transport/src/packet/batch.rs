@@ -1,6 +1,6 @@
 //! Datagrams on their way out, side by side in one buffer.
 
-use super::Layout;
+use super::PacketLayout;
 
 /// Datagrams to one peer, laid one after the other in a single buffer.
 ///
@@ -15,14 +15,14 @@ pub struct TransmitBatch {
     /// Bytes of the datagrams.
     filled: usize,
     lengths: Vec<u16>,
-    layout: Layout,
+    layout: PacketLayout,
     capacity: usize,
 }
 
 impl TransmitBatch {
     /// An empty batch for at most `capacity` datagrams.
     #[must_use]
-    pub fn new(layout: Layout, capacity: usize) -> Self {
+    pub fn new(layout: PacketLayout, capacity: usize) -> Self {
         Self {
             buffer: Vec::new(),
             filled: 0,
@@ -58,7 +58,7 @@ impl TransmitBatch {
 
     /// Room and order of each datagram's parts.
     #[must_use]
-    pub fn layout(&self) -> Layout {
+    pub fn layout(&self) -> PacketLayout {
         self.layout
     }
 
@@ -194,7 +194,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn batch(front: usize, back: usize) -> TransmitBatch {
-        let layout = Layout::new(1400, Overhead { front, back }, false).expect("fits");
+        let layout = PacketLayout::new(1400, Overhead { front, back }, false).expect("fits");
         TransmitBatch::new(layout, 1000)
     }
 

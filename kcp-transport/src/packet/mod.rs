@@ -29,13 +29,13 @@ pub const MAX_MTU: usize = 1500;
 ///
 /// `mtu` counts the whole UDP payload, as kcp-go's `SetMtu` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct PacketLayout {
     mtu: usize,
     overhead: Overhead,
     fec: bool,
 }
 
-impl Layout {
+impl PacketLayout {
     /// The layout of packets of at most `mtu` bytes.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn mss_is_kcp_gos() {
-        let mss = |overhead, fec| Layout::new(1400, overhead, fec).expect("fits").mss();
+        let mss = |overhead, fec| PacketLayout::new(1400, overhead, fec).expect("fits").mss();
         assert_eq!(mss(CFB, true), 1348);
         assert_eq!(mss(AEAD, true), 1340);
         assert_eq!(mss(PLAIN, false), 1376);
@@ -111,15 +111,20 @@ mod tests {
     #[test]
     fn smallest_mtu_leaves_one_byte() {
         for (overhead, fec, minimum) in [(CFB, true, 53), (AEAD, false, 53), (PLAIN, false, 25)] {
-            assert_eq!(Layout::new(minimum, overhead, fec).expect("fits").mss(), 1);
             assert_eq!(
-                Layout::new(minimum - 1, overhead, fec),
+                PacketLayout::new(minimum, overhead, fec)
+                    .expect("fits")
+                    .mss(),
+                1
+            );
+            assert_eq!(
+                PacketLayout::new(minimum - 1, overhead, fec),
                 Err(ConfigError::MtuTooSmall {
                     given: minimum - 1,
                     minimum
                 })
             );
         }
-        assert!(Layout::new(MAX_MTU + 1, PLAIN, false).is_err());
+        assert!(PacketLayout::new(MAX_MTU + 1, PLAIN, false).is_err());
     }
 }

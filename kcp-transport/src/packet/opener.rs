@@ -145,7 +145,7 @@ fn open_checksummed<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{Layout, Overhead, Sealer, TransmitBatch};
+    use crate::packet::{Overhead, PacketLayout, Sealer, TransmitBatch};
     use proptest::prelude::*;
     use std::sync::LazyLock;
 
@@ -233,7 +233,7 @@ mod tests {
 
     /// Datagrams that `sealer` sealed, `count` of them.
     fn sealed_by(sealer: &Sealer, security: &Security, count: usize) -> Vec<Vec<u8>> {
-        let layout = Layout::new(1400, security.overhead(), false).expect("fits");
+        let layout = PacketLayout::new(1400, security.overhead(), false).expect("fits");
         let mut batch = TransmitBatch::new(layout, count);
         for index in 0..count {
             batch.push_with(|payload| {

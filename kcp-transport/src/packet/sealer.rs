@@ -14,12 +14,12 @@ use crate::error::SealError;
 ///
 /// ```
 /// use kcp_transport::crypto::{AeadKey, Security};
-/// use kcp_transport::packet::{Layout, Opener, Sealer, TransmitBatch};
+/// use kcp_transport::packet::{PacketLayout, Opener, Sealer, TransmitBatch};
 ///
 /// let security = Security::Aead(AeadKey::aes_128_gcm(&[1; 16])?);
 /// let sealer = Sealer::new(&security, [2; 32]); // in earnest: 32 random bytes
 ///
-/// let layout = Layout::new(1400, security.overhead(), false)?;
+/// let layout = PacketLayout::new(1400, security.overhead(), false)?;
 /// let mut batch = TransmitBatch::new(layout, 20);
 /// batch.push_with(|payload| {
 ///     payload[..5].copy_from_slice(b"hello");
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::crypto::{AeadCipher, KeyRing, LegacyCipher, PacketCipher};
     use crate::error::OpenError;
-    use crate::packet::{Layout, Opener, Overhead};
+    use crate::packet::{Opener, Overhead, PacketLayout};
     use std::collections::HashSet;
 
     fn ciphers() -> impl Iterator<Item = Security> {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn batch(security: &Security, lengths: impl Iterator<Item = usize>) -> TransmitBatch {
-        let layout = Layout::new(1500, security.overhead(), false).expect("fits");
+        let layout = PacketLayout::new(1500, security.overhead(), false).expect("fits");
         let mut batch = TransmitBatch::new(layout, 2000);
         for len in lengths {
             batch.push_with(|body| {

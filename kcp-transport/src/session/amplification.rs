@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::{Role, Session};
 use crate::arq::Outcome;
-use crate::packet::{Layout, TransmitBatch};
+use crate::packet::{PacketLayout, TransmitBatch};
 use crate::time::Time;
 use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Segments, Timestamp};
 
@@ -169,17 +169,17 @@ impl Session {
 }
 
 /// Bytes that may go out whatever came in.
-fn floor(layout: Layout) -> u64 {
+fn floor(layout: PacketLayout) -> u64 {
     FACTOR * MIN_DATAGRAM.max(layout.mtu() as u64)
 }
 
 /// Bytes that only questions may use, and half of which acknowledgements and probes may.
-fn reserve(layout: Layout) -> u64 {
+fn reserve(layout: PacketLayout) -> u64 {
     (QUESTIONS * question_len(layout)).min(floor(layout) * 2 / 3)
 }
 
 /// Bytes of a datagram with one segment and no data.
-fn question_len(layout: Layout) -> u64 {
+fn question_len(layout: PacketLayout) -> u64 {
     let overhead = layout.overhead();
     (overhead.front + layout.shard_header() + SEGMENT_HEADER_LEN + overhead.back) as u64
 }

@@ -24,7 +24,7 @@ use crate::arq::{Arq, ArqConfig};
 use crate::config::{Config, Mode};
 use crate::error::ConnectionError;
 use crate::fec::{FecDecoder, FecEncoder};
-use crate::packet::Layout;
+use crate::packet::PacketLayout;
 use crate::time::Time;
 use crate::wire::ConversationId;
 use amplification::Unproven;
@@ -79,7 +79,7 @@ pub struct Session {
     encoder: Option<Box<FecEncoder>>,
     decoder: Option<Box<FecDecoder>>,
     lifetime: Lifetime,
-    layout: Layout,
+    layout: PacketLayout,
     pacer: Option<Pacer>,
     /// Made by the first datagram out of band.
     out_of_band: Option<Box<OutOfBand>>,
@@ -121,7 +121,7 @@ impl Session {
     #[must_use]
     pub fn new(
         config: &Config,
-        layout: Layout,
+        layout: PacketLayout,
         conversation: ConversationId,
         role: Role,
         luck: u128,
@@ -139,7 +139,7 @@ impl Session {
     #[must_use]
     pub fn with_first_numbers(
         config: &Config,
-        layout: Layout,
+        layout: PacketLayout,
         conversation: ConversationId,
         role: Role,
         luck: u128,
@@ -164,7 +164,7 @@ impl Session {
     fn with_arq(
         arq: Arq,
         config: &Config,
-        layout: Layout,
+        layout: PacketLayout,
         (role, token): (Role, u64),
         now: Time,
     ) -> Self {
@@ -367,7 +367,7 @@ impl Session {
     }
 }
 
-fn arq_config(config: &Config, layout: Layout) -> ArqConfig {
+fn arq_config(config: &Config, layout: PacketLayout) -> ArqConfig {
     // One message of the most fragments there can be must find room.
     let segments = match config.mode() {
         Mode::Stream => config.send_window(),

@@ -6,7 +6,7 @@ use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::error::{ConnectionError, ResetCode};
 use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::{Layout, TransmitBatch};
+use kcp_transport::packet::{PacketLayout, TransmitBatch};
 use kcp_transport::session::{Role, Session, State};
 use kcp_transport::testing::{Rng, seeds};
 use kcp_transport::time::Time;
@@ -19,7 +19,7 @@ const CONVERSATION: ConversationId = ConversationId::new(7);
 /// A session that its peer opened, and what it has sent and received.
 struct Server {
     session: Session,
-    layout: Layout,
+    layout: PacketLayout,
     batch: TransmitBatch,
     sent: usize,
     received: usize,
@@ -168,7 +168,7 @@ fn unproven_session_sends_at_most_three_times_what_it_received() {
 }
 
 /// An honest peer that, like kcp-go's, asks for nothing by itself.
-fn quiet_client(config: &Config, layout: Layout, luck: u32) -> Session {
+fn quiet_client(config: &Config, layout: PacketLayout, luck: u32) -> Session {
     let config = config.to_builder().keepalive(None).build().expect("valid");
     let role = Role::ConnectLazy;
     Session::new(&config, layout, CONVERSATION, role, luck.into(), Time::ZERO)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::error::OpenError;
-use kcp_transport::packet::{Layout, Opener, ReplayFilter, Sealer, TransmitBatch};
+use kcp_transport::packet::{Opener, PacketLayout, ReplayFilter, Sealer, TransmitBatch};
 use kcp_transport::session::{Destination, FirstNumbers, Role, Session, State, Stranger};
 use kcp_transport::testing::Rng;
 use kcp_transport::time::Time;
@@ -26,7 +26,7 @@ pub(crate) type Address = u32;
 pub(crate) struct Host {
     pub(crate) plan: HostPlan,
     pub(crate) clock: Clock,
-    pub(crate) layout: Layout,
+    pub(crate) layout: PacketLayout,
     pub(crate) address: Address,
     pub(crate) slots: Vec<Slot>,
     pub(crate) counts: Counts,

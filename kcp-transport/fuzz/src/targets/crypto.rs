@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use kcp_transport::crypto::{NonceSource, Overhead, Security};
 use kcp_transport::error::OpenError;
-use kcp_transport::packet::{Layout, Opener, ReplayFilter, Sealer, TransmitBatch};
+use kcp_transport::packet::{Opener, PacketLayout, ReplayFilter, Sealer, TransmitBatch};
 
 use super::input::Input;
 
@@ -69,7 +69,7 @@ pub fn cipher_batch(data: &[u8]) {
     let security = any_security(&mut input);
     let Overhead { front, back } = security.overhead();
     let seed = input.array();
-    let layout = Layout::new(MTU, security.overhead(), false).expect("has room");
+    let layout = PacketLayout::new(MTU, security.overhead(), false).expect("has room");
     let mut batch = TransmitBatch::new(layout, 64);
     let mut payloads = Vec::new();
     for _ in 0..1 + input.below(40) {
@@ -150,7 +150,7 @@ fn any_security(input: &mut Input<'_>) -> Security {
 }
 
 fn seal(sealer: &Sealer, security: &Security, payload: &[u8]) -> Vec<u8> {
-    let layout = Layout::new(MTU, security.overhead(), false).expect("has room");
+    let layout = PacketLayout::new(MTU, security.overhead(), false).expect("has room");
     let mut batch = TransmitBatch::new(layout, 1);
     batch.push_with(|body| {
         body[..payload.len()].copy_from_slice(payload);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kcp_transport::arq::ArqConfig;
 use kcp_transport::config::{Config, Mode};
-use kcp_transport::packet::{Layout, Overhead, TransmitBatch};
+use kcp_transport::packet::{Overhead, PacketLayout, TransmitBatch};
 use kcp_transport::session::{Role, Session};
 use kcp_transport::time::Time;
 use kcp_transport::wire::{
@@ -60,7 +60,7 @@ fn run(data: &[u8], datagram: impl Fn(&mut Input<'_>, &Victim) -> Vec<u8>) {
 struct Victim {
     session: Session,
     config: Config,
-    layout: Layout,
+    layout: PacketLayout,
     batch: TransmitBatch,
     now: Time,
     /// Headers of the last segments sent, for a peer to answer.

@@ -7,7 +7,7 @@ mod sent;
 use std::collections::BTreeSet;
 
 use kcp_transport::config::{Config, Congestion};
-use kcp_transport::packet::Layout;
+use kcp_transport::packet::PacketLayout;
 use kcp_transport::session::Session;
 use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
@@ -24,7 +24,7 @@ use crate::trips::Trips;
 #[derive(Debug)]
 pub(crate) struct Watch {
     identity: Identity,
-    layout: Layout,
+    layout: PacketLayout,
     send_window: u64,
     receive_window: u16,
     congestion: Congestion,
@@ -52,7 +52,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(identity: Identity, config: &Config, layout: Layout) -> Self {
+    pub(crate) fn new(identity: Identity, config: &Config, layout: PacketLayout) -> Self {
         Self {
             layout,
             send_window: config.send_window().into(),
