@@ -142,7 +142,7 @@ mod tests {
     use crate::net::endpoint::{Endpoint, Purpose};
     use crate::net::sessions::{Opener, Sessions};
     use crate::net::transport::{Path, Received, Transport};
-    use crate::packet::Run;
+    use crate::packet::SegmentRun;
     use crate::time::Time;
     use crate::wire::ConversationId;
 
@@ -169,7 +169,7 @@ mod tests {
             Err(io::ErrorKind::WouldBlock.into())
         }
 
-        fn try_send(&self, _: Path, _: Run<'_>) -> io::Result<()> {
+        fn try_send(&self, _: Path, _: SegmentRun<'_>) -> io::Result<()> {
             Err(io::ErrorKind::WouldBlock.into())
         }
     }

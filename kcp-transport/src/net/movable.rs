@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use crate::packet::Run;
+use crate::packet::SegmentRun;
 
 use super::endpoint::lock;
 use super::socket::Socket;
@@ -59,7 +59,7 @@ impl Transport for Movable {
         self.socket().try_recv(buffers, received)
     }
 
-    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+    fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
         self.socket().try_send(path, run)
     }
 

@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::config::Config;
-use crate::packet::Run;
+use crate::packet::SegmentRun;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::control::ControlMessages;
@@ -91,7 +91,7 @@ impl Socket {
 
     /// Sends a run with the socket's own traffic class.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn send_marked(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+    fn send_marked(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
         let mut control = ControlMessages::default();
         if run.datagrams > 1 {
             let size = u16::try_from(run.segment_size).map_err(io::Error::other)?;
@@ -119,7 +119,7 @@ impl Socket {
 
     /// Sends a datagram with the socket's own traffic class.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn send_marked(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+    fn send_marked(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
         let peer = path.peer.into();
         SockRef::from(&self.io)
             .send_to(run.bytes, &peer)
@@ -165,7 +165,7 @@ impl Transport for Socket {
         Ok(count)
     }
 
-    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+    fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
         if self.marked {
             let send = || self.send_marked(path, run);
             return self.io.try_io(Interest::WRITABLE, send);

@@ -5,7 +5,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
-use crate::packet::Run;
+use crate::packet::SegmentRun;
 
 /// Carries datagrams, as a UDP socket does: any may be lost, doubled or late.
 ///
@@ -69,7 +69,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// As the trait's.
-    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()>;
+    fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()>;
 
     /// Most datagrams in one call of [`Transport::try_send`]; 1 unless overridden.
     fn max_run(&self) -> usize {

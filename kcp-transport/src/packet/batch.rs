@@ -118,17 +118,21 @@ impl TransmitBatch {
     /// The runs that segmentation offload can send at once, of at most `max_datagrams` each.
     ///
     /// Every datagram of a run has its segment size, but the last may be shorter.
-    pub fn runs(&self, max_datagrams: usize) -> impl Iterator<Item = Run<'_>> {
+    pub fn runs(&self, max_datagrams: usize) -> impl Iterator<Item = SegmentRun<'_>> {
         self.runs_from(0, max_datagrams)
     }
 
     /// As [`TransmitBatch::runs`], without the first `start` datagrams.
-    pub fn runs_from(&self, start: usize, max_datagrams: usize) -> impl Iterator<Item = Run<'_>> {
+    pub fn runs_from(
+        &self,
+        start: usize,
+        max_datagrams: usize,
+    ) -> impl Iterator<Item = SegmentRun<'_>> {
         let offset = self.lengths[..start]
             .iter()
             .map(|&len| usize::from(len))
             .sum();
-        Runs {
+        SegmentRuns {
             batch: self,
             index: start,
             offset,
@@ -139,7 +143,7 @@ impl TransmitBatch {
 
 /// Datagrams that leave in one system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run<'a> {
+pub struct SegmentRun<'a> {
     /// The datagrams, one after the other.
     pub bytes: &'a [u8],
     /// Length of each but the last, which may be shorter.
@@ -148,17 +152,17 @@ pub struct Run<'a> {
     pub datagrams: usize,
 }
 
-struct Runs<'a> {
+struct SegmentRuns<'a> {
     batch: &'a TransmitBatch,
     index: usize,
     offset: usize,
     max_datagrams: usize,
 }
 
-impl<'a> Iterator for Runs<'a> {
-    type Item = Run<'a>;
+impl<'a> Iterator for SegmentRuns<'a> {
+    type Item = SegmentRun<'a>;
 
-    fn next(&mut self) -> Option<Run<'a>> {
+    fn next(&mut self) -> Option<SegmentRun<'a>> {
         let lengths = &self.batch.lengths[self.index..];
         let segment_size = usize::from(*lengths.first()?);
         let by_bytes = (MAX_RUN_BYTES / segment_size).max(1);
@@ -176,7 +180,7 @@ impl<'a> Iterator for Runs<'a> {
         let bytes = &self.batch.buffer[self.offset..self.offset + len];
         self.index += datagrams;
         self.offset += len;
-        Some(Run {
+        Some(SegmentRun {
             bytes,
             segment_size,
             datagrams,

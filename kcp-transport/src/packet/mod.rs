@@ -14,7 +14,7 @@ mod replay;
 mod sealer;
 
 pub use crate::crypto::Overhead;
-pub use batch::{Run, TransmitBatch};
+pub use batch::{SegmentRun, TransmitBatch};
 pub use opener::Opener;
 pub use replay::ReplayFilter;
 pub use sealer::Sealer;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use kcp_transport::net::{Path, Received, Transport};
-use kcp_transport::packet::Run;
+use kcp_transport::packet::SegmentRun;
 use kcp_transport::testing::Rng;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -169,7 +169,7 @@ impl Transport for Host {
         Ok(count)
     }
 
-    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+    fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
         self.network
             .send(self.addr, path.peer, run.bytes, run.segment_size);
         Ok(())

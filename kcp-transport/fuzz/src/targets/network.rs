@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use kcp_transport::net::{Path, Received, Transport};
-use kcp_transport::packet::Run;
+use kcp_transport::packet::SegmentRun;
 
 /// Hosts that reach each other, and what becomes of their datagrams.
 #[derive(Clone, Debug, Default)]
@@ -152,7 +152,7 @@ impl Transport for Host {
         Ok(count)
     }
 
-    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+    fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
         for datagram in run.bytes.chunks(run.segment_size) {
             let wakers = self.network.lock().send(self.addr, path.peer, datagram);
             wake(wakers);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use kcp_transport::net::{Path, Received, Transport};
-use kcp_transport::packet::Run;
+use kcp_transport::packet::SegmentRun;
 
 /// Hosts that reach each other.
 #[derive(Clone, Debug, Default)]
@@ -287,7 +287,7 @@ impl Transport for Host {
         Ok(count)
     }
 
-    fn try_send(&self, path: Path, run: Run<'_>) -> io::Result<()> {
+    fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
         let (lossy, call) = {
             let mut state = self.state.lock().expect("no panic under the lock");
             state.sender.call()?;
