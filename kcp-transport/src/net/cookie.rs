@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::session::Stranger;
+use crate::session::Unsolicited;
 use crate::time::Time;
 use crate::wire::{Command, ConversationId, SegmentHeader, Timestamp};
 
@@ -36,7 +36,7 @@ impl Cookies {
             fragments_left: 0,
             window,
             timestamp: self.stamp(peer, conversation, epoch(now)),
-            sequence: Stranger::BEFORE_FIRST,
+            sequence: Unsolicited::BEFORE_FIRST,
             unacknowledged: 0,
             payload_len: 0,
         }

@@ -17,7 +17,7 @@
 use std::net::SocketAddr;
 
 use crate::config::Config;
-use crate::session::Stranger;
+use crate::session::Unsolicited;
 use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::{Command, ConversationId, SegmentHeader, Timestamp};
@@ -44,7 +44,7 @@ pub(super) struct Visit {
     pub(super) now: Time,
     pub(super) peer: SocketAddr,
     pub(super) conversation: ConversationId,
-    pub(super) stranger: Stranger,
+    pub(super) stranger: Unsolicited,
 }
 
 /// What to do about it.
@@ -82,7 +82,7 @@ impl Door {
     ) -> Verdict {
         let (now, ip) = (visit.now, visit.peer.ip());
         match (visit.stranger, admission) {
-            (Stranger::Opening, Admission::Open) => {
+            (Unsolicited::Opening, Admission::Open) => {
                 if unproven < self.most_unproven && self.unproven.allows(ip, now) {
                     return Verdict::Open { proved: false };
                 }
@@ -93,7 +93,7 @@ impl Door {
                 stats.questioned += u64::from(verdict != Verdict::Ignore);
                 verdict
             }
-            (Stranger::Answer(_), Admission::Open) => {
+            (Unsolicited::Answer(_), Admission::Open) => {
                 if !self.is_answer(visit) {
                     stats.stray += 1;
                     Verdict::Ignore
@@ -104,19 +104,20 @@ impl Door {
                     Verdict::Ignore
                 }
             }
-            (Stranger::Opening | Stranger::Answer(_), Admission::Full) => {
+            (Unsolicited::Opening | Unsolicited::Answer(_), Admission::Full) => {
                 stats.backlog_full += 1;
                 Verdict::Ignore
             }
-            (Stranger::Opening | Stranger::Answer(_), Admission::Spent) => {
+            (Unsolicited::Opening | Unsolicited::Answer(_), Admission::Spent) => {
                 stats.over_budget += 1;
                 Verdict::Ignore
             }
-            (Stranger::Data { .. } | Stranger::Probe, _) => {
+            (Unsolicited::Data { .. } | Unsolicited::Probe, _) => {
                 stats.stray += 1;
                 self.answer(visit, 0, stats)
             }
-            (Stranger::Opening | Stranger::Answer(_), Admission::Closed) | (Stranger::Other, _) => {
+            (Unsolicited::Opening | Unsolicited::Answer(_), Admission::Closed)
+            | (Unsolicited::Other, _) => {
                 stats.stray += 1;
                 Verdict::Ignore
             }
@@ -137,14 +138,14 @@ impl Door {
     ) -> Verdict {
         stats.late += 1;
         match visit.stranger {
-            Stranger::Data {
+            Unsolicited::Data {
                 sequence,
                 fresh: false,
             } => {
                 let una = epitaph.acknowledged(sequence).unwrap_or(0);
                 self.answer(visit, una, stats)
             }
-            Stranger::Probe => self.answer(visit, 0, stats),
+            Unsolicited::Probe => self.answer(visit, 0, stats),
             _ => Verdict::Ignore,
         }
     }
@@ -168,7 +169,7 @@ impl Door {
 
     /// Whether a payload answers a question that its sender was asked.
     pub(super) fn is_answer(&self, visit: Visit) -> bool {
-        let Stranger::Answer(echo) = visit.stranger else {
+        let Unsolicited::Answer(echo) = visit.stranger else {
             return false;
         };
         self.cookies
@@ -222,7 +223,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn visit(host: u32, stranger: Stranger, now: Time) -> Visit {
+    fn visit(host: u32, stranger: Unsolicited, now: Time) -> Visit {
         let [_, a, b, c] = host.to_be_bytes();
         Visit {
             now,
@@ -232,8 +233,8 @@ mod tests {
         }
     }
 
-    fn data(sequence: u32) -> Stranger {
-        Stranger::Data {
+    fn data(sequence: u32) -> Unsolicited {
+        Unsolicited::Data {
             sequence,
             fresh: false,
         }
@@ -248,7 +249,7 @@ mod tests {
         let (mut door, mut stats) = (door(), EndpointStats::default());
         let limit = Config::default().unproven_limit();
         let now = Time::from_millis(1);
-        let opening = visit(1, Stranger::Opening, now);
+        let opening = visit(1, Unsolicited::Opening, now);
         let open = Admission::Open;
         let verdict = door.admit(opening, open, limit - 1, &mut stats);
         assert_eq!(verdict, Verdict::Open { proved: false });
@@ -256,10 +257,10 @@ mod tests {
             panic!("no question");
         };
         assert_eq!(question.command, Command::Push);
-        let answer = visit(1, Stranger::Answer(question.timestamp), now);
+        let answer = visit(1, Unsolicited::Answer(question.timestamp), now);
         let verdict = door.admit(answer, open, limit, &mut stats);
         assert_eq!(verdict, Verdict::Open { proved: true });
-        let stolen = visit(2, Stranger::Answer(question.timestamp), now);
+        let stolen = visit(2, Unsolicited::Answer(question.timestamp), now);
         let verdict = door.admit(stolen, open, limit, &mut stats);
         assert_eq!(verdict, Verdict::Ignore);
         assert_eq!((stats.questioned, stats.stray), (1, 1));
@@ -271,7 +272,7 @@ mod tests {
         let mut opened = 0;
         for tick in 0..100_000_u64 {
             let now = Time::from_micros(tick * 100);
-            let flood = visit(tick as u32 % 256, Stranger::Opening, now);
+            let flood = visit(tick as u32 % 256, Unsolicited::Opening, now);
             let verdict = door.admit(flood, Admission::Open, 0, &mut stats);
             opened += u32::from(verdict == Verdict::Open { proved: false });
         }
@@ -279,7 +280,7 @@ mod tests {
         assert!((1195..=1201).contains(&opened), "{opened}");
         let mut passed = 0;
         for net in 1..=1000 {
-            let other = visit(net << 8, Stranger::Opening, Time::from_millis(10_000));
+            let other = visit(net << 8, Unsolicited::Opening, Time::from_millis(10_000));
             let verdict = door.admit(other, Admission::Open, 0, &mut stats);
             passed += u32::from(verdict == Verdict::Open { proved: false });
         }
@@ -290,12 +291,12 @@ mod tests {
     #[test]
     fn one_network_opens_no_more_than_ten_times_its_rate_with_proof() {
         let (mut door, mut stats) = (door(), EndpointStats::default());
-        let opening = visit(1, Stranger::Opening, Time::ZERO);
+        let opening = visit(1, Unsolicited::Opening, Time::ZERO);
         let Verdict::Reply(question) = door.admit(opening, Admission::Open, usize::MAX, &mut stats)
         else {
             panic!("no question");
         };
-        let answer = visit(1, Stranger::Answer(question.timestamp), Time::ZERO);
+        let answer = visit(1, Unsolicited::Answer(question.timestamp), Time::ZERO);
         let mut opened = 0;
         for _ in 0..5000 {
             let verdict = door.admit(answer, Admission::Open, 0, &mut stats);
@@ -320,12 +321,12 @@ mod tests {
         };
         for admission in [Admission::Open, Admission::Full, Admission::Closed] {
             assert_eq!(una(data(5), admission), Some(0));
-            assert_eq!(una(Stranger::Probe, admission), Some(0));
-            assert_eq!(una(Stranger::Other, admission), None);
+            assert_eq!(una(Unsolicited::Probe, admission), Some(0));
+            assert_eq!(una(Unsolicited::Other, admission), None);
         }
         // Whoever connects would take it for an answer to that.
-        assert_eq!(una(Stranger::Opening, Admission::Closed), None);
-        assert_eq!(una(Stranger::Opening, Admission::Full), None);
+        assert_eq!(una(Unsolicited::Opening, Admission::Closed), None);
+        assert_eq!(una(Unsolicited::Opening, Admission::Full), None);
         assert_eq!(stats.strays_answered, 6);
     }
 
@@ -342,11 +343,11 @@ mod tests {
         };
         assert_eq!(una(data(9)), Some(10));
         assert_eq!(una(data(10)), Some(0));
-        assert_eq!(una(Stranger::Probe), Some(0));
-        assert_eq!(una(Stranger::Opening), None);
-        assert_eq!(una(Stranger::Other), None);
+        assert_eq!(una(Unsolicited::Probe), Some(0));
+        assert_eq!(una(Unsolicited::Opening), None);
+        assert_eq!(una(Unsolicited::Other), None);
         // Of a new session by the same name, for all we know.
-        let fresh = Stranger::Data {
+        let fresh = Unsolicited::Data {
             sequence: 9,
             fresh: true,
         };
@@ -361,7 +362,7 @@ mod tests {
         for tick in 0..100_000_u64 {
             let now = Time::ZERO + Duration::from_micros(tick * 10);
             let verdict = door.admit(
-                visit(1, Stranger::Probe, now),
+                visit(1, Unsolicited::Probe, now),
                 Admission::Open,
                 0,
                 &mut stats,
@@ -375,7 +376,7 @@ mod tests {
     #[test]
     fn questions_that_do_not_leave_are_not_counted() {
         let (mut door, mut stats) = (door(), EndpointStats::default());
-        let opening = visit(1, Stranger::Opening, Time::ZERO);
+        let opening = visit(1, Unsolicited::Opening, Time::ZERO);
         let mut questions = 0;
         for _ in 0..2 * REPLIES {
             let verdict = door.admit(opening, Admission::Open, usize::MAX, &mut stats);

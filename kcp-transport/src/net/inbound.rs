@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::OpenError;
-use crate::session::{Destination, Stranger, path_response};
+use crate::session::{Destination, Unsolicited, path_response};
 use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::{ConversationId, Frame, FrameWriter, MAX_EXTENSION_LEN, SegmentHeader};
@@ -219,7 +219,7 @@ impl Router<'_> {
             now: self.now,
             peer: self.path.peer,
             conversation,
-            stranger: Stranger::of(payload),
+            stranger: Unsolicited::of(payload),
         };
         if let Some((group, shard)) = &self.endpoint.group
             && let Some(owner) = group.owner(self.path.peer, conversation, *shard)
@@ -280,7 +280,7 @@ impl Router<'_> {
     fn may_have_moved(&self, visit: Visit, epitaph: Option<Epitaph>) -> bool {
         let roaming = self.endpoint.roaming.as_ref();
         let has_left = matches!(epitaph, Some(Epitaph::Moved(_)));
-        (visit.stranger != Stranger::Opening || has_left)
+        (visit.stranger != Unsolicited::Opening || has_left)
             && !self.door.is_answer(visit)
             && roaming.is_some_and(|roaming| roaming.may_move(visit.conversation))
     }

@@ -56,7 +56,7 @@ impl Destination {
 
 /// What a payload for an unknown conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stranger {
+pub enum Unsolicited {
     /// The first of a new conversation, in which nothing was received and nothing sent before.
     ///
     /// It starts with the first data, or with the question for our window that a connecting peer of
@@ -80,7 +80,7 @@ pub enum Stranger {
     Other,
 }
 
-impl Stranger {
+impl Unsolicited {
     /// The number before the first of any conversation.
     pub const BEFORE_FIRST: u32 = u32::MAX;
 
@@ -172,10 +172,10 @@ mod tests {
 
     #[test]
     fn question_about_a_session_that_ended_is_left_unanswered() {
-        let question = segment(Command::Push, Stranger::BEFORE_FIRST, 1);
-        assert_eq!(Stranger::of(&question), Stranger::Other);
-        let question = segment(Command::Push, Stranger::BEFORE_FIRST, 0);
-        assert_eq!(Stranger::of(&question), Stranger::Other);
+        let question = segment(Command::Push, Unsolicited::BEFORE_FIRST, 1);
+        assert_eq!(Unsolicited::of(&question), Unsolicited::Other);
+        let question = segment(Command::Push, Unsolicited::BEFORE_FIRST, 0);
+        assert_eq!(Unsolicited::of(&question), Unsolicited::Other);
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
             shard(ShardKind::Data, &segment(Command::Push, 0, 0)),
         ];
         for payload in &openings {
-            assert_eq!(Stranger::of(payload), Stranger::Opening);
+            assert_eq!(Unsolicited::of(payload), Unsolicited::Opening);
         }
         let others = [
             segment(Command::Push, 1, 0),
@@ -222,30 +222,30 @@ mod tests {
             vec![0; 10],
         ];
         for payload in &others {
-            assert_ne!(Stranger::of(payload), Stranger::Opening);
+            assert_ne!(Unsolicited::of(payload), Unsolicited::Opening);
         }
     }
 
     #[test]
     fn what_a_peer_repeats_is_told_from_answers() {
-        let of = |command, sequence, una| Stranger::of(&segment(command, sequence, una));
-        let data = |sequence, fresh| Stranger::Data { sequence, fresh };
+        let of = |command, sequence, una| Unsolicited::of(&segment(command, sequence, una));
+        let data = |sequence, fresh| Unsolicited::Data { sequence, fresh };
         assert_eq!(of(Command::Push, 40, 9), data(40, false));
         assert_eq!(of(Command::Push, 40, 0), data(40, true));
-        assert_eq!(of(Command::WindowProbe, 5, 9), Stranger::Probe);
+        assert_eq!(of(Command::WindowProbe, 5, 9), Unsolicited::Probe);
         // Who has sent nothing cannot learn anything from our having received nothing.
-        assert_eq!(of(Command::WindowProbe, 0, 9), Stranger::Other);
-        assert_eq!(of(Command::Ack, 5, 9), Stranger::Other);
-        assert_eq!(of(Command::WindowUpdate, 5, 9), Stranger::Other);
+        assert_eq!(of(Command::WindowProbe, 0, 9), Unsolicited::Other);
+        assert_eq!(of(Command::Ack, 5, 9), Unsolicited::Other);
+        assert_eq!(of(Command::WindowUpdate, 5, 9), Unsolicited::Other);
     }
 
     #[test]
     fn answer_is_found_among_acks_and_under_fec() {
-        let echo = Stranger::Answer(Timestamp::from_wire(1));
+        let echo = Unsolicited::Answer(Timestamp::from_wire(1));
         let mut acks = segment(Command::Ack, 5, 0);
-        acks.extend(segment(Command::Ack, Stranger::BEFORE_FIRST, 0));
+        acks.extend(segment(Command::Ack, Unsolicited::BEFORE_FIRST, 0));
         acks.extend(segment(Command::Push, 0, 0));
-        assert_eq!(Stranger::of(&acks), echo);
-        assert_eq!(Stranger::of(&shard(ShardKind::Data, &acks)), echo);
+        assert_eq!(Unsolicited::of(&acks), echo);
+        assert_eq!(Unsolicited::of(&shard(ShardKind::Data, &acks)), echo);
     }
 }

@@ -17,7 +17,7 @@ mod stats;
 mod trace;
 mod transmit;
 
-pub use demux::{Destination, Stranger, path_response};
+pub use demux::{Destination, Unsolicited, path_response};
 pub use lifetime::State;
 
 use crate::arq::{Arq, ArqConfig};

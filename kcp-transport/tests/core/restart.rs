@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kcp_transport::config::{Config, Extensions};
 use kcp_transport::packet::{Overhead, TransmitBatch};
-use kcp_transport::session::{Role, Session, Stranger};
+use kcp_transport::session::{Role, Session, Unsolicited};
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 
@@ -12,14 +12,14 @@ const CONVERSATION: ConversationId = ConversationId::new(7);
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Kinds of all that leaves within `time`.
-fn kinds(session: &mut Session, now: &mut Time, time: Duration) -> Vec<Stranger> {
+fn kinds(session: &mut Session, now: &mut Time, time: Duration) -> Vec<Unsolicited> {
     let limit = *now + time;
     let layout = Config::default().layout(Overhead { front: 0, back: 0 });
     let mut batch = TransmitBatch::new(layout.expect("has room"), 32);
     let mut kinds = Vec::new();
     loop {
         while session.poll_transmit(*now, &mut batch) {
-            kinds.extend(batch.datagrams().map(Stranger::of));
+            kinds.extend(batch.datagrams().map(Unsolicited::of));
             batch.clear();
         }
         match session.poll_timeout() {
@@ -62,16 +62,22 @@ fn session_that_lacks_only_the_first_segment_asks_for_no_new_one() {
     let mut now = Time::ZERO;
     let mut session = Session::new(&config, layout, CONVERSATION, Role::Connect, 1, now);
     let connecting = kinds(&mut session, &mut now, Duration::from_millis(1));
-    assert_eq!(connecting, [Stranger::Opening]);
+    assert_eq!(connecting, [Unsolicited::Opening]);
 
     session.handle_datagram(now, &data(1));
     let probes = kinds(&mut session, &mut now, KEEPALIVE * 2);
     // An answer would tell nothing, and keep the session alive for ever.
     assert!(probes.len() > 1);
-    assert!(probes.iter().all(|&it| it == Stranger::Other), "{probes:?}");
+    assert!(
+        probes.iter().all(|&it| it == Unsolicited::Other),
+        "{probes:?}"
+    );
 
     // With the first segment, it is any session that has received something.
     session.handle_datagram(now, &data(0));
     let probes = kinds(&mut session, &mut now, KEEPALIVE * 2);
-    assert!(probes.iter().all(|&it| it == Stranger::Other), "{probes:?}");
+    assert!(
+        probes.iter().all(|&it| it == Unsolicited::Other),
+        "{probes:?}"
+    );
 }

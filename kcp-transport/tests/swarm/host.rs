@@ -6,7 +6,7 @@ use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::error::OpenError;
 use kcp_transport::packet::{Opener, PacketLayout, ReplayFilter, Sealer, TransmitBatch};
-use kcp_transport::session::{Destination, FirstNumbers, Role, Session, State, Stranger};
+use kcp_transport::session::{Destination, FirstNumbers, Role, Session, State, Unsolicited};
 use kcp_transport::testing::Rng;
 use kcp_transport::time::Time;
 use kcp_transport::wire::{
@@ -296,34 +296,34 @@ impl Host {
         payload: &[u8],
         first_sequence: u32,
     ) -> Routed {
-        let stranger = Stranger::of(&renumbered(payload, first_sequence));
-        if let Some(routed) = self.follow(local, name, (payload, stranger), first_sequence) {
+        let kind = Unsolicited::of(&renumbered(payload, first_sequence));
+        if let Some(routed) = self.follow(local, name, (payload, kind), first_sequence) {
             return routed;
         }
         if let Some(&(until, una)) = self.buried.get(&name)
             && until > local
         {
             self.counts.late += 1;
-            return match stranger {
-                Stranger::Data {
+            return match kind {
+                Unsolicited::Data {
                     sequence,
                     fresh: false,
                 } => {
                     let una = una.filter(|&una| sequence < una).unwrap_or(0);
                     self.answer(name.1, first_sequence.wrapping_add(una))
                 }
-                Stranger::Probe => self.answer(name.1, first_sequence),
+                Unsolicited::Probe => self.answer(name.1, first_sequence),
                 _ => Routed::Nowhere,
             };
         }
         // Only the server, which has address 0, accepts anything.
-        let opens = stranger == Stranger::Opening && self.address == 0;
+        let opens = kind == Unsolicited::Opening && self.address == 0;
         if opens && self.slots.len() < MAX_SLOTS {
             return Routed::Opens(name.1);
         }
         self.counts.stray += 1;
-        match stranger {
-            Stranger::Data { .. } | Stranger::Probe => self.answer(name.1, first_sequence),
+        match kind {
+            Unsolicited::Data { .. } | Unsolicited::Probe => self.answer(name.1, first_sequence),
             _ => Routed::Nowhere,
         }
     }

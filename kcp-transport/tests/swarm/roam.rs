@@ -1,6 +1,6 @@
 //! How a host follows sessions whose peers have moved, as listeners do.
 
-use kcp_transport::session::{Stranger, path_response};
+use kcp_transport::session::{Unsolicited, path_response};
 use kcp_transport::time::Time;
 use kcp_transport::wire::Token;
 
@@ -13,10 +13,10 @@ impl Host {
         &mut self,
         local: Time,
         name: (Address, u32),
-        (payload, stranger): (&[u8], Stranger),
+        (payload, kind): (&[u8], Unsolicited),
         first_sequence: u32,
     ) -> Option<Routed> {
-        if self.address != 0 || stranger == Stranger::Opening || !self.may_move(name.1) {
+        if self.address != 0 || kind == Unsolicited::Opening || !self.may_move(name.1) {
             return None;
         }
         let epoch = local.as_millis() / EPOCH_MILLIS;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kcp_transport::config::Mode;
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpListener, KcpStream};
-use kcp_transport::session::{Destination, Stranger};
+use kcp_transport::session::{Destination, Unsolicited};
 use kcp_transport::wire::ConversationId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
@@ -113,7 +113,7 @@ pub fn listener(data: &[u8]) {
                     let from = addr(2 + choice % 4);
                     let payload = input.chunk();
                     if let Destination::Conversation(id) = Destination::of(payload)
-                        && Stranger::of(payload) != Stranger::Other
+                        && Unsolicited::of(payload) != Unsolicited::Other
                     {
                         openings.insert((from, id));
                     }

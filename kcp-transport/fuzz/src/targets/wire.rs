@@ -1,6 +1,6 @@
 //! Headers: bytes to values and back.
 
-use kcp_transport::session::{Destination, Stranger};
+use kcp_transport::session::{Destination, Unsolicited};
 use kcp_transport::wire::{
     Command, ConversationId, Frame, FrameWriter, Frames, Hello, MAX_EXTENSION_LEN,
     SEGMENT_HEADER_LEN, SHARD_HEADER_LEN, SegmentHeader, Segments, SeqNumber, ShardHeader,
@@ -188,7 +188,7 @@ pub fn demux(data: &[u8]) {
     };
     assert_eq!(Destination::of(data), wanted);
 
-    let stranger = Stranger::of(data);
+    let unsolicited = Unsolicited::of(data);
     let segments = match kind {
         Some([0xf2 | 0xf3, 0]) => None,
         _ => body,
@@ -200,9 +200,9 @@ pub fn demux(data: &[u8]) {
         let (sequence, una) = (u32_at(at + 12), u32_at(at + 16));
         whole && matches!(command, Some(81 | 83)) && sequence == Some(0) && una == Some(0)
     });
-    assert_eq!(stranger == Stranger::Opening, opens);
+    assert_eq!(unsolicited == Unsolicited::Opening, opens);
     if Destination::of(data) == Destination::Malformed {
-        assert_eq!(stranger, Stranger::Other);
+        assert_eq!(unsolicited, Unsolicited::Other);
     }
 }
 
