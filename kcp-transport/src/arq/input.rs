@@ -231,7 +231,7 @@ impl Arq {
         };
         digest.outcome.acknowledged = true;
         if let Some(sent) = matched {
-            digest.outcome.proved = true;
+            digest.outcome.validated = true;
             if sent >= self.woke_at {
                 digest.sample = Some(digest.now - sent);
             }

@@ -57,7 +57,7 @@ pub struct Outcome {
     /// There is something to read.
     pub readable: bool,
     /// The peer echoed a timestamp of ours exactly, so it receives where we send to.
-    pub proved: bool,
+    pub validated: bool,
     /// The payload held an ack or a window update: what a peer says only in answer.
     pub answered: bool,
     /// New data came that nobody will read, since [`Arq::close_receive`] was called.

@@ -81,9 +81,9 @@ impl Sessions {
         let config = &endpoint.config;
         let mut session = Session::new(config, endpoint.layout, conversation, role, luck, now);
         if opener == Opener::ProvedPeer {
-            session.welcome();
+            session.accept_validated();
         }
-        let unproven = !session.is_proved();
+        let unproven = !session.is_validated();
         self.unproven += usize::from(unproven);
         let entry = self.connections.vacant_entry();
         let key = SessionKey {
@@ -208,7 +208,7 @@ impl Sessions {
     pub(super) fn note_proof(&mut self, slot: usize) {
         if let Some(entry) = self.connections.get_mut(slot)
             && entry.unproven
-            && lock(&entry.connection.inner).session.is_proved()
+            && lock(&entry.connection.inner).session.is_validated()
         {
             entry.unproven = false;
             self.unproven -= 1;

@@ -21,15 +21,15 @@ use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Segments, Timestam
 
 /// What a session keeps until its peer's address is proved.
 #[derive(Debug)]
-pub(super) struct Unproven {
+pub(super) struct AddressValidation {
     /// Number and timestamp of all questions, once one was asked. Nobody can echo the timestamp
     /// who has not received it.
-    asked: Option<(u32, Timestamp)>,
+    challenge: Option<(u32, Timestamp)>,
     /// Something is due that may not leave.
     blocked: bool,
     /// When to ask next; `None` until something was held back.
-    ask_at: Option<Time>,
-    /// The wait that `ask_at` ends.
+    challenge_at: Option<Time>,
+    /// The wait that `challenge_at` ends.
     wait: Duration,
 }
 
@@ -41,18 +41,18 @@ pub(super) enum Allowance {
     /// Questions, acknowledgements and probes.
     Control,
     /// Questions.
-    Question,
+    Challenge,
     /// Nothing.
     Nothing,
 }
 
-impl Unproven {
+impl AddressValidation {
     pub(super) fn new(role: Role) -> Option<Box<Self>> {
         (role == Role::Accept).then(|| {
             Box::new(Self {
-                asked: None,
+                challenge: None,
                 blocked: false,
-                ask_at: None,
+                challenge_at: None,
                 wait: FIRST_WAIT,
             })
         })
@@ -60,55 +60,55 @@ impl Unproven {
 
     /// When there may be something to send, if that is not when it is due.
     pub(super) fn blocked_until(&self) -> Option<Option<Time>> {
-        self.blocked.then_some(self.ask_at)
+        self.blocked.then_some(self.challenge_at)
     }
 }
 
 impl Session {
     /// Whether the peer was shown to receive where we send, or we have chosen that address.
     #[must_use]
-    pub fn is_proved(&self) -> bool {
-        self.unproven.is_none()
+    pub fn is_validated(&self) -> bool {
+        self.validation.is_none()
     }
 
     /// The peer has shown in another way that it receives where we send.
-    pub fn prove(&mut self) {
-        self.unproven = None;
+    pub fn mark_validated(&mut self) {
+        self.validation = None;
     }
 
     /// The peer has shown that it receives where we send before this session was made for it. It
     /// is told so, since it may wait for a first answer.
     #[cfg(feature = "tokio")]
-    pub(crate) fn welcome(&mut self) {
-        self.prove();
+    pub(crate) fn accept_validated(&mut self) {
+        self.mark_validated();
         self.arq.announce_window();
     }
 
     /// Something came in: there may be more to send, and the peer may be proved.
     pub(super) fn on_arrival(&mut self) {
-        if let Some(unproven) = &mut self.unproven {
-            unproven.blocked = false;
+        if let Some(validation) = &mut self.validation {
+            validation.blocked = false;
         }
     }
 
     /// Looks for the proof in what the segments brought.
-    pub(super) fn look_for_proof(&mut self, segments: &[u8], outcome: Outcome) {
-        let Some(unproven) = &self.unproven else {
+    pub(super) fn check_validation(&mut self, segments: &[u8], outcome: Outcome) {
+        let Some(validation) = &self.validation else {
             return;
         };
         let echoes = |header: SegmentHeader| {
             header.command == Command::Ack
-                && Some((header.sequence, header.timestamp)) == unproven.asked
+                && Some((header.sequence, header.timestamp)) == validation.challenge
         };
         let mut headers = Segments::new(segments).map_while(Result::ok);
-        if outcome.proved || headers.any(|(header, _)| echoes(header)) {
-            self.prove();
+        if outcome.validated || headers.any(|(header, _)| echoes(header)) {
+            self.mark_validated();
         }
     }
 
     /// What may leave now.
     pub(super) fn allowance(&self, batch: &TransmitBatch, counted: usize) -> Allowance {
-        if self.unproven.is_none() {
+        if self.validation.is_none() {
             return Allowance::Full;
         }
         let laid = (batch.total_len() - counted) as u64;
@@ -120,8 +120,8 @@ impl Session {
             Allowance::Full
         } else if sent + kept / 2 <= most {
             Allowance::Control
-        } else if sent + question_len(self.layout) <= most {
-            Allowance::Question
+        } else if sent + challenge_len(self.layout) <= most {
+            Allowance::Challenge
         } else {
             Allowance::Nothing
         }
@@ -130,11 +130,11 @@ impl Session {
     /// Nothing more leaves for now. If something should, sees to it that the peer is asked.
     pub(super) fn hold_back(&mut self, now: Time, allowance: Allowance) {
         let due = self.is_due(now);
-        if let Some(unproven) = self.unproven.as_mut().filter(|_| due) {
-            unproven.blocked = true;
-            unproven.ask_at = match allowance {
+        if let Some(validation) = self.validation.as_mut().filter(|_| due) {
+            validation.blocked = true;
+            validation.challenge_at = match allowance {
                 Allowance::Nothing => None,
-                _ => unproven.ask_at.or(Some(now + unproven.wait)),
+                _ => validation.challenge_at.or(Some(now + validation.wait)),
             };
         }
     }
@@ -143,22 +143,22 @@ impl Session {
     ///
     /// It is a data segment without data that the peer has had already. Every KCP peer
     /// acknowledges those, since the first acknowledgement may be lost, and delivers nothing.
-    pub(super) fn push_question(&mut self, now: Time, batch: &mut TransmitBatch) -> usize {
-        let Some(unproven) = &mut self.unproven else {
+    pub(super) fn push_challenge(&mut self, now: Time, batch: &mut TransmitBatch) -> usize {
+        let Some(validation) = &mut self.validation else {
             return 0;
         };
-        if unproven.ask_at.is_none_or(|at| at > now) {
+        if validation.challenge_at.is_none_or(|at| at > now) {
             return 0;
         }
-        unproven.ask_at = Some(now + unproven.wait);
-        unproven.wait = (unproven.wait * 2).min(LONGEST_WAIT);
-        let mut question = self.arq.repeated_push();
-        let named = (question.sequence, question.timestamp);
-        (question.sequence, _) = *unproven.asked.get_or_insert(named);
+        validation.challenge_at = Some(now + validation.wait);
+        validation.wait = (validation.wait * 2).min(LONGEST_WAIT);
+        let mut challenge = self.arq.repeated_push();
+        let named = (challenge.sequence, challenge.timestamp);
+        (challenge.sequence, _) = *validation.challenge.get_or_insert(named);
         let header = self.layout.shard_header();
         let encoder = &mut self.encoder;
         batch.push_with(|packet| {
-            question.encode(&mut packet[header..]);
+            challenge.encode(&mut packet[header..]);
             let len = header + SEGMENT_HEADER_LEN;
             if let Some(encoder) = encoder {
                 encoder.encode(now, &mut packet[..len]);
@@ -175,11 +175,11 @@ fn floor(layout: PacketLayout) -> u64 {
 
 /// Bytes that only questions may use, and half of which acknowledgements and probes may.
 fn reserve(layout: PacketLayout) -> u64 {
-    (QUESTIONS * question_len(layout)).min(floor(layout) * 2 / 3)
+    (CHALLENGES * challenge_len(layout)).min(floor(layout) * 2 / 3)
 }
 
 /// Bytes of a datagram with one segment and no data.
-fn question_len(layout: PacketLayout) -> u64 {
+fn challenge_len(layout: PacketLayout) -> u64 {
     let overhead = layout.overhead();
     (overhead.front + layout.shard_header() + SEGMENT_HEADER_LEN + overhead.back) as u64
 }
@@ -192,7 +192,7 @@ const MIN_DATAGRAM: u64 = 576;
 
 /// Questions there is always room for: enough for half a minute, after which the user time-out ends
 /// a connection that nobody answers.
-const QUESTIONS: u64 = 12;
+const CHALLENGES: u64 = 12;
 
 /// Time for the answers that were sent to be acknowledged.
 const FIRST_WAIT: Duration = Duration::from_millis(250);

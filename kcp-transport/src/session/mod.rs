@@ -27,7 +27,7 @@ use crate::fec::{FecDecoder, FecEncoder};
 use crate::packet::PacketLayout;
 use crate::time::Time;
 use crate::wire::ConversationId;
-use amplification::Unproven;
+use amplification::AddressValidation;
 use extension::{Extension, Offer};
 use lifetime::{Lifetime, Pulse};
 use message::Inquiry;
@@ -86,7 +86,7 @@ pub struct Session {
     /// Of a message longer than the peer is known to hold.
     inquiry: Inquiry,
     /// What limits sending until the peer's address is proved.
-    unproven: Option<Box<Unproven>>,
+    validation: Option<Box<AddressValidation>>,
     /// What the peer is told if it knows extensions.
     offer: Option<Offer>,
     /// Made by the first hello.
@@ -182,7 +182,7 @@ impl Session {
                 .map(|rate| Pacer::new(rate, layout.mtu(), now)),
             out_of_band: None,
             inquiry: Inquiry::default(),
-            unproven: Unproven::new(role),
+            validation: AddressValidation::new(role),
             offer,
             extension: initiated.map(|offer| Box::new(Extension::new(offer, true))),
             write_closed: false,

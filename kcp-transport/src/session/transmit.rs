@@ -54,8 +54,8 @@ impl Session {
 
     /// When there is something to lay out, and it may leave.
     fn transmit_at(&self) -> Option<Time> {
-        let unproven = self.unproven.as_ref();
-        if let Some(until) = unproven.and_then(|it| it.blocked_until()) {
+        let validation = self.validation.as_ref();
+        if let Some(until) = validation.and_then(|it| it.blocked_until()) {
             return until;
         }
         let waiting = self.out_of_band.as_ref().is_some_and(|it| it.is_due())
@@ -87,10 +87,10 @@ impl Session {
                     || self.push_segments(now, batch, usize::MAX) > 0
             }
             Allowance::Control => {
-                self.push_question(now, batch) > 0
+                self.push_challenge(now, batch) > 0
                     || self.push_segments(now, batch, SEGMENT_HEADER_LEN) > 0
             }
-            Allowance::Question => self.push_question(now, batch) > 0,
+            Allowance::Challenge => self.push_challenge(now, batch) > 0,
             Allowance::Nothing => false,
         };
         if !pushed && allowance != Allowance::Full {

@@ -159,7 +159,10 @@ fn unproven_session_sends_at_most_three_times_what_it_received() {
             server.received,
             config.mtu()
         );
-        assert!(!server.session.is_proved(), "KCP_SIM_SEED={seed}: proved");
+        assert!(
+            !server.session.is_validated(),
+            "KCP_SIM_SEED={seed}: proved"
+        );
         most = most.max(server.sent as f64 / allowed as f64);
         blocked += u32::from(server.sent * 10 > allowed * 8);
     }
@@ -306,7 +309,7 @@ fn proof_takes_the_limit_away() {
         ..header(Command::Ack, 0, &[])
     };
     server.receive(now, &segment(&echo, &[]));
-    assert!(server.session.is_proved());
+    assert!(server.session.is_validated());
     server.run(&mut now, Time::from_millis(20));
     assert!(server.sent > 20 * config.mtu());
 }

@@ -262,7 +262,7 @@ impl App {
             (self.written * u64::from(self.sends.out_of_band) / self.target.max(1)) as u32
         };
         // Before that they would use up what may be sent to an address not yet proved.
-        while self.datagrams_sent < due && most >= 8 && session.is_proved() {
+        while self.datagrams_sent < due && most >= 8 && session.is_validated() {
             let number = self.datagrams_sent;
             let len = 8 + number as usize * 37 % (most - 7);
             let mut data = number.to_le_bytes().to_vec();

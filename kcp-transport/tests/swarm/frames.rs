@@ -148,7 +148,7 @@ impl FrameWatch {
 
     /// The session has done all it wants to.
     pub(crate) fn check_answered(&self, session: &Session) -> Result<(), String> {
-        if !session.is_proved() || self.paced {
+        if !session.is_validated() || self.paced {
             return Ok(());
         }
         match (self.owed, self.asked) {

@@ -189,7 +189,7 @@ impl Questions {
     pub(crate) fn check(&mut self, now: Time, session: &Session) -> Result<(), String> {
         let stats = session.stats();
         let waits = stats.queued > 0 && (stats.remote_window == 0 || stats.in_flight == 0);
-        if !waits || !session.is_proved() {
+        if !waits || !session.is_validated() {
             self.waits_since = None;
             return Ok(());
         }

@@ -110,7 +110,7 @@ fn talking(world: &World) -> usize {
         world.side(index, client).is_some_and(|(host, slot)| {
             let it = &world.hosts[host].slots[slot];
             // To a peer that has not proved its address little may be said, however long it takes.
-            !it.gone && it.session.state() == State::Established && it.session.is_proved()
+            !it.gone && it.session.state() == State::Established && it.session.is_validated()
         })
     };
     (0..world.conversations.len())

@@ -30,7 +30,7 @@ impl Tally {
         batch: &TransmitBatch,
     ) -> Result<(), String> {
         self.sent += batch.len() as u64;
-        if session.is_proved() {
+        if session.is_validated() {
             return Ok(());
         }
         self.unproved_out += batch.total_len() as u64;

@@ -345,7 +345,7 @@ impl Side {
             !matches!(self.session.error(), Some(ConnectionError::Protocol(_))),
             "blames an honest peer"
         );
-        if !self.session.is_proved() {
+        if !self.session.is_validated() {
             let stats = self.session.stats();
             let datagram = self.batch.layout().mtu().max(576) as u64;
             let most = 3 * stats.wire_bytes_received.max(datagram);

@@ -121,7 +121,7 @@ impl Victim {
         }
         let due = self.session.poll_timeout();
         let stats = self.session.stats();
-        if !self.session.is_proved() {
+        if !self.session.is_validated() {
             let datagram = self.layout.mtu().max(576) as u64;
             let most = 3 * stats.wire_bytes_received.max(datagram);
             let sent = stats.wire_bytes_sent;

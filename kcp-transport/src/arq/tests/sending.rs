@@ -90,11 +90,11 @@ fn rtt_is_sampled_from_exact_echoes_only() {
     assert_eq!(wrong, Err(DecodeError::EchoesUnsent));
     assert_eq!((arq.smoothed_rtt(), arq.in_flight()), (None, 4));
     let recovered = arq.handle_payload(at(40), &ack(1, at(0), 0), Provenance::Recovered);
-    assert!(recovered.expect("valid").proved);
+    assert!(recovered.expect("valid").validated);
     assert_eq!(arq.smoothed_rtt(), None);
     let exact = direct(&mut arq, at(40), &ack(2, at(0), 3));
     assert!(
-        exact.proved,
+        exact.validated,
         "una of the same segment does not hide the echo"
     );
     assert_eq!(arq.smoothed_rtt(), Some(ms(40)));
@@ -116,7 +116,7 @@ fn transmission_in_between_is_acknowledged_without_a_sample() {
     assert_eq!(pushes(&mut arq, at(200)), [0]);
     assert_eq!(pushes(&mut arq, at(500)), [0]);
     let outcome = direct(&mut arq, at(510), &ack(0, at(200), 0));
-    assert!(outcome.acknowledged && !outcome.proved);
+    assert!(outcome.acknowledged && !outcome.validated);
     assert_eq!((arq.smoothed_rtt(), arq.is_drained()), (None, true));
 }
 

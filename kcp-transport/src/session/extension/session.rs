@@ -59,7 +59,7 @@ impl Session {
             return;
         };
         self.discarded |= outcome.discarded;
-        self.look_for_proof(segments, outcome);
+        self.check_validation(segments, outcome);
         self.heed_requests();
         // A question about our address is no answer to ours whether the peer is there.
         if outcome.answered || self.lifetime.state() != State::Connecting {
@@ -82,7 +82,7 @@ impl Session {
         let Some(extension) = &mut self.extension else {
             return;
         };
-        if self.unproven.is_none() && !extension.has_requests() {
+        if self.validation.is_none() && !extension.has_requests() {
             return;
         }
         let requests = extension.take_requests();
@@ -100,7 +100,7 @@ impl Session {
         }
         if heard {
             // Who echoes a secret of ours receives what we send.
-            self.unproven = None;
+            self.validation = None;
         }
         if let Some(code) = requests.reset {
             self.lifetime.close(ConnectionError::Reset(code));
@@ -194,7 +194,7 @@ impl Session {
             return 0;
         }
         let allowance = self.allowance(batch, batch.total_len());
-        if matches!(allowance, Allowance::Question | Allowance::Nothing) {
+        if matches!(allowance, Allowance::Challenge | Allowance::Nothing) {
             // Nobody who is there said so in all that time.
             self.extension = None;
         }

@@ -209,7 +209,7 @@ impl Watch {
     /// The session has done all it wants to: a peer that was told to wait must know that it need
     /// not, once nothing waits for the reader.
     pub(crate) fn check_reopened(&self, session: &Session) -> Result<(), String> {
-        if self.said_window == 0 && session.is_proved() && session.stats().unread == 0 {
+        if self.said_window == 0 && session.is_validated() && session.stats().unread == 0 {
             return Err("the window is open again, and the peer does not know".into());
         }
         Ok(())

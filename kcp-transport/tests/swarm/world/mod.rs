@@ -369,7 +369,7 @@ impl World {
                 it.watch.on_received(local, payload, own);
             }
             it.tally
-                .on_received(payload, it.session.is_proved(), overhead);
+                .on_received(payload, it.session.is_validated(), overhead);
             it.session.handle_datagram(local, payload);
             it.pulse.on_datagram(&it.session, local);
             if let Some(index) = it.conversation

@@ -117,7 +117,7 @@ impl World {
         let known = |index: usize| !self.conversations[index].tainted;
         if talks && it.conversation.is_some_and(known) {
             it.watch.check_questions(local, &it.session)?;
-            if config.send_rate().is_none() && it.session.is_proved() {
+            if config.send_rate().is_none() && it.session.is_validated() {
                 it.watch.check_pings()?;
             }
         }
