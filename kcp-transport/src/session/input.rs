@@ -28,7 +28,7 @@ impl Session {
                 break;
             }
         }
-        self.touch(now);
+        self.note_activity(now);
     }
 
     fn take_in(&mut self, now: Time, payload: &[u8]) {
@@ -81,7 +81,7 @@ impl Session {
             true
         });
         self.counters.invalid_received += invalid;
-        self.heed_requests();
+        self.apply_frames();
     }
 
     fn check_restart(&mut self) {

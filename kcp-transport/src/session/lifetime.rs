@@ -44,7 +44,7 @@ pub enum State {
 
 /// What the rest of the session looks like, as far as its life depends on it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pulse {
+pub(super) struct LivenessInputs {
     /// Nothing queued, nothing unacknowledged.
     pub(super) drained: bool,
     /// And the peer knows that this was all, if it can know.
@@ -91,7 +91,7 @@ pub(super) struct Lifetime {
     blocked_since: Option<Time>,
     /// Until when nothing was to be expected of the peer: it was not heard yet, or had no room.
     excused_until: Time,
-    /// What [`Pulse::drained`] and [`Pulse::settled`] were, and when they came true.
+    /// What [`LivenessInputs::drained`] and [`LivenessInputs::settled`] were, and when they came true.
     drained: bool,
     drained_at: Time,
     settled: bool,
@@ -222,52 +222,52 @@ impl Lifetime {
     }
 
     /// Follows what happened in the rest of the session.
-    pub(super) fn settle(&mut self, now: Time, pulse: &Pulse) {
-        if pulse.drained && !self.drained {
+    pub(super) fn update(&mut self, now: Time, inputs: &LivenessInputs) {
+        if inputs.drained && !self.drained {
             self.drained_at = now;
         }
-        if pulse.settled && !self.settled {
+        if inputs.settled && !self.settled {
             self.settled_at = now;
         }
-        (self.drained, self.settled) = (pulse.drained, pulse.settled);
-        if pulse.shut {
+        (self.drained, self.settled) = (inputs.drained, inputs.settled);
+        if inputs.shut {
             self.excused_until = self.last_received;
         }
-        let lingered = pulse.drained && now >= self.linger_until(pulse);
-        if self.state == State::Draining && (pulse.settled || lingered) {
+        let lingered = inputs.drained && now >= self.linger_until(inputs);
+        if self.state == State::Draining && (inputs.settled || lingered) {
             self.enter(State::Drained);
         }
-        self.blocked_since = if pulse.blocked {
+        self.blocked_since = if inputs.blocked {
             self.blocked_since.or(Some(now))
         } else {
             None
         };
-        if pulse.regressed && !self.suspected {
+        if inputs.regressed && !self.suspected {
             // Nothing else may be on its way that would tell a restarted peer from reordering, or
             // from somebody who plays one.
-            let ask = now + MIN_REGRESSION.max(pulse.rto * 2);
-            self.next_probe = Some(self.next_probe.map_or(ask, |at| at.min(ask)));
-        } else if self.suspected && !pulse.regressed {
+            let probe_at = now + MIN_REGRESSION.max(inputs.rto * 2);
+            self.next_probe = Some(self.next_probe.map_or(probe_at, |at| at.min(probe_at)));
+        } else if self.suspected && !inputs.regressed {
             let last = self.last_received;
             self.next_probe = self.limits.keepalive.map(|interval| last + interval);
         }
-        self.suspected = pulse.regressed;
+        self.suspected = inputs.regressed;
     }
 
     /// The session did something: its buffers are wanted for a while longer.
-    pub(super) fn touch(&mut self, now: Time) {
+    pub(super) fn note_activity(&mut self, now: Time) {
         self.shrink_at = Some(now + SHRINK_AFTER);
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Time, pulse: &Pulse) -> Action {
-        if let Some((at, error)) = self.end(pulse)
+    pub(super) fn handle_timeout(&mut self, now: Time, inputs: &LivenessInputs) -> Action {
+        if let Some((at, error)) = self.end(inputs)
             && now >= at
         {
             // What was over before the present state began is not noticed late.
             if now - at.max(self.state_since) > LONG_PAUSE {
                 // It was this side that slept. What the peer sent may be waiting to be read, and
                 // what it would answer was not asked.
-                self.reprieve = Some(now + REPRIEVE.max(pulse.rto * 2));
+                self.reprieve = Some(now + REPRIEVE.max(inputs.rto * 2));
                 return Action::Probe;
             }
             match error {
@@ -277,22 +277,22 @@ impl Lifetime {
             return Action::None;
         }
         if self.next_probe.is_some_and(|at| now >= at) {
-            self.schedule_probe(now, pulse);
+            self.schedule_probe(now, inputs);
             return Action::Probe;
         }
-        if self.shrink_due(pulse).is_some_and(|at| now >= at) {
+        if self.shrink_due(inputs).is_some_and(|at| now >= at) {
             self.shrink_at = None;
             return Action::Shrink;
         }
         Action::None
     }
 
-    fn schedule_probe(&mut self, now: Time, pulse: &Pulse) {
+    fn schedule_probe(&mut self, now: Time, inputs: &LivenessInputs) {
         let interval = if self.state == State::Connecting {
             self.probe_interval = (self.probe_interval * 2).min(MAX_CONNECT_PROBE);
             Some(self.probe_interval)
         } else if self.suspected {
-            Some(restart_question(pulse.rto))
+            Some(restart_probe_interval(inputs.rto))
         } else {
             // A probe or its answer may be lost: ask more often until something comes.
             self.limits
@@ -302,25 +302,26 @@ impl Lifetime {
         self.next_probe = interval.map(|interval| now + interval);
     }
 
-    pub(super) fn poll_timeout(&self, pulse: &Pulse) -> Option<Time> {
-        let end = self.end(pulse).map(|(at, _)| at);
-        [end, self.next_probe, self.shrink_due(pulse)]
+    pub(super) fn poll_timeout(&self, inputs: &LivenessInputs) -> Option<Time> {
+        let end = self.end(inputs).map(|(at, _)| at);
+        [end, self.next_probe, self.shrink_due(inputs)]
             .into_iter()
             .flatten()
             .min()
     }
 
-    fn shrink_due(&self, pulse: &Pulse) -> Option<Time> {
-        self.shrink_at.filter(|_| pulse.drained && !pulse.readable)
+    fn shrink_due(&self, inputs: &LivenessInputs) -> Option<Time> {
+        self.shrink_at
+            .filter(|_| inputs.drained && !inputs.readable)
     }
 
     /// When the session ends if nothing happens before, and with what.
-    fn end(&self, pulse: &Pulse) -> Option<(Time, Option<ConnectionError>)> {
+    fn end(&self, inputs: &LivenessInputs) -> Option<(Time, Option<ConnectionError>)> {
         let user = self.limits.user.and_then(|limit| {
             // What was sent before the connection stood has a time-out of its own. A peer that says
             // that it has no room is there: it may drop what was sent before it said so, or because
             // somebody said otherwise in its name.
-            let unacknowledged = pulse.unacknowledged_since;
+            let unacknowledged = inputs.unacknowledged_since;
             let since = [
                 unacknowledged.map(|since| since.max(self.excused_until)),
                 self.blocked_since
@@ -341,10 +342,10 @@ impl Lifetime {
                 Some(ConnectionError::ConnectTimeout),
             )),
             State::Draining => Some((
-                self.linger_until(pulse),
+                self.linger_until(inputs),
                 Some(ConnectionError::LingerTimeout),
             )),
-            State::Lingering => Some((self.linger_until(pulse).min(self.quiet_at(pulse)), None)),
+            State::Lingering => Some((self.linger_until(inputs).min(self.quiet_at(inputs)), None)),
             State::Established | State::Drained | State::Closed(_) => None,
         };
         // Connecting has its own deadline, which may be longer than the others.
@@ -363,11 +364,11 @@ impl Lifetime {
 
     /// The linger time counts from the last progress, so that a slow path or reader alone ends
     /// nothing.
-    fn linger_until(&self, pulse: &Pulse) -> Time {
-        let progress = if pulse.drained {
+    fn linger_until(&self, inputs: &LivenessInputs) -> Time {
+        let progress = if inputs.drained {
             self.drained_at
         } else {
-            pulse.last_progress
+            inputs.last_progress
         };
         progress.max(self.state_since) + self.limits.linger
     }
@@ -376,13 +377,13 @@ impl Lifetime {
     ///
     /// Until then it repeats acknowledgements the peer may have missed: without them a peer that
     /// shuts down at the same time could not finish.
-    fn quiet_at(&self, pulse: &Pulse) -> Time {
-        if pulse.finished {
+    fn quiet_at(&self, inputs: &LivenessInputs) -> Time {
+        if inputs.finished {
             // What may still come is a repetition of the peer's end, if our answer to it was lost.
-            self.last_received + (pulse.rto * 8).clamp(MIN_FAREWELL, MAX_QUIET)
-        } else if pulse.settled {
+            self.last_received + (inputs.rto * 8).clamp(MIN_FINISHED_QUIET, MAX_QUIET)
+        } else if inputs.settled {
             // Not before it was settled, which may take longer than silence would.
-            let silent = self.last_received + (pulse.rto * 16).clamp(MIN_QUIET, MAX_QUIET);
+            let silent = self.last_received + (inputs.rto * 16).clamp(MIN_QUIET, MAX_QUIET);
             silent.max(self.settled_at)
         } else {
             Time::from_micros(u64::MAX)
@@ -410,7 +411,7 @@ const MIN_QUIET: Duration = Duration::from_secs(3);
 const MAX_QUIET: Duration = Duration::from_secs(15);
 
 /// A peer that misses one answer repeats its end a few times within this.
-const MIN_FAREWELL: Duration = Duration::from_millis(500);
+const MIN_FINISHED_QUIET: Duration = Duration::from_millis(500);
 
 /// How late an end is noticed before it counts as this side's own pause.
 ///
@@ -426,16 +427,16 @@ const REPRIEVE: Duration = Duration::from_secs(3);
 /// peer is asked: one that lives answers with its true `una`, whatever anyone else says in its
 /// name. It is asked eight times, so that losing a third of all packets ends no connection.
 pub(super) fn restart_patience(rto: Duration) -> Duration {
-    MIN_REGRESSION.max(rto * 2) + restart_question(rto) * 8
+    MIN_REGRESSION.max(rto * 2) + restart_probe_interval(rto) * 8
 }
 
 /// Between two of these questions.
-fn restart_question(rto: Duration) -> Duration {
-    MIN_QUESTION.max(rto * 2)
+fn restart_probe_interval(rto: Duration) -> Duration {
+    MIN_RESTART_PROBE.max(rto * 2)
 }
 
 /// Questions are not repeated faster than this.
-const MIN_QUESTION: Duration = Duration::from_millis(200);
+const MIN_RESTART_PROBE: Duration = Duration::from_millis(200);
 
 /// Reordering never makes `una` look old for this long unless nothing newer arrives.
 const MIN_REGRESSION: Duration = Duration::from_millis(500);

@@ -41,8 +41,8 @@ impl Session {
             _ => false,
         };
         self.inquiry.wait(now, in_doubt);
-        self.inquire(now);
-        self.touch(now);
+        self.request_window(now);
+        self.note_activity(now);
         if in_doubt { Ok(false) } else { taken }
     }
 
@@ -56,7 +56,7 @@ impl Session {
         if let Some(error) = self.arq.broken() {
             self.lifetime.close(ConnectionError::Protocol(error));
         }
-        self.touch(now);
+        self.note_activity(now);
         complete
     }
 
@@ -73,21 +73,21 @@ impl Session {
     }
 
     /// Asks for the window again, if that is due.
-    pub(super) fn inquire(&mut self, now: Time) {
+    pub(super) fn request_window(&mut self, now: Time) {
         if self.awaits_window() && self.inquiry.is_due(now) {
             self.arq.request_probe();
         }
     }
 
     /// When to ask for the window again.
-    pub(super) fn inquire_at(&self) -> Option<Time> {
+    pub(super) fn window_request_at(&self) -> Option<Time> {
         self.inquiry.next.filter(|_| self.awaits_window())
     }
 }
 
 /// Asking for a larger window, once in a session, for the sake of a message that needs it.
 #[derive(Debug, Default)]
-pub(super) struct Inquiry {
+pub(super) struct WindowInquiry {
     /// The last message was not taken because of its length.
     waits: bool,
     /// Questions so far.
@@ -96,7 +96,7 @@ pub(super) struct Inquiry {
     next: Option<Time>,
 }
 
-impl Inquiry {
+impl WindowInquiry {
     /// Whether the peer has not been asked often enough.
     fn is_open(&self) -> bool {
         self.asked <= QUESTIONS

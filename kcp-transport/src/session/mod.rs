@@ -29,8 +29,8 @@ use crate::time::Time;
 use crate::wire::ConversationId;
 use amplification::AddressValidation;
 use extension::{Extension, Offer};
-use lifetime::{Lifetime, Pulse};
-use message::Inquiry;
+use lifetime::{Lifetime, LivenessInputs};
+use message::WindowInquiry;
 use out_of_band::OutOfBand;
 use pacing::Pacer;
 use stats::Counters;
@@ -84,7 +84,7 @@ pub struct Session {
     /// Made by the first datagram out of band.
     out_of_band: Option<Box<OutOfBand>>,
     /// Of a message longer than the peer is known to hold.
-    inquiry: Inquiry,
+    inquiry: WindowInquiry,
     /// What limits sending until the peer's address is proved.
     validation: Option<Box<AddressValidation>>,
     /// What the peer is told if it knows extensions.
@@ -116,7 +116,7 @@ pub struct FirstNumbers {
 impl Session {
     /// A session that has sent and received nothing yet; it owns no buffers.
     ///
-    /// `luck` must be unpredictable to others: it hides the clock in timestamps, so that only who
+    /// `seed` must be unpredictable to others: it hides the clock in timestamps, so that only who
     /// receives our packets can echo them, and is the secret that proves a peer of this crate.
     #[must_use]
     pub fn new(
@@ -124,11 +124,11 @@ impl Session {
         layout: PacketLayout,
         conversation: ConversationId,
         role: Role,
-        luck: u128,
+        seed: u128,
         now: Time,
     ) -> Self {
         // Narrowing on purpose: different bits for different uses.
-        let (offset, token) = (luck as u32, (luck >> 64) as u64);
+        let (offset, token) = (seed as u32, (seed >> 64) as u64);
         let arq = Arq::new(arq_config(config, layout), conversation, offset);
         Self::with_arq(arq, config, layout, (role, token), now)
     }
@@ -142,11 +142,11 @@ impl Session {
         layout: PacketLayout,
         conversation: ConversationId,
         role: Role,
-        luck: u128,
+        seed: u128,
         first: FirstNumbers,
         now: Time,
     ) -> Self {
-        let (offset, token) = (luck as u32, (luck >> 64) as u64);
+        let (offset, token) = (seed as u32, (seed >> 64) as u64);
         let arq = Arq::with_initial_sequence(
             arq_config(config, layout),
             conversation,
@@ -181,7 +181,7 @@ impl Session {
                 .send_rate()
                 .map(|rate| Pacer::new(rate, layout.mtu(), now)),
             out_of_band: None,
-            inquiry: Inquiry::default(),
+            inquiry: WindowInquiry::default(),
             validation: AddressValidation::new(role),
             offer,
             extension: initiated.map(|offer| Box::new(Extension::new(offer, true))),
@@ -193,7 +193,7 @@ impl Session {
             counters: Counters::default(),
         };
         if role == Role::Connect {
-            session.ask();
+            session.request_answer();
         }
         session
     }
@@ -203,14 +203,14 @@ impl Session {
         if self.lifetime.is_closed() {
             return;
         }
-        let pulse = self.settle(now);
-        self.inquire(now);
-        match self.lifetime.handle_timeout(now, &pulse) {
+        let inputs = self.update_lifetime(now);
+        self.request_window(now);
+        match self.lifetime.handle_timeout(now, &inputs) {
             lifetime::Action::None => {}
-            lifetime::Action::Probe => self.ask(),
+            lifetime::Action::Probe => self.request_answer(),
             lifetime::Action::Shrink => self.shrink(),
         }
-        self.say_why(now, &pulse);
+        self.queue_close_reason(now, &inputs);
     }
 
     /// The peer's host said that nobody listens there.
@@ -218,7 +218,7 @@ impl Session {
     /// Anyone can forge such a message, so it only counts while nothing was ever received.
     pub fn handle_refused(&mut self, now: Time) {
         self.lifetime.on_refused();
-        self.settle(now);
+        self.update_lifetime(now);
     }
 
     /// Ends the session at once; reads and writes fail with `error` from now on.
@@ -233,7 +233,7 @@ impl Session {
             return 0;
         }
         let taken = self.arq.write(data);
-        self.touch(now);
+        self.note_activity(now);
         taken
     }
 
@@ -250,7 +250,7 @@ impl Session {
     /// Reads bytes in order and returns how many: 0 when nothing is ready.
     pub fn read(&mut self, now: Time, out: &mut [u8]) -> usize {
         let read = self.arq.read(out);
-        self.touch(now);
+        self.note_activity(now);
         read
     }
 
@@ -263,7 +263,7 @@ impl Session {
         sink: &mut impl FnMut(&[u8]),
     ) -> usize {
         let read = self.arq.read_with(limit, sink);
-        self.touch(now);
+        self.note_activity(now);
         read
     }
 
@@ -293,7 +293,7 @@ impl Session {
         self.write_closed = true;
         self.arq.finish_writing();
         self.lifetime.start_drain(now);
-        self.settle(now);
+        self.update_lifetime(now);
     }
 
     /// The user has let go of the session: it drains in the background, acknowledges what still
@@ -308,7 +308,7 @@ impl Session {
             out_of_band.keep(0);
         }
         self.lifetime.abandon(now);
-        self.settle(now);
+        self.update_lifetime(now);
     }
 
     /// Whether all that was written is acknowledged.
@@ -333,26 +333,26 @@ impl Session {
     }
 
     /// A restarted peer keeps acknowledging less than it once did, also when it is asked.
-    fn touch(&mut self, now: Time) {
-        self.lifetime.touch(now);
-        self.settle(now);
+    fn note_activity(&mut self, now: Time) {
+        self.lifetime.note_activity(now);
+        self.update_lifetime(now);
     }
 
     /// Follows in life cycle and extensions what happened in the ARQ. Returns what the life cycle
     /// was given, which holds until something else happens there.
-    fn settle(&mut self, now: Time) -> Pulse {
+    fn update_lifetime(&mut self, now: Time) -> LivenessInputs {
         self.finish_if_sent(now);
-        let pulse = self.pulse();
-        self.lifetime.settle(now, &pulse);
-        self.refuse_unread(now, &pulse);
-        self.say_why(now, &pulse);
-        pulse
+        let inputs = self.liveness_inputs();
+        self.lifetime.update(now, &inputs);
+        self.refuse_unread(now, &inputs);
+        self.queue_close_reason(now, &inputs);
+        inputs
     }
 
-    fn pulse(&self) -> Pulse {
+    fn liveness_inputs(&self) -> LivenessInputs {
         let drained = self.arq.is_drained();
         let extension = self.extension.as_ref();
-        Pulse {
+        LivenessInputs {
             drained,
             settled: drained && extension.is_none_or(|it| it.is_settled()),
             finished: self.arq.is_finished() && extension.is_some_and(|it| it.is_end_known()),

@@ -100,7 +100,7 @@ impl Session {
         let out_of_band = self.out_of_band.get_or_insert_default();
         let dropped = enqueue(&mut out_of_band.outgoing, data, MAX_QUEUED);
         out_of_band.counters.dropped += u64::from(dropped);
-        self.touch(now);
+        self.note_activity(now);
         Ok(())
     }
 

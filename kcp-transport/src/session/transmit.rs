@@ -18,7 +18,7 @@ impl Session {
     pub fn poll_transmit(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
         let before = (batch.len(), batch.total_len());
         if self.lifetime.is_closed() {
-            self.push_farewell(now, batch);
+            self.push_final_reset(now, batch);
         } else {
             while batch.remaining() > 0 && self.push(now, batch, before.1) {}
         }
@@ -26,8 +26,8 @@ impl Session {
         self.counters.datagrams_sent += added as u64;
         self.counters.bytes_sent += (batch.total_len() - before.1) as u64;
         if added > 0 {
-            self.greet(now);
-            self.touch(now);
+            self.start_hellos(now);
+            self.note_activity(now);
         }
         added > 0
     }
@@ -37,10 +37,10 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         if self.lifetime.is_closed() {
-            return self.farewell_at();
+            return self.final_reset_at();
         }
-        let lifetime = self.lifetime.poll_timeout(&self.pulse());
-        [self.transmit_at(), lifetime, self.inquire_at()]
+        let lifetime = self.lifetime.poll_timeout(&self.liveness_inputs());
+        [self.transmit_at(), lifetime, self.window_request_at()]
             .into_iter()
             .flatten()
             .min()

@@ -8,14 +8,14 @@ use crate::wire::{Frame, FrameWriter, Hello, Token};
 
 impl Extension {
     /// When to say that the session is given up.
-    pub(in crate::session) fn farewell_at(&self) -> Option<Time> {
+    pub(in crate::session) fn final_reset_at(&self) -> Option<Time> {
         self.reset.as_ref()?.repeat.next()
     }
 
     /// When [`Self::fill`] has something to say: the epoch if now.
     pub(in crate::session) fn next(&self) -> Option<Time> {
         if self.reset.is_some() {
-            return self.farewell_at();
+            return self.final_reset_at();
         }
         let answers = self.fin_ack_due.is_some()
             || self.ping_due

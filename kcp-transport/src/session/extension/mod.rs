@@ -124,7 +124,7 @@ impl Extension {
     }
 
     /// Whether a payload says hello: worth having an [`Extension`] for.
-    pub(super) fn greets(payload: &[u8]) -> bool {
+    pub(super) fn has_hello(payload: &[u8]) -> bool {
         let mut frames = Frames::new(payload);
         frames.any(|frame| matches!(frame, Ok(Frame::Hello(_))))
     }
@@ -145,7 +145,7 @@ impl Extension {
     }
 
     /// The peer is asked for a sign of life before the connection stands: say hello as well.
-    pub(super) fn greet(&mut self) {
+    pub(super) fn send_hello(&mut self) {
         self.hello_due |= self.initiates && !self.confirmed;
     }
 

@@ -5,7 +5,7 @@ use crate::arq::{Arq, Outcome, Provenance};
 use crate::error::{ConnectionError, DecodeError, ResetCode};
 use crate::packet::TransmitBatch;
 use crate::session::amplification::Allowance;
-use crate::session::lifetime::Pulse;
+use crate::session::lifetime::LivenessInputs;
 use crate::session::{Session, State};
 use crate::time::Time;
 use crate::wire::Token;
@@ -18,7 +18,7 @@ impl Session {
     pub fn reset(&mut self, now: Time, code: ResetCode) {
         if !self.lifetime.is_closed() {
             self.lifetime.give_up();
-            self.farewell(now, code);
+            self.queue_reset(now, code);
         }
     }
 
@@ -46,7 +46,7 @@ impl Session {
     #[must_use]
     pub fn is_over(&self) -> bool {
         let extension = self.extension.as_ref();
-        self.lifetime.is_closed() && extension.is_none_or(|it| it.farewell_at().is_none())
+        self.lifetime.is_closed() && extension.is_none_or(|it| it.final_reset_at().is_none())
     }
 
     /// Takes in segments that came straight from the network.
@@ -55,12 +55,12 @@ impl Session {
         let result = handle_payload(&mut self.arq, &mut self.extension, self.offer, input);
         let Ok(outcome) = result else {
             self.counters.invalid_received += 1;
-            self.heed_requests();
+            self.apply_frames();
             return;
         };
         self.discarded |= outcome.discarded;
         self.check_validation(segments, outcome);
-        self.heed_requests();
+        self.apply_frames();
         // A question about our address is no answer to ours whether the peer is there.
         if outcome.answered || self.lifetime.state() != State::Connecting {
             self.lifetime.on_received(now);
@@ -70,15 +70,15 @@ impl Session {
     /// Tells a peer that can be told if it sent what nobody will read, once ours has arrived.
     ///
     /// Others go on to be acknowledged, so that their sending comes to an end.
-    pub(in crate::session) fn refuse_unread(&mut self, now: Time, pulse: &Pulse) {
+    pub(in crate::session) fn refuse_unread(&mut self, now: Time, inputs: &LivenessInputs) {
         let lingering = self.lifetime.state() == State::Lingering;
-        if self.discarded && lingering && self.has_extensions() && pulse.settled {
+        if self.discarded && lingering && self.has_extensions() && inputs.settled {
             self.reset(now, ResetCode::UNREAD);
         }
     }
 
     /// Does what the peer's frames ask for.
-    pub(in crate::session) fn heed_requests(&mut self) {
+    pub(in crate::session) fn apply_frames(&mut self) {
         let Some(extension) = &mut self.extension else {
             return;
         };
@@ -113,20 +113,20 @@ impl Session {
     /// that follows where we are.
     pub fn probe(&mut self, now: Time) {
         if !self.lifetime.is_closed() {
-            self.ask();
-            self.touch(now);
+            self.request_answer();
+            self.note_activity(now);
         }
     }
 
     /// Asks the peer for a sign of life.
     ///
     /// By a window probe in any case: a peer that has forgotten the session answers that.
-    pub(in crate::session) fn ask(&mut self) {
+    pub(in crate::session) fn request_answer(&mut self) {
         self.arq.request_probe();
         let connecting = self.lifetime.state() == State::Connecting;
         match &mut self.extension {
             Some(extension) if extension.is_negotiated() => extension.ping(),
-            Some(extension) if connecting => extension.greet(),
+            Some(extension) if connecting => extension.send_hello(),
             _ => {}
         }
     }
@@ -145,9 +145,9 @@ impl Session {
     }
 
     /// Tells the peer why the session ended, if it did.
-    pub(in crate::session) fn say_why(&mut self, now: Time, pulse: &Pulse) {
+    pub(in crate::session) fn queue_close_reason(&mut self, now: Time, inputs: &LivenessInputs) {
         let code = match self.lifetime.state() {
-            State::Closed(None) if pulse.settled => return,
+            State::Closed(None) if inputs.settled => return,
             State::Closed(None) => ResetCode::CANCELLED,
             State::Closed(Some(error)) => match error {
                 ConnectionError::Protocol(_) => ResetCode::PROTOCOL,
@@ -156,11 +156,11 @@ impl Session {
             },
             _ => return,
         };
-        self.farewell(now, code);
+        self.queue_reset(now, code);
     }
 
     /// Says hello to a peer that something was sent to.
-    pub(in crate::session) fn greet(&mut self, now: Time) {
+    pub(in crate::session) fn start_hellos(&mut self, now: Time) {
         if self.lifetime.state() != State::Connecting
             && let Some(extension) = &mut self.extension
         {
@@ -168,7 +168,7 @@ impl Session {
         }
     }
 
-    fn farewell(&mut self, now: Time, code: ResetCode) {
+    fn queue_reset(&mut self, now: Time, code: ResetCode) {
         if let Some(extension) = &mut self.extension {
             extension.reset(now, code);
         }
@@ -180,17 +180,17 @@ impl Session {
     }
 
     /// When an ended session tells its peer so again.
-    pub(in crate::session) fn farewell_at(&self) -> Option<Time> {
-        self.extension.as_ref()?.farewell_at()
+    pub(in crate::session) fn final_reset_at(&self) -> Option<Time> {
+        self.extension.as_ref()?.final_reset_at()
     }
 
     /// Adds the datagram that tells the peer that the session is given up, if that is due.
-    pub(in crate::session) fn push_farewell(
+    pub(in crate::session) fn push_final_reset(
         &mut self,
         now: Time,
         batch: &mut TransmitBatch,
     ) -> usize {
-        if self.farewell_at().is_none_or(|at| at > now) {
+        if self.final_reset_at().is_none_or(|at| at > now) {
             return 0;
         }
         let allowance = self.allowance(batch, batch.total_len());
@@ -223,7 +223,8 @@ pub(in crate::session) fn handle_payload(
     (now, segments, from): (Time, &[u8], Provenance),
 ) -> Result<Outcome, DecodeError> {
     arq.handle_payload_with(now, segments, from, &mut |payload| {
-        if let Some(offer) = offer.filter(|_| extension.is_none() && Extension::greets(payload)) {
+        if let Some(offer) = offer.filter(|_| extension.is_none() && Extension::has_hello(payload))
+        {
             *extension = Some(Box::new(Extension::new(offer, false)));
         }
         if let Some(extension) = extension {
