@@ -14,7 +14,7 @@ use crate::wire::{Command, SegmentHeader, Segments, SeqNumber};
 ///
 /// `una` is applied after all of them: it is mostly sent along with the very acks it covers, and
 /// those carry the timestamps.
-struct Digest {
+struct DatagramSummary {
     now: Time,
     from: Provenance,
     /// The newest `una`, at least the one known before.
@@ -60,7 +60,7 @@ impl Arq {
         from: Provenance,
         extension: &mut impl FnMut(&[u8]),
     ) -> Result<Outcome, DecodeError> {
-        let mut digest = Digest {
+        let mut summary = DatagramSummary {
             now,
             from,
             una: self.send.flight().una(),
@@ -80,7 +80,7 @@ impl Arq {
         let mut error = None;
         while let Some(segment) = next {
             let read = segment.and_then(|(header, data)| {
-                self.handle_segment(&header, data, &mut digest, extension)
+                self.handle_segment(&header, data, &mut summary, extension)
             });
             if let Err(refusal) = read {
                 error = Some(refusal);
@@ -88,8 +88,8 @@ impl Arq {
             }
             next = segments.next();
         }
-        self.conclude(&mut digest);
-        error.map_or(Ok(digest.outcome), Err)
+        self.conclude(&mut summary);
+        error.map_or(Ok(summary.outcome), Err)
     }
 
     /// Whether `payload` consists of whole segments of this conversation and nothing else.
@@ -131,39 +131,39 @@ impl Arq {
         &mut self,
         header: &SegmentHeader,
         data: &[u8],
-        digest: &mut Digest,
+        summary: &mut DatagramSummary,
         extension: &mut impl FnMut(&[u8]),
     ) -> Result<(), DecodeError> {
         if header.conversation != self.conversation {
             return Err(DecodeError::ForeignConversation);
         }
-        if digest.from == Provenance::Contested {
+        if summary.from == Provenance::Contested {
             // Rebuilt with a wrong ratio, everything looks right but the numbers. Few numbers are
             // those of a missing segment.
             if header.command == Command::Push && self.receive.misses(header.sequence) {
-                digest.segments += 1;
-                self.handle_push(header, data, digest);
+                summary.segments += 1;
+                self.handle_push(header, data, summary);
             }
             return Ok(());
         }
         let una = self.send.flight().una().widen(header.unacknowledged);
-        digest.segments += 1;
-        digest.current |= self.is_current(header, una);
-        if una >= digest.una {
-            digest.una = una;
+        summary.segments += 1;
+        summary.current |= self.is_current(header, una);
+        if una >= summary.una {
+            summary.una = una;
             // kcp-go v5 kcp.go, Input: takes the window from any direct packet. An old one may say
             // zero long after the window has opened.
-            if digest.from == Provenance::Direct {
+            if summary.from == Provenance::Direct {
                 self.remote_window = header.window;
                 self.remote_capacity = self.remote_capacity.max(Some(header.window));
             }
         }
         match header.command {
-            Command::Push => self.handle_push(header, data, digest),
-            Command::Ack => return self.handle_ack(header, digest),
-            Command::WindowProbe => self.probe.tell(),
+            Command::Push => self.handle_push(header, data, summary),
+            Command::Ack => return self.handle_ack(header, summary),
+            Command::WindowProbe => self.probe.announce(),
             Command::WindowUpdate => {
-                digest.outcome.answered = true;
+                summary.outcome.answered = true;
                 if !data.is_empty() {
                     extension(data);
                 }
@@ -183,10 +183,10 @@ impl Arq {
         una >= flight.una() && !forgotten
     }
 
-    fn handle_push(&mut self, header: &SegmentHeader, data: &[u8], digest: &mut Digest) {
+    fn handle_push(&mut self, header: &SegmentHeader, data: &[u8], summary: &mut DatagramSummary) {
         let sequence = self.receive.next().widen(header.sequence);
         let arrival = self.receive.on_push(
-            digest.now,
+            summary.now,
             (sequence, header.timestamp),
             header.fragments_left,
             data,
@@ -195,7 +195,7 @@ impl Arq {
         match arrival {
             Arrival::New => {
                 self.probe.on_data();
-                digest.outcome.discarded |= self.receive.is_discarding();
+                summary.outcome.discarded |= self.receive.is_discarding();
             }
             Arrival::Duplicate => self.counters.duplicates_received += 1,
             Arrival::OutOfWindow => {
@@ -203,7 +203,7 @@ impl Arq {
                 // kcp-go v5 kcp.go, Input: it drops such a segment in silence. Who sent it believes
                 // that there is room, and would take us for gone in the end.
                 if self.receive.window() == 0 {
-                    self.probe.tell();
+                    self.probe.announce();
                 }
             }
         }
@@ -214,58 +214,58 @@ impl Arq {
     fn handle_ack(
         &mut self,
         header: &SegmentHeader,
-        digest: &mut Digest,
+        summary: &mut DatagramSummary,
     ) -> Result<(), DecodeError> {
         let sequence = self.send.flight().una().widen(header.sequence);
         let offset = self.timestamp_offset;
         let acked = self.send.on_ack(
-            digest.now,
+            summary.now,
             sequence,
             header.timestamp,
             |time| stamp(time, offset),
             &mut self.buffers,
         )?;
-        digest.outcome.answered = true;
+        summary.outcome.answered = true;
         let Some(Acknowledged { matched, evidence }) = acked else {
             return Ok(());
         };
-        digest.outcome.acknowledged = true;
+        summary.outcome.acknowledged = true;
         if let Some(sent) = matched {
-            digest.outcome.validated = true;
+            summary.outcome.validated = true;
             if sent >= self.woke_at {
-                digest.sample = Some(digest.now - sent);
+                summary.sample = Some(summary.now - sent);
             }
         }
-        let higher = digest
+        let higher = summary
             .evidence
             .is_none_or(|so_far| so_far.sequence < sequence);
         if higher {
-            digest.evidence = Some(evidence);
+            summary.evidence = Some(evidence);
         }
         Ok(())
     }
 
-    fn conclude(&mut self, digest: &mut Digest) {
-        let now = digest.now;
-        self.counters.segments_received += digest.segments;
-        let direct = digest.from == Provenance::Direct;
-        if direct && let Some(sample) = digest.sample {
+    fn conclude(&mut self, summary: &mut DatagramSummary) {
+        let now = summary.now;
+        self.counters.segments_received += summary.segments;
+        let direct = summary.from == Provenance::Direct;
+        if direct && let Some(sample) = summary.sample {
             self.rtt.on_sample(sample);
         }
-        if direct && digest.segments > 0 {
+        if direct && summary.segments > 0 {
             self.una_regressed = match self.una_regressed {
-                _ if digest.current => None,
+                _ if summary.current => None,
                 Some((since, _)) => Some((since, now)),
                 None => Some((now, now)),
             };
         }
-        digest.outcome.readable = self.receive.readable();
-        let moves = digest.una > self.send.flight().una();
-        if !moves && digest.evidence.is_none() {
+        summary.outcome.readable = self.receive.readable();
+        let moves = summary.una > self.send.flight().una();
+        if !moves && summary.evidence.is_none() {
             // Most datagrams of a one-way stream acknowledge nothing new.
             return;
         }
-        let (moved, acknowledged) = self.send.on_una(now, digest.una, &mut self.buffers);
+        let (moved, acknowledged) = self.send.on_una(now, summary.una, &mut self.buffers);
         if moved > 0 {
             // News from the peer, even if it was rebuilt from parity.
             self.una_regressed = None;
@@ -273,7 +273,7 @@ impl Arq {
             self.receive.hasten_acks();
         }
         self.send
-            .on_datagram(now, digest.evidence, moved > 0, self.config.flush_interval);
-        digest.outcome.acknowledged |= acknowledged;
+            .on_datagram(now, summary.evidence, moved > 0, self.config.flush_interval);
+        summary.outcome.acknowledged |= acknowledged;
     }
 }

@@ -101,7 +101,7 @@ impl Arq {
         let before = out.len();
         let complete = self.receive.read_message(out, &mut self.buffers);
         self.counters.bytes_read += (out.len() - before) as u64;
-        self.tell_if_reopened();
+        self.announce_if_reopened();
         complete
     }
 

@@ -168,7 +168,7 @@ impl Arq {
     pub fn read_with(&mut self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
         let read = self.receive.read_with(limit, sink, &mut self.buffers);
         self.counters.bytes_read += read as u64;
-        self.tell_if_reopened();
+        self.announce_if_reopened();
         read
     }
 
@@ -184,7 +184,7 @@ impl Arq {
     /// Data within the window is still acknowledged, so that the peer's sending comes to an end.
     pub fn close_receive(&mut self) {
         self.receive.discard(&mut self.buffers);
-        self.tell_if_reopened();
+        self.announce_if_reopened();
     }
 
     /// The number after the last segment there will ever be; `None` while some wait to be sent.
@@ -210,12 +210,12 @@ impl Arq {
     /// Tells our window at the next transmission, unasked.
     #[cfg(feature = "tokio")]
     pub(crate) fn announce_window(&mut self) {
-        self.probe.tell();
+        self.probe.announce();
     }
 
     /// Asks for the peer's window at the next [`Self::poll_transmit`]: every KCP peer answers.
     pub fn request_probe(&mut self) {
-        self.probe.ask();
+        self.probe.request();
     }
 
     /// Whether nothing is queued and nothing unacknowledged.
@@ -324,7 +324,7 @@ impl Arq {
         self.receive.set_pressure(pressed);
         self.buffers.set_scarce(pressed);
         if !pressed {
-            self.tell_if_reopened();
+            self.announce_if_reopened();
         }
     }
 
@@ -359,14 +359,14 @@ impl Arq {
         self.last_call = now;
     }
 
-    fn tell_if_reopened(&mut self) {
+    fn announce_if_reopened(&mut self) {
         if !self.receive.has_reopened() {
             return;
         }
-        if self.receive.told_closed() {
-            self.probe.tell_reopened();
+        if self.receive.advertised_closed() {
+            self.probe.announce_reopened();
         } else {
-            self.probe.tell();
+            self.probe.announce();
         }
     }
 }

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// What is to be asked and told, and when.
+/// What is to be asked and announced, and when.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Probe {
-    ask: bool,
-    tell: bool,
+    request: bool,
+    announce: bool,
     /// The window to be told has opened again: worth repeating, since the peer waits for it.
     reopened: bool,
     /// When to ask next; `None` while the sender is not blocked.
-    ask_at: Option<Time>,
-    /// The wait that `ask_at` ends.
+    request_at: Option<Time>,
+    /// The wait that `request_at` ends.
     wait: Duration,
-    tell_at: Option<Time>,
+    announce_at: Option<Time>,
     /// What is to be told is a repetition: an answer to a question does not count as one.
     repeating: bool,
     repeats_left: u8,
@@ -23,27 +23,27 @@ pub(super) struct Probe {
 
 impl Probe {
     /// Asks for the window as soon as possible.
-    pub(super) fn ask(&mut self) {
-        self.ask = true;
+    pub(super) fn request(&mut self) {
+        self.request = true;
     }
 
     /// Tells the window as soon as possible.
-    pub(super) fn tell(&mut self) {
-        self.tell = true;
+    pub(super) fn announce(&mut self) {
+        self.announce = true;
     }
 
     /// Tells as soon as possible that the window is open again, then twice more.
     ///
     /// kcp-go v5 kcp.go, Recv: it tells once, and a peer that misses it waits for its own probe,
     /// which may be two minutes away.
-    pub(super) fn tell_reopened(&mut self) {
-        self.tell = true;
+    pub(super) fn announce_reopened(&mut self) {
+        self.announce = true;
         self.reopened = true;
     }
 
     /// New data arrived: the peer knows that the window is open.
     pub(super) fn on_data(&mut self) {
-        self.tell_at = None;
+        self.announce_at = None;
         self.repeating = false;
         self.repeats_left = 0;
     }
@@ -51,53 +51,53 @@ impl Probe {
     /// Starts, runs and stops the timers.
     pub(super) fn update(&mut self, now: Time, blocked: bool) {
         if !blocked {
-            self.ask_at = None;
-        } else if self.ask_at.is_none() {
+            self.request_at = None;
+        } else if self.request_at.is_none() {
             self.wait = FIRST_WAIT;
-            self.ask_at = Some(now + self.wait);
-        } else if self.ask_at.is_some_and(|at| at <= now) {
+            self.request_at = Some(now + self.wait);
+        } else if self.request_at.is_some_and(|at| at <= now) {
             self.wait = (self.wait + self.wait / 2).min(LONGEST_WAIT);
-            self.ask_at = Some(now + self.wait);
-            self.ask = true;
+            self.request_at = Some(now + self.wait);
+            self.request = true;
         }
-        if self.tell_at.is_some_and(|at| at <= now) {
-            self.tell_at = None;
-            self.tell = true;
+        if self.announce_at.is_some_and(|at| at <= now) {
+            self.announce_at = None;
+            self.announce = true;
             self.repeating = true;
         }
     }
 
     /// When something is to be asked or told next, by the state `blocked` of the sender.
     pub(super) fn next(&self, blocked: bool) -> Option<Time> {
-        if self.is_due() || (blocked && self.ask_at.is_none()) {
+        if self.is_due() || (blocked && self.request_at.is_none()) {
             return Some(Time::ZERO);
         }
-        let ask_at = if blocked { self.ask_at } else { None };
-        [ask_at, self.tell_at].into_iter().flatten().min()
+        let request_at = if blocked { self.request_at } else { None };
+        [request_at, self.announce_at].into_iter().flatten().min()
     }
 
     /// Whether there is something to ask or tell now.
     pub(super) fn is_due(&self) -> bool {
-        self.ask || self.tell
+        self.request || self.announce
     }
 
     /// Whether to ask now; the caller does so.
-    pub(super) fn take_ask(&mut self) -> bool {
-        std::mem::take(&mut self.ask)
+    pub(super) fn take_request(&mut self) -> bool {
+        std::mem::take(&mut self.request)
     }
 
     /// Whether to tell now; the caller does so. A reopening is repeated every `spacing`.
-    pub(super) fn take_tell(&mut self, now: Time, spacing: Duration) -> bool {
-        let tell = std::mem::take(&mut self.tell);
+    pub(super) fn take_announcement(&mut self, now: Time, spacing: Duration) -> bool {
+        let announce = std::mem::take(&mut self.announce);
         if std::mem::take(&mut self.reopened) {
             self.repeats_left = REPEATS;
-            self.tell_at = Some(now + spacing);
+            self.announce_at = Some(now + spacing);
             self.repeating = false;
         } else if std::mem::take(&mut self.repeating) {
             self.repeats_left = self.repeats_left.saturating_sub(1);
-            self.tell_at = (self.repeats_left > 0).then_some(now + spacing);
+            self.announce_at = (self.repeats_left > 0).then_some(now + spacing);
         }
-        tell
+        announce
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
             waits.push((at - now).as_millis());
             now = at;
             probe.update(now, true);
-            assert!(probe.take_ask());
+            assert!(probe.take_request());
         }
         assert_eq!(waits, [500, 750, 1125, 1687, 2000, 2000, 2000]);
     }
@@ -140,7 +140,7 @@ mod tests {
         let mut probe = Probe::default();
         probe.update(Time::ZERO, true);
         probe.update(Time::from_millis(600), true);
-        assert!(probe.take_ask());
+        assert!(probe.take_request());
         assert_eq!(probe.next(false), None);
         probe.update(Time::from_millis(700), false);
         probe.update(Time::from_millis(800), true);
@@ -151,17 +151,17 @@ mod tests {
     fn answers_to_questions_are_no_repetitions() {
         let spacing = Duration::from_millis(100);
         let mut probe = Probe::default();
-        probe.tell_reopened();
-        let mut told = 0;
+        probe.announce_reopened();
+        let mut announced = 0;
         for round in 0..20 {
             let now = Time::ZERO + spacing / 2 * round;
             probe.update(now, false);
             if round % 2 == 1 {
-                probe.tell();
+                probe.announce();
             }
-            told += u32::from(probe.take_tell(now, spacing));
+            announced += u32::from(probe.take_announcement(now, spacing));
         }
-        assert_eq!(told, 10 + 3);
+        assert_eq!(announced, 10 + 3);
     }
 
     #[test]
@@ -169,17 +169,17 @@ mod tests {
         let spacing = Duration::from_millis(100);
         for (data_after, expected) in [(9, 3), (2, 2), (1, 1)] {
             let mut probe = Probe::default();
-            probe.tell_reopened();
-            let mut told = 0;
+            probe.announce_reopened();
+            let mut announced = 0;
             for round in 0..6 {
                 let now = Time::ZERO + spacing * round;
                 probe.update(now, false);
-                told += u32::from(probe.take_tell(now, spacing));
-                if told == data_after {
+                announced += u32::from(probe.take_announcement(now, spacing));
+                if announced == data_after {
                     probe.on_data();
                 }
             }
-            assert_eq!(told, expected);
+            assert_eq!(announced, expected);
             assert_eq!(probe.next(false), None);
         }
     }

@@ -179,14 +179,14 @@ impl Arq {
     }
 
     fn lay_probes(&mut self, now: Time, header: SegmentHeader, payload: &mut Payload<'_>) {
-        if payload.has_room(0) && self.probe.take_ask() {
+        if payload.has_room(0) && self.probe.take_request() {
             // The number means nothing to KCP. A peer of ours that has forgotten the conversation
             // tells by it whether we can learn that from what it acknowledges.
             let sequence = self.probe_number();
             let header = SegmentHeader { sequence, ..header };
             self.push_control(Command::WindowProbe, header, &[], payload);
         }
-        if payload.has_room(0) && self.probe.take_tell(now, self.rtt.rto()) {
+        if payload.has_room(0) && self.probe.take_announcement(now, self.rtt.rto()) {
             self.push_control(Command::WindowUpdate, header, &[], payload);
         }
     }

@@ -169,7 +169,7 @@ impl Receiver {
     }
 
     /// Whether the peer was last told that there is no room.
-    pub(super) fn told_closed(&self) -> bool {
+    pub(super) fn advertised_closed(&self) -> bool {
         self.advertised == 0
     }
 

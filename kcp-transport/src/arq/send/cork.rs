@@ -10,7 +10,7 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cork {
     /// Nothing waits.
-    Pulled,
+    Off,
     /// What is written next waits, and its wait has yet to begin.
     Idle,
     /// What is written waits until then.
@@ -20,7 +20,7 @@ pub(super) enum Cork {
 impl Cork {
     pub(super) fn new(policy: WriteCoalescing) -> Self {
         match policy {
-            WriteCoalescing::Immediate => Self::Pulled,
+            WriteCoalescing::Immediate => Self::Off,
             WriteCoalescing::Delayed => Self::Idle,
         }
     }
@@ -40,8 +40,8 @@ impl Cork {
     }
 
     /// Nothing will wait again.
-    pub(super) fn pull(&mut self) {
-        *self = Self::Pulled;
+    pub(super) fn turn_off(&mut self) {
+        *self = Self::Off;
     }
 
     /// When the wait is over: the epoch without one.
@@ -49,7 +49,7 @@ impl Cork {
     /// A wait that has yet to begin ends at the end of time, but see [`Self::is_idle`].
     pub(super) fn until(&self) -> Time {
         match self {
-            Self::Pulled => Time::ZERO,
+            Self::Off => Time::ZERO,
             Self::Idle => Time::from_micros(u64::MAX),
             Self::Waiting(until) => *until,
         }

@@ -149,7 +149,7 @@ impl Queue {
 
     /// Nothing more will be written: what is here waits for no company.
     pub(super) fn finish(&mut self) {
-        self.cork.pull();
+        self.cork.turn_off();
     }
 
     /// Releases memory that is not used.
