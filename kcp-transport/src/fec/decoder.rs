@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::FecRatio;
 use super::codec::Codec;
 use super::group::{Group, Inserted, MAX_SPARE_BYTES, Shards};
-use super::tuner::Tuner;
+use super::ratio_detector::RatioDetector;
 use super::window::{Place, Window};
 use crate::time::Time;
 use crate::wire::{SHARD_HEADER_LEN, SHARD_SIZE_LEN, ShardHeader, ShardKind};
@@ -19,7 +19,7 @@ use crate::wire::{SHARD_HEADER_LEN, SHARD_SIZE_LEN, ShardHeader, ShardKind};
 /// by its kind, is dropped and counted, and changes nothing until others agree with it.
 #[derive(Debug)]
 pub struct FecDecoder {
-    tuner: Tuner,
+    detector: RatioDetector,
     window: Option<Window>,
     /// Groups that are current or done, oldest first.
     groups: VecDeque<Group>,
@@ -93,18 +93,18 @@ impl FecDecoder {
     /// A decoder that learns the sender's ratio from its packets.
     #[must_use]
     pub const fn new() -> Self {
-        Self::with_tuner(Tuner::new())
+        Self::with_detector(RatioDetector::new())
     }
 
     /// A decoder that has learned `ratio` already.
     #[cfg(test)]
     pub(super) const fn knowing(ratio: FecRatio) -> Self {
-        Self::with_tuner(Tuner::knowing(ratio))
+        Self::with_detector(RatioDetector::knowing(ratio))
     }
 
-    const fn with_tuner(tuner: Tuner) -> Self {
+    const fn with_detector(detector: RatioDetector) -> Self {
         Self {
-            tuner,
+            detector,
             window: None,
             groups: VecDeque::new(),
             spare: Shards::new(),
@@ -123,7 +123,7 @@ impl FecDecoder {
     /// The sender's ratio, once it is known.
     #[must_use]
     pub const fn ratio(&self) -> Option<FecRatio> {
-        self.tuner.ratio()
+        self.detector.ratio()
     }
 
     /// What was done so far.
@@ -162,10 +162,10 @@ impl FecDecoder {
             ShardKind::OutOfBand => return,
         };
         self.stats.parity_received += u64::from(parity);
-        if self.tuner.observe(now, header.sequence, parity) {
+        if self.detector.observe(now, header.sequence, parity) {
             self.forget_groups();
         }
-        let Some(ratio) = self.tuner.ratio().filter(|_| self.tuner.is_trusted()) else {
+        let Some(ratio) = self.detector.ratio().filter(|_| self.detector.is_trusted()) else {
             self.stats.ignored += 1;
             return;
         };
@@ -208,7 +208,7 @@ impl FecDecoder {
         let groups = self.groups.capacity() * size_of::<Group>();
         let codec = self.codec.as_ref().map_or(0, Codec::memory);
         let spare = self.spare.memory() + self.rebuilt.capacity();
-        groups + self.shards() + spare + codec + self.tuner.memory()
+        groups + self.shards() + spare + codec + self.detector.memory()
     }
 
     /// Bytes of memory that all shards take.
@@ -312,7 +312,7 @@ impl FecDecoder {
         at: usize,
         recovered: &mut impl FnMut(Rebuilt<'_>) -> bool,
     ) -> bool {
-        let contested = self.tuner.is_contradicted();
+        let contested = self.detector.is_contradicted();
         let codec = self.codec.get_or_insert_with(|| Codec::new(ratio));
         let result = self.groups[at].rebuild(ratio, codec, &mut self.rebuilt);
         let rebuilt = result.ok().map(|shard_len| Rebuilt {

@@ -9,7 +9,7 @@ mod decoder;
 mod encoder;
 mod field;
 mod group;
-mod tuner;
+mod ratio_detector;
 mod window;
 
 pub use decoder::{FecDecoder, FecStats, Rebuilt};

@@ -16,10 +16,10 @@ fn ratio(data: usize, parity: usize) -> FecRatio {
     FecRatio::new(data, parity).expect("in range")
 }
 
-/// A small generator, so that a test's luck depends on its seed alone.
-struct Luck(u64);
+/// A small generator, so that a test depends on its seed alone.
+struct Rng(u64);
 
-impl Luck {
+impl Rng {
     fn below(&mut self, limit: u64) -> u64 {
         // xorshift64*
         self.0 ^= self.0 >> 12;
@@ -29,12 +29,12 @@ impl Luck {
     }
 }
 
-/// The segments of data packet `at`: its number, then as many bytes as luck will have it.
+/// The segments of data packet `at`: its number, then a random number of bytes.
 fn segments(at: usize) -> Vec<u8> {
-    let mut luck = Luck(at as u64 + 1);
-    let len = 4 + luck.below(60);
+    let mut rng = Rng(at as u64 + 1);
+    let len = 4 + rng.below(60);
     let mut segments = at.to_le_bytes()[..4].to_vec();
-    segments.extend((4..len).map(|_| luck.below(256) as u8));
+    segments.extend((4..len).map(|_| rng.below(256) as u8));
     segments
 }
 

@@ -4,14 +4,14 @@ use super::*;
 
 /// Share of lost data packets that were rebuilt at 5 % loss, with forged packets in between.
 fn recovery(ratio: FecRatio, mut forge: impl FnMut(usize, &mut Receiver)) -> f64 {
-    let mut luck = Luck(42);
+    let mut rng = Rng(42);
     let count = 20_000;
     let sent = packets(&mut FecEncoder::new(ratio), count);
     let mut receiver = Receiver::new(FecDecoder::knowing(ratio));
     receiver.poisoned = true;
     for (at, packet) in sent.iter().enumerate() {
         forge(at, &mut receiver);
-        if luck.below(20) != 0 {
+        if rng.below(20) != 0 {
             receiver.receive(packet);
         }
     }

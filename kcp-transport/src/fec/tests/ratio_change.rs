@@ -7,9 +7,9 @@ use crate::time::Time;
 use crate::wire::ShardHeader;
 
 /// SplitMix64.
-struct Luck(u64);
+struct Rng(u64);
 
-impl Luck {
+impl Rng {
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
@@ -46,13 +46,13 @@ fn groups(ratio: FecRatio, first: u32, count: usize) -> Vec<Vec<u8>> {
 }
 
 /// Loses one packet in `loss`, and delays as many.
-fn channel(packets: Vec<Vec<u8>>, loss: u64, luck: &mut Luck) -> Vec<Vec<u8>> {
+fn channel(packets: Vec<Vec<u8>>, loss: u64, rng: &mut Rng) -> Vec<Vec<u8>> {
     let mut arriving: Vec<_> = packets
         .into_iter()
         .enumerate()
-        .filter_map(|(at, packet)| match luck.below(loss) {
+        .filter_map(|(at, packet)| match rng.below(loss) {
             0 => None,
-            1 => Some((at as u64 + luck.below(10), packet)),
+            1 => Some((at as u64 + rng.below(10), packet)),
             _ => Some((at as u64, packet)),
         })
         .collect();
@@ -62,17 +62,17 @@ fn channel(packets: Vec<Vec<u8>>, loss: u64, luck: &mut Luck) -> Vec<Vec<u8>> {
 
 #[test]
 fn nearly_all_that_is_wrong_after_an_unannounced_change_is_contested() {
-    let mut luck = Luck(5);
+    let mut rng = Rng(5);
     let (changes, mut lies, mut contested_lies) = (3000, 0, 0);
     for _ in 0..changes {
-        let (old, new) = (luck.ratio(), luck.ratio());
+        let (old, new) = (rng.ratio(), rng.ratio());
         let mut packets = groups(old, 0, 100);
         let size = new.group() as u32;
         let first = (packets.len() as u32 + size) / size * size;
         packets.extend(groups(new, first, 300));
         let sent: HashSet<Vec<u8>> = packets.iter().map(|packet| packet[8..].to_vec()).collect();
         let mut decoder = FecDecoder::knowing(old);
-        for packet in channel(packets, 20, &mut luck) {
+        for packet in channel(packets, 20, &mut rng) {
             let (header, shard) = ShardHeader::detect(&packet).expect("has a header");
             decoder.decode(
                 Time::from_millis(9000),

@@ -7,7 +7,7 @@ proptest! {
 
     #[test]
     fn group_is_whole_with_any_data_of_its_packets(ratio in ratios(), seed in 1..u64::MAX) {
-        let mut luck = Luck(seed);
+        let mut rng = Rng(seed);
         // The first packet of a group of one counts as late, so the first group is left alone.
         let groups = 4;
         let sent = packets(&mut FecEncoder::new(ratio), ratio.data() * groups);
@@ -20,7 +20,7 @@ proptest! {
             let mut group = group.to_vec();
             for at in 0..group.len() {
                 let left = (group.len() - at) as u64;
-                group.swap(at, at + luck.below(left) as usize);
+                group.swap(at, at + rng.below(left) as usize);
             }
             for packet in &group[..ratio.data()] {
                 receiver.receive(packet);
@@ -41,19 +41,19 @@ proptest! {
         hinted: bool,
         seed in 1..u64::MAX,
     ) {
-        let mut luck = Luck(seed);
+        let mut rng = Rng(seed);
         let sent = packets(&mut FecEncoder::new(ratio), 3000 / ratio.group() * ratio.data());
         let mut channel: Vec<&Vec<u8>> = Vec::new();
         let mut delivered = vec![0; 3000 / ratio.group() + 1];
         for packet in &sent {
-            if luck.below(10) == 0 {
+            if rng.below(10) == 0 {
                 continue;
             }
             let (header, _) = ShardHeader::detect(packet).expect("has a header");
             delivered[ratio.place(header.sequence).0 as usize] += 1;
-            let back = if luck.below(8) == 0 { 3 } else { 0 };
+            let back = if rng.below(8) == 0 { 3 } else { 0 };
             channel.insert(channel.len().saturating_sub(back), packet);
-            if luck.below(10) == 0 {
+            if rng.below(10) == 0 {
                 channel.push(packet);
             }
         }

@@ -11,16 +11,16 @@ fn is_parity(sequence: u32, ratio: FecRatio) -> bool {
     ratio.place(sequence).1 >= ratio.data()
 }
 
-/// Shows a sender's packets to the tuner until the ratio changes; returns after how many.
+/// Shows a sender's packets to the detector until the ratio changes; returns after how many.
 fn changes_after(
-    tuner: &mut Tuner,
+    detector: &mut RatioDetector,
     now: Time,
     sender: FecRatio,
     numbers: impl IntoIterator<Item = u32>,
 ) -> Option<usize> {
     numbers
         .into_iter()
-        .position(|number| tuner.observe(now, number, is_parity(number, sender)))
+        .position(|number| detector.observe(now, number, is_parity(number, sender)))
         .map(|at| at + 1)
 }
 
@@ -36,9 +36,9 @@ fn ratio_is_known_soon_after_one_whole_group() {
         (255, 1),
     ] {
         let sender = ratio(data, parity);
-        let mut tuner = Tuner::new();
-        let after = changes_after(&mut tuner, Time::ZERO, sender, 0..2000).expect("learned");
-        assert_eq!(tuner.ratio(), Some(sender));
+        let mut detector = RatioDetector::new();
+        let after = changes_after(&mut detector, Time::ZERO, sender, 0..2000).expect("learned");
+        assert_eq!(detector.ratio(), Some(sender));
         assert!(after <= sender.group() + 8, "{sender:?} after {after}");
     }
 }
@@ -46,75 +46,78 @@ fn ratio_is_known_soon_after_one_whole_group() {
 #[test]
 fn ratio_is_learned_across_the_wrap() {
     let sender = ratio(10, 3);
-    let mut tuner = Tuner::new();
+    let mut detector = RatioDetector::new();
     let last = sender.sequence_period();
     let numbers = (last - 10..last).chain(0..100);
-    changes_after(&mut tuner, Time::ZERO, sender, numbers).expect("learned");
-    assert_eq!(tuner.ratio(), Some(sender));
+    changes_after(&mut detector, Time::ZERO, sender, numbers).expect("learned");
+    assert_eq!(detector.ratio(), Some(sender));
 }
 
 #[test]
 fn known_ratio_takes_no_memory() {
-    let mut tuner = Tuner::knowing(ratio(10, 3));
+    let mut detector = RatioDetector::knowing(ratio(10, 3));
     assert_eq!(
-        changes_after(&mut tuner, Time::ZERO, ratio(10, 3), 0..100_000),
+        changes_after(&mut detector, Time::ZERO, ratio(10, 3), 0..100_000),
         None
     );
-    assert!(tuner.search.is_none() && tuner.is_trusted());
+    assert!(detector.search.is_none() && detector.is_trusted());
 }
 
 #[test]
 fn changed_ratio_is_distrusted_at_once_and_learned_after_five_seconds() {
-    let mut tuner = Tuner::new();
-    changes_after(&mut tuner, Time::ZERO, ratio(3, 1), 0..100).expect("learned");
+    let mut detector = RatioDetector::new();
+    changes_after(&mut detector, Time::ZERO, ratio(3, 1), 0..100).expect("learned");
     let early = Time::from_millis(4999);
     assert_eq!(
-        changes_after(&mut tuner, early, ratio(10, 3), 100..3900),
+        changes_after(&mut detector, early, ratio(10, 3), 100..3900),
         None
     );
-    assert!(!tuner.is_trusted());
+    assert!(!detector.is_trusted());
     let late = Time::from_millis(5000);
-    changes_after(&mut tuner, late, ratio(10, 3), 3900..5000).expect("learned");
-    assert_eq!(tuner.ratio(), Some(ratio(10, 3)));
-    assert!(tuner.is_trusted());
+    changes_after(&mut detector, late, ratio(10, 3), 3900..5000).expect("learned");
+    assert_eq!(detector.ratio(), Some(ratio(10, 3)));
+    assert!(detector.is_trusted());
 }
 
 #[test]
 fn single_contradictions_raise_no_doubt() {
     let sender = ratio(10, 3);
-    let mut tuner = Tuner::knowing(sender);
+    let mut detector = RatioDetector::knowing(sender);
     for number in 0..10_000 {
-        tuner.observe(Time::ZERO, number, is_parity(number, sender));
+        detector.observe(Time::ZERO, number, is_parity(number, sender));
         if number % 50 == 0 {
-            tuner.observe(Time::ZERO, number, !is_parity(number, sender));
+            detector.observe(Time::ZERO, number, !is_parity(number, sender));
         }
-        assert!(tuner.is_trusted());
+        assert!(detector.is_trusted());
     }
-    assert_eq!(tuner.ratio(), Some(sender));
+    assert_eq!(detector.ratio(), Some(sender));
 }
 
 #[test]
 fn burst_from_far_away_raises_no_doubt() {
     let sender = ratio(10, 3);
-    let mut tuner = Tuner::knowing(sender);
+    let mut detector = RatioDetector::knowing(sender);
     for round in 0..200_u32 {
         let honest = round * 100..round * 100 + 100;
-        assert_eq!(changes_after(&mut tuner, Time::ZERO, sender, honest), None);
-        let forged = 1_000_000..1_000_010;
         assert_eq!(
-            changes_after(&mut tuner, Time::ZERO, ratio(1, 1), forged),
+            changes_after(&mut detector, Time::ZERO, sender, honest),
             None
         );
-        assert!(tuner.is_trusted());
+        let forged = 1_000_000..1_000_010;
+        assert_eq!(
+            changes_after(&mut detector, Time::ZERO, ratio(1, 1), forged),
+            None
+        );
+        assert!(detector.is_trusted());
     }
 }
 
 #[test]
 fn sender_that_starts_again_with_another_ratio_is_understood() {
-    let mut tuner = Tuner::knowing(ratio(10, 3));
-    changes_after(&mut tuner, Time::ZERO, ratio(10, 3), 900_000..901_000);
-    changes_after(&mut tuner, Time::ZERO, ratio(3, 1), 0..300).expect("learned");
-    assert_eq!(tuner.ratio(), Some(ratio(3, 1)));
+    let mut detector = RatioDetector::knowing(ratio(10, 3));
+    changes_after(&mut detector, Time::ZERO, ratio(10, 3), 900_000..901_000);
+    changes_after(&mut detector, Time::ZERO, ratio(3, 1), 0..300).expect("learned");
+    assert_eq!(detector.ratio(), Some(ratio(3, 1)));
 }
 
 #[test]
@@ -135,12 +138,12 @@ fn every_change_is_noticed_however_much_the_ratios_look_alike() {
             .flat_map(|&old| small.iter().map(move |&new| (old, new))),
     );
     for (old, new) in pairs {
-        let mut tuner = Tuner::knowing(old);
+        let mut detector = RatioDetector::knowing(old);
         let start = 100 * old.group() as u32;
-        changes_after(&mut tuner, Time::ZERO, old, 0..start);
+        changes_after(&mut detector, Time::ZERO, old, 0..start);
         let numbers = start..start + 5 * new.group().max(old.group()) as u32 + 16;
-        changes_after(&mut tuner, Time::from_millis(6000), new, numbers);
-        assert_eq!(tuner.ratio(), Some(new), "after {old:?}");
+        changes_after(&mut detector, Time::from_millis(6000), new, numbers);
+        assert_eq!(detector.ratio(), Some(new), "after {old:?}");
     }
 }
 
@@ -148,14 +151,14 @@ fn every_change_is_noticed_however_much_the_ratios_look_alike() {
 fn numbers_from_nowhere_teach_nothing() {
     for (data, parity) in [(2, 1), (10, 3), (1, 4)] {
         let sender = ratio(data, parity);
-        let mut tuner = Tuner::new();
+        let mut detector = RatioDetector::new();
         let mut forged = 1_u32;
         let mut learned = None;
         for number in 0..300 {
             forged = forged.wrapping_mul(0x9e37_79b1).wrapping_add(7);
-            tuner.observe(Time::ZERO, forged, number % 2 == 0);
-            tuner.observe(Time::ZERO, number, is_parity(number, sender));
-            let believed = tuner.ratio();
+            detector.observe(Time::ZERO, forged, number % 2 == 0);
+            detector.observe(Time::ZERO, number, is_parity(number, sender));
+            let believed = detector.ratio();
             assert!(
                 believed.is_none() || believed == Some(sender),
                 "{believed:?}"
@@ -169,15 +172,15 @@ fn numbers_from_nowhere_teach_nothing() {
 #[test]
 fn packet_that_comes_again_and_again_proves_nothing() {
     let sender = ratio(2, 1);
-    let mut tuner = Tuner::new();
+    let mut detector = RatioDetector::new();
     // Somebody else's rules the truth out; one ratio that fits by chance is left.
-    tuner.observe(Time::ZERO, 9, true);
+    detector.observe(Time::ZERO, 9, true);
     for number in [10, 11, 11, 11, 12, 11, 11, 12, 11, 11, 10, 11, 12, 11] {
-        tuner.observe(Time::ZERO, number, is_parity(number, sender));
-        assert_eq!(tuner.ratio(), None);
+        detector.observe(Time::ZERO, number, is_parity(number, sender));
+        assert_eq!(detector.ratio(), None);
     }
-    changes_after(&mut tuner, Time::ZERO, sender, 13..40);
-    assert_eq!(tuner.ratio(), Some(sender));
+    changes_after(&mut detector, Time::ZERO, sender, 13..40);
+    assert_eq!(detector.ratio(), Some(sender));
 }
 
 proptest! {
@@ -188,24 +191,24 @@ proptest! {
     ) {
         let sender = ratio(data, parity);
         let start = start % (sender.sequence_period() - 100_000);
-        let mut luck = seed;
+        let mut rng = seed;
         let mut draw = |bound: u64| {
-            luck ^= luck << 13;
-            luck ^= luck >> 7;
-            luck ^= luck << 17;
-            luck % bound
+            rng ^= rng << 13;
+            rng ^= rng >> 7;
+            rng ^= rng << 17;
+            rng % bound
         };
-        let mut tuner = Tuner::new();
+        let mut detector = RatioDetector::new();
         for number in 0..2000_u64 {
             if draw(100) < loss {
                 continue;
             }
             let number = start + (number + draw(spread)) as u32;
-            tuner.observe(Time::ZERO, number, is_parity(number, sender));
-            if let Some(believed) = tuner.ratio() {
+            detector.observe(Time::ZERO, number, is_parity(number, sender));
+            if let Some(believed) = detector.ratio() {
                 prop_assert_eq!(believed, sender);
             }
         }
-        prop_assert_eq!(tuner.ratio(), Some(sender));
+        prop_assert_eq!(detector.ratio(), Some(sender));
     }
 }

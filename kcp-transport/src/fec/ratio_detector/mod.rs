@@ -19,7 +19,7 @@ use crate::time::Time;
 ///
 /// Costs a comparison a packet, and no memory once the ratio is known and nothing contradicts it.
 #[derive(Debug)]
-pub(super) struct Tuner {
+pub(super) struct RatioDetector {
     ratio: Option<FecRatio>,
     changed_at: Option<Time>,
     /// Rises with each packet that contradicts the ratio, and falls slowly with each that fits.
@@ -55,8 +55,8 @@ struct Seen {
     bits: u64,
 }
 
-impl Tuner {
-    /// A tuner that knows nothing.
+impl RatioDetector {
+    /// A detector that knows nothing.
     pub(super) const fn new() -> Self {
         Self {
             ratio: None,
@@ -69,12 +69,12 @@ impl Tuner {
         }
     }
 
-    /// A tuner that has learned `ratio` already.
+    /// A detector that has learned `ratio` already.
     #[cfg(test)]
     pub(super) const fn knowing(ratio: FecRatio) -> Self {
-        let mut tuner = Self::new();
-        tuner.ratio = Some(ratio);
-        tuner
+        let mut detector = Self::new();
+        detector.ratio = Some(ratio);
+        detector
     }
 
     /// The sender's ratio, once it is known.
