@@ -37,10 +37,10 @@ impl Census {
     }
 
     pub(super) fn closed(&self, connection: &Connection) {
-        let stats = connection.stats().past();
+        let stats = connection.stats().counters_only();
         let mut counts = lock(&self.0);
         if counts.live.remove(&connection.key).is_some() {
-            counts.ended.absorb(&stats);
+            counts.ended += stats;
         }
     }
 
@@ -61,7 +61,7 @@ impl Census {
             (live, counts.ended)
         };
         for connection in live {
-            totals.absorb(&connection.stats());
+            totals += connection.stats();
         }
         totals
     }

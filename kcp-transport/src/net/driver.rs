@@ -289,7 +289,7 @@ impl Future for Driver {
             let transmitted = driver.poll_transmit(cx);
             driver
                 .endpoint
-                .update_stats(|stats| stats.absorb(&std::mem::take(&mut driver.inbound.stats)));
+                .update_stats(|stats| *stats += std::mem::take(&mut driver.inbound.stats));
             if driver.is_done() {
                 driver.finish(io::ErrorKind::NotConnected);
                 return Poll::Ready(());

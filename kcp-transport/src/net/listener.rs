@@ -195,7 +195,7 @@ impl KcpListener {
         let mut sum = self.first().stats();
         let (under_key, memory) = (sum.sealed_under_key, sum.memory);
         for endpoint in &self.endpoints[1..] {
-            sum.absorb(&endpoint.stats());
+            sum += endpoint.stats();
         }
         // All of them count the same packets, and have one budget.
         sum.sealed_under_key = under_key;
@@ -210,7 +210,7 @@ impl KcpListener {
     pub fn totals(&self) -> Stats {
         let mut sum = Stats::default();
         for endpoint in &self.endpoints {
-            sum.absorb(&endpoint.census.totals());
+            sum += endpoint.census.totals();
         }
         sum
     }

@@ -19,11 +19,11 @@ pub(super) enum Value {
 pub(super) trait Measure: Copy + Default {
     fn value(self) -> Value;
 
-    /// Adds the same statistic of another connection.
-    fn absorb(&mut self, other: Self);
+    /// Combines this with the same statistic of another connection.
+    fn merge(&mut self, other: Self);
 
-    /// What remains of it when its connection has ended.
-    fn past(self) -> Self {
+    /// The value itself if it is a counter, else the default.
+    fn counter_only(self) -> Self {
         Self::default()
     }
 }
@@ -33,11 +33,11 @@ impl Measure for u64 {
         Value::Count(self)
     }
 
-    fn absorb(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         *self = self.saturating_add(other);
     }
 
-    fn past(self) -> Self {
+    fn counter_only(self) -> Self {
         self
     }
 }
@@ -48,7 +48,7 @@ impl Measure for usize {
         Value::Level(self as u64)
     }
 
-    fn absorb(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         *self = self.saturating_add(other);
     }
 }
@@ -58,7 +58,7 @@ impl Measure for u32 {
         Value::Level(self.into())
     }
 
-    fn absorb(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         *self = other.max(*self);
     }
 }
@@ -68,7 +68,7 @@ impl Measure for u16 {
         Value::Level(self.into())
     }
 
-    fn absorb(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         *self = other.max(*self);
     }
 }
@@ -78,7 +78,7 @@ impl Measure for Duration {
         Value::Time(Some(self))
     }
 
-    fn absorb(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         *self = other.max(*self);
     }
 }
@@ -88,7 +88,7 @@ impl Measure for Option<Duration> {
         Value::Time(self)
     }
 
-    fn absorb(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         *self = other.max(*self);
     }
 }
@@ -153,18 +153,20 @@ macro_rules! statistics {
                 );)*
             }
 
-            /// Adds the statistics of another: counts and lengths add up, of all else the largest
-            /// remains.
-            pub fn absorb(&mut self, other: &Self) {
+            /// What still counts once the connection has ended: the counters, without levels and
+            /// times.
+            #[allow(dead_code, reason = "called for connections only, and only by `net`")]
+            pub(crate) fn counters_only(&self) -> Self {
                 use $crate::stats::measure::Measure;
-                $(self.$field.absorb(other.$field);)*
+                Self { $($field: self.$field.counter_only(),)* }
             }
+        }
 
-            /// What remains once the connection has ended: counts, and neither levels nor times.
-            #[must_use]
-            pub fn past(&self) -> Self {
+        /// Counters and lengths add up; of everything else the larger value is kept.
+        impl std::ops::AddAssign for $name {
+            fn add_assign(&mut self, other: Self) {
                 use $crate::stats::measure::Measure;
-                Self { $($field: self.$field.past(),)* }
+                $(self.$field.merge(other.$field);)*
             }
         }
 
