@@ -65,6 +65,16 @@ fn every_mistake_has_a_name_of_its_own() {
     assert!(mutants.iter().all(|it| it.old != it.new));
 }
 
+#[test]
+fn every_mistake_applies_to_the_source() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for mutant in mutants() {
+        let text = fs::read_to_string(source.join(mutant.file)).unwrap_or_default();
+        let found = text.matches(mutant.old).count();
+        assert_eq!(found, 1, "{} in {}", mutant.name, mutant.file);
+    }
+}
+
 /// Reads the list: blocks of a name, a line of words, a file, the old text and the new.
 fn mutants() -> Vec<Mutant<'static>> {
     let blocks = include_str!("list.txt").split("=== ").skip(1);
