@@ -1,4 +1,4 @@
-//! Spare buffers, so that a busy connection stops allocating.
+//! Spare buffers, so that a busy connection does not allocate.
 
 use std::time::Duration;
 
@@ -6,35 +6,36 @@ use crate::time::Time;
 
 /// Buffers that held the data of finished segments, in two classes of size.
 ///
-/// A small segment never takes a large buffer: else a peer (or a writer) of one-byte segments
-/// would pin a whole mtu for each byte. Both classes are capped, what exceeds the cap is freed.
+/// A small segment never takes a large buffer: otherwise a peer or a writer of one-byte segments
+/// would hold a whole mtu of memory for each byte. Both classes are capped; buffers above the cap
+/// are freed.
 ///
-/// A window's worth of large buffers is kept, since in one round trip a busy connection fills and
-/// empties its windows. What a second did not need is freed. Buffers in use and spare ones are
-/// together never more than were in use at a time, but for a few.
+/// A window of large buffers is kept, since a busy connection fills and empties its windows once in
+/// a round trip. Large buffers that were not needed for a second are freed. Apart from a few, used
+/// and spare buffers together never exceed the largest number that was in use at one time.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
     /// Bytes of all of them.
     bytes: usize,
-    /// Large buffers that nobody needed since `counted_since`.
+    /// Large buffers that stayed unused since `counted_since`.
     unneeded: usize,
     counted_since: Time,
-    /// Few are kept.
+    /// Memory is short, so only a few are kept.
     scarce: bool,
 }
 
 impl Buffers {
-    /// An empty buffer with room for `len` bytes, and for no more than their [`true_size`].
+    /// An empty buffer with a capacity of at least `len` bytes and at most their [`true_size`].
     ///
-    /// Copy into it where it is to stay. A buffer that is moved right after its length was written
-    /// waits for all that was written before, which is what was just copied, to reach the cache.
+    /// Move the buffer to its final place before copying data into it. Moving it right after a copy
+    /// stalls until the copied bytes have reached the cache.
     pub(super) fn take(&mut self, len: usize) -> Vec<u8> {
         let mut buffer = if len < LARGE {
             let fits = |spare: &mut Vec<u8>| spare.capacity() <= true_size(len);
             self.small.pop_if(fits).unwrap_or_else(|| {
-                // What is small now is not needed large.
+                // Keeps the total: a small buffer replaces a large one.
                 self.bytes -= self.large.pop().map_or(0, |spare| spare.capacity());
                 Vec::new()
             })
@@ -47,7 +48,7 @@ impl Buffers {
         buffer
     }
 
-    /// Takes back a buffer whose content is no longer needed.
+    /// Returns a buffer whose content is no longer needed.
     pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
         let (class, most) = if buffer.capacity() < LARGE {
             (&mut self.small, MAX_SPARE)
@@ -63,7 +64,7 @@ impl Buffers {
         }
     }
 
-    /// Frees what was not needed for a second.
+    /// Frees large buffers that were not needed for a second.
     #[inline]
     pub(super) fn age(&mut self, now: Time) {
         if now - self.counted_since >= KEPT_FOR {
@@ -74,7 +75,7 @@ impl Buffers {
     #[cold]
     fn free_unneeded(&mut self, now: Time) {
         let unneeded = self.unneeded.saturating_sub(MAX_SPARE);
-        // Those in front were given back first.
+        // The oldest ones are in front.
         for buffer in self.large.drain(..unneeded) {
             self.bytes -= buffer.capacity();
         }
@@ -82,7 +83,7 @@ impl Buffers {
         self.counted_since = now;
     }
 
-    /// Memory is short elsewhere, or no longer.
+    /// Sets whether memory is short elsewhere.
     pub(super) fn set_scarce(&mut self, scarce: bool) {
         self.scarce = scarce;
         if scarce {
@@ -106,10 +107,10 @@ impl Buffers {
     }
 }
 
-/// Most bytes a buffer for `len` bytes of data may take.
+/// Maximum capacity of a buffer for `len` bytes of data.
 ///
-/// Three times the data covers every large buffer, and the constant keeps tiny segments from
-/// allocating afresh each time.
+/// Three times the data covers every large buffer, and the constant lets tiny segments reuse
+/// buffers.
 pub(super) const fn true_size(len: usize) -> usize {
     let size = 3 * len + 64;
     if size <= LARGEST {
@@ -121,23 +122,24 @@ pub(super) const fn true_size(len: usize) -> usize {
     }
 }
 
-/// Where the class of large buffers begins, in bytes.
+/// Smallest capacity of a large buffer, in bytes.
 ///
 /// An mtu is at most 1500, so a segment in a large buffer wastes less than twice its size.
 const LARGE: usize = 512;
 
-/// Largest buffer that is kept: no KCP peer sends datagrams of more.
+/// Largest buffer that is kept, in bytes: no KCP peer sends larger datagrams.
 const LARGEST: usize = 1500;
 
-/// Most small buffers kept, and large ones that are not needed for a while.
+/// Maximum number of small buffers kept, and of large ones after a second without use.
 ///
-/// One datagram of acks finishes up to 58 segments, and the writer fills as many again.
+/// One datagram of acks releases up to 58 segments, and the writer fills as many again.
 const MAX_SPARE: usize = 64;
 
-/// Most large buffers kept: those of a window of kcptun's size. Small ones are cheap to allocate.
+/// Maximum number of large buffers kept: a window of kcptun's size. Small ones are cheap to
+/// allocate.
 const MAX_LARGE: usize = 1024;
 
-/// How long large buffers are kept that nobody needs: round trips of any path.
+/// How long unused large buffers are kept: longer than a round trip of any path.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn large_buffers_that_a_second_did_not_need_are_freed_but_for_a_few() {
+    fn large_buffers_unused_for_a_second_are_freed_except_a_few() {
         let mut buffers = Buffers::default();
         let start = Time::from_millis(5000);
         let second = |number| start + KEPT_FOR * number;
@@ -181,7 +183,7 @@ mod tests {
         for _ in 0..1000 {
             buffers.give(vec![0; 1400]);
         }
-        // They came in the meantime, so nothing is known of them.
+        // They were returned during this period, so they do not count as unused yet.
         buffers.age(second(1));
         assert_eq!(buffers.large.len(), 1000);
         let taken: Vec<_> = (0..600).map(|_| buffers.take(1400)).collect();

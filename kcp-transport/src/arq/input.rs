@@ -1,4 +1,4 @@
-//! Payloads in.
+//! Handling received payloads.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{Command, SegmentHeader, Segments, SeqNumber};
 
-/// What the segments of one datagram add up to.
+/// The combined effect of the segments of one datagram.
 ///
-/// `una` is applied after all of them: it is mostly sent along with the very acks it covers, and
-/// those carry the timestamps.
+/// `una` is applied after all segments: it usually arrives together with the acks that it covers,
+/// and only the acks carry timestamps.
 struct DatagramSummary {
     now: Time,
     from: Provenance,
-    /// The newest `una`, at least the one known before.
+    /// The newest `una`, never older than the one known before.
     una: SeqNumber,
-    /// Whether a segment was not from the past, nor from another life of the peer.
+    /// Whether at least one segment was neither outdated nor sent by a restarted peer.
     current: bool,
-    /// The highest segment newly acknowledged.
+    /// The newly acknowledged segment with the highest number.
     evidence: Option<Evidence>,
     sample: Option<Duration>,
     segments: u64,
@@ -36,8 +36,8 @@ impl Arq {
     /// [`DecodeError::AcknowledgesUnsent`] if any segment does: nothing of the datagram is used.
     ///
     /// Another [`DecodeError`] for the first segment that cannot be decoded, belongs to another
-    /// conversation or echoes a time at which nothing was sent. Nothing of it and what follows it
-    /// is used; what precedes it was.
+    /// conversation or echoes a time at which nothing was sent. That segment and those after it are
+    /// ignored; those before it have been processed.
     pub fn handle_payload(
         &mut self,
         now: Time,
@@ -47,8 +47,8 @@ impl Arq {
         self.handle_payload_with(now, payload, from, &mut |_| {})
     }
 
-    /// As [`Self::handle_payload`]; what window updates carry, which means nothing to KCP, goes to
-    /// `extension`.
+    /// As [`Self::handle_payload`]. The payload of window updates, which has no meaning in KCP, is
+    /// passed to `extension`.
     ///
     /// # Errors
     ///
@@ -92,17 +92,17 @@ impl Arq {
         error.map_or(Ok(summary.outcome), Err)
     }
 
-    /// Whether `payload` consists of whole segments of this conversation and nothing else.
+    /// Whether `payload` consists only of whole segments of this conversation.
     pub(crate) fn is_whole(&self, payload: &[u8]) -> bool {
         let is_ours =
             |(header, _): (SegmentHeader, &[u8])| header.conversation == self.conversation;
         Segments::new(payload).all(|segment| segment.is_ok_and(is_ours))
     }
 
-    /// Whether the first segment, or one of those after it, acknowledges what was never sent.
+    /// Whether one of the segments acknowledges data that was never sent.
     ///
-    /// kcp-go v5 kcp.go, parse_una: it believes any una and drops what it has not sent, so the
-    /// stream has a hole that nobody sees.
+    /// kcp-go v5 kcp.go, parse_una: accepts any una and drops queued data, which leaves an
+    /// undetected hole in the stream.
     fn acknowledges_unsent(
         &self,
         first: Option<&Result<(SegmentHeader, &[u8]), DecodeError>>,
@@ -138,8 +138,8 @@ impl Arq {
             return Err(DecodeError::ForeignConversation);
         }
         if summary.from == Provenance::Contested {
-            // Rebuilt with a wrong ratio, everything looks right but the numbers. Few numbers are
-            // those of a missing segment.
+            // A payload rebuilt with a wrong ratio looks valid except for its sequence numbers, and
+            // few wrong numbers match a missing segment.
             if header.command == Command::Push && self.receive.misses(header.sequence) {
                 summary.segments += 1;
                 self.handle_push(header, data, summary);
@@ -151,8 +151,8 @@ impl Arq {
         summary.current |= self.is_current(header, una);
         if una >= summary.una {
             summary.una = una;
-            // kcp-go v5 kcp.go, Input: takes the window from any direct packet. An old one may say
-            // zero long after the window has opened.
+            // kcp-go v5 kcp.go, Input: takes the window from any direct packet. An old packet may
+            // carry a zero window long after the window has opened.
             if summary.from == Provenance::Direct {
                 self.remote_window = header.window;
                 self.remote_capacity = self.remote_capacity.max(Some(header.window));
@@ -172,11 +172,11 @@ impl Arq {
         Ok(())
     }
 
-    /// Whether a peer that has received what it acknowledged would say this.
+    /// Whether the segment agrees with what the peer has already acknowledged.
     ///
-    /// It would not with an `una` from the past. Nor would it wait for a segment, with room for
-    /// it, that it has acknowledged already: a peer that has restarted does, after it took the
-    /// repetition of an earlier segment for the beginning.
+    /// An `una` older than one seen before does not. Neither does an open window while the peer
+    /// still waits for a segment that it has acknowledged: that is a restarted peer, which took a
+    /// retransmission of an earlier segment for the first one.
     fn is_current(&self, header: &SegmentHeader, una: SeqNumber) -> bool {
         let flight = self.send.flight();
         let forgotten = una == flight.una() && flight.is_first_acked() && header.window > 0;
@@ -200,8 +200,8 @@ impl Arq {
             Arrival::Duplicate => self.counters.duplicates_received += 1,
             Arrival::OutOfWindow => {
                 self.counters.out_of_window_received += 1;
-                // kcp-go v5 kcp.go, Input: it drops such a segment in silence. Who sent it believes
-                // that there is room, and would take us for gone in the end.
+                // kcp-go v5 kcp.go, Input: silently drops such a segment. Its sender assumes that
+                // there is room, and without an answer would eventually time out.
                 if self.receive.window() == 0 {
                     self.probe.announce();
                 }
@@ -209,8 +209,8 @@ impl Arq {
         }
     }
 
-    /// kcp-go v5 kcp.go, Input: it believes any ack of a segment in flight, and computes its
-    /// round-trip time from whatever the ack echoes.
+    /// kcp-go v5 kcp.go, Input: accepts any ack of a segment in flight, and computes the round-trip
+    /// time from whatever timestamp the ack echoes.
     fn handle_ack(
         &mut self,
         header: &SegmentHeader,
@@ -262,12 +262,12 @@ impl Arq {
         summary.outcome.readable = self.receive.readable();
         let moves = summary.una > self.send.flight().una();
         if !moves && summary.evidence.is_none() {
-            // Most datagrams of a one-way stream acknowledge nothing new.
+            // The usual case in a one-way stream: nothing is newly acknowledged.
             return;
         }
         let (moved, acknowledged) = self.send.on_una(now, summary.una, &mut self.buffers);
         if moved > 0 {
-            // News from the peer, even if it was rebuilt from parity.
+            // Newly acknowledged data is proof of the peer's state, even if rebuilt from parity.
             self.una_regressed = None;
             self.congestion.on_advance(self.remote_window);
             self.receive.hasten_acks();

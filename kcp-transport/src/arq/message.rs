@@ -1,4 +1,4 @@
-//! Messages: whole writes that the peer reads whole.
+//! Messages: each write is delivered to the reader as a whole.
 
 use super::Arq;
 use super::options::Mode;
@@ -8,16 +8,16 @@ use crate::error::DecodeError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// kcp-go's reader never gets past an empty message.
+    /// The message is empty. kcp-go's reader never gets past an empty message.
     #[error("message is empty; at least 1 byte is needed")]
     Empty,
-    /// The message needs more fragments than the peer can hold, or than a header can count, or it
-    /// is longer than the whole send buffer.
+    /// The message needs more fragments than the peer's receive window or the header allows, or is
+    /// longer than the send buffer.
     #[error("message has {len} bytes; allowed are at most {most}")]
     TooLong {
-        /// Bytes of the message.
+        /// Length of the message in bytes.
         len: usize,
-        /// Most bytes of a message, by what is known of the peer so far.
+        /// The longest message allowed, in bytes, as far as the peer's window is known.
         most: usize,
     },
 }
@@ -29,27 +29,28 @@ impl From<MessageError> for std::io::Error {
 }
 
 impl Arq {
-    /// Changes whether boundaries are kept, from the next write and read on.
+    /// Changes whether message boundaries are kept, from the next write and read on.
     pub fn set_mode(&mut self, mode: Mode) {
         self.config.mode = mode;
         self.receive.set_mode(mode, &mut self.buffers);
     }
 
-    /// Most bytes of a message.
+    /// The longest message that can be sent, in bytes.
     ///
-    /// A peer delivers a message once it holds all fragments, so there can be no more of them than
-    /// its receive window has segments: the largest window it has told so far, 32 until it has told
-    /// any. The header counts 255 at most.
+    /// A peer delivers a message once it holds all fragments, so a message can have no more
+    /// fragments than the peer's receive window has segments: the largest window advertised so far,
+    /// 32 before the first. The header limits them to 255.
     #[must_use]
     pub fn max_message_len(&self) -> usize {
         let window = self.remote_capacity.unwrap_or(super::INITIAL_REMOTE_WINDOW);
         self.len_of(usize::from(window).clamp(1, MAX_FRAGMENTS))
     }
 
-    /// Whether the peer may hold a message of `len` bytes though it has not said so.
+    /// Whether the peer may accept a message of `len` bytes although it has not advertised such a
+    /// window.
     ///
-    /// kcp-go v5 kcp.go, NewKCP: its sessions begin with a receive window of 32, which its program
-    /// changes later. Any other window was set by somebody.
+    /// kcp-go v5 kcp.go, NewKCP: sessions begin with a receive window of 32, which the program
+    /// changes later. Any other window was configured.
     pub(crate) fn may_hold_more(&self, len: usize) -> bool {
         let unsaid = [None, Some(super::INITIAL_REMOTE_WINDOW)];
         unsaid.contains(&self.remote_capacity) && len <= self.len_of(MAX_FRAGMENTS)
@@ -59,14 +60,14 @@ impl Arq {
         (fragments * self.config.mss()).min(self.config.send_buffer)
     }
 
-    /// Queues a whole message, or nothing: `Ok(false)` when the send buffer is full.
+    /// Queues a whole message or nothing. Returns `Ok(false)` when the send buffer is full.
     ///
-    /// Besides its bytes, it also counts as full once as many segments as the send window wait:
+    /// The buffer also counts as full once as many segments wait as fit into the send window, since
     /// small messages take more memory than they have bytes.
     ///
     /// # Errors
     ///
-    /// [`MessageError`] if the message cannot be sent, however long one waits.
+    /// [`MessageError`] if the message cannot be sent even after waiting.
     pub fn write_message(&mut self, data: &[u8]) -> Result<bool, MessageError> {
         if data.is_empty() {
             return Err(MessageError::Empty);
@@ -84,7 +85,7 @@ impl Arq {
         Ok(true)
     }
 
-    /// Whether messages are not taken because as many segments wait as fit into the send window.
+    /// Whether messages are refused because as many segments wait as fit into the send window.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
         self.config.mode == Mode::Message && self.has_full_queue()
@@ -94,9 +95,9 @@ impl Arq {
         self.send.queued() >= usize::from(self.config.send_window)
     }
 
-    /// Appends one whole message to `out`; false if none is complete.
+    /// Appends one whole message to `out`. Returns false if none is complete.
     ///
-    /// False for good if [`Self::broken`] says so.
+    /// Always returns false once [`Self::broken`] returns an error.
     pub fn read_message(&mut self, out: &mut Vec<u8>) -> bool {
         let before = out.len();
         let complete = self.receive.read_message(out, &mut self.buffers);
@@ -105,13 +106,13 @@ impl Arq {
         complete
     }
 
-    /// Why no message can be read any more: set by [`Self::read_message`] when it meets fragments
-    /// that cannot be put together.
+    /// Why no message can be read any more. Set by [`Self::read_message`] when fragments cannot be
+    /// reassembled.
     #[must_use]
     pub fn broken(&self) -> Option<DecodeError> {
         self.receive.broken()
     }
 }
 
-/// Most fragments of a message. kcp-go v5 kcp.go, Send: refuses more.
+/// Maximum number of fragments of a message. kcp-go v5 kcp.go, Send: refuses more.
 const MAX_FRAGMENTS: usize = 255;

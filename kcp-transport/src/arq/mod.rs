@@ -1,11 +1,12 @@
 //! Automatic repeat request: turns datagrams that get lost, repeated and reordered into a stream
 //! of bytes or messages, as KCP does.
 //!
-//! [`Arq`] is a state machine over segments. It knows neither sockets nor clocks, and nothing of
-//! forward error correction, encryption or the beginning and end of connections.
+//! [`Arq`] is a state machine over segments. It uses no sockets and no clock, and does not handle
+//! forward error correction, encryption, or the opening and closing of connections.
 //!
-//! Where kcp-go walks its buffers on a tick, this visits what is due: acknowledging a segment is
-//! O(1), and an idle `Arq` has no timer. What differs in behaviour is said where it does.
+//! kcp-go walks its buffers on every tick. This module visits only what is due: acknowledging a
+//! segment is O(1), and an idle `Arq` has no timer. Differences in behaviour are documented where
+//! they occur.
 
 mod buffers;
 mod congestion;
@@ -37,34 +38,35 @@ pub use message::MessageError;
 pub use options::{AckPolicy, ArqConfig, Congestion, Mode, WriteCoalescing};
 pub(crate) use trace::is_traced;
 
-/// How a payload came in.
+/// How a payload was obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Provenance {
-    /// Straight from the network.
+    /// Received from the network.
     Direct,
-    /// Rebuilt from parity, so possibly late: says nothing about window and round-trip time.
+    /// Rebuilt from parity and possibly late: its window and timestamps are not used.
     Recovered,
-    /// As [`Self::Recovered`], while it is not certain with which ratio: may be something that was
-    /// never sent. Believed only as far as it fills a gap.
+    /// As [`Self::Recovered`], but the sender's FEC ratio is in doubt, so the payload may never
+    /// have been sent. Used only where it fills a gap.
     Contested,
 }
 
-/// What a payload brought.
+/// What a payload changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Data was acknowledged that was not before: there may be room for more.
+    /// Data was newly acknowledged, so there may be room for more.
     pub acknowledged: bool,
-    /// There is something to read.
+    /// Data or a message can be read.
     pub readable: bool,
-    /// The peer echoed a timestamp of ours exactly, so it receives where we send to.
+    /// An ack echoed a timestamp of ours exactly, which proves that the peer receives at the
+    /// address we send to.
     pub validated: bool,
-    /// The payload held an ack or a window update: what a peer says only in answer.
+    /// The payload held an ack or a window update, which a peer sends only in answer to something.
     pub answered: bool,
-    /// New data came that nobody will read, since [`Arq::close_receive`] was called.
+    /// New data was received and dropped because [`Arq::close_receive`] was called.
     pub discarded: bool,
 }
 
-/// One conversation's ARQ state, both directions.
+/// The ARQ state of one conversation, in both directions.
 #[derive(Debug)]
 pub struct Arq {
     config: ArqConfig,
@@ -78,15 +80,16 @@ pub struct Arq {
     buffers: Buffers,
     #[doc(alias = "rmt_wnd")]
     remote_window: u16,
-    /// The largest window the peer has told: what it holds when its reader has read all.
+    /// The largest window the peer has advertised, which is its capacity while nothing waits for
+    /// its reader.
     remote_capacity: Option<u16>,
-    /// When this was last given the time.
+    /// The time of the last call.
     last_call: Time,
-    /// When this side last woke from a pause: the time of acks that waited for it says nothing.
+    /// When this side last resumed after a pause. Acks that waited meanwhile give no RTT sample.
     woke_at: Time,
-    /// Since when, and until when, packets came that contradict what the peer had acknowledged.
+    /// First and last arrival of the packets whose `una` is older than one seen before.
     una_regressed: Option<(Time, Time)>,
-    /// Data was due, and acks and probes took all the room.
+    /// Data was due, but acks and probes filled the last datagram.
     crowded_out: bool,
     counters: Counters,
 }
@@ -94,8 +97,8 @@ pub struct Arq {
 impl Arq {
     /// A conversation in which nothing has been sent. Allocates nothing.
     ///
-    /// Timestamps on the wire are shifted by `timestamp_offset` milliseconds; if that is secret,
-    /// only a peer that receives our segments can echo them.
+    /// Timestamps on the wire are shifted by `timestamp_offset` milliseconds. If the offset is
+    /// secret, only a peer that receives our segments can echo them.
     #[must_use]
     pub fn new(config: ArqConfig, conversation: ConversationId, timestamp_offset: u32) -> Self {
         Self::with_initial_sequence(config, conversation, timestamp_offset, 0, 0)
@@ -131,10 +134,10 @@ impl Arq {
         }
     }
 
-    /// Queues bytes; returns how many were taken, 0 when the send buffer is full.
+    /// Queues bytes and returns how many were accepted: 0 when the send buffer is full.
     ///
-    /// In stream mode they fill up the last queued segment first. In message mode each call starts
-    /// a segment of its own, and the buffer also counts as full when [`Self::is_crowded`].
+    /// In stream mode they fill the last queued segment first. In message mode each call starts a
+    /// new segment, and the buffer also counts as full while [`Self::is_crowded`] returns true.
     pub fn write(&mut self, data: &[u8]) -> usize {
         if self.is_crowded() {
             return 0;
@@ -144,18 +147,19 @@ impl Arq {
         taken
     }
 
-    /// Nothing more will be written: what is held back for more leaves now.
+    /// Declares that nothing more will be written: data held back by write coalescing is sent at
+    /// once.
     pub fn finish_writing(&mut self) {
         self.send.finish_writing();
     }
 
-    /// Bytes that [`Self::write`] would take now.
+    /// Number of bytes that [`Self::write`] would accept now.
     #[must_use]
     pub fn send_capacity(&self) -> usize {
         self.send.capacity()
     }
 
-    /// Reads bytes in order, across segments and messages; 0 when there are none.
+    /// Reads bytes in order, across segments and messages. Returns 0 when none are available.
     pub fn read(&mut self, out: &mut [u8]) -> usize {
         let mut at = 0;
         self.read_with(out.len(), &mut |bytes| {
@@ -164,7 +168,7 @@ impl Arq {
         })
     }
 
-    /// As [`Self::read`], handing at most `limit` bytes to `sink` where they lie.
+    /// As [`Self::read`], but passes at most `limit` bytes to `sink` without copying them.
     pub fn read_with(&mut self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
         let read = self.receive.read_with(limit, sink, &mut self.buffers);
         self.counters.bytes_read += read as u64;
@@ -172,79 +176,79 @@ impl Arq {
         read
     }
 
-    /// Whether there is something to read: bytes in stream mode, in message mode a whole message
-    /// or the discovery that there will never be one.
+    /// Whether a read would return something: bytes in stream mode; in message mode a whole
+    /// message, or the error that no message can be completed any more.
     #[must_use]
     pub fn readable(&self) -> bool {
         self.receive.readable()
     }
 
-    /// The reader is gone: what it has not read is dropped, and so is what comes.
+    /// Drops unread data and everything that is received from now on.
     ///
-    /// Data within the window is still acknowledged, so that the peer's sending comes to an end.
+    /// Data within the window is still acknowledged, so that the peer can finish sending.
     pub fn close_receive(&mut self) {
         self.receive.discard(&mut self.buffers);
         self.announce_if_reopened();
     }
 
-    /// The number after the last segment there will ever be; `None` while some wait to be sent.
+    /// The sequence number after the last segment sent; `None` while segments wait to be sent.
     ///
-    /// Final once nothing more is written.
+    /// It is final once nothing more is written.
     #[must_use]
     pub fn end_of_sent(&self) -> Option<SeqNumber> {
         (self.send.queued() == 0).then(|| self.send.flight().next())
     }
 
-    /// The peer will send nothing from `end` on, a number modulo 2^32. Returns whether that can be:
-    /// not if later segments were received, or another end was told before.
+    /// Sets the end of the peer's stream, as the sequence number (modulo 2^32) after its last
+    /// segment. Returns false if that contradicts a received segment or an end that was set before.
     pub fn set_end_of_received(&mut self, end: u32) -> bool {
         self.receive.set_end(self.receive.next().widen(end))
     }
 
-    /// Whether everything the peer will ever send was received in order and read.
+    /// Whether the peer's stream has ended and all of it was received and read.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.receive.is_finished()
     }
 
-    /// Tells our window at the next transmission, unasked.
+    /// Announces our window at the next transmission without a request.
     #[cfg(feature = "tokio")]
     pub(crate) fn announce_window(&mut self) {
         self.probe.announce();
     }
 
-    /// Asks for the peer's window at the next [`Self::poll_transmit`]: every KCP peer answers.
+    /// Requests the peer's window at the next [`Self::poll_transmit`]. Every KCP peer answers.
     pub fn request_probe(&mut self) {
         self.probe.request();
     }
 
-    /// Whether nothing is queued and nothing unacknowledged.
+    /// Whether nothing is queued and everything sent is acknowledged.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.send.queued() == 0 && self.send.flight().unacked() == 0
     }
 
-    /// Segments written and not yet sent.
+    /// Number of segments written and not yet sent.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.send.queued()
     }
 
-    /// Whether the next segment to be sent cannot become any fuller.
+    /// Whether the next segment to be sent is full or closed to further writes.
     ///
-    /// If not, waiting for more to be written would save a segment.
+    /// If not, waiting for another write may save a segment.
     #[must_use]
     pub fn has_full_segment(&self) -> bool {
         self.send.has_full_segment()
     }
 
-    /// The number after the last segment received in order, as the peer is told it.
+    /// The sequence number after the last segment received in order, as sent on the wire.
     #[cfg(feature = "tokio")]
     pub(crate) fn received_until(&self) -> u32 {
         self.receive.next().to_wire()
     }
 
-    /// Segments that wait for the reader.
+    /// Number of segments that wait for the reader.
     #[must_use]
     pub fn unread(&self) -> usize {
         self.receive.unread()
@@ -256,7 +260,7 @@ impl Arq {
         self.conversation
     }
 
-    /// Segments sent and not yet acknowledged.
+    /// Number of segments sent and not yet acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.send.flight().unacked()
@@ -274,20 +278,22 @@ impl Arq {
         self.rtt.smoothed()
     }
 
-    /// Segments the peer can take; 32 until it has said so.
+    /// Number of segments the peer can accept; 32 until it advertises a window.
     #[must_use]
     pub fn remote_window(&self) -> u16 {
         self.remote_window
     }
 
-    /// Since when sent data waits without any of it being acknowledged; `None` if none waits.
+    /// When sent data last made progress, if some is unacknowledged: the later of the last
+    /// acknowledgement and the first transmission after an empty flight. `None` if nothing is
+    /// unacknowledged.
     #[must_use]
     pub fn unacknowledged_since(&self) -> Option<Time> {
         self.send.waiting_since()
     }
 
-    /// When something was last acknowledged, or sent while nothing else was in flight; the epoch
-    /// if never.
+    /// When data was last acknowledged, or sent while nothing else was in flight; the epoch if
+    /// neither happened yet.
     #[must_use]
     pub fn last_progress(&self) -> Time {
         self.send.last_progress()
@@ -295,31 +301,31 @@ impl Arq {
 
     /// Since when every direct packet has carried a `una` older than one seen before.
     ///
-    /// A restarted peer does that, but so does one late packet, if none follows it. Look at this
-    /// when a packet has come, not when a timer fires, or see [`Self::una_regressed_for`].
+    /// A restarted peer causes this, but so does a single late packet while none follows it. Check
+    /// it when a packet arrives rather than when a timer fires, or use [`Self::una_regressed_for`].
     #[must_use]
     pub fn una_regressed_since(&self) -> Option<Time> {
         self.una_regressed.map(|(since, _)| since)
     }
 
-    /// Between the first and the last of the packets that [`Self::una_regressed_since`] is about:
-    /// zero for a single late one, however long ago.
+    /// Time between the first and the last of the packets that [`Self::una_regressed_since`]
+    /// describes: zero for a single late packet, however long ago it arrived.
     #[must_use]
     pub fn una_regressed_for(&self) -> Duration {
         self.una_regressed
             .map_or(Duration::ZERO, |(since, until)| until - since)
     }
 
-    /// Bytes of memory held outside this value itself, spare room included. Takes constant time.
+    /// Bytes of heap memory, spare capacity included. Takes constant time.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.send.memory() + self.receive.memory() + self.buffers.held()
     }
 
-    /// Tells whether memory is short elsewhere.
+    /// Sets whether memory is short elsewhere.
     ///
-    /// While it is, the peer is told a window of 8 segments at most, and no more is kept than that
-    /// beyond what was taken in before. The reader goes on to get everything in order.
+    /// While it is, the advertised window is at most 8 segments, and at most that many segments are
+    /// accepted beyond those already held. Data already received is still delivered in order.
     pub fn set_memory_pressure(&mut self, pressed: bool) {
         self.receive.set_pressure(pressed);
         self.buffers.set_scarce(pressed);
@@ -328,29 +334,30 @@ impl Arq {
         }
     }
 
-    /// Releases memory that holds no data; worth calling when a connection falls idle.
+    /// Releases memory that holds no data. Call it when a connection becomes idle.
     pub fn shrink(&mut self) {
         self.buffers.clear();
         self.send.shrink();
         self.receive.shrink();
     }
 
-    /// Releases the memory of what can go neither way any more: data that was not acknowledged or
-    /// came after a gap, and spare buffers. What the reader may have stays.
+    /// Releases unacknowledged data, data received after a gap, and spare buffers. Data that is
+    /// ready for the reader is kept.
     ///
-    /// Only for the end: the peer must not be heard or answered after that.
+    /// Only for a connection that has ended: nothing may be received or sent after this.
     pub fn release(&mut self) {
         self.send = Sender::new(&self.config, self.send.flight().una());
         self.receive.release();
         self.shrink();
     }
 
-    /// The timestamp of something sent at `time`.
+    /// The wire timestamp of a segment sent at `time`.
     fn stamp(&self, time: Time) -> Timestamp {
         stamp(time, self.timestamp_offset)
     }
 
-    /// Takes the time: notices if this side slept while something was due.
+    /// Records the current time and detects whether this side was suspended while something was
+    /// due.
     fn notice_time(&mut self, now: Time) {
         self.buffers.age(now);
         if now - self.last_call > LONG_PAUSE && self.send.is_overdue(now) {
@@ -372,17 +379,17 @@ impl Arq {
 }
 
 fn stamp(time: Time, offset: u32) -> Timestamp {
-    // Narrowing is the point: the wire carries milliseconds modulo 2^32.
+    // Narrowing on purpose: the wire carries milliseconds modulo 2^32.
     Timestamp::from_wire((time.as_millis() as u32).wrapping_add(offset))
 }
 
-/// How late something due is noticed before it counts as this side's own pause.
+/// A deadline that is handled later than this counts as a pause of this side.
 ///
-/// Far beyond what an idle machine delays a timer. One that is so busy had better not answer that
-/// with a window of retransmissions.
+/// It is far above the timer delay of an idle machine. A machine that is so busy should not
+/// retransmit a whole window in response.
 const LONG_PAUSE: Duration = Duration::from_millis(200);
 
-/// Segments a peer is taken to have room for until it says.
+/// Window assumed for a peer that has not advertised one.
 #[doc(alias = "IKCP_WND_RCV")]
 const INITIAL_REMOTE_WINDOW: u16 = 32;
 

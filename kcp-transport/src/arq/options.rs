@@ -5,114 +5,118 @@ use std::time::Duration;
 
 use crate::wire::SEGMENT_HEADER_LEN;
 
-/// What an [`Arq`](super::Arq) needs to know; the ranges are those of `Config`.
+/// Options of an [`Arq`](super::Arq). The ranges are those of `Config`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArqConfig {
-    /// Most bytes of segments in one datagram; at least one byte more than a segment header.
+    /// Maximum number of bytes of segments in one datagram, at least one byte more than a segment
+    /// header.
     pub segments_len: usize,
-    /// Most segments in flight.
+    /// Maximum number of segments in flight.
     pub send_window: u16,
-    /// Most segments kept for the reader, and as many again (at least 128) beyond a hole.
+    /// Maximum number of segments kept for the reader. As many again, at least 128, are kept after
+    /// a gap.
     pub receive_window: u16,
-    /// Whether the RTO may fall to 30 ms (else 100 ms) and backs off by half (else by doubling).
+    /// Whether the RTO has a floor of 30 ms and grows by half on each time-out. Otherwise the floor
+    /// is 100 ms and it doubles.
     pub no_delay: bool,
-    /// Lower bound of the RTO's variance term, and how long batched acks wait.
+    /// Lower bound of the RTO's variance term, and the longest time that batched acks and delayed
+    /// writes wait.
     pub flush_interval: Duration,
-    /// Acks of later segments after which a segment counts as lost; `None` is off.
+    /// Number of acks of later segments after which a segment counts as lost; `None` is off.
     pub fast_retransmit_after: Option<NonZeroU32>,
     /// Whether there is a congestion window.
     pub congestion: Congestion,
     /// Stream or messages.
     pub mode: Mode,
-    /// When acks leave.
+    /// When acks are sent.
     pub ack_policy: AckPolicy,
-    /// When new data leaves.
+    /// When new data is sent.
     pub write_coalescing: WriteCoalescing,
-    /// Most bytes queued and in flight.
+    /// Maximum number of bytes queued and in flight.
     pub send_buffer: usize,
-    /// Most bytes of memory for what was received and not read; see
+    /// Maximum memory for received data that was not read yet, in bytes. See
     /// [`default_receive_buffer`](Self::default_receive_buffer).
     pub receive_buffer: usize,
 }
 
 impl ArqConfig {
-    /// Most bytes of data in one segment.
+    /// Maximum number of data bytes in one segment.
     #[must_use]
     pub fn mss(&self) -> usize {
         self.segments_len.saturating_sub(SEGMENT_HEADER_LEN).max(1)
     }
 
-    /// A receive buffer that never makes the window smaller than `receive_window`: 1600 bytes for
-    /// each segment of it, or for each of 128 if it is smaller.
+    /// The receive buffer, in bytes, that never makes the advertised window smaller than
+    /// `receive_window`: 1600 bytes for each segment of the window, and for at least 128 segments.
     #[must_use]
     pub fn default_receive_buffer(receive_window: u16) -> usize {
         reach(receive_window) * SEGMENT_BUDGET
     }
 }
 
-/// Whether the congestion window limits sending, besides the two windows.
+/// Whether a congestion window limits sending, in addition to the send and remote windows.
 #[doc(alias = "nc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Congestion {
-    /// KCP's own window: slow start, then additive increase, halved by fast retransmits and reset
-    /// by time-outs. `nc = 0`.
+    /// KCP's congestion window: slow start, then additive increase, halved by fast retransmits and
+    /// reset by time-outs. `nc = 0`.
     Kcp,
-    /// No congestion window: send and remote window alone limit what is in flight. `nc = 1`, and
-    /// what all presets use.
+    /// No congestion window: only the send and remote windows limit the segments in flight. `nc =
+    /// 1`, which all presets use.
     Unlimited,
 }
 
-/// Whether the boundaries of writes are kept.
+/// Whether message boundaries are kept.
 #[doc(alias = "stream")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
-    /// A byte stream: writes are merged into full segments. What HTTP needs.
+    /// A byte stream: writes are merged into full segments. HTTP needs this.
     Stream,
     /// Each write is a message, cut into fragments that count down to 0.
     Message,
 }
 
-/// When acknowledgements leave.
+/// When acknowledgements are sent.
 #[doc(alias = "acknodelay")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AckPolicy {
-    /// After each received batch. The sender learns of losses soonest.
+    /// After each received batch, so that the sender learns of losses as early as possible.
     Immediate,
-    /// At the next flush, one flush interval later at most, or as soon as they fill a datagram.
-    /// What kcp-go does unless `SetACKNoDelay(true)` is called.
+    /// At most one flush interval later, or as soon as they fill a datagram. kcp-go's behaviour
+    /// unless `SetACKNoDelay(true)` is called.
     Batched,
 }
 
-/// When written data leaves.
+/// When written data is sent.
 #[doc(alias = "SetWriteDelay")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WriteCoalescing {
-    /// As soon as the windows allow. The first byte waits for nothing.
+    /// As soon as the windows allow.
     Immediate,
-    /// Once a datagram is full, the send window is full or the flush interval has passed since the
-    /// first byte that waits, whatever is first; or along with a datagram that leaves anyway.
-    /// Flushing hastens nothing, shutting down does. Many small writes make few datagrams, and the
-    /// first byte waits for up to one flush interval.
+    /// When a datagram or the send window is full, when the flush interval has passed since the
+    /// first waiting byte, or together with a datagram that is sent anyway, whichever is first.
+    /// Flushing the stream does not send the data earlier; shutting it down does. Many small writes
+    /// share few datagrams, and a byte waits for up to one flush interval.
     Delayed,
 }
 
-/// Segments after the next expected one that are taken in as far as memory allows.
+/// How far after the next expected segment segments are accepted, if memory allows.
 pub(super) fn reach(window: u16) -> usize {
     usize::from(window.max(MIN_REACH))
 }
 
-/// Segments that are taken in from any peer, however small the window.
+/// Segments that are accepted from any peer, however small the window.
 ///
-/// A peer that was told no window yet assumes one: kcp-go 32 segments, C ikcp 128. Refusing part
-/// of its first flight would cost it a time-out for every window's worth of the rest.
+/// Before a peer learns our window it assumes one: 32 segments in kcp-go, 128 in C's ikcp. Refusing
+/// part of its first flight would cost it a time-out for every window of the rest.
 #[doc(alias = "IKCP_WND_RCV")]
 const MIN_REACH: u16 = 128;
 
-/// Bytes of the receive budget for each segment of the window.
+/// Default receive budget for each segment of the window, in bytes.
 ///
-/// 1500 for a segment of the largest mtu, and 100 for the entries of all lists it may be in.
+/// 1500 for a segment of the largest mtu, and 100 for its entries in all lists.
 const SEGMENT_BUDGET: usize = 1600;

@@ -1,47 +1,47 @@
-//! Asking for the peer's window and telling our own.
+//! Window probes: requesting the peer's window and announcing ours.
 
 use std::time::Duration;
 
 use crate::time::Time;
 
-/// What is to be asked and announced, and when.
+/// Which window requests and announcements are due, and when.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Probe {
     request: bool,
     announce: bool,
-    /// The window to be told has opened again: worth repeating, since the peer waits for it.
+    /// The announced window has reopened. It is repeated, since the peer waits for it.
     reopened: bool,
-    /// When to ask next; `None` while the sender is not blocked.
+    /// When to send the next request; `None` while the sender is not blocked.
     request_at: Option<Time>,
     /// The wait that `request_at` ends.
     wait: Duration,
     announce_at: Option<Time>,
-    /// What is to be told is a repetition: an answer to a question does not count as one.
+    /// The due announcement is a repetition. An answer to the peer's request does not count as one.
     repeating: bool,
     repeats_left: u8,
 }
 
 impl Probe {
-    /// Asks for the window as soon as possible.
+    /// Requests the peer's window as soon as possible.
     pub(super) fn request(&mut self) {
         self.request = true;
     }
 
-    /// Tells the window as soon as possible.
+    /// Announces our window as soon as possible.
     pub(super) fn announce(&mut self) {
         self.announce = true;
     }
 
-    /// Tells as soon as possible that the window is open again, then twice more.
+    /// Announces as soon as possible that the window is open again, then twice more.
     ///
-    /// kcp-go v5 kcp.go, Recv: it tells once, and a peer that misses it waits for its own probe,
-    /// which may be two minutes away.
+    /// kcp-go v5 kcp.go, Recv: announces once, so a peer that misses the announcement waits for its
+    /// own probe, up to two minutes.
     pub(super) fn announce_reopened(&mut self) {
         self.announce = true;
         self.reopened = true;
     }
 
-    /// New data arrived: the peer knows that the window is open.
+    /// New data arrived, so the peer knows that the window is open.
     pub(super) fn on_data(&mut self) {
         self.announce_at = None;
         self.repeating = false;
@@ -67,7 +67,8 @@ impl Probe {
         }
     }
 
-    /// When something is to be asked or told next, by the state `blocked` of the sender.
+    /// When the next request or announcement is due. `blocked` is whether the sender waits for a
+    /// window.
     pub(super) fn next(&self, blocked: bool) -> Option<Time> {
         if self.is_due() || (blocked && self.request_at.is_none()) {
             return Some(Time::ZERO);
@@ -76,17 +77,18 @@ impl Probe {
         [request_at, self.announce_at].into_iter().flatten().min()
     }
 
-    /// Whether there is something to ask or tell now.
+    /// Whether a request or announcement is due now.
     pub(super) fn is_due(&self) -> bool {
         self.request || self.announce
     }
 
-    /// Whether to ask now; the caller does so.
+    /// Takes the due request, if any; the caller sends it.
     pub(super) fn take_request(&mut self) -> bool {
         std::mem::take(&mut self.request)
     }
 
-    /// Whether to tell now; the caller does so. A reopening is repeated every `spacing`.
+    /// Takes the due announcement, if any; the caller sends it. A reopening is repeated every
+    /// `spacing`.
     pub(super) fn take_announcement(&mut self, now: Time, spacing: Duration) -> bool {
         let announce = std::mem::take(&mut self.announce);
         if std::mem::take(&mut self.reopened) {
@@ -101,18 +103,18 @@ impl Probe {
     }
 }
 
-/// Wait before the first question.
+/// Wait before the first request.
 #[doc(alias = "IKCP_PROBE_INIT")]
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
-/// Longest wait between questions.
+/// Longest wait between requests.
 ///
-/// kcp-go backs off to 120 s, which is how long one lost answer may stall it. A probe is 24 bytes,
-/// so two seconds cost little.
+/// kcp-go backs off to 120 s, so one lost answer may stall it for that long. A probe has 24 bytes,
+/// so one every two seconds costs little.
 #[doc(alias = "IKCP_PROBE_LIMIT")]
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// How often a reopening is told again.
+/// How often the announcement of a reopening is repeated.
 const REPEATS: u8 = 2;
 
 #[cfg(test)]
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_questions_are_no_repetitions() {
+    fn answers_to_requests_do_not_count_as_repetitions() {
         let spacing = Duration::from_millis(100);
         let mut probe = Probe::default();
         probe.announce_reopened();
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn reopening_is_told_three_times_unless_data_arrives() {
+    fn reopening_is_announced_three_times_unless_data_arrives() {
         let spacing = Duration::from_millis(100);
         for (data_after, expected) in [(9, 3), (2, 2), (1, 1)] {
             let mut probe = Probe::default();

@@ -1,14 +1,14 @@
 //! Events for each segment, at trace level.
 //!
-//! Whether anyone may listen is asked once for each payload, which is one load; only if so is the
-//! payload decoded again for the events. So the loops over segments know nothing of tracing.
+//! Each payload costs one load to check whether trace events are enabled. Only if they are is the
+//! payload decoded again for the events, so the loops over segments need no tracing code.
 
 use tracing::Level;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 
 use crate::wire::{Command, SegmentHeader, Segments};
 
-/// Whether anyone may listen at trace level.
+/// Whether a subscriber may be interested in trace events.
 #[inline]
 pub(crate) fn is_traced() -> bool {
     Level::TRACE <= STATIC_MAX_LEVEL && Level::TRACE <= LevelFilter::current()

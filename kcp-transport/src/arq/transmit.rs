@@ -1,4 +1,4 @@
-//! Payloads out.
+//! Laying out payloads to send.
 
 use super::send::Cause;
 use super::{Arq, trace};
@@ -9,7 +9,7 @@ use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 struct Payload<'a> {
     out: &'a mut [u8],
     len: usize,
-    /// Bytes kept free.
+    /// Bytes reserved at the end.
     reserved: usize,
 }
 
@@ -18,7 +18,7 @@ impl Payload<'_> {
         self.out.len() >= self.len + SEGMENT_HEADER_LEN + data + self.reserved
     }
 
-    /// Adds a segment; the caller has made sure of the room.
+    /// Adds a segment; the caller has checked that there is room.
     fn push(&mut self, header: &SegmentHeader, data: &[u8]) {
         let (head, rest) = self.out[self.len..].split_at_mut(SEGMENT_HEADER_LEN);
         header.encode(head);
@@ -28,21 +28,21 @@ impl Payload<'_> {
 }
 
 impl Arq {
-    /// Lays out one datagram payload of whatever is due: acks, window probe and update,
-    /// retransmissions, new data, as much of it as fits. Data that found no room beside the rest
-    /// goes first the next time, so that neither waits for the end of the other.
+    /// Lays out one datagram payload of what is due, as much as fits: acks, window probe and
+    /// update, retransmissions, new data. Data that did not fit goes first in the next payload, so
+    /// that neither data nor acks can starve the other.
     ///
-    /// Returns its length, 0 when nothing is due. `out` should hold `segments_len` bytes; a
-    /// segment that does not fit into less stays due.
+    /// Returns the length of the payload, 0 when nothing is due. `out` should have room for
+    /// `segments_len` bytes; a segment that does not fit stays due.
     pub fn poll_transmit(&mut self, now: Time, out: &mut [u8]) -> usize {
         self.poll_transmit_with(now, &[], out)
     }
 
-    /// As [`Self::poll_transmit`], and unless `extension` is empty, a window update that carries it
-    /// is due as well.
+    /// As [`Self::poll_transmit`], and also sends a window update that carries `extension`, unless
+    /// that is empty.
     ///
-    /// It comes last: a peer that stumbles over it has read the rest. Room is kept for it, so it is
-    /// in every datagram laid out, if header and payload fit into `segments_len`.
+    /// It comes last, so that a peer that rejects it has processed the rest. Room is reserved for
+    /// it, so every datagram laid out includes it if header and payload fit into `segments_len`.
     pub fn poll_transmit_with(&mut self, now: Time, extension: &[u8], out: &mut [u8]) -> usize {
         self.notice_time(now);
         let blocked = self.is_blocked();
@@ -82,22 +82,22 @@ impl Arq {
         }
         let len = payload.len;
         if len > 0 {
-            // What this datagram says of the window is what the peer knows from now on.
+            // The peer learns the window from this datagram.
             self.receive.on_advertised(header.window);
         }
         trace::output(&out[..len], || self.limit());
         len
     }
 
-    /// Whether data was due that the last payload had no room for. It goes first in the next one,
-    /// which an extension should leave to it: room is kept for that before all else.
+    /// Whether the last payload had no room for due data. The data goes first in the next payload.
+    /// Pass no extension with that one, since room for an extension is reserved first.
     #[must_use]
     pub fn is_data_next(&self) -> bool {
         self.crowded_out
     }
 
-    /// Lays out a datagram payload of nothing but a window update that carries `extension`; returns
-    /// its length, 0 if `out` has no room for it.
+    /// Lays out a payload that consists of a window update carrying `extension`. Returns its
+    /// length, 0 if `out` has no room for it.
     pub fn transmit_extension(&mut self, extension: &[u8], out: &mut [u8]) -> usize {
         let mut payload = Payload {
             out,
@@ -111,7 +111,7 @@ impl Arq {
         payload.len
     }
 
-    /// When [`Self::poll_transmit`] next has something to send or decide.
+    /// When [`Self::poll_transmit`] must be called next.
     ///
     /// [`Time::ZERO`] if now; `None` if nothing will be due unless something is received, written
     /// or read.
@@ -131,8 +131,8 @@ impl Arq {
 
     /// Whether data waits for a window that only an answer of the peer can open.
     ///
-    /// Either it has closed, or everything in flight is acknowledged but for the peer's `una`,
-    /// which stands still while its reader does: then no retransmission would bring it about.
+    /// Either the window is closed, or every segment in flight is acknowledged and only the peer's
+    /// `una` is behind, because its reader is slow: then no retransmission would produce an answer.
     fn is_blocked(&self) -> bool {
         let flight = self.send.flight();
         self.send.queued() > 0
@@ -153,12 +153,12 @@ impl Arq {
         }
     }
 
-    /// The header of a data segment without data whose number lies before what the peer still
-    /// waits for. It acknowledges that, echoes the timestamp and delivers nothing.
+    /// The header of an empty data segment whose number the peer has already received. The peer
+    /// acknowledges it, echoes its timestamp and delivers nothing.
     ///
-    /// The timestamp is as secret as the offset of all others, always the same, and none that data
-    /// bears for days. kcp-go v5 kcp.go, Input, like C's: whatever lies before the window's end is
-    /// acknowledged.
+    /// Its timestamp is constant and as secret as the timestamp offset, and no data segment carries
+    /// it within 23 days. kcp-go v5 kcp.go, Input, as in C: every segment before the end of the
+    /// window is acknowledged.
     pub(crate) fn repeated_push(&self) -> SegmentHeader {
         let una = self.send.flight().una().to_wire();
         SegmentHeader {
@@ -180,8 +180,9 @@ impl Arq {
 
     fn lay_probes(&mut self, now: Time, header: SegmentHeader, payload: &mut Payload<'_>) {
         if payload.has_room(0) && self.probe.take_request() {
-            // The number means nothing to KCP. A peer of ours that has forgotten the conversation
-            // tells by it whether we can learn that from what it acknowledges.
+            // KCP ignores the number of a probe. A peer of this crate that has lost the
+            // conversation learns from it whether we have sent data, and thus whether its
+            // acknowledgement would show us the loss.
             let sequence = self.probe_number();
             let header = SegmentHeader { sequence, ..header };
             self.push_control(Command::WindowProbe, header, &[], payload);
@@ -191,17 +192,18 @@ impl Arq {
         }
     }
 
-    /// The number of the next segment. If that is the first, and later segments of the peer wait for
-    /// its first one, the number before: else a peer that has forgotten the conversation would
-    /// take us for new, and what it sends would be mixed with what waits.
+    /// The number of the next segment, or the one before if nothing was sent yet and received
+    /// segments wait for a missing one. With the number of the first segment, a peer that has lost
+    /// the conversation would open a new one, and its data would be mixed with the segments that
+    /// wait.
     fn probe_number(&self) -> u32 {
         let next = self.send.flight().next().to_wire();
         let begun = self.counters.data_segments_sent > 0;
-        // A wire number: it wraps.
+        // A wire number, which wraps.
         next.wrapping_sub(u32::from(!begun && self.receive.has_gap()))
     }
 
-    /// Adds a segment that is not repeated; the caller has made sure of the room.
+    /// Adds a segment that is not retransmitted; the caller has checked that there is room.
     fn push_control(
         &mut self,
         command: Command,
@@ -219,7 +221,7 @@ impl Arq {
         self.counters.segments_sent += 1;
     }
 
-    /// Returns whether there was any, and room for it.
+    /// Adds due data; returns whether any was added.
     fn lay_data(
         &mut self,
         now: Time,
@@ -276,5 +278,5 @@ impl Arq {
     }
 }
 
-/// Milliseconds of twenty-three days: half of what timestamps can tell apart.
+/// Twenty-three days in milliseconds, about half the range of timestamps.
 const DAYS_AGO: u32 = 2_000_000_000;

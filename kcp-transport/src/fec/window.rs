@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn three_agreeing_packets_in_a_row_move_it() {
+    fn three_agreeing_packets_in_a_row_move_the_window() {
         let mut window = window(10, 3);
         let here = group(place(&mut window, 100, 0));
         assert_eq!(place(&mut window, 5000, 1), Place::Stray);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn scattered_strays_never_move_it() {
+    fn scattered_strays_never_move_the_window() {
         let mut window = window(10, 3);
         group(place(&mut window, 100, 0));
         for at in 1..1000 {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn sender_that_starts_again_is_followed_in_the_end() {
+    fn restarted_sender_is_followed_eventually() {
         let mut window = window(10, 3);
         group(place(&mut window, 100_000, 0));
         let follows = (1..).find(|&at| matches!(place(&mut window, 0, at), Place::Restart(_)));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn parity_moves_it_by_one_group_at_most_and_agrees_with_nobody() {
+    fn parity_moves_the_window_by_one_group_at_most_and_confirms_no_jump() {
         let mut window = window(10, 3);
         let parity = |window: &mut Window, group| window.place(ShardKind::Parity, group, 0);
         let here = group(place(&mut window, 100, 0));

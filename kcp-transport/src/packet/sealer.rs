@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_stand_where_kcp_go_has_them() {
+    fn layout_is_that_of_kcp_go() {
         let seal = |name, nonce: &[u8], len| {
             let security = Security::from_password(name, "secret", b"salt").expect("known");
             let mut datagram = vec![7; len];

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn question_about_a_session_that_ended_is_left_unanswered() {
+    fn challenge_for_an_ended_session_is_not_answered() {
         let question = segment(Command::Push, Unsolicited::BEFORE_FIRST, 1);
         assert_eq!(Unsolicited::of(&question), Unsolicited::Other);
         let question = segment(Command::Push, Unsolicited::BEFORE_FIRST, 0);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_repeats_is_told_from_answers() {
+    fn retransmissions_are_distinguished_from_answers() {
         let of = |command, sequence, una| Unsolicited::of(&segment(command, sequence, una));
         let data = |sequence, fresh| Unsolicited::Data { sequence, fresh };
         assert_eq!(of(Command::Push, 40, 9), data(40, false));

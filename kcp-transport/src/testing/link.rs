@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn same_seed_gives_the_same_luck() {
+    fn same_seed_gives_the_same_run() {
         let config = LinkConfig {
             loss: 0.2,
             duplicate: 0.1,

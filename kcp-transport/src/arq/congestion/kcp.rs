@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::arq::options::Congestion;
 use crate::time::Time;
 
-/// How many segments the congestion window lets into flight.
+/// The number of segments that congestion control allows in flight.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CongestionWindow {
     congestion: Congestion,
     cwnd: u32,
     ssthresh: u32,
-    /// The window in bytes, which grows by less than a segment at a time.
+    /// The window in bytes, which can grow by less than a segment.
     #[doc(alias = "incr")]
     bytes: u32,
     mss: u32,
@@ -24,8 +24,8 @@ pub(crate) struct CongestionWindow {
 impl CongestionWindow {
     /// A window of one segment.
     ///
-    /// kcp-go v5 kcp.go, flush: its window is zero until the first flush has set it to one, which
-    /// costs the first segment a tick. Ours starts at one.
+    /// kcp-go v5 kcp.go, flush: its window is zero until the first flush sets it to one, which
+    /// delays the first segment by a tick. Ours starts at one.
     pub(crate) fn new(congestion: Congestion, mss: usize) -> Self {
         let mss = u32::try_from(mss).unwrap_or(u32::MAX);
         Self {
@@ -39,7 +39,7 @@ impl CongestionWindow {
         }
     }
 
-    /// Most segments in flight.
+    /// Maximum number of segments in flight.
     pub(crate) fn limit(&self) -> usize {
         match self.congestion {
             Congestion::Kcp => usize::try_from(self.cwnd).unwrap_or(usize::MAX),
@@ -47,9 +47,10 @@ impl CongestionWindow {
         }
     }
 
-    /// `una` moved: slow start below `ssthresh`, about a segment per round trip above it.
+    /// Grows the window after `una` moved: slow start below `ssthresh`, about a segment per round
+    /// trip above it.
     ///
-    /// kcp-go v5 kcp.go, Input: once per datagram however much it acknowledges, and never beyond
+    /// kcp-go v5 kcp.go, Input: once per datagram, however much it acknowledges, and never beyond
     /// the remote window.
     pub(crate) fn on_advance(&mut self, remote_window: u16) {
         let remote = u32::from(remote_window);
@@ -74,10 +75,10 @@ impl CongestionWindow {
         }
     }
 
-    /// A segment was fast or early retransmitted while `in_flight` segments were out.
+    /// Cuts the window after a fast or early retransmit with `in_flight` segments in flight.
     ///
-    /// kcp-go cuts once per flush, however many segments that resends. Here a flush is many calls,
-    /// so a cut counts for one flush interval.
+    /// kcp-go cuts once per flush, however many segments that retransmits. Here there is no flush,
+    /// so at most one cut is made per flush interval.
     pub(crate) fn on_fast_retransmit(
         &mut self,
         now: Time,
@@ -92,13 +93,13 @@ impl CongestionWindow {
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
         self.ssthresh = (in_flight / 2).max(MIN_SSTHRESH);
         // kcp-go v5 kcp.go, flush: with fast retransmit off it adds 0xffffffff, which subtracts
-        // one. We add nothing.
+        // one. We add zero.
         let inflation = threshold.map_or(0, NonZeroU32::get);
         self.cwnd = self.ssthresh.saturating_add(inflation);
         self.bytes = self.cwnd.saturating_mul(self.mss);
     }
 
-    /// A retransmission time-out passed while `limit` segments were allowed into flight.
+    /// Resets the window after a retransmission time-out with `limit` segments allowed in flight.
     pub(crate) fn on_timeout(&mut self, now: Time, limit: usize, flush_interval: Duration) {
         if recently(self.timeout_cut, now, flush_interval) {
             return;

@@ -1,4 +1,4 @@
-//! How much may be in flight, besides what the peer's window allows.
+//! Congestion control: how much may be in flight, in addition to the limit of the peer's window.
 
 mod kcp;
 

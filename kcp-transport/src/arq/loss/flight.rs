@@ -1,4 +1,4 @@
-//! Segments that were sent and are not yet covered by the peer's `una`.
+//! Segments in flight: sent, and not yet covered by the peer's `una`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub(crate) struct Flight {
     una: SeqNumber,
     ring: VecDeque<Sent>,
     unacked: usize,
-    /// Bytes of all segments' buffers.
+    /// Capacity of all segments' buffers, in bytes.
     bytes: usize,
 }
 
@@ -67,7 +67,7 @@ impl Flight {
         }
     }
 
-    /// First sequence number that the peer has not confirmed to have received in order.
+    /// First sequence number that the peer has not acknowledged in order.
     #[doc(alias = "snd_una")]
     pub(crate) fn una(&self) -> SeqNumber {
         self.una
@@ -79,28 +79,29 @@ impl Flight {
         self.una.advance(self.ring.len())
     }
 
-    /// Segments from `una` to `next`, acknowledged ones included: what the windows limit.
+    /// Number of segments from `una` to `next`, acknowledged ones included. The windows limit this
+    /// number.
     pub(crate) fn len(&self) -> usize {
         self.ring.len()
     }
 
-    /// Whether the segment that `una` waits for is acknowledged.
+    /// Whether the segment at `una` is acknowledged.
     pub(crate) fn is_first_acked(&self) -> bool {
         self.ring.front().is_some_and(|sent| sent.acked)
     }
 
-    /// Segments that are not acknowledged.
+    /// Number of segments that are not acknowledged.
     pub(crate) fn unacked(&self) -> usize {
         self.unacked
     }
 
-    /// The segment with this number, if it is not yet acknowledged.
+    /// The segment with this number, if it is in flight and not acknowledged.
     pub(crate) fn outstanding(&self, sequence: SeqNumber) -> Option<&Sent> {
         let index = sequence.offset_from(self.una)?;
         self.ring.get(index).filter(|sent| !sent.acked)
     }
 
-    /// As [`Self::outstanding`], to be changed.
+    /// As [`Self::outstanding`], mutable.
     pub(crate) fn outstanding_mut(&mut self, sequence: SeqNumber) -> Option<&mut Sent> {
         let index = sequence.offset_from(self.una)?;
         self.ring.get_mut(index).filter(|sent| !sent.acked)
@@ -114,9 +115,9 @@ impl Flight {
 
     /// Marks one segment as acknowledged and releases its data.
     ///
-    /// It keeps its place until `una` covers it: the peer's window counts from its `una`, which
-    /// stands still while its reader does, however much it has acknowledged. Returns the bytes
-    /// released, or `None` if the segment was not outstanding.
+    /// It keeps its entry until `una` covers it, because the peer's window counts from its `una`,
+    /// and that does not advance while its reader is slow, however much was acknowledged. Returns
+    /// the number of bytes released, or `None` if the segment was not outstanding.
     pub(crate) fn acknowledge(
         &mut self,
         sequence: SeqNumber,
@@ -132,8 +133,7 @@ impl Flight {
         Some(len)
     }
 
-    /// Drops every segment before `una`. Returns how many were dropped, how many of these were
-    /// outstanding, and the bytes released.
+    /// Drops every segment before `una` and returns what that changed.
     pub(crate) fn advance(&mut self, una: SeqNumber, buffers: &mut Buffers) -> Advance {
         let mut advance = Advance::default();
         while self.una < una
@@ -152,18 +152,19 @@ impl Flight {
         advance
     }
 
-    /// Releases memory that is not used.
+    /// Releases unused memory.
     pub(crate) fn shrink(&mut self) {
         self.ring.shrink_to_fit();
     }
 
-    /// Bytes held.
+    /// Bytes of heap memory.
     pub(crate) fn memory(&self) -> usize {
         self.bytes + self.ring.capacity() * size_of::<Sent>()
     }
 }
 
-/// What moving `una` changed.
+/// The effect of moving `una`: segments dropped, those of them that were outstanding, and bytes
+/// released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Advance {
     pub(crate) segments: usize,

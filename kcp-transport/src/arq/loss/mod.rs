@@ -1,4 +1,4 @@
-//! What was sent and not yet acknowledged, how long that takes, and what of it is lost.
+//! Segments in flight, their round-trip time, and which of them are lost.
 
 mod deadlines;
 mod detector;

@@ -12,7 +12,7 @@ pub(crate) struct RttEstimator {
     rttvar: u64,
     rto: Duration,
     min_rto: Duration,
-    /// Lower bound of the variance term: the peer acknowledges up to one of its ticks late.
+    /// Lower bound of the variance term: the peer may acknowledge up to one of its ticks late.
     flush_interval: Duration,
 }
 
@@ -28,11 +28,11 @@ impl RttEstimator {
         }
     }
 
-    /// Takes one sample into account.
+    /// Adds one sample.
     ///
-    /// kcp-go v5 kcp.go, update_ack: a sample below the range the deviation spans moves the
-    /// deviation by 1/32 instead of 1/4, so that one quick answer does not widen the time-out.
-    /// We keep microseconds where kcp-go keeps milliseconds.
+    /// kcp-go v5 kcp.go, update_ack: a sample more than one deviation below the mean moves the
+    /// deviation by 1/32 instead of 1/4, so that one fast answer does not widen the time-out. We
+    /// keep microseconds where kcp-go keeps milliseconds.
     pub(crate) fn on_sample(&mut self, sample: Duration) {
         let rtt = micros(sample.min(MAX_RTO)).max(1);
         if self.srtt == 0 {
@@ -54,13 +54,13 @@ impl RttEstimator {
         self.rto
     }
 
-    /// Smoothed round-trip time, once there is a sample.
+    /// Smoothed round-trip time, after the first sample.
     pub(crate) fn smoothed(&self) -> Option<Duration> {
         (self.srtt > 0).then(|| Duration::from_micros(self.srtt))
     }
 }
 
-/// Moves `value` towards `target` by the `weight`-th part of their distance.
+/// Moves `value` towards `target` by 1/`weight` of their distance.
 fn approach(value: u64, target: u64, weight: u64) -> u64 {
     if target >= value {
         value + (target - value) / weight
@@ -73,7 +73,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Longest time-out, also of a segment whose time-out was backed off.
+/// Longest time-out, including the back-off of a segment.
 #[doc(alias = "IKCP_RTO_MAX")]
 pub(crate) const MAX_RTO: Duration = Duration::from_secs(60);
 

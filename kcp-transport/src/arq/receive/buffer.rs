@@ -1,4 +1,4 @@
-//! What was received and not read yet, within a budget of true size.
+//! Received segments that were not read yet, within a memory budget.
 
 use std::collections::VecDeque;
 
@@ -12,31 +12,31 @@ pub(super) struct Fragment {
     pub(super) fragments_left: u8,
 }
 
-/// Received segments in the order of their numbers: first those the reader may have, then those
-/// that wait for a missing one or for room in the reader's queue.
+/// Received segments ordered by sequence number: first those that are ready for the reader, then
+/// those that wait for a missing one or for room in the reader's queue.
 ///
-/// A segment costs what its buffer has room for, and each missing one is charged as if it were of
-/// the largest size. So what was taken in early never keeps out what it waits for, and nothing
-/// that was acknowledged is ever dropped.
+/// A segment is charged with the capacity of its buffer, and each missing one with the largest
+/// size. Segments that arrive early therefore never exclude the ones they wait for, and
+/// acknowledged data is never dropped.
 #[derive(Debug)]
 pub(super) struct ReceiveBuffer {
-    /// The last entry is never missing.
+    /// One entry for each number; `None` is a missing segment. The last entry is never missing.
     ring: VecDeque<Option<Fragment>>,
-    /// Entries at the front that are the reader's.
+    /// Number of entries at the front that are ready for the reader.
     ready: usize,
-    /// Entries that are missing.
+    /// Number of missing entries.
     missing: usize,
-    /// Segments that were ever put in.
+    /// Number of segments inserted so far.
     taken: usize,
-    /// Bytes of all segments' buffers.
+    /// Capacity of all segments' buffers, in bytes.
     bytes: usize,
-    /// Most bytes of buffers, what is kept for missing segments included.
+    /// Limit on the bytes of buffers, including those reserved for missing segments.
     budget: usize,
     most_entries: usize,
 }
 
 impl ReceiveBuffer {
-    /// A buffer for `reader` segments in order and `reach` more. Allocates nothing.
+    /// A buffer for `reader` segments in order and `reach` more after them. Allocates nothing.
     pub(super) fn new(config: &ArqConfig, reader: usize, reach: usize) -> Self {
         let entries = config.receive_buffer / ENTRIES_SHARE / size_of::<Option<Fragment>>();
         Self {
@@ -50,36 +50,36 @@ impl ReceiveBuffer {
         }
     }
 
-    /// Segments that are the reader's.
+    /// Number of segments that are ready for the reader.
     pub(super) fn ready(&self) -> usize {
         self.ready
     }
 
-    /// Entries after the reader's, missing ones included.
+    /// Number of entries after the ready ones, missing ones included.
     pub(super) fn waiting(&self) -> usize {
         self.ring.len() - self.ready
     }
 
-    /// The reader's segments, in order.
+    /// The ready segments, in order.
     pub(super) fn ready_fragments(&self) -> impl Iterator<Item = &Fragment> {
         self.ring.iter().take(self.ready).flatten()
     }
 
-    /// The reader's first segment.
+    /// The first ready segment.
     pub(super) fn front(&self) -> Option<&Fragment> {
         let front = self.ring.front().filter(|_| self.ready > 0)?;
         front.as_ref()
     }
 
-    /// Whether the segment `index` after the reader's last is here.
+    /// Whether the segment at `index` after the ready ones has arrived.
     pub(super) fn has(&self, index: usize) -> bool {
         self.ring
             .get(self.ready + index)
             .is_some_and(Option::is_some)
     }
 
-    /// Whether a segment of `len` bytes, `index` after the reader's last, fits into the budget.
-    /// Frees the spare buffers if it does not fit besides them.
+    /// Whether a segment of `len` bytes at `index` after the ready ones fits into the budget. Frees
+    /// the spare buffers if it does not fit beside them.
     pub(super) fn fits(
         &self,
         index: usize,
@@ -90,7 +90,7 @@ impl ReceiveBuffer {
         let at = self.ready + index;
         let size = true_size(len);
         if at < self.ring.len() && size <= RESERVE {
-            // Its room was kept.
+            // Its room was reserved.
             return true;
         }
         let gap = at.saturating_sub(self.ring.len());
@@ -99,11 +99,12 @@ impl ReceiveBuffer {
         if used + buffers.held() > budget {
             buffers.clear();
         }
-        // What is missing takes time to note down: no more of it than was put in before.
+        // Each missing segment costs time, so a gap may be no longer than the number of segments
+        // inserted before.
         at < self.most_entries && used <= budget && gap <= MAX_GAP.max(self.taken)
     }
 
-    /// How far after the reader's last segment a peer may send, if it may send `most` at all.
+    /// How many segments after the ready ones the peer may send, at most `most`.
     pub(super) fn window(&self, most: usize, pressed: bool) -> usize {
         let free = self.budget(pressed).saturating_sub(self.committed());
         let beyond = (self.ready + most).saturating_sub(self.ring.len());
@@ -115,7 +116,7 @@ impl ReceiveBuffer {
         window.min(self.most_entries.saturating_sub(self.ready))
     }
 
-    /// Puts a segment in, `index` after the reader's last, where none is.
+    /// Inserts a segment at `index` after the ready ones, where none is.
     pub(super) fn insert(
         &mut self,
         index: usize,
@@ -149,8 +150,8 @@ impl ReceiveBuffer {
         }
     }
 
-    /// Gives the reader the next segment, if it is here. One that is `unread` by any reader is
-    /// skipped, unless others are in front of it.
+    /// Makes the next segment ready if it has arrived; returns whether it has. A segment that no
+    /// reader needs, as `unread` tells, is dropped if no other is in front of it.
     pub(super) fn promote(
         &mut self,
         buffers: &mut Buffers,
@@ -167,7 +168,7 @@ impl ReceiveBuffer {
         true
     }
 
-    /// Takes out the reader's first segment.
+    /// Removes the first ready segment.
     pub(super) fn pop(&mut self, buffers: &mut Buffers) {
         if self.ready == 0 {
             return;
@@ -179,7 +180,7 @@ impl ReceiveBuffer {
         }
     }
 
-    /// Drops the data of all segments, but not what is known of their arrival.
+    /// Drops the data of all segments but keeps their entries.
     pub(super) fn discard(&mut self, buffers: &mut Buffers) {
         while self.ready > 0 {
             self.pop(buffers);
@@ -190,12 +191,12 @@ impl ReceiveBuffer {
         self.bytes = 0;
     }
 
-    /// Releases memory that is not used.
+    /// Releases unused memory.
     pub(super) fn shrink(&mut self) {
         self.ring.shrink_to_fit();
     }
 
-    /// Drops all but the reader's segments.
+    /// Drops all segments that are not ready.
     pub(super) fn release(&mut self) {
         self.ring.truncate(self.ready);
         self.missing = 0;
@@ -203,12 +204,12 @@ impl ReceiveBuffer {
         self.bytes = buffers.map(|fragment| fragment.data.capacity()).sum();
     }
 
-    /// Bytes held.
+    /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
         self.bytes + self.ring.capacity() * size_of::<Option<Fragment>>()
     }
 
-    /// Bytes of buffers, those of missing segments to come included.
+    /// Bytes of buffers, including those reserved for missing segments.
     fn committed(&self) -> usize {
         self.bytes + self.missing * RESERVE
     }
@@ -222,7 +223,8 @@ impl ReceiveBuffer {
     }
 }
 
-/// Makes room for `more` entries, doubling the room as [`VecDeque`] does, but not beyond `most`.
+/// Reserves room for `more` entries. The capacity doubles as that of [`VecDeque`] does, but does
+/// not grow beyond `most`.
 pub(super) fn grow<T>(ring: &mut VecDeque<T>, more: usize, most: usize) {
     let needed = ring.len() + more;
     if needed > ring.capacity() {
@@ -231,18 +233,18 @@ pub(super) fn grow<T>(ring: &mut VecDeque<T>, more: usize, most: usize) {
     }
 }
 
-/// Bytes kept free for a missing segment: no KCP peer sends datagrams of more.
+/// Bytes reserved for a missing segment: no KCP peer sends larger datagrams.
 const RESERVE: usize = 1500;
 
-/// One part in so many of the budget is for ring entries. With the default budget for each segment
-/// of the window that is room for twice the window.
+/// The share of the budget for ring entries: 1/24. With the default budget that is room for twice
+/// the window.
 const ENTRIES_SHARE: usize = 24;
 
-/// Entries there may be however small the budget.
+/// Number of entries allowed however small the budget.
 const MIN_ENTRIES: usize = 16;
 
-/// Segments of the largest size that are taken in early while memory is short.
+/// Number of segments of the largest size that are accepted early while memory is short.
 pub(super) const PRESSED_SEGMENTS: usize = 8;
 
-/// Missing segments a peer may jump over at once, from its first segment on.
+/// Longest gap allowed from a peer's first segment on.
 const MAX_GAP: usize = 1024;

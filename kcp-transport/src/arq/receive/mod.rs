@@ -1,4 +1,4 @@
-//! The receiving half: putting segments in order, and what is to be acknowledged.
+//! The receiving half: puts segments in order and collects acknowledgements.
 
 mod buffer;
 
@@ -25,23 +25,23 @@ pub(super) struct Receiver {
     #[doc(alias = "rcv_nxt")]
     next: SeqNumber,
     buffer: ReceiveBuffer,
-    /// Bytes of the first ready segment that were read already.
+    /// Bytes of the first ready segment that have already been read.
     ready_offset: usize,
     pending_acks: VecDeque<(SeqNumber, Timestamp)>,
-    /// When the oldest pending ack came in.
+    /// When the oldest pending ack was queued.
     acks_since: Time,
-    /// The pending acks leave at the next opportunity, whatever the policy.
+    /// The pending acks are sent at the next opportunity, whatever the ack policy.
     acks_now: bool,
     most_acks: usize,
     capacity: u16,
-    /// Memory is short: the window is to be small.
+    /// Memory is short, so the advertised window is small.
     pressed: bool,
-    /// The window the peer was last told.
+    /// The window last advertised to the peer.
     advertised: u16,
     mode: Mode,
-    /// The reader is gone: data is acknowledged and dropped.
+    /// The reader has closed: data is acknowledged and dropped.
     discarding: bool,
-    /// Nothing comes from here on.
+    /// The sequence number after the peer's last segment, once known.
     end: Option<SeqNumber>,
     broken: Option<DecodeError>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Receiver {
 impl Receiver {
     pub(super) fn new(config: &ArqConfig, first: SeqNumber) -> Self {
         let reach = reach(config.receive_window);
-        // Twice the reach: every segment in it and one repetition.
+        // Twice the reach: each segment in it and one retransmission of each.
         let acks = config.receive_buffer / ACKS_SHARE / size_of::<(SeqNumber, Timestamp)>();
         Self {
             next: first,
@@ -84,12 +84,12 @@ impl Receiver {
         }
     }
 
-    /// Memory is short, or no longer.
+    /// Sets whether memory is short elsewhere.
     pub(super) fn set_pressure(&mut self, pressed: bool) {
         self.pressed = pressed;
     }
 
-    /// The peer will send nothing from `end` on. Returns whether that agrees with what is known.
+    /// Sets the end of the peer's stream. Returns whether it agrees with what was received before.
     pub(super) fn set_end(&mut self, end: SeqNumber) -> bool {
         let received = self.next.advance(self.buffer.waiting());
         let agrees = match self.end {
@@ -102,28 +102,28 @@ impl Receiver {
         agrees
     }
 
-    /// Whether all there will ever be was received and read.
+    /// Whether the stream has ended and all of it was received and read.
     pub(super) fn is_finished(&self) -> bool {
         self.end == Some(self.next) && self.buffer.ready() == 0
     }
 
-    /// Whether the reader is gone.
+    /// Whether the reader has closed.
     pub(super) fn is_discarding(&self) -> bool {
         self.discarding
     }
 
-    /// Segments that wait for the reader.
+    /// Number of segments that wait for the reader.
     pub(super) fn unread(&self) -> usize {
         self.buffer.ready()
     }
 
-    /// Whether segments wait for one that is missing, or for room in the reader's queue.
+    /// Whether segments wait for a missing one or for room in the reader's queue.
     pub(super) fn has_gap(&self) -> bool {
         self.buffer.waiting() > 0
     }
 
-    /// Segments there is room for: in the reader's queue, and in memory; or that the reader cannot
-    /// do without.
+    /// The window to advertise: segments that fit into both the reader's queue and the memory
+    /// budget, but at least those that the reader needs to make progress.
     pub(super) fn window(&self) -> u16 {
         let slots = if self.pressed {
             usize::from(self.capacity).min(PRESSED_SEGMENTS)
@@ -140,8 +140,9 @@ impl Receiver {
         u16::try_from(window).unwrap_or(u16::MAX)
     }
 
-    /// Segments that are taken in whatever the memory they cost: a reader that waits for the rest
-    /// of a message cannot make room for it, and one that has nothing can read the next byte.
+    /// Segments that are accepted even beyond the memory budget, because the reader cannot make
+    /// progress without them: the rest of a message, or the next segment of a stream that has
+    /// nothing to read.
     fn needed(&self) -> usize {
         match self.mode {
             _ if self.readable() => 0,
@@ -153,30 +154,30 @@ impl Receiver {
         }
     }
 
-    /// The peer is being told this window.
+    /// Records the window that is advertised to the peer.
     pub(super) fn on_advertised(&mut self, window: u16) {
         self.advertised = window;
     }
 
-    /// Whether the reader made so much room that the peer should hear of it at once.
+    /// Whether the reader has freed so much room that the peer should be informed at once.
     ///
-    /// kcp-go v5 kcp.go, Recv: it tells when a full queue has room again. We also tell when a
-    /// peer that was told less than half can be told half the window more.
+    /// kcp-go v5 kcp.go, Recv: announces the window when a full queue has room again. We also
+    /// announce it when less than half was advertised and the window has grown by half.
     pub(super) fn has_reopened(&self) -> bool {
         let half = self.capacity / 2;
         let gain = self.window().saturating_sub(self.advertised);
         gain > 0 && (self.advertised == 0 || (self.advertised < half && gain >= half))
     }
 
-    /// Whether the peer was last told that there is no room.
+    /// Whether the last advertised window was zero.
     pub(super) fn advertised_closed(&self) -> bool {
         self.advertised == 0
     }
 
-    /// Takes a data segment in, and notes its acknowledgement.
+    /// Processes a data segment and queues its acknowledgement.
     ///
-    /// kcp-go v5 kcp.go, Input: everything before the end of the window is acknowledged, however
-    /// old, since the ack of its earlier arrival may be lost.
+    /// kcp-go v5 kcp.go, Input: every segment before the end of the window is acknowledged, however
+    /// old, since the ack of its first arrival may be lost.
     pub(super) fn on_push(
         &mut self,
         now: Time,
@@ -209,13 +210,13 @@ impl Receiver {
         Arrival::New
     }
 
-    /// Whether a later segment than this one is here, but not this one.
+    /// Whether this segment is missing while a later one has arrived.
     pub(super) fn misses(&self, sequence: u32) -> bool {
         let index = self.next.widen(sequence).offset_from(self.next);
         index.is_some_and(|index| index < self.buffer.waiting() && !self.buffer.has(index))
     }
 
-    /// Reads bytes in order, whatever messages they belong to.
+    /// Reads bytes in order, ignoring message boundaries.
     pub(super) fn read_with(
         &mut self,
         limit: usize,
@@ -240,7 +241,7 @@ impl Receiver {
         read
     }
 
-    /// Appends a whole message to `out`, if one is complete.
+    /// Appends a message to `out` if one is complete.
     pub(super) fn read_message(&mut self, out: &mut Vec<u8>, buffers: &mut Buffers) -> bool {
         let fragments = match self.complete_message() {
             Ok(Some(fragments)) => fragments,
@@ -268,7 +269,7 @@ impl Receiver {
         }
     }
 
-    /// Drops what the reader has not read, and whatever else arrives.
+    /// Drops unread data and all data that arrives later.
     pub(super) fn discard(&mut self, buffers: &mut Buffers) {
         self.discarding = true;
         self.ready_offset = 0;
@@ -276,12 +277,12 @@ impl Receiver {
         self.promote(buffers);
     }
 
-    /// Lets the pending acks leave now.
+    /// Makes the pending acks due now.
     pub(super) fn hasten_acks(&mut self) {
         self.acks_now = !self.pending_acks.is_empty();
     }
 
-    /// When acks are due; the epoch if now.
+    /// When acks are due: the epoch if now, `None` if there are none.
     pub(super) fn acks_due(&self, config: &ArqConfig) -> Option<Time> {
         if self.pending_acks.is_empty() {
             return None;
@@ -296,7 +297,7 @@ impl Receiver {
 
     /// The next ack to send.
     ///
-    /// kcp-go v5 kcp.go, flush: acks that `una` covers are left out, but for the last, which
+    /// kcp-go v5 kcp.go, flush: acks that `una` covers are left out, except for the last one, which
     /// carries the timestamp.
     pub(super) fn pop_ack(&mut self) -> Option<(SeqNumber, Timestamp)> {
         while let Some(ack) = self.pending_acks.pop_front() {
@@ -308,19 +309,19 @@ impl Receiver {
         None
     }
 
-    /// Releases memory that is not used.
+    /// Releases unused memory.
     pub(super) fn shrink(&mut self) {
         self.buffer.shrink();
         self.pending_acks.shrink_to_fit();
     }
 
-    /// Releases what is not the reader's and never will be.
+    /// Releases everything that is not ready for the reader, for a connection that has ended.
     pub(super) fn release(&mut self) {
         self.buffer.release();
         self.pending_acks.clear();
     }
 
-    /// Bytes held.
+    /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
         let acks = self.pending_acks.capacity() * size_of::<(SeqNumber, Timestamp)>();
         self.buffer.memory() + acks
@@ -330,8 +331,8 @@ impl Receiver {
         if self.pending_acks.is_empty() {
             self.acks_since = now;
         }
-        // Beyond that, the peer repeats itself, and will again if the ack that is dropped here
-        // mattered.
+        // So many pending acks include some for retransmissions. If the dropped ack mattered, the
+        // peer will retransmit again.
         if self.pending_acks.len() >= self.most_acks {
             self.pending_acks.pop_front();
         }
@@ -339,10 +340,10 @@ impl Receiver {
         self.pending_acks.push_back(ack);
     }
 
-    /// Moves what has become in order to the reader's queue, as far as that has room.
+    /// Moves segments that are now in order to the reader's queue, as far as it has room.
     ///
-    /// An empty segment is no part of a stream. In kcp-go v5 (sess.go, Read) it stops the reader
-    /// for good.
+    /// An empty segment contributes nothing to a stream and is skipped. In kcp-go v5 (sess.go,
+    /// Read) it blocks the reader forever.
     fn promote(&mut self, buffers: &mut Buffers) {
         let (discarding, stream) = (self.discarding, self.mode == Mode::Stream);
         let unread = |it: &Fragment| discarding || (stream && it.data.is_empty());
@@ -359,7 +360,8 @@ impl Receiver {
         self.skip_empty(buffers);
     }
 
-    /// Keeps the promise of [`Self::readable`] in a stream: what comes first is not empty.
+    /// Removes empty segments in front, so that a stream that is [`readable`](Self::readable) has
+    /// bytes.
     fn skip_empty(&mut self, buffers: &mut Buffers) {
         while self.mode == Mode::Stream
             && let Some(front) = self.buffer.front()
@@ -369,7 +371,7 @@ impl Receiver {
         }
     }
 
-    /// How many segments the first message has, if all are there.
+    /// The number of segments of the first message, if all have arrived.
     fn complete_message(&self) -> Result<Option<usize>, DecodeError> {
         let Some(first) = self.buffer.front() else {
             return Ok(None);
@@ -390,8 +392,8 @@ impl Receiver {
     }
 }
 
-/// One part in so many of the receive budget is for pending acks.
+/// The share of the receive budget for pending acks: 1/48.
 const ACKS_SHARE: usize = 48;
 
-/// Acks that may be pending however small the budget: a datagram full of segments.
+/// Acks that may be pending however small the budget: those of a datagram full of segments.
 const MIN_ACKS: usize = 64;

@@ -1,19 +1,19 @@
-//! Holding new data back until it fills a datagram.
+//! The delay of write coalescing: new data is held back until it fills a datagram.
 
 use crate::arq::options::WriteCoalescing;
 use crate::time::Time;
 
-/// How long new data waits for company.
+/// How long new data is held back.
 ///
-/// kcp-go v5 sess.go, SetWriteDelay: its tick runs all the time, so data waits for half of it on
-/// average. Here the wait begins with the first byte, so nothing ticks while nothing waits.
+/// kcp-go v5 sess.go, SetWriteDelay: its tick always runs, so data waits for half a tick on
+/// average. Here the delay begins with the first byte, so no timer runs while nothing waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cork {
-    /// Nothing waits.
+    /// Data is not held back.
     Off,
-    /// What is written next waits, and its wait has yet to begin.
+    /// Data is held back, and the delay has not begun.
     Idle,
-    /// What is written waits until then.
+    /// Data is held back until this time.
     Waiting(Time),
 }
 
@@ -25,28 +25,28 @@ impl Cork {
         }
     }
 
-    /// Something waits since now, and until `until` unless it waits already.
+    /// Starts the delay, which ends at `until`, unless it has begun already.
     pub(super) fn start(&mut self, until: Time) {
         if matches!(self, Self::Idle) {
             *self = Self::Waiting(until);
         }
     }
 
-    /// Nothing waits any more.
+    /// Ends the delay, since the queue is empty.
     pub(super) fn reset(&mut self) {
         if matches!(self, Self::Waiting(_)) {
             *self = Self::Idle;
         }
     }
 
-    /// Nothing will wait again.
+    /// Holds nothing back from now on.
     pub(super) fn turn_off(&mut self) {
         *self = Self::Off;
     }
 
-    /// When the wait is over: the epoch without one.
+    /// When the delay ends: the epoch if data is not held back.
     ///
-    /// A wait that has yet to begin ends at the end of time, but see [`Self::is_idle`].
+    /// The end of time for a delay that has not begun; see [`Self::is_idle`].
     pub(super) fn until(&self) -> Time {
         match self {
             Self::Off => Time::ZERO,
@@ -55,7 +55,7 @@ impl Cork {
         }
     }
 
-    /// Whether the wait of what was written has yet to begin.
+    /// Whether the delay has not begun.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self, Self::Idle)
     }

@@ -1,4 +1,4 @@
-//! The sending half: what waits, what is in flight, and what of it is due.
+//! The sending half: queued segments, segments in flight, and which of them are due.
 
 mod cork;
 mod queue;
@@ -25,10 +25,10 @@ pub(super) enum Cause {
     Timeout,
 }
 
-/// What one acknowledgement said.
+/// The result of one acknowledgement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Acknowledged {
-    /// When the transmission that arrived was sent, if its timestamp tells.
+    /// When the transmission that arrived was sent, if the echoed timestamp identifies it.
     pub(super) matched: Option<Time>,
     pub(super) evidence: Evidence,
 }
@@ -42,7 +42,7 @@ pub(super) struct Sender {
     /// Bytes queued and in flight.
     buffered: usize,
     capacity: usize,
-    /// Since when outstanding data waits for an acknowledgement of any of it.
+    /// Since when outstanding data has waited for an acknowledgement of any part of it.
     waiting_since: Time,
 }
 
@@ -71,7 +71,7 @@ impl Sender {
         self.queue.has_full_segment()
     }
 
-    /// Bytes that can be queued now.
+    /// Number of bytes that can be queued now.
     pub(super) fn capacity(&self) -> usize {
         self.capacity.saturating_sub(self.buffered)
     }
@@ -80,12 +80,12 @@ impl Sender {
         (self.flight.unacked() > 0).then_some(self.waiting_since)
     }
 
-    /// When something was last acknowledged, or sent while nothing else was in flight.
+    /// When data was last acknowledged, or sent while nothing else was in flight.
     pub(super) fn last_progress(&self) -> Time {
         self.waiting_since
     }
 
-    /// Queues as much of `data` as there is room for, filling up the last segment in stream mode.
+    /// Queues as much of `data` as fits, filling the last segment first in stream mode.
     pub(super) fn write(&mut self, data: &[u8], mode: Mode, buffers: &mut Buffers) -> usize {
         let taken = data.len().min(self.capacity());
         self.queue.write(&data[..taken], mode, buffers);
@@ -99,19 +99,19 @@ impl Sender {
         self.buffered += data.len();
     }
 
-    /// Nothing more will be written.
+    /// Declares that nothing more will be written.
     pub(super) fn finish_writing(&mut self) {
         self.queue.finish();
     }
 
-    /// The peer acknowledged one segment, echoing a timestamp.
+    /// Processes the acknowledgement of one segment, which echoes a timestamp.
     ///
-    /// `stamp` gives the timestamp of a time. Returns `None` if the segment is not outstanding.
+    /// `stamp` converts a time to its timestamp. Returns `None` if the segment is not outstanding.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::EchoesUnsent`] if it is, but was not sent between its first transmission and
-    /// its last: who says so has not received it.
+    /// [`DecodeError::EchoesUnsent`] if the segment is outstanding but the echoed time lies outside
+    /// of its first and last transmission: the sender of such an ack has not received the segment.
     pub(super) fn on_ack(
         &mut self,
         now: Time,
@@ -126,7 +126,7 @@ impl Sender {
         let (first, last) = (sent.first_sent, sent.last_sent);
         let age = echo.since(stamp(first));
         let span = stamp(last).since(stamp(first));
-        // Without a match it was a transmission in between, no earlier than the first.
+        // Without a match it was a transmission in between, so no earlier than the first.
         let matched = match age {
             _ if age > span => return Err(DecodeError::EchoesUnsent),
             _ if age == span => Some(last),
@@ -145,8 +145,8 @@ impl Sender {
         }))
     }
 
-    /// The peer received everything before `una`. Returns how many segments that newly covers, and
-    /// whether one of them was outstanding.
+    /// Processes an `una`: the peer has received everything before it. Returns how many segments it
+    /// newly covers, and whether one of them was outstanding.
     pub(super) fn on_una(
         &mut self,
         now: Time,
@@ -164,8 +164,8 @@ impl Sender {
         (advance.segments, advance.newly_acked > 0)
     }
 
-    /// A whole datagram was read; `evidence` is the highest segment it newly acknowledged, and
-    /// `moved` says whether it moved `una`.
+    /// Concludes a received datagram. `evidence` is the highest segment that it newly acknowledged,
+    /// and `moved` is whether it moved `una`.
     pub(super) fn on_datagram(
         &mut self,
         now: Time,
@@ -181,12 +181,12 @@ impl Sender {
         self.discard_stale_deadlines();
     }
 
-    /// Whether a segment is waiting that a window of `limit` segments lets out.
+    /// Whether a queued segment fits into a window of `limit` segments.
     pub(super) fn can_send_new(&self, limit: usize) -> bool {
         !self.queue.is_empty() && self.flight.len() < limit
     }
 
-    /// When something is due next: the epoch if now.
+    /// When the next segment is due: the epoch if now.
     pub(super) fn next(&self, limit: usize) -> Option<Time> {
         let new_data = if self.queue.wants_update() {
             Some(Time::ZERO)
@@ -201,7 +201,7 @@ impl Sender {
             .min()
     }
 
-    /// Brings what is due in front, so that [`Self::peek`] finds it.
+    /// Updates what is due, so that [`Self::peek`] finds it.
     pub(super) fn update(&mut self, now: Time, limit: usize, flush_interval: Duration) {
         self.queue.update(now, flush_interval);
         let new_data = self.can_send_new(limit) && self.is_released(now);
@@ -215,8 +215,8 @@ impl Sender {
         self.queue.is_released(now, self.flight.len())
     }
 
-    /// Why the next segment is due, and its bytes of data; `None` if nothing is. New data does not
-    /// wait for more if it can `ride` along with a datagram that leaves anyway.
+    /// Why the next segment is due, and the length of its data; `None` if none is due. New data is
+    /// not held back for coalescing if it can `ride` along in a datagram that is sent anyway.
     pub(super) fn peek(&mut self, now: Time, limit: usize, ride: bool) -> Option<(Cause, usize)> {
         let len = |flight: &Flight, sequence| {
             let sent = flight.outstanding(sequence);
@@ -230,7 +230,7 @@ impl Sender {
             return Some((cause, len(&self.flight, sequence)));
         }
         if self.deadlines.peek().is_some_and(|next| next.at <= now) {
-            // It may be stale; while none has passed, that makes no difference.
+            // The deadline may be stale, which makes no difference until it has passed.
             self.discard_stale_deadlines();
             if let Some(deadline) = self.deadlines.peek().filter(|next| next.at <= now) {
                 return Some((Cause::Timeout, len(&self.flight, deadline.sequence)));
@@ -240,7 +240,7 @@ impl Sender {
         (ride || self.is_released(now)).then_some((Cause::New, front.data.len()))
     }
 
-    /// Counts what [`Self::peek`] returned as sent now, and gives its number.
+    /// Marks the segment that [`Self::peek`] returned as sent now and returns its number.
     pub(super) fn transmit(
         &mut self,
         now: Time,
@@ -264,7 +264,7 @@ impl Sender {
         };
         let sent = self.flight.outstanding_mut(sequence)?;
         // kcp-go v5 kcp.go, flush: a time-out lengthens the segment's own time-out by the current
-        // one, or half of it; a fast or early retransmit starts over.
+        // RTO or half of it; a fast or early retransmit resets it to the RTO.
         sent.rto = match cause {
             Cause::Timeout if no_delay => (sent.rto + rto / 2).min(MAX_RTO),
             Cause::Timeout => (sent.rto + rto).min(MAX_RTO),
@@ -306,7 +306,7 @@ impl Sender {
         Some(sequence)
     }
 
-    /// Releases memory that is not used.
+    /// Releases unused memory.
     pub(super) fn shrink(&mut self) {
         self.queue.shrink();
         self.flight.shrink();
@@ -314,7 +314,7 @@ impl Sender {
         self.loss.shrink();
     }
 
-    /// Whether a time-out passed so long ago that it was this side that slept.
+    /// Whether a time-out passed so long ago that this side must have been suspended.
     pub(super) fn is_overdue(&self, now: Time) -> bool {
         let deadline = self.deadlines.peek();
         deadline.is_some_and(|deadline| deadline.at + LONG_PAUSE < now)
@@ -334,10 +334,11 @@ impl Sender {
         }
     }
 
-    /// Grants the time-outs that passed long ago another term, but for the oldest segment's.
+    /// Extends time-outs that passed long ago, except for the oldest segment's.
     ///
-    /// That late, it was this side that slept, and acks may wait unread. One segment asks the peer
-    /// for its state; a window full of them would be a burst into a path that lost nothing.
+    /// Such a delay means that this side was suspended, and acks may be waiting unread.
+    /// Retransmitting one segment is enough to learn the peer's state; retransmitting the whole
+    /// window would be a burst into a path that may have lost nothing.
     fn forgive_pause(&mut self, now: Time) {
         while let Some(deadline) = self.deadlines.peek()
             && deadline.at + LONG_PAUSE < now
@@ -352,13 +353,13 @@ impl Sender {
         }
     }
 
-    /// Segments looked at to detect losses.
+    /// Number of segments examined for losses.
     #[cfg(test)]
     pub(super) fn loss_steps(&self) -> usize {
         self.loss.steps
     }
 
-    /// Bytes held.
+    /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
         let segments = self.queue.memory() + self.flight.memory();
         segments + self.deadlines.memory() + self.loss.memory()

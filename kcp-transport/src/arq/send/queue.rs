@@ -1,4 +1,4 @@
-//! What was written and never sent.
+//! Segments that were written and never sent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,12 +18,12 @@ pub(super) struct Queued {
     open: bool,
 }
 
-/// Segments that wait for the windows, or for company.
+/// Segments that wait for the windows or for more data to fill them.
 #[derive(Debug)]
 pub(super) struct Queue {
     segments: VecDeque<Queued>,
     bytes: usize,
-    /// Bytes of all segments' buffers.
+    /// Capacity of all segments' buffers, in bytes.
     room: usize,
     cork: Cork,
     mss: usize,
@@ -60,7 +60,7 @@ impl Queue {
         front.is_some_and(|segment| !segment.open || segment.data.len() >= self.mss)
     }
 
-    /// Adds `data`, filling up the last segment in stream mode.
+    /// Adds `data`, filling the last segment first in stream mode.
     pub(super) fn write(&mut self, data: &[u8], mode: Mode, buffers: &mut Buffers) {
         self.bytes += data.len();
         let mut rest = data;
@@ -69,7 +69,8 @@ impl Queue {
             let before = tail.data.capacity();
             let (head, beyond) = rest.split_at(rest.len().min(room));
             if tail.data.len() + head.len() > self.mss / 2 {
-                // Past half, it is likely to fill up: one last growth, to the full size.
+                // More than half full, it will probably fill up, so it grows to its full size at
+                // once.
                 tail.data.reserve_exact(room);
             }
             tail.data.extend_from_slice(head);
@@ -105,7 +106,7 @@ impl Queue {
         }
     }
 
-    /// Takes out the first segment.
+    /// Removes the first segment.
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let queued = self.segments.pop_front()?;
         self.bytes -= queued.data.len();
@@ -116,27 +117,27 @@ impl Queue {
         Some(queued)
     }
 
-    /// Whether [`Self::update`] has a wait to start.
+    /// Whether [`Self::update`] would start the coalescing delay.
     pub(super) fn wants_update(&self) -> bool {
         !self.segments.is_empty() && self.cork.is_idle()
     }
 
-    /// Starts the wait of what was written since the last call.
+    /// Starts the coalescing delay if data was written since the last call.
     pub(super) fn update(&mut self, now: Time, wait: Duration) {
         if !self.segments.is_empty() {
             self.cork.start(now + wait);
         }
     }
 
-    /// Whether the first segment may leave now, with `in_flight` segments under way.
+    /// Whether the first segment may be sent now, with `in_flight` segments in flight.
     pub(super) fn is_released(&self, now: Time, in_flight: usize) -> bool {
         self.release(in_flight).is_some_and(|at| at <= now)
     }
 
-    /// When the first segment may leave, the epoch if now; `None` if there is none.
+    /// When the first segment may be sent: the epoch if now, `None` if there is none.
     ///
-    /// Under [`Delayed`](crate::arq::WriteCoalescing::Delayed) that is when a datagram or the
-    /// send window is full, or the wait over.
+    /// Under [`Delayed`](crate::arq::WriteCoalescing::Delayed) that is when a datagram or the send
+    /// window is full, or the delay has passed.
     pub(super) fn release(&self, in_flight: usize) -> Option<Time> {
         if self.segments.is_empty() {
             return None;
@@ -147,17 +148,17 @@ impl Queue {
         Some(if full { Time::ZERO } else { self.cork.until() })
     }
 
-    /// Nothing more will be written: what is here waits for no company.
+    /// Declares that nothing more will be written, so that the queued segments are not held back.
     pub(super) fn finish(&mut self) {
         self.cork.turn_off();
     }
 
-    /// Releases memory that is not used.
+    /// Releases unused memory.
     pub(super) fn shrink(&mut self) {
         self.segments.shrink_to_fit();
     }
 
-    /// Bytes held.
+    /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
         self.room + self.segments.capacity() * size_of::<Queued>()
     }

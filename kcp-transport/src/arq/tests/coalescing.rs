@@ -1,4 +1,4 @@
-//! When written data leaves under delayed coalescing, and how long messages may be.
+//! When written data is sent under delayed coalescing, and the maximum length of messages.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn delayed(mode: Mode) -> Arq {
 }
 
 #[test]
-fn immediate_write_leaves_at_once_and_delayed_after_the_flush_interval() {
+fn immediate_write_is_sent_at_once_and_delayed_after_the_flush_interval() {
     let mut immediate = arq(config());
     immediate.write(b"a");
     assert_eq!(immediate.poll_timeout(), Some(Time::ZERO));
@@ -31,20 +31,20 @@ fn immediate_write_leaves_at_once_and_delayed_after_the_flush_interval() {
 }
 
 #[test]
-fn delayed_wait_begins_anew_with_each_first_byte() {
+fn delay_restarts_with_each_first_byte() {
     let mut arq = delayed(Mode::Stream);
     arq.write(b"a");
     transmit(&mut arq, at(0));
     assert_eq!(pushes(&mut arq, at(20)), [0]);
     direct(&mut arq, at(21), &ack(0, at(20), 1));
-    assert_eq!(arq.poll_timeout(), None, "nothing ticks");
+    assert_eq!(arq.poll_timeout(), None, "no timer runs");
     arq.write(b"b");
     assert_eq!(pushes(&mut arq, at(500)), []);
     assert_eq!(pushes(&mut arq, at(520)), [1]);
 }
 
 #[test]
-fn delayed_data_leaves_when_a_datagram_is_full_and_the_rest_waits() {
+fn delayed_data_is_sent_when_a_datagram_is_full_and_the_rest_waits() {
     let mut arq = delayed(Mode::Stream);
     arq.write(&[1; MSS + 10]);
     assert_eq!(pushes(&mut arq, at(0)), [0]);
@@ -64,7 +64,7 @@ fn delayed_messages_share_a_datagram() {
 }
 
 #[test]
-fn delayed_data_leaves_when_the_send_window_is_full() {
+fn delayed_data_is_sent_when_the_send_window_is_full() {
     let mut arq = delayed(Mode::Message);
     let mut arq_of_two = Arq::new(
         ArqConfig {
@@ -129,7 +129,7 @@ fn message_is_as_long_as_the_peers_window_and_255_fragments_allow() {
 }
 
 #[test]
-fn empty_message_of_a_c_peer_arrives_as_one() {
+fn empty_message_of_a_c_peer_is_delivered() {
     let mut arq = arq(ArqConfig {
         mode: Mode::Message,
         ..config()

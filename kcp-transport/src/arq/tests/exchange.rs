@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A pseudo-random number generator small enough to read: xorshift64*.
+/// A small pseudo-random number generator: xorshift64*.
 struct Luck(u64);
 
 impl Luck {
@@ -26,7 +26,7 @@ struct Path {
     duplicate: u64,
     delay: u64,
     jitter: u64,
-    /// Percent of chances to read that a reader takes.
+    /// How often a reader reads when it could, in percent.
     eagerness: u64,
 }
 
@@ -99,7 +99,7 @@ fn exchange(mut sides: [Arq; 2], path: &Path, data: [&[u8]; 2]) -> (Time, [Arq; 
         if done(0) && done(1) {
             break;
         }
-        // A reader looks again every 10 ms, everything else has its own time.
+        // A reader polls every 10 ms; everything else has a timer.
         let timers = sides.iter().filter_map(Arq::poll_timeout);
         let arrival = link.flying.first_key_value().map(|(key, _)| key.0);
         let next = timers.chain(arrival).min().unwrap_or(now + ms(10));
@@ -194,7 +194,7 @@ proptest! {
         let (_, sides) = exchange(pair(config, first, offset), &path, [&there, &back]);
         for mut side in sides {
             side.shrink();
-            // A peer whose reader lags has acknowledged all, but not yet by `una`.
+            // A peer with a slow reader has acknowledged everything, but not yet through `una`.
             let lagging = side.send.flight().len();
             prop_assert_eq!(side.buffers.held(), 0);
             prop_assert!(side.send.memory() == 0 || lagging > 0);

@@ -1,12 +1,12 @@
-//! Datagrams that nobody sent who knows the conversation's state.
+//! Forged datagrams, from a sender that does not know the state of the conversation.
 
 use super::*;
 use proptest::prelude::*;
 
-/// One field that cannot be true; what is not said here is drawn at random.
+/// The field that is forged; all other fields are random.
 #[derive(Clone, Debug)]
 enum Forgery {
-    /// `una` that far beyond what was sent, with sound segments before and after it.
+    /// A `una` that far beyond the data sent, with valid segments before and after it.
     Unsent(u32),
     /// Any window in a segment whose `una` is that far in the past.
     StaleWindow(u32),
@@ -43,8 +43,8 @@ fn commands() -> impl Strategy<Value = Command> {
     prop::sample::select(&[Command::Push, Command::Ack, Command::WindowUpdate][..])
 }
 
-/// In the middle of things: data in flight, acknowledged and retransmitted in parts; data received
-/// in order, early and unread.
+/// An active conversation: some of the data in flight is acknowledged or retransmitted, and data
+/// was received in order and early and not read.
 fn live() -> Arq {
     let mut arq = sent(config(), 12, at(0));
     let mut acks = ack(0, at(0), 4);
@@ -59,7 +59,7 @@ fn live() -> Arq {
     arq
 }
 
-/// Everything there is but what is counted, and when something came last.
+/// The whole state except for the counters and the time of the last call.
 fn digest(arq: &mut Arq) -> String {
     arq.counters = Counters::default();
     arq.last_call = Time::ZERO;

@@ -1,20 +1,20 @@
-//! What a peer, a reader and a writer can make a conversation hold.
+//! How much memory a peer, a reader and a writer can make a conversation hold.
 
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// Beyond the budget: spare room of lists, and of a segment.
+/// Allowed beyond the budget: spare capacity of lists and of a segment.
 const SLACK: usize = 16 * 1024;
 
-/// Lengths around every change of a buffer's class.
+/// Lengths around each limit of the buffer classes.
 const LENGTHS: [usize; 10] = [0, 1, 2, 67, 100, 511, 512, 700, 1376, 1476];
 
 #[derive(Clone, Debug)]
 enum Step {
     /// A segment that far after the next expected one, of that length.
     Push(u32, usize),
-    /// A run of segments without a hole.
+    /// A run of segments without a gap.
     Run(u32, u32, usize),
     Read(usize),
     Transmit,
@@ -97,7 +97,7 @@ proptest! {
                 "{} of {}", arq.memory(), config.receive_buffer
             );
         }
-        // With a reader, the next segment is taken however much lies behind the hole it fills.
+        // With an active reader, the next segment is accepted however much waits behind it.
         arq.set_memory_pressure(false);
         let last = acknowledged.last_key_value().map_or(0, |(&last, _)| last);
         loop {
@@ -143,7 +143,7 @@ fn default_budget_never_makes_the_window_smaller() {
     for window in [1, 2, 100, 127, 128, 129, 1000, 1024, 1025] {
         let mut arq = arq(with_window(window));
         for round in 0..3 {
-            // The worst order there is: all but the first, then that.
+            // The worst order: all but the first segment, then the first.
             let next = u32::from(window) * round;
             for sequence in (next + 1..next + u32::from(window)).rev() {
                 direct(&mut arq, at(0), &push(sequence, &[1; 1476]));
@@ -175,7 +175,7 @@ fn advertised_window_shrinks_under_pressure_of_the_budget() {
     assert_eq!(stats(&arq).out_of_window_received, 0);
     direct(&mut arq, at(0), &push(sequence, &[1; 1476]));
     assert_eq!(stats(&arq).out_of_window_received, 1);
-    // Neither taken nor acknowledged.
+    // Neither accepted nor acknowledged.
     assert_eq!(commands(&mut arq, at(0)), [Command::WindowUpdate]);
     arq.read(&mut [0; 20 * 1476]);
     assert_eq!(commands(&mut arq, at(1)), [Command::WindowUpdate]);
@@ -214,18 +214,18 @@ fn distant_segment_is_charged_for_all_that_is_missing_before_it() {
 }
 
 #[test]
-fn pressure_from_outside_shrinks_the_window_and_its_end_is_told() {
+fn pressure_from_outside_shrinks_the_window_and_its_end_is_announced() {
     let mut arq = arq(with_window(1024));
     direct(&mut arq, at(0), &encode(header(Command::WindowProbe), b""));
     assert_eq!(transmit(&mut arq, at(0))[0].window, 1024);
     arq.set_memory_pressure(true);
     assert_eq!(arq.receive.window(), 8);
-    // What is on its way is taken as far as the reader keeps up.
+    // Segments already on their way are accepted as long as the reader keeps up.
     for sequence in 0..100 {
         direct(&mut arq, at(1), &push(sequence, &[1; 1476]));
         assert_eq!(arq.read(&mut [0; 1476]), 1476);
     }
-    // Once it does not, no more than the small window.
+    // Without the reader, no more than the small window is accepted.
     for sequence in 100..200 {
         direct(&mut arq, at(2), &push(sequence, &[1; 1476]));
     }
@@ -256,8 +256,8 @@ fn pressure_does_not_stop_a_message_that_is_longer_than_the_small_window() {
     assert_eq!(message.len(), 256 * 1476);
 }
 
-/// Sends the fragments of one message as the windows told allow, until it can be read; returns
-/// after how many round trips.
+/// Sends the fragments of one message within the advertised windows until it can be read. Returns
+/// the number of round trips.
 fn round_trips_of_a_message(receiver: &mut Arq, fragments: u32) -> Option<usize> {
     let mut told = usize::from(receiver.receive.window());
     let mut sent = 0;
@@ -279,15 +279,19 @@ fn round_trips_of_a_message(receiver: &mut Arq, fragments: u32) -> Option<usize>
         let (una, window) = answers
             .last()
             .map_or((sent, 0), |answer| (answer.unacknowledged, answer.window));
-        assert_eq!(una, sent + flight, "all that was sent as told is taken in");
+        assert_eq!(
+            una,
+            sent + flight,
+            "everything sent within the window is accepted"
+        );
         (sent, told) = (una, window.into());
     }
     None
 }
 
 #[test]
-fn window_lets_a_whole_message_in_before_the_reader_can_have_it() {
-    // As many fragments as fit into no budget, from a sender that keeps to the window.
+fn window_admits_a_whole_message_before_it_can_be_read() {
+    // More fragments than fit into any budget, from a sender that keeps to the window.
     for (pressed, receive_buffer, most) in [(false, 64 * 1024, 30), (true, 1 << 21, 40)] {
         let mut receiver = arq(ArqConfig {
             mode: Mode::Message,
@@ -303,7 +307,7 @@ fn window_lets_a_whole_message_in_before_the_reader_can_have_it() {
 }
 
 #[test]
-fn window_is_shut_while_a_whole_message_waits_for_its_reader() {
+fn window_is_closed_while_a_whole_message_waits_for_its_reader() {
     let mut receiver = arq(ArqConfig {
         mode: Mode::Message,
         ..with_window(1024)
@@ -316,7 +320,7 @@ fn window_is_shut_while_a_whole_message_waits_for_its_reader() {
 }
 
 #[test]
-fn one_byte_messages_are_not_taken_beyond_the_send_window() {
+fn one_byte_messages_are_not_accepted_beyond_the_send_window() {
     let mut arq = arq(ArqConfig {
         mode: Mode::Message,
         send_window: 1024,
@@ -330,7 +334,7 @@ fn one_byte_messages_are_not_taken_beyond_the_send_window() {
         now += ms(1);
         transmit(&mut arq, now);
     }
-    // The peer lets 32 out, as it has said nothing; the rest waits.
+    // 32 segments are sent, since the peer has advertised no window yet; the rest waits.
     assert_eq!((taken, arq.queued(), arq.in_flight()), (1056, 1024, 32));
     assert!(arq.is_crowded());
     assert!(arq.memory() < 512 * 1024, "{}", arq.memory());
@@ -342,7 +346,7 @@ fn one_byte_messages_are_not_taken_beyond_the_send_window() {
 }
 
 #[test]
-fn released_one_holds_what_its_reader_may_have_and_no_more() {
+fn released_conversation_keeps_only_readable_data() {
     let mut arq = sent(config(), 20, Time::ZERO);
     arq.write(&[1; 10_000]);
     for sequence in [0, 1, 2, 4, 5, 6, 7, 8] {

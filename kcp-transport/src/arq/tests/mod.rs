@@ -1,4 +1,4 @@
-//! Tests of the whole state machine, and what they share.
+//! Tests of the whole state machine, and shared helpers.
 
 mod coalescing;
 mod exchange;
@@ -30,7 +30,7 @@ const fn at(millis: u64) -> Time {
     Time::from_millis(millis)
 }
 
-/// Fast2 timing, five acks or one full segment a datagram.
+/// Fast2 timing; a datagram holds five acks or one full segment.
 fn config() -> ArqConfig {
     ArqConfig {
         segments_len: MSS + SEGMENT_HEADER_LEN,
@@ -48,7 +48,7 @@ fn config() -> ArqConfig {
     }
 }
 
-/// As [`config`], with another receive window and the memory it asks for.
+/// As [`config`], with another receive window and the receive buffer it needs.
 fn with_window(receive_window: u16) -> ArqConfig {
     ArqConfig {
         receive_window,
@@ -61,7 +61,7 @@ fn arq(config: ArqConfig) -> Arq {
     Arq::new(config, CONVERSATION, OFFSET)
 }
 
-/// One that has `segments` full segments in flight, sent at `now`.
+/// A conversation with `segments` full segments in flight, sent at `now`.
 fn sent(config: ArqConfig, segments: usize, now: Time) -> Arq {
     let mut arq = arq(config);
     arq.handle_payload(now, &tell(0, 1000), Provenance::Direct)
@@ -108,7 +108,7 @@ fn push(sequence: u32, data: &[u8]) -> Vec<u8> {
     )
 }
 
-/// An ack of what was sent at `sent`.
+/// An ack of a segment sent at `sent`.
 fn ack(sequence: u32, sent: Time, una: u32) -> Vec<u8> {
     encode(
         SegmentHeader {
@@ -137,7 +137,7 @@ fn direct(arq: &mut Arq, now: Time, payload: &[u8]) -> Outcome {
         .expect("valid")
 }
 
-/// Everything due now, a datagram each.
+/// All datagrams due now.
 fn datagrams(arq: &mut Arq, now: Time) -> Vec<Vec<u8>> {
     let mut out = [0; 1500];
     let mut datagrams = Vec::new();
@@ -156,7 +156,7 @@ fn segments(payload: &[u8]) -> Vec<SegmentHeader> {
         .collect()
 }
 
-/// Headers of everything due now.
+/// Headers of all segments due now.
 fn transmit(arq: &mut Arq, now: Time) -> Vec<SegmentHeader> {
     let all = datagrams(arq, now);
     all.iter().flat_map(|payload| segments(payload)).collect()
@@ -186,7 +186,7 @@ fn stats(arq: &Arq) -> Stats {
 }
 
 #[test]
-fn new_one_holds_no_memory_and_has_no_timer() {
+fn new_conversation_holds_no_memory_and_has_no_timer() {
     let arq = arq(config());
     assert_eq!(arq.memory(), 0);
     assert_eq!(arq.poll_timeout(), None);

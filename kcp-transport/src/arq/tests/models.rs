@@ -253,7 +253,7 @@ proptest! {
     /// However small the window, and whatever is repeated, overtaken or read in parts: what is
     /// acknowledged was kept, and what is read is what was sent.
     #[test]
-    fn receiver_of_a_small_window_gives_what_was_sent(
+    fn receiver_with_a_small_window_delivers_what_was_sent(
         window in 1..5_u16,
         receive_buffer in prop_oneof![16_384..65_536_usize, Just(config().receive_buffer)],
         arrivals in proptest::collection::vec(

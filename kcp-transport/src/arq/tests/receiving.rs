@@ -30,7 +30,7 @@ fn fragment(sequence: u32, fragments_left: u8, data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn ack_echoes_number_and_timestamp_and_tells_una_and_window() {
+fn ack_echoes_number_and_timestamp_and_carries_una_and_window() {
     let mut arq = arq(config());
     direct(&mut arq, at(0), &push(0, b"a"));
     direct(&mut arq, at(0), &push(2, b"c"));
@@ -41,7 +41,7 @@ fn ack_echoes_number_and_timestamp_and_tells_una_and_window() {
 }
 
 #[test]
-fn acks_covered_by_una_are_left_out_but_for_the_last() {
+fn acks_covered_by_una_are_left_out_except_the_last() {
     let mut arq = arq(config());
     for sequence in [1, 0, 4, 6, 2] {
         direct(&mut arq, at(0), &push(sequence, b"x"));
@@ -51,7 +51,7 @@ fn acks_covered_by_una_are_left_out_but_for_the_last() {
 }
 
 #[test]
-fn immediate_acks_leave_at_once_and_batched_ones_after_a_tick() {
+fn immediate_acks_are_sent_at_once_and_batched_ones_after_a_tick() {
     let mut arq = arq(config());
     direct(&mut arq, at(5), &push(0, b"x"));
     assert_eq!(arq.poll_timeout(), Some(Time::ZERO));
@@ -76,7 +76,7 @@ fn immediate_acks_leave_at_once_and_batched_ones_after_a_tick() {
 }
 
 #[test]
-fn batched_acks_go_along_with_data_and_with_an_advance_of_una() {
+fn batched_acks_are_sent_with_data_and_when_una_advances() {
     let batched = ArqConfig {
         ack_policy: AckPolicy::Batched,
         ..config()
@@ -103,7 +103,7 @@ fn duplicates_and_old_segments_are_acknowledged_again() {
 }
 
 #[test]
-fn segments_beyond_the_window_are_neither_taken_nor_acknowledged() {
+fn segments_beyond_the_window_are_neither_accepted_nor_acknowledged() {
     for (receive_window, reach) in [(1, 128), (16, 128), (128, 128), (129, 129), (1000, 1000)] {
         let mut arq = arq(with_window(receive_window));
         direct(&mut arq, at(0), &push(reach, b"x"));
@@ -115,7 +115,7 @@ fn segments_beyond_the_window_are_neither_taken_nor_acknowledged() {
 }
 
 #[test]
-fn segment_that_finds_no_room_is_answered_with_the_window() {
+fn segment_without_room_is_answered_with_the_window() {
     let mut arq = arq(with_window(16));
     for sequence in 0..16 + 128 {
         direct(&mut arq, at(0), &push(sequence, b"ab"));
@@ -129,13 +129,13 @@ fn segment_that_finds_no_room_is_answered_with_the_window() {
 }
 
 #[test]
-fn first_flight_of_a_peer_that_was_told_no_window_is_acknowledged_whole() {
+fn first_flight_before_any_advertised_window_is_acknowledged() {
     for receive_window in [1, 2, 31, 32, 127] {
         let mut arq = arq(with_window(receive_window));
         for sequence in 0..128 {
             direct(&mut arq, at(0), &push(sequence, b"ab"));
         }
-        // `una` covers what the reader's queue holds; the rest is acknowledged one by one.
+        // `una` covers the segments in the reader's queue; the rest is acknowledged individually.
         let held = u32::from(receive_window);
         let sent = transmit(&mut arq, at(0));
         let acked: Vec<u32> = sent.iter().map(|header| header.sequence).collect();
@@ -148,7 +148,7 @@ fn first_flight_of_a_peer_that_was_told_no_window_is_acknowledged_whole() {
 }
 
 #[test]
-fn reader_that_stands_still_closes_the_window_and_reopening_is_told_thrice() {
+fn stalled_reader_closes_the_window_and_reopening_is_announced_three_times() {
     let mut arq = arq(config());
     for sequence in 0..16 + 128 + 8 {
         direct(&mut arq, at(0), &push(sequence, b"ab"));
@@ -159,7 +159,7 @@ fn reader_that_stands_still_closes_the_window_and_reopening_is_told_thrice() {
     assert_eq!(stats(&arq).out_of_window_received, 8);
     assert_eq!(arq.read(&mut [0; 1]), 1);
     assert_eq!(arq.poll_timeout(), None, "no segment is free yet");
-    // Freed space is taken by what waited behind: una moves, the window stays closed.
+    // Waiting segments take the freed room: una moves, the window stays closed.
     assert_eq!(arq.read(&mut [0; 31]), 31);
     for _ in 0..7 {
         assert_eq!(arq.read(&mut [0; 33]), 32, "a window full at a time");
@@ -169,7 +169,7 @@ fn reader_that_stands_still_closes_the_window_and_reopening_is_told_thrice() {
     let mut told = Vec::new();
     let mut now = at(10);
     while arq.poll_timeout().is_some() {
-        now = arq.poll_timeout().expect("told again").max(now);
+        now = arq.poll_timeout().expect("announced again").max(now);
         told.extend(transmit(&mut arq, now).iter().map(|header| header.window));
     }
     assert_eq!(told, [3, 3, 3]);
@@ -189,7 +189,7 @@ fn segments_behind_a_full_queue_are_acknowledged_one_by_one() {
 }
 
 #[test]
-fn window_below_half_is_told_once_half_is_gained() {
+fn window_below_half_is_announced_once_it_grew_by_half() {
     let mut arq = arq(config());
     for sequence in 0..12 {
         direct(&mut arq, at(0), &push(sequence, b"a"));
@@ -236,7 +236,7 @@ fn empty_push_is_acknowledged_and_skipped_in_a_stream() {
 }
 
 #[test]
-fn stream_reader_takes_fragments_of_any_kind() {
+fn stream_reader_accepts_any_fragment_count() {
     let mut arq = arq(config());
     for (sequence, frg) in [(0, 255), (1, 3), (2, 9), (3, 0)] {
         direct(&mut arq, at(0), &fragment(sequence, frg, b"ab"));
@@ -274,7 +274,7 @@ fn impossible_fragments_break_message_reading() {
         for (sequence, &frg) in (0..).zip(run) {
             direct(&mut arq, at(0), &fragment(sequence, frg, b"a"));
         }
-        assert!(arq.readable(), "the reader is to find out");
+        assert!(arq.readable(), "the reader learns of it");
         assert!(!arq.read_message(&mut Vec::new()));
         assert_eq!(arq.broken(), Some(DecodeError::BadFragments));
     }
@@ -295,7 +295,7 @@ fn fragment_count_of_255_does_not_wrap_and_a_window_below_it_is_an_error() {
             );
         }
         let mut out = Vec::new();
-        assert!(arq.readable(), "never a reader that waits for ever");
+        assert!(arq.readable(), "the reader does not wait forever");
         assert_eq!(arq.read_message(&mut out), whole, "{receive_window}");
         assert_eq!(out.len(), if whole { 256 } else { 0 });
         assert_eq!(arq.broken().is_some(), !whole);

@@ -30,7 +30,7 @@ fn write_stops_at_the_send_buffer_and_acks_make_room() {
 }
 
 #[test]
-fn remote_window_is_32_until_told() {
+fn remote_window_is_32_until_advertised() {
     let mut arq = arq(config());
     arq.write(&[0; 64 * MSS]);
     assert_eq!(pushes(&mut arq, at(0)).len(), 32);
@@ -55,7 +55,7 @@ fn small_segments_share_a_datagram() {
 #[test]
 fn acks_and_data_take_turns_where_they_share_no_datagram() {
     let mut arq = arq(config());
-    // Without the first one, each of them is acknowledged for itself.
+    // Without the first segment, the others are acknowledged individually.
     for sequence in 1..13 {
         direct(&mut arq, at(0), &push(sequence, &[7; 10]));
     }
@@ -72,7 +72,7 @@ fn acks_and_data_take_turns_where_they_share_no_datagram() {
 }
 
 #[test]
-fn questions_without_end_do_not_hold_up_data() {
+fn endless_window_requests_do_not_delay_data() {
     let mut arq = arq(config());
     arq.write(&[0; 10 * MSS]);
     let mut out = [0; MSS + SEGMENT_HEADER_LEN];
@@ -132,7 +132,7 @@ fn acknowledging_what_was_never_sent_changes_nothing() {
     foreign[0] ^= 1;
     let refused = arq.handle_payload(at(5), &foreign, Provenance::Direct);
     assert_eq!(refused, Err(DecodeError::ForeignConversation));
-    // Acks of what is not in flight, and a una far in the past.
+    // Acks of segments that are not in flight, and a una far in the past.
     for payload in [ack(3, at(0), 0), ack(u32::MAX, at(0), 0), tell(1 << 31, 0)] {
         arq.handle_payload(at(5), &payload, Provenance::Direct)
             .expect("old or early, not invalid");
@@ -170,7 +170,11 @@ fn window_is_taken_from_fresh_direct_segments_only() {
 fn closed_window_is_probed_and_reopening_resumes() {
     let mut arq = arq(config());
     direct(&mut arq, at(0), &tell(0, 0));
-    assert_eq!(arq.poll_timeout(), None, "nothing to send, nothing to ask");
+    assert_eq!(
+        arq.poll_timeout(),
+        None,
+        "nothing to send and nothing to request"
+    );
     arq.write(&[0; 300]);
     assert_eq!(arq.poll_timeout(), Some(Time::ZERO));
     assert!(commands(&mut arq, at(0)).is_empty());
@@ -188,7 +192,7 @@ fn closed_window_is_probed_and_reopening_resumes() {
 }
 
 #[test]
-fn sender_with_all_acknowledged_and_una_standing_still_probes() {
+fn sender_probes_when_all_is_acknowledged_but_una_is_behind() {
     let mut arq = sent(
         ArqConfig {
             send_window: 4,
@@ -208,7 +212,7 @@ fn sender_with_all_acknowledged_and_una_standing_still_probes() {
 }
 
 #[test]
-fn requested_probe_leaves_at_once() {
+fn requested_probe_is_sent_at_once() {
     let mut arq = arq(config());
     arq.request_probe();
     assert_eq!(arq.poll_timeout(), Some(Time::ZERO));
@@ -217,7 +221,7 @@ fn requested_probe_leaves_at_once() {
 }
 
 #[test]
-fn una_falling_back_is_noticed_until_a_current_one_comes() {
+fn regressed_una_is_reported_until_a_current_one_arrives() {
     let mut arq = sent(config(), 3, at(0));
     direct(&mut arq, at(10), &tell(2, 9));
     direct(&mut arq, at(20), &tell(0, 9));
@@ -232,11 +236,11 @@ fn una_falling_back_is_noticed_until_a_current_one_comes() {
 }
 
 #[test]
-fn una_that_moves_on_is_not_falling_back_however_it_came() {
+fn advancing_una_is_no_regression_whatever_its_provenance() {
     let mut arq = sent(config(), 3, at(0));
     direct(&mut arq, at(10), &tell(1, 9));
     direct(&mut arq, at(20), &tell(0, 9));
-    // The datagram itself was lost; a peer that has restarted does not know that much.
+    // The datagram was rebuilt from parity. A restarted peer could not have sent this una.
     arq.handle_payload(at(600), &tell(3, 9), Provenance::Recovered)
         .expect("valid");
     assert_eq!(arq.una_regressed_since(), None);
@@ -280,7 +284,7 @@ fn ack_cost_does_not_grow_with_the_window() {
         arq.write(&vec![0; usize::from(window) * MSS]);
         pushes(&mut arq, at(0));
         let before = arq.send.loss_steps();
-        // One forged ack at the far end, then honest ones.
+        // One forged ack at the end of the flight, then honest ones.
         direct(&mut arq, at(1), &ack(u32::from(window) - 1, at(0), 0));
         let worst = arq.send.loss_steps() - before;
         direct(&mut arq, at(1), &ack(1, at(0), 0));
@@ -304,8 +308,9 @@ fn crafted_acks_take_a_bounded_number_of_steps_at_the_largest_window() {
     arq.write(&vec![0; 65_000 * MSS]);
     pushes(&mut arq, at(0));
     assert_eq!(arq.in_flight(), 65_535);
-    // The far end, so that all is a hole, then from the front, so that few holes are ever counted
-    // for, with echoes that are true: only the peer itself can do that.
+    // First the end of the flight, so that everything before it is a hole, then from the front, so
+    // that counting visits few holes. The echoes are correct, which only the peer itself can
+    // achieve.
     let near = (0..2000).map(|at| 2 * at + 1);
     let mut worst = 0;
     for sequence in std::iter::once(65_534).chain(near) {
@@ -315,23 +320,23 @@ fn crafted_acks_take_a_bounded_number_of_steps_at_the_largest_window() {
         let steps = arq.send.loss_steps() - before;
         worst = worst.max(steps);
     }
-    assert!(worst > 256 + 512, "all that can be made to happen");
-    // To look for holes, to count for them, and to send them early.
+    assert!(worst > 256 + 512, "all three parts were reached");
+    // Steps to find holes, to count acks for them, and to retransmit them early.
     assert!(worst <= 256 + 512 + 512, "{worst} steps");
 }
 
 #[test]
-fn acks_that_waited_for_a_sleeping_host_give_no_samples() {
+fn acks_received_after_a_pause_give_no_samples() {
     let mut arq = sent(config(), 4, at(0));
     direct(&mut arq, at(40), &ack(0, at(0), 1));
     let rto = arq.rto();
     let wake = at(60_000);
     direct(&mut arq, wake, &ack(1, at(0), 2));
-    assert_eq!(pushes(&mut arq, wake), [2], "one asks for the state");
+    assert_eq!(pushes(&mut arq, wake), [2], "one segment probes the state");
     direct(&mut arq, wake + ms(30), &ack(3, at(0), 2));
     assert_eq!(arq.rto(), rto);
     direct(&mut arq, wake + ms(39), &ack(2, wake, 4));
-    assert_ne!(arq.rto(), rto, "what was sent since does");
+    assert_ne!(arq.rto(), rto, "later transmissions give samples");
     assert!(arq.rto() < ms(200) && arq.is_drained());
 }
 

@@ -1,8 +1,8 @@
-//! A window that closes and reopens, over paths that lose, reorder and invent what is said of it.
+//! A window that closes and reopens, over paths that lose, reorder and forge announcements.
 
 use super::*;
 
-/// A sender with more to send than its peer's reader takes, and that peer.
+/// A sender with more data than its peer's reader reads, and that peer.
 struct Stalled {
     sender: Arq,
     receiver: Arq,
@@ -10,7 +10,7 @@ struct Stalled {
 }
 
 impl Stalled {
-    /// One whose window is closed since `stalled`, the probes of which were answered.
+    /// A pair whose window has been closed since `stalled`, and whose probes were answered.
     fn new(stalled: Duration) -> Self {
         let mut pair = Self {
             sender: arq(ArqConfig {
@@ -21,7 +21,7 @@ impl Stalled {
             now: at(1000),
         };
         assert_eq!(pair.sender.write(&[7; 200 * MSS]), 200 * MSS);
-        // It was told a window by the answer to its connecting probe.
+        // The answer to the connecting probe advertised a window.
         direct(&mut pair.sender, pair.now, &tell(0, 16));
         let until = pair.now + stalled;
         while pair.now < until {
@@ -34,7 +34,7 @@ impl Stalled {
         pair
     }
 
-    /// Lets 10 ms pass; of what the receiver says, what `keep` approves arrives.
+    /// Advances time by 10 ms. Datagrams of the receiver arrive if `keep` accepts them.
     fn step(&mut self, keep: impl Fn(&SegmentHeader) -> bool) {
         self.now += ms(10);
         for payload in datagrams(&mut self.sender, self.now) {
@@ -47,7 +47,7 @@ impl Stalled {
         }
     }
 
-    /// Reads everything, and returns how long no new data comes.
+    /// Reads everything and returns the time until new data arrives.
     fn resumes_after(&mut self, mut step: impl FnMut(&mut Self)) -> Duration {
         let reopened = self.now;
         let mut out = [0; 16 * MSS];
@@ -71,7 +71,7 @@ fn reopening_resumes_at_once() {
 }
 
 #[test]
-fn lost_reopenings_stall_nobody_for_more_than_two_seconds() {
+fn lost_reopenings_stall_the_sender_for_at_most_two_seconds() {
     for seconds in STALLS {
         for lost in 1..=3 {
             let mut pair = Stalled::new(Duration::from_secs(seconds));
@@ -93,7 +93,7 @@ fn lost_reopenings_stall_nobody_for_more_than_two_seconds() {
 }
 
 #[test]
-fn reordered_window_of_before_stalls_nobody_for_more_than_two_seconds() {
+fn outdated_reordered_window_stalls_the_sender_for_at_most_two_seconds() {
     for seconds in STALLS {
         let mut pair = Stalled::new(Duration::from_secs(seconds));
         let una = pair.receiver.receive.next().to_wire();
@@ -102,7 +102,7 @@ fn reordered_window_of_before_stalls_nobody_for_more_than_two_seconds() {
             pair.now += ms(10);
             for payload in datagrams(&mut pair.receiver, pair.now) {
                 direct(&mut pair.sender, pair.now, &payload);
-                // What was said before the reader read comes after it, three times.
+                // An announcement from before the read arrives after it, three times.
                 if late < 3 {
                     late += 1;
                     direct(&mut pair.sender, pair.now, &tell(una, 0));
@@ -117,7 +117,7 @@ fn reordered_window_of_before_stalls_nobody_for_more_than_two_seconds() {
 }
 
 #[test]
-fn forged_windows_with_an_old_una_stall_nobody() {
+fn forged_windows_with_an_old_una_do_not_stall_the_sender() {
     for seconds in STALLS {
         let mut pair = Stalled::new(Duration::from_secs(seconds));
         let una = pair.receiver.receive.next().to_wire();
@@ -132,7 +132,7 @@ fn forged_windows_with_an_old_una_stall_nobody() {
 }
 
 #[test]
-fn forged_window_in_place_of_each_reopening_stalls_nobody_for_more_than_two_seconds() {
+fn forged_window_in_place_of_each_reopening_stalls_the_sender_for_at_most_two_seconds() {
     for seconds in STALLS {
         let mut pair = Stalled::new(Duration::from_secs(seconds));
         let una = pair.receiver.receive.next().to_wire();
@@ -140,7 +140,7 @@ fn forged_window_in_place_of_each_reopening_stalls_nobody_for_more_than_two_seco
         let waited = pair.resumes_after(|pair| {
             pair.step(|header| header.command != Command::WindowUpdate || forged >= 3);
             if forged < 3 {
-                // Even one that knows `una`.
+                // Even if the forged segment has the current `una`.
                 direct(&mut pair.sender, pair.now, &tell(una, 0));
                 forged += 1;
             }

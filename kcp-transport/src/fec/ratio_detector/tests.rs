@@ -94,7 +94,7 @@ fn single_contradictions_raise_no_doubt() {
 }
 
 #[test]
-fn burst_from_far_away_raises_no_doubt() {
+fn burst_of_distant_numbers_raises_no_doubt() {
     let sender = ratio(10, 3);
     let mut detector = RatioDetector::knowing(sender);
     for round in 0..200_u32 {
@@ -113,7 +113,7 @@ fn burst_from_far_away_raises_no_doubt() {
 }
 
 #[test]
-fn sender_that_starts_again_with_another_ratio_is_understood() {
+fn restarted_sender_with_another_ratio_is_detected() {
     let mut detector = RatioDetector::knowing(ratio(10, 3));
     changes_after(&mut detector, Time::ZERO, ratio(10, 3), 900_000..901_000);
     changes_after(&mut detector, Time::ZERO, ratio(3, 1), 0..300).expect("learned");
@@ -148,7 +148,7 @@ fn every_change_is_noticed_however_much_the_ratios_look_alike() {
 }
 
 #[test]
-fn numbers_from_nowhere_teach_nothing() {
+fn unrelated_numbers_teach_no_ratio() {
     for (data, parity) in [(2, 1), (10, 3), (1, 4)] {
         let sender = ratio(data, parity);
         let mut detector = RatioDetector::new();
@@ -170,7 +170,7 @@ fn numbers_from_nowhere_teach_nothing() {
 }
 
 #[test]
-fn packet_that_comes_again_and_again_proves_nothing() {
+fn repeated_packet_confirms_no_ratio() {
     let sender = ratio(2, 1);
     let mut detector = RatioDetector::new();
     // Somebody else's rules the truth out; one ratio that fits by chance is left.
@@ -185,7 +185,7 @@ fn packet_that_comes_again_and_again_proves_nothing() {
 
 proptest! {
     #[test]
-    fn no_wrong_ratio_is_ever_believed(
+    fn wrong_ratio_is_never_accepted(
         data in 1_usize..40, parity in 1_usize..12, start: u32, seed in 1..u64::MAX,
         loss in 0_u64..60, spread in 1_u64..20,
     ) {

@@ -91,7 +91,7 @@ fn packets_that_contradict_the_ratio_cost_less_than_a_hundredth_of_recovery() {
 }
 
 #[test]
-fn jump_that_others_agree_with_is_followed_and_so_is_the_way_back() {
+fn confirmed_jump_is_followed_and_so_is_the_return() {
     let ratio = ratio(10, 3);
     let mut receiver = Receiver::new(FecDecoder::knowing(ratio));
     let sent = packets(&mut FecEncoder::new(ratio), 1000);

@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pong_from_before_its_ping_left_answers_nothing_and_leaves_no_timer() {
+    fn early_pong_is_refused_and_leaves_no_timer() {
         let offer = Offer {
             token: Token::new(1),
             capabilities: 0,

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_by_half_until_all_is_said() {
+    fn waits_grow_by_half_until_the_last_repetition() {
         let mut repeat = Repeat::new(Some(Time::ZERO), 4);
         let mut times = Vec::new();
         while let Some(at) = repeat.next() {
