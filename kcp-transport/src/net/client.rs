@@ -14,9 +14,8 @@ use crate::stats::{EndpointStats, Stats};
 
 use super::driver::Driver;
 use super::endpoint::{Ask, Endpoint, Purpose};
-use super::socket::Socket;
+use super::io::{Path, Socket, Transport};
 use super::stream::KcpStream;
-use super::transport::{Path, Transport};
 
 /// Opens any number of connections from one socket, driven by one task.
 ///

@@ -11,13 +11,11 @@ use crate::crypto::Security;
 use crate::session::{Role, State};
 use crate::wire::ConversationId;
 
-use super::clock::entropy;
+use super::connection::{Connection, end};
 use super::driver::Driver;
 use super::endpoint::{Endpoint, Purpose};
-use super::shared::{Connection, end};
-use super::socket::Socket;
+use super::io::{Path, Socket, Transport, entropy};
 use super::stream::KcpStream;
-use super::transport::{Path, Transport};
 
 /// Makes the socket, the session and the task that drives them.
 pub(super) fn open(

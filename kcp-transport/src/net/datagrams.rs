@@ -6,10 +6,8 @@ use std::task::{Context, Poll};
 
 use crate::session::State;
 
-use super::coop::budgeted;
-use super::endpoint::lock;
-use super::shared::{Connection, end};
-use super::waiters::{Awaited, Place, Ticket, Waiting};
+use super::connection::{Connection, end};
+use super::sync::{Awaited, Place, Ticket, Waiting, budgeted, lock};
 
 /// Unreliable datagrams beside the stream of a connection: kcp-go's out-of-band data.
 ///

@@ -10,7 +10,7 @@ use crate::stats::{EndpointStats, Stats};
 use crate::wire::ConversationId;
 
 use super::connect;
-use super::shared::Connection;
+use super::connection::Connection;
 
 /// What a stream is, to those who do not read or write it: addresses, conversation, live statistics.
 ///

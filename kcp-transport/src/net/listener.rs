@@ -11,14 +11,12 @@ use crate::config::Config;
 use crate::crypto::Security;
 use crate::stats::{EndpointStats, Stats};
 
-use super::coop::budgeted;
+use super::connection::Connection;
 use super::driver::Driver;
 use super::endpoint::Endpoint;
-use super::shared::Connection;
-use super::socket::Socket;
+use super::io::{Socket, Transport};
 use super::stream::KcpStream;
-use super::transport::Transport;
-use super::waiters::{Awaited, Place, Waiting};
+use super::sync::{Awaited, Place, Waiting, budgeted};
 
 /// Accepts KCP connections on a UDP socket.
 ///

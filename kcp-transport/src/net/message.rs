@@ -10,12 +10,11 @@ use crate::config::{Config, Mode};
 use crate::crypto::Security;
 use crate::session::State;
 
-use super::coop::budgeted;
+use super::connection::{Connection, Inner, end, register};
 use super::datagrams::Datagrams;
-use super::endpoint::lock;
 use super::info::ConnectionInfo;
-use super::shared::{Connection, Inner, end, register};
 use super::stream::{Handle, KcpStream};
+use super::sync::{budgeted, lock};
 
 /// A connection over KCP that keeps the boundaries of messages: each [`send`](Self::send) is one
 /// [`recv`](Self::recv) of the peer.

@@ -7,45 +7,25 @@
 //! Readers and writers lock only their own session. A write that fills segments, or a flush, sends
 //! from the caller's task at once; what the socket does not take is left to the driver.
 
-mod backlog;
-mod budget;
-mod census;
 mod client;
-mod clock;
 mod connect;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod control;
-mod cookie;
-mod coop;
+mod connection;
 mod datagrams;
-mod door;
 mod driver;
 mod endpoint;
-mod group;
-mod inbound;
 mod info;
+mod io;
 mod listener;
 mod message;
-mod movable;
-mod outbox;
-mod rate;
-mod replays;
-mod roaming;
-mod sessions;
-mod shared;
-mod socket;
 mod split;
 mod stream;
-mod table;
-mod timers;
-mod transport;
-mod waiters;
+mod sync;
 
 pub use client::KcpEndpoint;
 pub use datagrams::Datagrams;
 pub use info::{ConnectionInfo, WeakConnectionInfo};
+pub use io::{Path, Received, Transport};
 pub use listener::KcpListener;
 pub use message::{KcpMessageStream, MessageReceiver, MessageSender};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stream::KcpStream;
-pub use transport::{Path, Received, Transport};

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::connection::Connection;
 use super::info::ConnectionInfo;
-use super::shared::Connection;
 use super::stream::{Handle, KcpStream, impl_async_write, poll_read};
 
 /// The reading half of a [`KcpStream`].

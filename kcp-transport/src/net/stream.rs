@@ -16,13 +16,13 @@ use crate::stats::Stats;
 use crate::wire::ConversationId;
 
 use super::connect;
-use super::coop::budgeted;
+use super::connection::Connection;
 use super::datagrams::Datagrams;
 use super::info::{self, ConnectionInfo};
+use super::io::Transport;
 use super::message::KcpMessageStream;
-use super::shared::Connection;
 use super::split::{OwnedReadHalf, OwnedWriteHalf};
-use super::transport::Transport;
+use super::sync::budgeted;
 
 /// A connection over KCP, read and written like a TCP stream.
 ///

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use crate::net::sync::lock;
 use crate::packet::SegmentRun;
 
-use super::endpoint::lock;
 use super::socket::Socket;
 use super::transport::{Path, Received, Transport};
 
@@ -16,18 +16,18 @@ use super::transport::{Path, Received, Transport};
 /// After [`Movable::replace`] the driver must poll again: it waits for the socket that was there
 /// before.
 #[derive(Debug)]
-pub(super) struct Movable {
+pub(in crate::net) struct Movable {
     socket: Mutex<Arc<Socket>>,
 }
 
 impl Movable {
-    pub(super) fn new(socket: Socket) -> Self {
+    pub(in crate::net) fn new(socket: Socket) -> Self {
         Self {
             socket: Mutex::new(Arc::new(socket)),
         }
     }
 
-    pub(super) fn replace(&self, socket: Socket) {
+    pub(in crate::net) fn replace(&self, socket: Socket) {
         let before = std::mem::replace(&mut *lock(&self.socket), Arc::new(socket));
         // Closed outside of the lock.
         drop(before);

@@ -12,7 +12,7 @@ use crate::time::Time;
 /// The table has a fixed size. Prefixes that share a place by chance share their rate; nobody can
 /// choose to, since places follow from a secret.
 #[derive(Debug)]
-pub(super) struct RateLimit {
+pub(in crate::net) struct RateLimit {
     /// For each place, the time up to which its rate is spent. Empty until used.
     spent_until: Vec<Time>,
     interval: Duration,
@@ -22,7 +22,7 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     /// At most `per_second` in the long run, and `burst` at once; at least 1 each.
-    pub(super) fn new(per_second: u32, burst: u32) -> Self {
+    pub(in crate::net) fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
         Self {
             spent_until: Vec::new(),
@@ -33,7 +33,7 @@ impl RateLimit {
     }
 
     /// Whether one more may happen for `source` now; if so, it counts.
-    pub(super) fn allows(&mut self, source: IpAddr, now: Time) -> bool {
+    pub(in crate::net) fn allows(&mut self, source: IpAddr, now: Time) -> bool {
         self.spent_until.resize(PLACES, Time::ZERO);
         // Narrowing is the point: any bits of the hash will do.
         let place = self.places.hash_one(prefix(source)) as usize % PLACES;

@@ -1,8 +1,13 @@
 //! What the driver of a socket and the streams on it share.
 
+mod budget;
+mod egress;
+mod key;
+mod replay;
+
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 use tokio::sync::oneshot;
@@ -14,21 +19,18 @@ use crate::session::Role;
 use crate::stats::EndpointStats;
 use crate::time::Time;
 
-use super::backlog::{Admission, Backlog};
-use super::budget::Budget;
-use super::census::Census;
-use super::clock::{Clock, entropy};
-use super::group::Group;
-use super::movable::Movable;
-use super::outbox::Outbox;
-use super::replays::Replays;
-use super::roaming::Roaming;
-use super::shared::Connection;
-use super::socket::Socket;
+use self::egress::Outbox;
+use self::replay::Replays;
+use super::connection::Connection;
+use super::driver::accept_queue::{Admission, Backlog};
+use super::driver::demux::{Group, Roaming, Tombstones};
+use super::driver::registry::Census;
+use super::io::{Clock, Movable, Path, Socket, Transport, entropy};
 use super::stream::KcpStream;
-use super::table::Tombstones;
-use super::timers::SessionKey;
-use super::transport::{Path, Transport};
+use super::sync::lock;
+
+pub(super) use self::budget::{Budget, Charge};
+pub(super) use self::key::SessionKey;
 
 /// A transport with its cipher, and the mailboxes between its driver and everyone else.
 #[derive(Debug)]
@@ -373,12 +375,6 @@ impl Endpoint {
     pub(super) fn update_stats(&self, update: impl FnOnce(&mut EndpointStats)) {
         update(&mut lock(&self.stats));
     }
-}
-
-/// Locks a mutex whose data stays sound if another holder panicked: every critical section leaves
-/// it so at each point that can panic.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Payloads that wait to be handed on: a few receive calls' worth. What is beyond that is lost, as

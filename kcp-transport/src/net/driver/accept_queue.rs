@@ -5,13 +5,12 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use super::endpoint::lock;
-use super::shared::Connection;
-use super::waiters::{Awaited, Place, Ticket, Waiters};
+use crate::net::connection::Connection;
+use crate::net::sync::{Awaited, Place, Ticket, Waiters, lock};
 
 /// A bounded queue of sessions that peers have opened.
 #[derive(Debug)]
-pub(super) struct Backlog {
+pub(in crate::net) struct Backlog {
     capacity: usize,
     inner: Mutex<Inner>,
 }
@@ -29,7 +28,7 @@ struct Inner {
 
 /// Whether a new session can be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(in crate::net) enum Admission {
     Open,
     Full,
     /// There is no memory for it.
@@ -39,7 +38,7 @@ pub(super) enum Admission {
 
 impl Backlog {
     /// For sessions from that many drivers.
-    pub(super) fn new(capacity: usize, accepting: bool, sources: usize) -> Self {
+    pub(in crate::net) fn new(capacity: usize, accepting: bool, sources: usize) -> Self {
         let inner = Inner {
             accepting,
             sources,
@@ -52,7 +51,7 @@ impl Backlog {
     }
 
     /// Whether there is room for one more session to accept.
-    pub(super) fn admits(&self) -> Admission {
+    pub(in crate::net) fn admits(&self) -> Admission {
         let inner = lock(&self.inner);
         if !inner.accepting {
             Admission::Closed
@@ -65,7 +64,7 @@ impl Backlog {
 
     /// Offers a new session to whoever accepts. Gives it back if nobody does any more: the listener
     /// may have been dropped, on another thread, since [`Self::admits`] was asked.
-    pub(super) fn offer(&self, connection: Arc<Connection>) -> Result<(), Arc<Connection>> {
+    pub(in crate::net) fn offer(&self, connection: Arc<Connection>) -> Result<(), Arc<Connection>> {
         let wakers = {
             let mut inner = lock(&self.inner);
             if !inner.accepting {
@@ -80,7 +79,7 @@ impl Backlog {
 
     /// Takes no more sessions and returns those nobody accepted. Nobody can wait any more: the last
     /// tasks that did are forgotten, since sessions keep the backlog for longer.
-    pub(super) fn close(&self) -> VecDeque<Arc<Connection>> {
+    pub(in crate::net) fn close(&self) -> VecDeque<Arc<Connection>> {
         let (queue, waiters) = {
             let mut inner = lock(&self.inner);
             inner.accepting = false;
@@ -95,7 +94,7 @@ impl Backlog {
 
     /// From one driver nothing comes any more. If it was the last, accepting ends after what came
     /// before.
-    pub(super) fn end(&self, kind: io::ErrorKind) {
+    pub(in crate::net) fn end(&self, kind: io::ErrorKind) {
         let wakers = {
             let mut inner = lock(&self.inner);
             inner.sources = inner.sources.saturating_sub(1);
@@ -139,9 +138,9 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::crypto::Security;
+    use crate::net::driver::sessions::{Opener, Sessions};
     use crate::net::endpoint::{Endpoint, Purpose};
-    use crate::net::sessions::{Opener, Sessions};
-    use crate::net::transport::{Path, Received, Transport};
+    use crate::net::io::{Path, Received, Transport};
     use crate::packet::SegmentRun;
     use crate::time::Time;
     use crate::wire::ConversationId;

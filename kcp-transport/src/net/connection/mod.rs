@@ -11,11 +11,9 @@ use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::{ConversationId, Token};
 
-use super::budget::Charge;
-use super::endpoint::{Endpoint, lock};
-use super::timers::SessionKey;
-use super::transport::Path;
-use super::waiters::Waiters;
+use super::endpoint::{Charge, Endpoint, SessionKey};
+use super::io::Path;
+use super::sync::{Waiters, lock};
 
 /// A session behind its lock, with what seldom or never changes beside it.
 #[derive(Debug)]

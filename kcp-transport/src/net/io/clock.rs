@@ -9,25 +9,25 @@ use crate::time::Time;
 
 /// A monotonic clock. It follows tokio's paused time in tests.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(in crate::net) struct Clock {
     epoch: Instant,
 }
 
 impl Clock {
     /// A clock whose epoch is now.
-    pub(super) fn start() -> Self {
+    pub(in crate::net) fn start() -> Self {
         Self {
             epoch: Instant::now(),
         }
     }
 
-    pub(super) fn now(&self) -> Time {
+    pub(in crate::net) fn now(&self) -> Time {
         Time::ZERO + self.epoch.elapsed()
     }
 
     /// The instant at which the clock shows `time`, or a far one if `time` is beyond what the
     /// platform can represent.
-    pub(super) fn instant(&self, time: Time) -> Instant {
+    pub(in crate::net) fn instant(&self, time: Time) -> Instant {
         self.epoch
             .checked_add(time - Time::ZERO)
             .unwrap_or_else(|| self.epoch + FAR)
@@ -35,7 +35,7 @@ impl Clock {
 }
 
 /// Bytes nobody can predict.
-pub(super) fn entropy<const N: usize>() -> io::Result<[u8; N]> {
+pub(in crate::net) fn entropy<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)

@@ -3,16 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
+use crate::net::connection::Connection;
+use crate::net::endpoint::SessionKey;
+use crate::net::sync::lock;
 use crate::session::Role;
 use crate::stats::{EndpointStats, Stats};
 
-use super::endpoint::lock;
-use super::shared::Connection;
-use super::timers::SessionKey;
-
 /// Counts connections as they come and go.
 #[derive(Debug, Default)]
-pub(super) struct Census(Mutex<Counts>);
+pub(in crate::net) struct Census(Mutex<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -25,7 +24,7 @@ struct Counts {
 }
 
 impl Census {
-    pub(super) fn opened(&self, connection: &Arc<Connection>, role: Role) {
+    pub(in crate::net) fn opened(&self, connection: &Arc<Connection>, role: Role) {
         let mut counts = lock(&self.0);
         match role {
             Role::Connect | Role::ConnectLazy => counts.active_opens += 1,
@@ -36,7 +35,7 @@ impl Census {
         counts.max_connections = counts.max_connections.max(counts.live.len());
     }
 
-    pub(super) fn closed(&self, connection: &Connection) {
+    pub(in crate::net) fn closed(&self, connection: &Connection) {
         let stats = connection.stats().counters_only();
         let mut counts = lock(&self.0);
         if counts.live.remove(&connection.key).is_some() {
@@ -45,7 +44,7 @@ impl Census {
     }
 
     /// Fills in what is counted here; leaves the rest alone.
-    pub(super) fn stats_into(&self, stats: &mut EndpointStats) {
+    pub(in crate::net) fn stats_into(&self, stats: &mut EndpointStats) {
         let counts = lock(&self.0);
         stats.active_opens = counts.active_opens;
         stats.passive_opens = counts.passive_opens;
@@ -54,7 +53,7 @@ impl Census {
     }
 
     /// The sum over all connections there are and were.
-    pub(super) fn totals(&self) -> Stats {
+    pub(in crate::net) fn totals(&self) -> Stats {
         let (live, mut totals) = {
             let counts = lock(&self.0);
             let live: Vec<_> = counts.live.values().filter_map(Weak::upgrade).collect();

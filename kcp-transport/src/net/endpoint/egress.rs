@@ -5,17 +5,18 @@ use std::io;
 use std::sync::MutexGuard;
 use std::task::{Context, Poll};
 
+use crate::net::connection::Connection;
+use crate::net::io::{Path, is_closed};
+use crate::net::sync::lock;
 use crate::packet::TransmitBatch;
 use crate::time::Time;
 use crate::wire::{SEGMENT_HEADER_LEN, SegmentHeader};
 
-use super::endpoint::{Endpoint, lock};
-use super::shared::Connection;
-use super::transport::{Path, is_closed};
+use super::Endpoint;
 
 /// Sealed datagrams the socket did not take yet, and batches for the next ones.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(in crate::net) struct Outbox {
     blocked: VecDeque<Blocked>,
     spares: Vec<TransmitBatch>,
 }
@@ -29,7 +30,7 @@ struct Blocked {
 
 impl Endpoint {
     /// Sends what is due for `connection`; the driver does what is left.
-    pub(super) fn transmit(&self, connection: &Connection) {
+    pub(in crate::net) fn transmit(&self, connection: &Connection) {
         if !self.transmit_some(connection) {
             connection.defer();
         }
@@ -37,7 +38,7 @@ impl Endpoint {
 
     /// Sends what is due for `connection` as far as the socket takes it, and a bounded number of
     /// batches. Returns whether nothing was left.
-    pub(super) fn transmit_some(&self, connection: &Connection) -> bool {
+    pub(in crate::net) fn transmit_some(&self, connection: &Connection) -> bool {
         connection.account();
         let now = self.clock.now();
         for _ in 0..MAX_BATCHES_PER_CALL {
@@ -58,7 +59,12 @@ impl Endpoint {
     }
 
     /// Seals a batch and sends it.
-    pub(super) fn dispatch(&self, now: Time, connection: &Connection, mut batch: TransmitBatch) {
+    pub(in crate::net) fn dispatch(
+        &self,
+        now: Time,
+        connection: &Connection,
+        mut batch: TransmitBatch,
+    ) {
         if batch.is_empty() {
             self.outbox().recycle(batch);
             return;
@@ -84,7 +90,13 @@ impl Endpoint {
 
     /// Sends one segment without a session. Lost if the socket takes nothing now, or the mtu has
     /// no room for its payload: whoever waits for it asks again.
-    pub(super) fn reply(&self, now: Time, path: Path, header: &SegmentHeader, payload: &[u8]) {
+    pub(in crate::net) fn reply(
+        &self,
+        now: Time,
+        path: Path,
+        header: &SegmentHeader,
+        payload: &[u8],
+    ) {
         let Some(mut batch) = self.take_batch() else {
             return;
         };
@@ -105,7 +117,7 @@ impl Endpoint {
     }
 
     /// An empty batch, or `None` while the socket takes nothing.
-    pub(super) fn take_batch(&self) -> Option<TransmitBatch> {
+    pub(in crate::net) fn take_batch(&self) -> Option<TransmitBatch> {
         let mut outbox = self.outbox();
         if !outbox.blocked.is_empty() {
             return None;
@@ -155,7 +167,7 @@ impl Endpoint {
     }
 
     /// Sends what the socket did not take before; ready once nothing is left.
-    pub(super) fn poll_unblock(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::net) fn poll_unblock(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut attempts = 0;
         loop {
             let Some(mut blocked) = self.outbox().blocked.pop_front() else {
@@ -194,7 +206,7 @@ impl Endpoint {
     }
 
     /// Forgets spare memory.
-    pub(super) fn shrink(&self) {
+    pub(in crate::net) fn shrink(&self) {
         self.outbox().spares = Vec::new();
     }
 

@@ -10,8 +10,8 @@ use crate::packet::SegmentRun;
 /// Carries datagrams, as a UDP socket does: any may be lost, doubled or late.
 ///
 /// Implement it to run KCP over something else than UDP, or over UDP in a special way, and give it
-/// to [`KcpListener::from_transport`](super::KcpListener::from_transport) or
-/// [`KcpStream::connect_transport`](super::KcpStream::connect_transport). The driver of the
+/// to [`KcpListener::from_transport`](crate::net::KcpListener::from_transport) or
+/// [`KcpStream::connect_transport`](crate::net::KcpStream::connect_transport). The driver of the
 /// transport's sessions makes one call for each batch, never while it holds a lock; streams send
 /// from their own tasks too, so calls of [`Transport::try_send`] may overlap.
 ///
@@ -78,7 +78,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Whether an error says that the transport is closed. All others pass.
-pub(super) fn is_closed(error: &io::Error) -> bool {
+pub(in crate::net) fn is_closed(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
         || error
             .raw_os_error()
@@ -122,14 +122,14 @@ impl Default for Received {
 
 /// Memory for one receive call. The pages a call does not touch cost nothing.
 #[derive(Debug)]
-pub(super) struct ReceiveBuffers {
+pub(in crate::net) struct ReceiveBuffers {
     storage: Vec<u8>,
     received: Vec<Received>,
 }
 
 impl ReceiveBuffers {
     /// No memory yet; room for `count` datagrams, or as many runs of coalesced ones, when used.
-    pub(super) fn new(count: usize) -> Self {
+    pub(in crate::net) fn new(count: usize) -> Self {
         Self {
             storage: Vec::new(),
             received: vec![Received::default(); count.min(MAX_BUFFERS)],
@@ -137,12 +137,12 @@ impl ReceiveBuffers {
     }
 
     /// Gives the memory back until the next use.
-    pub(super) fn release(&mut self) {
+    pub(in crate::net) fn release(&mut self) {
         self.storage = Vec::new();
     }
 
     /// Receives what is there; returns how many of the buffers hold something.
-    pub(super) fn receive(&mut self, transport: &dyn Transport) -> io::Result<usize> {
+    pub(in crate::net) fn receive(&mut self, transport: &dyn Transport) -> io::Result<usize> {
         let count = self.received.len();
         if self.storage.is_empty() {
             self.storage = vec![0; count * BUFFER_LEN];
@@ -155,7 +155,7 @@ impl ReceiveBuffers {
     }
 
     /// The bytes and description of the `index`th filled buffer.
-    pub(super) fn get_mut(&mut self, index: usize) -> (&mut [u8], Received) {
+    pub(in crate::net) fn get_mut(&mut self, index: usize) -> (&mut [u8], Received) {
         let received = self.received[index];
         let start = index * BUFFER_LEN;
         let len = received.len.min(BUFFER_LEN);
@@ -167,7 +167,7 @@ impl ReceiveBuffers {
 const BUFFER_LEN: usize = 1 << 16;
 
 /// Most buffers in one receive call.
-pub(super) const MAX_BUFFERS: usize = 32;
+pub(in crate::net) const MAX_BUFFERS: usize = 32;
 
 /// The descriptor is closed (EBADF), or names something else by now (ENOTSOCK).
 #[cfg(windows)]

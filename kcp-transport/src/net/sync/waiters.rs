@@ -11,18 +11,18 @@ use super::coop::budgeted;
 /// A future takes its waker back when it is dropped, so that waiting with a time-out, over and over,
 /// leaves nothing behind. Of who polls without a future nothing is known but the waker.
 #[derive(Debug, Default)]
-pub(super) struct Waiters {
+pub(in crate::net) struct Waiters {
     wakers: Vec<(Option<Ticket>, Waker)>,
     next: u64,
 }
 
 /// Names a future that waits. Two of one task have the same waker, and must not be confused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ticket(u64);
+pub(in crate::net) struct Ticket(u64);
 
 impl Waiters {
     /// Registers a task, or a future that has waited before or has not.
-    pub(super) fn register(&mut self, place: &mut Place, cx: &Context<'_>) {
+    pub(in crate::net) fn register(&mut self, place: &mut Place, cx: &Context<'_>) {
         let Place::Ticket(ticket) = place else {
             let known = |(ticket, waker): &(Option<Ticket>, Waker)| {
                 ticket.is_none() && waker.will_wake(cx.waker())
@@ -44,14 +44,14 @@ impl Waiters {
     }
 
     /// Forgets a future that waits no more.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
+    pub(in crate::net) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
         let mut wakers = self.wakers.iter();
         let index = wakers.position(|(known, _)| *known == Some(ticket))?;
         Some(self.wakers.swap_remove(index).1)
     }
 
     /// All of them, to be woken.
-    pub(super) fn take(&mut self) -> Vec<Waker> {
+    pub(in crate::net) fn take(&mut self) -> Vec<Waker> {
         let wakers = std::mem::take(&mut self.wakers).into_iter();
         wakers.map(|(_, waker)| waker).collect()
     }
@@ -59,7 +59,7 @@ impl Waiters {
 
 /// Who waits.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(in crate::net) enum Place {
     /// A task, of which nothing else is known.
     Task,
     /// A future, with its ticket once it has waited.
@@ -67,7 +67,7 @@ pub(super) enum Place {
 }
 
 /// Something that many may wait for.
-pub(super) trait Awaited {
+pub(in crate::net) trait Awaited {
     /// What they get.
     type Output;
 
@@ -80,13 +80,13 @@ pub(super) trait Awaited {
 
 /// A future for something that many may wait for, which gives its place up when dropped.
 #[derive(Debug)]
-pub(super) struct Waiting<'a, A: Awaited> {
+pub(in crate::net) struct Waiting<'a, A: Awaited> {
     awaited: &'a A,
     place: Place,
 }
 
 impl<'a, A: Awaited> Waiting<'a, A> {
-    pub(super) fn new(awaited: &'a A) -> Self {
+    pub(in crate::net) fn new(awaited: &'a A) -> Self {
         Self {
             awaited,
             place: Place::Ticket(None),

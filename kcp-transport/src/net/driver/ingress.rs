@@ -5,22 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::OpenError;
+use crate::net::endpoint::{Endpoint, SessionKey};
+use crate::net::io::{Path, ReceiveBuffers};
+use crate::net::stream::KcpStream;
 use crate::session::{Destination, Unsolicited, path_response};
 use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::{ConversationId, Frame, FrameWriter, MAX_EXTENSION_LEN, SegmentHeader};
 
-use super::door::{Door, Verdict, Visit};
-use super::endpoint::Endpoint;
+use super::admission::{Door, Verdict, Visit};
+use super::demux::Epitaph;
 use super::sessions::{Opener, Sessions};
-use super::stream::KcpStream;
-use super::table::Epitaph;
-use super::timers::SessionKey;
-use super::transport::{Path, ReceiveBuffers};
 
 /// Receives, opens and routes datagrams. Its memory is reused from batch to batch.
 #[derive(Debug)]
-pub(super) struct Inbound {
+pub(in crate::net) struct Inbound {
     buffers: ReceiveBuffers,
     door: Door,
     /// Payloads of the buffer at hand.
@@ -30,7 +29,7 @@ pub(super) struct Inbound {
     failures: u32,
     /// Until when receiving is not worth a call.
     paused_until: Option<Time>,
-    pub(super) stats: EndpointStats,
+    pub(in crate::net) stats: EndpointStats,
 }
 
 /// One opened payload, as a place in the receive buffer, and the session it is for.
@@ -42,7 +41,7 @@ struct Routed {
 }
 
 impl Inbound {
-    pub(super) fn new(endpoint: &Endpoint, now: Time, receive_slots: usize) -> Self {
+    pub(in crate::net) fn new(endpoint: &Endpoint, now: Time, receive_slots: usize) -> Self {
         Self {
             buffers: ReceiveBuffers::new(receive_slots),
             door: Door::new(&endpoint.config),
@@ -55,7 +54,7 @@ impl Inbound {
     }
 
     /// Receives one batch and gives each session its part; those that got some become dirty.
-    pub(super) fn receive(
+    pub(in crate::net) fn receive(
         &mut self,
         endpoint: &Arc<Endpoint>,
         sessions: &mut Sessions,
@@ -83,7 +82,7 @@ impl Inbound {
     }
 
     /// Gives a session what came for it at another socket.
-    pub(super) fn deliver_forwarded(
+    pub(in crate::net) fn deliver_forwarded(
         now: Time,
         (path, payload): (Path, Vec<u8>),
         sessions: &mut Sessions,
@@ -106,7 +105,7 @@ impl Inbound {
 
     /// Notes that receiving failed. After a few times it pauses, each time for longer: an error may
     /// stay for as long as the socket lives.
-    pub(super) fn on_failure(&mut self, now: Time) {
+    pub(in crate::net) fn on_failure(&mut self, now: Time) {
         self.failures += 1;
         if let Some(excess) = self.failures.checked_sub(FAILURES_BEFORE_PAUSE) {
             let pause = SHORTEST_PAUSE * (1 << excess.min(6));
@@ -115,18 +114,18 @@ impl Inbound {
     }
 
     /// Whether receiving pauses; ends the pause when its time has come.
-    pub(super) fn is_paused(&mut self, now: Time) -> bool {
+    pub(in crate::net) fn is_paused(&mut self, now: Time) -> bool {
         self.paused_until = self.paused_until.filter(|&until| until > now);
         self.paused_until.is_some()
     }
 
     /// When [`Inbound::is_paused`] must be asked again.
-    pub(super) fn paused_until(&self) -> Option<Time> {
+    pub(in crate::net) fn paused_until(&self) -> Option<Time> {
         self.paused_until
     }
 
     /// Gives memory back after a silence.
-    pub(super) fn release(&mut self, now: Time) -> bool {
+    pub(in crate::net) fn release(&mut self, now: Time) -> bool {
         let silent = now - self.last_received >= RELEASE_AFTER;
         if silent {
             self.buffers.release();

@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use crate::net::endpoint::Endpoint;
+use crate::net::sync::lock;
 use crate::wire::ConversationId;
-
-use super::endpoint::{Endpoint, lock};
 
 /// What the endpoints of a listener with several sockets share.
 #[derive(Debug, Default)]
-pub(super) struct Group {
+pub(in crate::net) struct Group {
     endpoints: OnceLock<Vec<Weak<Endpoint>>>,
     owners: Mutex<Owners>,
 }
@@ -31,19 +31,24 @@ struct Owners {
 
 impl Group {
     /// The endpoints are known from now on; once only.
-    pub(super) fn complete(&self, endpoints: &[Arc<Endpoint>]) {
+    pub(in crate::net) fn complete(&self, endpoints: &[Arc<Endpoint>]) {
         let _ = self
             .endpoints
             .set(endpoints.iter().map(Arc::downgrade).collect());
     }
 
-    pub(super) fn insert(&self, peer: SocketAddr, conversation: ConversationId, shard: usize) {
+    pub(in crate::net) fn insert(
+        &self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        shard: usize,
+    ) {
         let mut owners = lock(&self.owners);
         owners.shards.insert((peer, conversation), shard);
     }
 
     /// Forgets a session. The last one to go lets endpoints end that waited for it.
-    pub(super) fn remove(&self, peer: SocketAddr, conversation: ConversationId) {
+    pub(in crate::net) fn remove(&self, peer: SocketAddr, conversation: ConversationId) {
         let empty = {
             let mut owners = lock(&self.owners);
             owners.shards.remove(&(peer, conversation));
@@ -61,12 +66,12 @@ impl Group {
 
     /// Whether no endpoint has a session. Until then none ends: one socket less, and the system
     /// would send the peers of others elsewhere.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::net) fn is_empty(&self) -> bool {
         lock(&self.owners).shards.is_empty()
     }
 
     /// The endpoint other than `shard` that has a session with this name, for which data has come.
-    pub(super) fn owner(
+    pub(in crate::net) fn owner(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
@@ -84,7 +89,11 @@ impl Group {
 
     /// The endpoint other than `shard` that has the session which parity from `peer` is for: that
     /// whose data was handed on last. Parity names none itself.
-    pub(super) fn owner_of_parity(&self, peer: SocketAddr, shard: usize) -> Option<Arc<Endpoint>> {
+    pub(in crate::net) fn owner_of_parity(
+        &self,
+        peer: SocketAddr,
+        shard: usize,
+    ) -> Option<Arc<Endpoint>> {
         let owners = lock(&self.owners);
         let conversation = *owners.latest.get(&peer)?;
         let owner = *owners.shards.get(&(peer, conversation))?;

@@ -4,32 +4,31 @@
 //! Its datagrams have no session at the new address. If there is one elsewhere with the same
 //! conversation that may move, whoever sent them is challenged: a number that only the receiver at
 //! that address learns must come back with the session's secret token. So neither a forged source
-//! address nor a guessed conversation moves a session. As with [`super::cookie`], nothing is kept
+//! address nor a guessed conversation moves a session. As with [`crate::net::driver::admission::cookie`], nothing is kept
 //! between challenge and response.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::crypto::constant_time_eq;
+use crate::net::connection::Connection;
+use crate::net::sync::lock;
 use crate::wire::{ConversationId, Token};
-
-use super::endpoint::lock;
-use super::shared::Connection;
 
 /// The sessions of a listener, on all of its sockets, by conversation alone.
 #[derive(Debug, Default)]
-pub(super) struct Roaming {
+pub(in crate::net) struct Roaming {
     sessions: Mutex<HashMap<ConversationId, Vec<Weak<Connection>>>>,
 }
 
 impl Roaming {
-    pub(super) fn insert(&self, connection: &Arc<Connection>) {
+    pub(in crate::net) fn insert(&self, connection: &Arc<Connection>) {
         let mut sessions = lock(&self.sessions);
         let namesakes = sessions.entry(connection.conversation).or_default();
         namesakes.push(Arc::downgrade(connection));
     }
 
-    pub(super) fn remove(&self, connection: &Arc<Connection>) {
+    pub(in crate::net) fn remove(&self, connection: &Arc<Connection>) {
         let mut sessions = lock(&self.sessions);
         if let Some(namesakes) = sessions.get_mut(&connection.conversation) {
             namesakes.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(connection)));
@@ -40,13 +39,17 @@ impl Roaming {
     }
 
     /// Whether a session of this name may move.
-    pub(super) fn may_move(&self, conversation: ConversationId) -> bool {
+    pub(in crate::net) fn may_move(&self, conversation: ConversationId) -> bool {
         let namesakes = self.namesakes(conversation);
         namesakes.iter().any(|it| it.migration_token().is_some())
     }
 
     /// The session of this name that has this token.
-    pub(super) fn find(&self, conversation: ConversationId, tag: Token) -> Option<Arc<Connection>> {
+    pub(in crate::net) fn find(
+        &self,
+        conversation: ConversationId,
+        tag: Token,
+    ) -> Option<Arc<Connection>> {
         let matches = |connection: &Arc<Connection>| {
             connection.migration_token().is_some_and(|token| {
                 constant_time_eq(&token.get().to_le_bytes(), &tag.get().to_le_bytes())

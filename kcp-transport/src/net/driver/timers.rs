@@ -3,14 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::net::endpoint::SessionKey;
 use crate::time::Time;
-
-/// Which session a timer is for: its place and, since places are reused, its generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct SessionKey {
-    pub(super) slot: usize,
-    pub(super) generation: u64,
-}
 
 /// A heap of deadlines, cleaned lazily.
 ///
@@ -19,12 +13,12 @@ pub(super) struct SessionKey {
 /// its deadline is by then. So steady traffic, which keeps pushing a deadline out, never touches
 /// the heap. Entries that no longer count leave when they fire, or by [`Timers::tidy`].
 #[derive(Debug, Default)]
-pub(super) struct Timers {
+pub(in crate::net) struct Timers {
     heap: BinaryHeap<Reverse<(Time, SessionKey)>>,
 }
 
 impl Timers {
-    pub(super) fn arm(&mut self, at: Time, key: SessionKey) {
+    pub(in crate::net) fn arm(&mut self, at: Time, key: SessionKey) {
         self.heap.push(Reverse((at, key)));
     }
 
@@ -33,7 +27,11 @@ impl Timers {
     ///
     /// With one entry that counts for each of `sessions` at most, dropping costs no more than what
     /// was armed since the last time.
-    pub(super) fn tidy(&mut self, sessions: usize, counts: impl Fn(Time, SessionKey) -> bool) {
+    pub(in crate::net) fn tidy(
+        &mut self,
+        sessions: usize,
+        counts: impl Fn(Time, SessionKey) -> bool,
+    ) {
         let most = 2 * sessions + SPARE_ENTRIES;
         if self.heap.len() <= most {
             return;
@@ -48,12 +46,12 @@ impl Timers {
     }
 
     /// The earliest deadline, which may be one that no longer counts.
-    pub(super) fn next(&self) -> Option<Time> {
+    pub(in crate::net) fn next(&self) -> Option<Time> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Takes out one deadline that has passed.
-    pub(super) fn pop_due(&mut self, now: Time) -> Option<(Time, SessionKey)> {
+    pub(in crate::net) fn pop_due(&mut self, now: Time) -> Option<(Time, SessionKey)> {
         if self.next()? > now {
             return None;
         }

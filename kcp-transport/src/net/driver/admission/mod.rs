@@ -2,7 +2,7 @@
 //!
 //! While few sessions wait for their peers to prove an address, and a network opens no more than
 //! its rate, a first packet opens a session at once. Otherwise its sender is asked to prove its
-//! address first, which takes a round trip and none of our memory (see [`super::cookie`]). So
+//! address first, which takes a round trip and none of our memory (see [`cookie`]). So
 //! forged packets can hold no more sessions than [`Config::unproven_limit`], whatever their
 //! number, and everyone else still gets in.
 //!
@@ -14,7 +14,13 @@
 //! of it. It answers only what a peer repeats until it is answered, never answers an answer, and
 //! is no longer than what it answers.
 
+mod cookie;
+mod rate_limit;
+
 use std::net::SocketAddr;
+
+use cookie::Cookies;
+use rate_limit::RateLimit;
 
 use crate::config::Config;
 use crate::session::Unsolicited;
@@ -22,14 +28,12 @@ use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::{Command, ConversationId, SegmentHeader, Timestamp};
 
-use super::backlog::Admission;
-use super::cookie::Cookies;
-use super::rate::RateLimit;
-use super::table::Epitaph;
+use super::accept_queue::Admission;
+use super::demux::Epitaph;
 
 /// Decides on strangers.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(in crate::net) struct Door {
     cookies: Cookies,
     unproven: RateLimit,
     proven: RateLimit,
@@ -40,16 +44,16 @@ pub(super) struct Door {
 
 /// A payload for a conversation there is no session for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Visit {
-    pub(super) now: Time,
-    pub(super) peer: SocketAddr,
-    pub(super) conversation: ConversationId,
-    pub(super) stranger: Unsolicited,
+pub(in crate::net) struct Visit {
+    pub(in crate::net) now: Time,
+    pub(in crate::net) peer: SocketAddr,
+    pub(in crate::net) conversation: ConversationId,
+    pub(in crate::net) stranger: Unsolicited,
 }
 
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::net) enum Verdict {
     Open { proved: bool },
     Reply(SegmentHeader),
     Challenge(SegmentHeader, u64),
@@ -57,7 +61,7 @@ pub(super) enum Verdict {
 }
 
 impl Door {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(in crate::net) fn new(config: &Config) -> Self {
         // The system spreads peers over the sockets of a listener, and so their limits.
         let shards = config.shards();
         let rate = config.open_rate().get().div_ceil(u32::from(shards));
@@ -73,7 +77,7 @@ impl Door {
     }
 
     /// Decides on a payload, given how many sessions have a peer that proved nothing yet.
-    pub(super) fn admit(
+    pub(in crate::net) fn admit(
         &mut self,
         visit: Visit,
         admission: Admission,
@@ -130,7 +134,7 @@ impl Door {
     /// and wait for that alone. Anything else from a peer that takes the session for alive is told
     /// that it is not. What looks like a beginning gets no answer: it may be that of a new session
     /// with an old name, whose data must not be acknowledged.
-    pub(super) fn turn_away(
+    pub(in crate::net) fn turn_away(
         &mut self,
         visit: Visit,
         epitaph: Epitaph,
@@ -154,7 +158,7 @@ impl Door {
     ///
     /// Instead of being told that there is no session here, its sender is challenged. The window
     /// update that carries the challenge acknowledges nothing: it is for whoever answers it.
-    pub(super) fn challenge(&mut self, visit: Visit, stats: &mut EndpointStats) -> Verdict {
+    pub(in crate::net) fn challenge(&mut self, visit: Visit, stats: &mut EndpointStats) -> Verdict {
         let data = self
             .cookies
             .challenge(visit.peer, visit.conversation, visit.now);
@@ -168,7 +172,7 @@ impl Door {
     }
 
     /// Whether a payload answers a question that its sender was asked.
-    pub(super) fn is_answer(&self, visit: Visit) -> bool {
+    pub(in crate::net) fn is_answer(&self, visit: Visit) -> bool {
         let Unsolicited::Answer(echo) = visit.stranger else {
             return false;
         };
@@ -177,7 +181,7 @@ impl Door {
     }
 
     /// Whether `data` answers a challenge of [`Self::challenge`].
-    pub(super) fn is_response(&self, visit: Visit, data: u64) -> bool {
+    pub(in crate::net) fn is_response(&self, visit: Visit, data: u64) -> bool {
         self.cookies
             .is_response(visit.peer, visit.conversation, data, visit.now)
     }

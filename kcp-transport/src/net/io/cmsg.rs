@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 /// The control messages of one call, in place.
 #[derive(Debug, Default)]
-pub(super) struct ControlMessages {
+pub(in crate::net) struct ControlMessages {
     bytes: [[u8; WORD]; CAPACITY],
     words: usize,
 }
@@ -16,13 +16,13 @@ pub(super) struct ControlMessages {
 impl ControlMessages {
     /// Cuts the call's bytes into datagrams of `size`.
     #[must_use]
-    pub(super) fn segment_size(self, size: u16) -> Self {
+    pub(in crate::net) fn segment_size(self, size: u16) -> Self {
         self.push(SOL_UDP, UDP_SEGMENT, &[&size.to_ne_bytes()])
     }
 
     /// Sends from `ip`.
     #[must_use]
-    pub(super) fn source(self, ip: IpAddr) -> Self {
+    pub(in crate::net) fn source(self, ip: IpAddr) -> Self {
         const ANY_INTERFACE: [u8; 4] = [0; 4];
         match ip {
             IpAddr::V4(ip) => {
@@ -36,7 +36,7 @@ impl ControlMessages {
         }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::net) fn bytes(&self) -> &[u8] {
         self.bytes[..self.words].as_flattened()
     }
 

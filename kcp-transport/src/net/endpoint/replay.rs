@@ -6,21 +6,22 @@
 use std::sync::Mutex;
 
 use crate::crypto::AEAD_NONCE_LEN;
+use crate::net::sync::lock;
 use crate::packet::{ReplayFilter, Sealer};
 
-use super::endpoint::{Purpose, lock};
+use super::Purpose;
 
 /// A replay filter that several drivers share, in parts with a lock each.
 ///
 /// Each sender's packets go to one part, and a lock is held for one nonce only, so that drivers
 /// seldom meet. All parts together have the room of one filter.
 #[derive(Debug)]
-pub(super) struct Replays {
+pub(in crate::net) struct Replays {
     parts: Vec<Mutex<ReplayFilter>>,
 }
 
 impl Replays {
-    pub(super) fn new(sealer: &Sealer, purpose: Purpose, drivers: usize) -> Self {
+    pub(in crate::net) fn new(sealer: &Sealer, purpose: Purpose, drivers: usize) -> Self {
         let parts = if drivers > 1 { SHARED_PARTS } else { 1 };
         let capacity = capacity(purpose) / parts;
         Self {
@@ -31,7 +32,7 @@ impl Replays {
     }
 
     /// Whether the nonce of an authentic packet comes for the first time; it is remembered.
-    pub(super) fn accept(&self, nonce: &[u8; AEAD_NONCE_LEN]) -> bool {
+    pub(in crate::net) fn accept(&self, nonce: &[u8; AEAD_NONCE_LEN]) -> bool {
         // Random, whoever made it. Holders of the key who choose theirs all the same crowd a part,
         // as they could the whole.
         let part = usize::from(nonce[0]) % self.parts.len();

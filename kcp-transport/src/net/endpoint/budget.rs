@@ -7,25 +7,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::endpoint::lock;
-use super::shared::Connection;
+use crate::net::connection::Connection;
+use crate::net::sync::lock;
 
 /// Bytes held, and how many there may be.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(in crate::net) struct Budget {
     held: AtomicUsize,
     limit: usize,
 }
 
 impl Budget {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::net) fn new(limit: usize) -> Self {
         Self {
             held: AtomicUsize::new(0),
             limit,
         }
     }
 
-    pub(super) fn held(&self) -> usize {
+    pub(in crate::net) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
@@ -35,7 +35,7 @@ impl Budget {
     }
 
     /// Whether there is nothing left for another session.
-    pub(super) fn is_spent(&self) -> bool {
+    pub(in crate::net) fn is_spent(&self) -> bool {
         self.held() >= self.limit
     }
 
@@ -50,7 +50,7 @@ impl Budget {
 
 /// What one session is charged until it is dropped: from its end on, for what may still be read.
 #[derive(Debug)]
-pub(super) struct Charge {
+pub(in crate::net) struct Charge {
     budget: Option<Arc<Budget>>,
     bytes: AtomicUsize,
     pressed: AtomicBool,
@@ -58,7 +58,7 @@ pub(super) struct Charge {
 
 impl Charge {
     /// Charges a session that has no buffers yet; nothing without a budget.
-    pub(super) fn new(budget: Option<Arc<Budget>>) -> Self {
+    pub(in crate::net) fn new(budget: Option<Arc<Budget>>) -> Self {
         let charge = Self {
             budget,
             bytes: AtomicUsize::new(0),
@@ -100,7 +100,7 @@ impl Drop for Charge {
 
 impl Connection {
     /// Charges what the session holds now, and tells it whether memory is short.
-    pub(super) fn account(&self) {
+    pub(in crate::net) fn account(&self) {
         let Some(budget) = &self.charge.budget else {
             return;
         };
@@ -121,7 +121,7 @@ impl Connection {
 
     /// Gives back what a session that is over has no more use for, however long others hold on to
     /// it.
-    pub(super) fn release(&self) {
+    pub(in crate::net) fn release(&self) {
         lock(&self.inner).session.release();
         self.account();
     }

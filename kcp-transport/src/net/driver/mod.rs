@@ -1,5 +1,13 @@
 //! The task that drives one socket and every session on it.
 
+pub(super) mod accept_queue;
+mod admission;
+pub(super) mod demux;
+mod ingress;
+pub(super) mod registry;
+mod sessions;
+mod timers;
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -13,14 +21,13 @@ use crate::session::{Destination, Role};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
-use super::clock::entropy;
-use super::endpoint::Endpoint;
-use super::inbound::Inbound;
-use super::sessions::{Opener, Sessions};
-use super::shared::Connection;
+use self::ingress::Inbound;
+use self::sessions::{Opener, Sessions};
+use self::timers::Timers;
+use super::connection::Connection;
+use super::endpoint::{Endpoint, SessionKey};
+use super::io::{Path, entropy, is_closed};
 use super::stream::KcpStream;
-use super::timers::{SessionKey, Timers};
-use super::transport::{Path, is_closed};
 
 /// Receives for all sessions of a socket, wakes them when their time comes, and sends what their
 /// streams left to it. Ends when the last session has ended and no listener wants more.

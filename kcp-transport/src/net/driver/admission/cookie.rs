@@ -19,11 +19,11 @@ use crate::wire::{Command, ConversationId, SegmentHeader, Timestamp};
 /// The standard library's hasher is a keyed one made to be unpredictable, and more than these few
 /// bits, which are worth something for seconds, ask for.
 #[derive(Debug, Default)]
-pub(super) struct Cookies(RandomState);
+pub(in crate::net) struct Cookies(RandomState);
 
 impl Cookies {
     /// The header of a question that proves the peer's address once it is acknowledged.
-    pub(super) fn question(
+    pub(in crate::net) fn question(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
@@ -43,7 +43,7 @@ impl Cookies {
     }
 
     /// Whether `echo` came with a question to this peer, a short while ago.
-    pub(super) fn is_answer(
+    pub(in crate::net) fn is_answer(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
@@ -58,7 +58,7 @@ impl Cookies {
     }
 
     /// The number that proves that a peer receives at its address, if it comes back.
-    pub(super) fn challenge(
+    pub(in crate::net) fn challenge(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
@@ -68,7 +68,7 @@ impl Cookies {
     }
 
     /// Whether `data` came with a challenge to this peer, a short while ago.
-    pub(super) fn is_response(
+    pub(in crate::net) fn is_response(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,

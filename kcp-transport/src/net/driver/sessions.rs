@@ -6,20 +6,19 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use crate::net::connection::Connection;
+use crate::net::endpoint::{Endpoint, SessionKey};
+use crate::net::io::{Path, entropy};
+use crate::net::sync::lock;
 use crate::session::{Destination, Role, Session};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
-use super::clock::entropy;
-use super::endpoint::{Endpoint, lock};
-use super::shared::Connection;
-use super::table::{Epitaph, Table, Tombstones};
-use super::timers::SessionKey;
-use super::transport::Path;
+use super::demux::{Epitaph, Table, Tombstones};
 
 /// Who opens a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opener {
+pub(in crate::net) enum Opener {
     /// This side.
     Us(Role),
     /// A peer whose address may be forged.
@@ -39,7 +38,7 @@ impl Opener {
 
 /// Sessions by their place, and by what datagrams call them.
 #[derive(Debug)]
-pub(super) struct Sessions {
+pub(in crate::net) struct Sessions {
     connections: Slab<Entry>,
     table: Table,
     next_generation: u64,
@@ -58,7 +57,7 @@ struct Entry {
 
 impl Sessions {
     /// No sessions yet; what is left of those that end or move goes to `tombstones`.
-    pub(super) fn new(tombstones: Arc<Tombstones>) -> Self {
+    pub(in crate::net) fn new(tombstones: Arc<Tombstones>) -> Self {
         Self {
             connections: Slab::new(),
             table: Table::new(tombstones),
@@ -68,7 +67,7 @@ impl Sessions {
     }
 
     /// Opens a session.
-    pub(super) fn open(
+    pub(in crate::net) fn open(
         &mut self,
         endpoint: &Arc<Endpoint>,
         now: Time,
@@ -116,7 +115,7 @@ impl Sessions {
 
     /// Forgets a session, but not that it was there. Of its memory, what can still be read stays
     /// with its stream.
-    pub(super) fn remove(&mut self, key: SessionKey, now: Time) {
+    pub(in crate::net) fn remove(&mut self, key: SessionKey, now: Time) {
         let entry = self.connections.remove(key.slot);
         self.unproven -= usize::from(entry.unproven);
         let connection = entry.connection;
@@ -141,7 +140,7 @@ impl Sessions {
     /// there now; it stays where it was if it has ended, or if the new name is another's.
     ///
     /// The caller has made sure that the peer receives there.
-    pub(super) fn relocate(&mut self, now: Time, key: SessionKey, path: Path) -> bool {
+    pub(in crate::net) fn relocate(&mut self, now: Time, key: SessionKey, path: Path) -> bool {
         let Some(connection) = self.get(key).cloned() else {
             return false;
         };
@@ -166,17 +165,17 @@ impl Sessions {
     }
 
     /// The session of a key, unless it has ended.
-    pub(super) fn get(&self, key: SessionKey) -> Option<&Arc<Connection>> {
+    pub(in crate::net) fn get(&self, key: SessionKey) -> Option<&Arc<Connection>> {
         self.at(key.slot).filter(|connection| connection.key == key)
     }
 
     /// The session in a slot.
-    pub(super) fn at(&self, slot: usize) -> Option<&Arc<Connection>> {
+    pub(in crate::net) fn at(&self, slot: usize) -> Option<&Arc<Connection>> {
         self.connections.get(slot).map(|entry| &entry.connection)
     }
 
     /// The slot of the session that a datagram from `path` is for.
-    pub(super) fn find(&self, path: Path, destination: Destination) -> Option<usize> {
+    pub(in crate::net) fn find(&self, path: Path, destination: Destination) -> Option<usize> {
         match destination {
             Destination::Conversation(conversation) => self.table.find(path.peer, conversation),
             Destination::Parity => self.table.find_parity(path.peer),
@@ -185,17 +184,17 @@ impl Sessions {
     }
 
     /// Notes that data came for the session in `slot`: parity that follows is for it too.
-    pub(super) fn note_active(&mut self, path: Path, slot: usize) {
+    pub(in crate::net) fn note_active(&mut self, path: Path, slot: usize) {
         self.table.note_active(path.peer, slot);
     }
 
     /// Notes that data came for a session at another socket: parity that follows is not for ours.
-    pub(super) fn note_elsewhere(&mut self, path: Path) {
+    pub(in crate::net) fn note_elsewhere(&mut self, path: Path) {
         self.table.note_elsewhere(path.peer);
     }
 
     /// What is left of a session with this name, if one ended a short while ago.
-    pub(super) fn epitaph(
+    pub(in crate::net) fn epitaph(
         &self,
         path: Path,
         conversation: ConversationId,
@@ -205,7 +204,7 @@ impl Sessions {
     }
 
     /// Something came for the session in `slot`: it may have proved the peer's address.
-    pub(super) fn note_proof(&mut self, slot: usize) {
+    pub(in crate::net) fn note_proof(&mut self, slot: usize) {
         if let Some(entry) = self.connections.get_mut(slot)
             && entry.unproven
             && lock(&entry.connection.inner).session.is_validated()
@@ -216,24 +215,24 @@ impl Sessions {
     }
 
     /// How many sessions have a peer that proved nothing yet.
-    pub(super) fn unproven(&self) -> usize {
+    pub(in crate::net) fn unproven(&self) -> usize {
         self.unproven
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Connection>> {
+    pub(in crate::net) fn iter(&self) -> impl Iterator<Item = &Arc<Connection>> {
         self.connections.iter().map(|(_, entry)| &entry.connection)
     }
 
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Arc<Connection>> {
+    pub(in crate::net) fn drain(&mut self) -> impl Iterator<Item = Arc<Connection>> {
         self.unproven = 0;
         self.connections.drain().map(|entry| entry.connection)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::net) fn len(&self) -> usize {
         self.connections.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::net) fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
 }

@@ -6,7 +6,7 @@ use tokio::task::coop;
 
 /// Polls with the task's cooperative budget, as tokio's own sockets do: a task that has used it up
 /// is put behind the others, though more waits for it.
-pub(super) fn budgeted<T>(
+pub(in crate::net) fn budgeted<T>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {

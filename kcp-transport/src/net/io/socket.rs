@@ -19,12 +19,12 @@ use crate::config::Config;
 use crate::packet::SegmentRun;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use super::control::ControlMessages;
+use super::cmsg::ControlMessages;
 use super::transport::{Path, Received, Transport};
 
 /// A UDP socket with segmentation and receive offload where the system has them.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(in crate::net) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
     /// The user chose a code point. `quinn_udp` sets the traffic class of each call itself, so
@@ -37,7 +37,7 @@ pub(super) struct Socket {
 impl Socket {
     /// A socket on a free port for talking to `peer`. Where [`MAY_CONNECT`], it is connected:
     /// others' datagrams never reach it, and the kernel reports when nobody listens there.
-    pub(super) fn connect(peer: SocketAddr, config: &Config) -> io::Result<Self> {
+    pub(in crate::net) fn connect(peer: SocketAddr, config: &Config) -> io::Result<Self> {
         let any: SocketAddr = match peer {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -50,13 +50,13 @@ impl Socket {
     }
 
     /// A socket bound to `addr`. A v6 wildcard address takes v4 peers too where the system can.
-    pub(super) fn bind(addr: SocketAddr, config: &Config) -> io::Result<Self> {
+    pub(in crate::net) fn bind(addr: SocketAddr, config: &Config) -> io::Result<Self> {
         let socket = open(addr, false)?;
         Self::adopt(socket.into(), config)
     }
 
     /// As many sockets as the listener has shards, all bound to `addr`.
-    pub(super) fn bind_shards(addr: SocketAddr, config: &Config) -> io::Result<Vec<Self>> {
+    pub(in crate::net) fn bind_shards(addr: SocketAddr, config: &Config) -> io::Result<Vec<Self>> {
         if config.shards() == 1 {
             return Ok(vec![Self::bind(addr, config)?]);
         }
@@ -68,7 +68,7 @@ impl Socket {
     }
 
     /// Takes over a socket the caller made.
-    pub(super) fn adopt(socket: std::net::UdpSocket, config: &Config) -> io::Result<Self> {
+    pub(in crate::net) fn adopt(socket: std::net::UdpSocket, config: &Config) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         if let Some(bytes) = config.socket_buffer() {
             let socket = SockRef::from(&socket);

@@ -1,0 +1,195 @@
+//! Which session a datagram is for.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::time::Time;
+use crate::wire::ConversationId;
+
+use super::tombstones::{Epitaph, Tombstones};
+
+/// Sessions by address and conversation, and those that ended or moved a short while ago.
+#[derive(Debug)]
+pub(in crate::net) struct Table {
+    sessions: HashMap<(SocketAddr, ConversationId), usize>,
+    /// The session of each address that data came for last: where its parity belongs.
+    latest: HashMap<SocketAddr, usize>,
+    tombstones: Arc<Tombstones>,
+}
+
+impl Table {
+    pub(in crate::net) fn new(tombstones: Arc<Tombstones>) -> Self {
+        Self {
+            sessions: HashMap::new(),
+            latest: HashMap::new(),
+            tombstones,
+        }
+    }
+
+    pub(in crate::net) fn find(
+        &self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+    ) -> Option<usize> {
+        self.sessions.get(&(peer, conversation)).copied()
+    }
+
+    /// The session that parity from `peer` is for.
+    pub(in crate::net) fn find_parity(&self, peer: SocketAddr) -> Option<usize> {
+        self.latest.get(&peer).copied()
+    }
+
+    /// Notes that data came for the session in `slot`.
+    pub(in crate::net) fn note_active(&mut self, peer: SocketAddr, slot: usize) {
+        self.latest.insert(peer, slot);
+    }
+
+    /// Notes that data came for a session that is not here.
+    pub(in crate::net) fn note_elsewhere(&mut self, peer: SocketAddr) {
+        self.latest.remove(&peer);
+    }
+
+    pub(in crate::net) fn insert(
+        &mut self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        slot: usize,
+    ) {
+        self.sessions.insert((peer, conversation), slot);
+    }
+
+    /// Gives a session the name it has at another address, if that is free.
+    ///
+    /// What comes late from the old address opens no session: it is remembered as that of one that
+    /// ended. Should this one come back, its name is found before what is remembered of it.
+    pub(in crate::net) fn rename(
+        &mut self,
+        (from, to): (SocketAddr, SocketAddr),
+        conversation: ConversationId,
+        slot: usize,
+        end: (Epitaph, Time),
+    ) -> bool {
+        if from == to {
+            return true;
+        }
+        if self.sessions.contains_key(&(to, conversation)) {
+            return false;
+        }
+        self.bury(from, conversation, slot, end);
+        self.sessions.insert((to, conversation), slot);
+        true
+    }
+
+    /// Forgets a session and remembers that it was there.
+    pub(in crate::net) fn bury(
+        &mut self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        slot: usize,
+        end: (Epitaph, Time),
+    ) {
+        self.sessions.remove(&(peer, conversation));
+        if self.latest.get(&peer) == Some(&slot) {
+            self.latest.remove(&peer);
+        }
+        self.remember(peer, conversation, end);
+    }
+
+    /// Remembers that there was a session of this name, or remembers it in another way.
+    pub(in crate::net) fn remember(
+        &self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        (epitaph, now): (Epitaph, Time),
+    ) {
+        self.tombstones.insert((peer, conversation), epitaph, now);
+    }
+
+    /// What is left of a session with this name, if one ended a short while ago: its late packets
+    /// open no new one.
+    pub(in crate::net) fn epitaph(
+        &self,
+        peer: SocketAddr,
+        conversation: ConversationId,
+        now: Time,
+    ) -> Option<Epitaph> {
+        self.tombstones.get((peer, conversation), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(port: u16) -> SocketAddr {
+        ([127, 0, 0, 1], port).into()
+    }
+
+    fn table() -> Table {
+        Table::new(Arc::new(Tombstones::new(1)))
+    }
+
+    #[test]
+    fn buried_session_is_remembered_for_two_minutes() {
+        let epitaph = Epitaph::new(Some(5));
+        let mut table = table();
+        let conversation = ConversationId::new(1);
+        table.insert(peer(1), conversation, 7);
+        assert_eq!(table.find(peer(1), conversation), Some(7));
+        table.bury(peer(1), conversation, 7, (epitaph, Time::ZERO));
+        assert_eq!(table.find(peer(1), conversation), None);
+        let left = table.epitaph(peer(1), conversation, Time::from_millis(119_999));
+        assert_eq!(left, Some(epitaph));
+        assert_eq!(table.epitaph(peer(2), conversation, Time::ZERO), None);
+        let left = table.epitaph(peer(1), conversation, Time::from_millis(120_000));
+        assert_eq!(left, None);
+    }
+
+    #[test]
+    fn renamed_session_is_found_at_its_new_address_only() {
+        let mut table = table();
+        let conversation = ConversationId::new(1);
+        table.insert(peer(1), conversation, 7);
+        table.note_active(peer(1), 7);
+        let end = (Epitaph::Moved(3), Time::ZERO);
+        let mut rename = |from, to| table.rename((peer(from), peer(to)), conversation, 7, end);
+        assert!(rename(1, 2));
+        assert_eq!(table.find(peer(1), conversation), None);
+        assert_eq!(table.find(peer(2), conversation), Some(7));
+        assert_eq!(table.find_parity(peer(1)), None);
+        table.insert(peer(3), conversation, 8);
+        assert!(!table.rename((peer(2), peer(3)), conversation, 7, end));
+        assert_eq!(table.find(peer(2), conversation), Some(7));
+        assert_eq!(table.find(peer(3), conversation), Some(8));
+    }
+
+    #[test]
+    fn renamed_session_is_remembered_where_it_was_and_found_there_if_it_returns() {
+        let mut table = table();
+        let conversation = ConversationId::new(1);
+        let epitaph = Epitaph::Moved(3);
+        table.insert(peer(1), conversation, 7);
+        for (from, to) in [(1, 2), (2, 1), (1, 3)] {
+            let end = (epitaph, Time::ZERO);
+            assert!(table.rename((peer(from), peer(to)), conversation, 7, end));
+            assert_eq!(table.find(peer(to), conversation), Some(7));
+            let left = table.epitaph(peer(from), conversation, Time::ZERO);
+            assert_eq!(left, Some(epitaph));
+        }
+    }
+
+    #[test]
+    fn parity_goes_where_data_went_last() {
+        let mut table = table();
+        table.insert(peer(1), ConversationId::new(1), 0);
+        table.insert(peer(1), ConversationId::new(2), 1);
+        assert_eq!(table.find_parity(peer(1)), None);
+        table.note_active(peer(1), 0);
+        table.note_active(peer(1), 1);
+        assert_eq!(table.find_parity(peer(1)), Some(1));
+        let end = (Epitaph::new(None), Time::ZERO);
+        table.bury(peer(1), ConversationId::new(2), 1, end);
+        assert_eq!(table.find_parity(peer(1)), None);
+    }
+}

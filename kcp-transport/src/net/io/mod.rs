@@ -1,0 +1,14 @@
+//! Sockets and other transports, the clock and entropy.
+
+mod clock;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod cmsg;
+mod rebindable;
+mod socket;
+mod transport;
+
+pub(super) use clock::{Clock, entropy};
+pub(super) use rebindable::Movable;
+pub(super) use socket::Socket;
+pub use transport::{Path, Received, Transport};
+pub(super) use transport::{ReceiveBuffers, is_closed};

@@ -1,0 +1,9 @@
+//! Locks, wakers and the cooperative budget: what every floor above uses.
+
+mod coop;
+mod lock;
+mod waiters;
+
+pub(super) use coop::budgeted;
+pub(super) use lock::lock;
+pub(super) use waiters::{Awaited, Place, Ticket, Waiters, Waiting};
