@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
+use tokio::runtime;
 use tokio::sync::oneshot;
 
 use crate::config::Config;
@@ -12,8 +12,9 @@ use crate::crypto::Security;
 use crate::session::Role;
 use crate::stats::{EndpointStats, Stats};
 
-use super::driver::Driver;
-use super::endpoint::{Ask, Endpoint, Purpose};
+use super::connection::Handle;
+use super::driver::{Driver, OpenRequest, Registry};
+use super::endpoint::{Endpoint, Purpose};
 use super::io::{Path, Socket, Transport};
 use super::stream::KcpStream;
 
@@ -30,7 +31,7 @@ use super::stream::KcpStream;
 /// Dropping the endpoint ends no connection. The last of them closes the socket.
 #[derive(Debug)]
 pub struct KcpEndpoint {
-    endpoint: Arc<Endpoint>,
+    registry: Arc<Registry>,
 }
 
 impl KcpEndpoint {
@@ -43,7 +44,7 @@ impl KcpEndpoint {
     /// of binding the socket. Must be called within a tokio runtime.
     pub fn bind(addr: SocketAddr, security: &Security, config: &Config) -> io::Result<Self> {
         config.layout(security.overhead())?;
-        Handle::try_current().map_err(io::Error::other)?;
+        runtime::Handle::try_current().map_err(io::Error::other)?;
         let socket = Socket::bind(addr, config)?;
         let endpoint = Endpoint::on_socket(socket, security, config, Purpose::Connect)?;
         Self::start(endpoint)
@@ -64,10 +65,10 @@ impl KcpEndpoint {
     }
 
     fn start(endpoint: Endpoint) -> io::Result<Self> {
-        let runtime = Handle::try_current().map_err(io::Error::other)?;
-        let endpoint = Arc::new(endpoint);
-        runtime.spawn(Driver::new(Arc::clone(&endpoint), RECEIVE_SLOTS));
-        Ok(Self { endpoint })
+        let runtime = runtime::Handle::try_current().map_err(io::Error::other)?;
+        let registry = Registry::new(Arc::new(endpoint));
+        runtime.spawn(Driver::new(Arc::clone(&registry), RECEIVE_SLOTS));
+        Ok(Self { registry })
     }
 
     /// Connects to `peer` and returns once it has answered.
@@ -82,9 +83,9 @@ impl KcpEndpoint {
     ///
     /// Dropping the future gives the connection up and leaves nothing behind.
     pub async fn connect(&self, peer: SocketAddr) -> io::Result<KcpStream> {
-        let stream = self.open(peer, Role::Connect).await?;
-        stream.connected().await?;
-        Ok(stream)
+        let handle = self.open(peer, Role::Connect).await?;
+        handle.connected().await?;
+        Ok(KcpStream::new(handle))
     }
 
     /// As [`KcpEndpoint::connect`], without asking the peer.
@@ -97,16 +98,17 @@ impl KcpEndpoint {
     ///
     /// As [`KcpEndpoint::connect`]. Waits for the driver only.
     pub async fn connect_lazy(&self, peer: SocketAddr) -> io::Result<KcpStream> {
-        self.open(peer, Role::ConnectLazy).await
+        let handle = self.open(peer, Role::ConnectLazy).await?;
+        Ok(KcpStream::new(handle))
     }
 
-    async fn open(&self, peer: SocketAddr, role: Role) -> io::Result<KcpStream> {
+    async fn open(&self, peer: SocketAddr, role: Role) -> io::Result<Handle> {
         let peer = reachable(self.local_addr()?, peer)?;
         let path = Path { peer, local: None };
         let (answer, answered) = oneshot::channel();
-        self.endpoint.ask(Ask { path, role, answer });
+        self.registry.request(OpenRequest { path, role, answer });
         answered.await.unwrap_or_else(|_| {
-            let kind = self.endpoint.ended();
+            let kind = self.registry.endpoint.mailbox.ended();
             let kind = kind.unwrap_or(io::ErrorKind::NotConnected);
             Err(io::Error::new(kind, "the endpoint's socket is closed"))
         })
@@ -129,15 +131,15 @@ impl KcpEndpoint {
     /// - Errors of binding the socket; the endpoint stays where it is. Must be called within a tokio
     ///   runtime.
     pub fn rebind(&self, addr: SocketAddr) -> io::Result<()> {
-        Handle::try_current().map_err(io::Error::other)?;
-        self.endpoint.rebind(|| {
+        runtime::Handle::try_current().map_err(io::Error::other)?;
+        self.registry.endpoint.rebind(|| {
             if self.local_addr()?.is_ipv6() != addr.is_ipv6() {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
                     "an endpoint stays with v4 or v6, as its connections know their peers by it",
                 ));
             }
-            Socket::bind(addr, &self.endpoint.config)
+            Socket::bind(addr, &self.registry.endpoint.config)
         })
     }
 
@@ -147,13 +149,13 @@ impl KcpEndpoint {
     ///
     /// That of asking the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.endpoint.transport.local_addr()
+        self.registry.endpoint.transport().local_addr()
     }
 
     /// What the socket received, and what of it was dropped before it reached a connection.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
-        self.endpoint.stats()
+        self.registry.endpoint.stats()
     }
 
     /// The sum over all connections there are and were. Looks at each of those there are.
@@ -161,13 +163,13 @@ impl KcpEndpoint {
     /// What is read from a connection after it has ended, as far as it had arrived, is not in it.
     #[must_use]
     pub fn totals(&self) -> Stats {
-        self.endpoint.census.totals()
+        self.registry.totals()
     }
 }
 
 impl Drop for KcpEndpoint {
     fn drop(&mut self) {
-        self.endpoint.release();
+        self.registry.release();
     }
 }
 

@@ -4,18 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
+use tokio::runtime;
 
 use crate::config::Config;
 use crate::crypto::Security;
-use crate::session::{Role, State};
+use crate::session::Role;
 use crate::wire::ConversationId;
 
-use super::connection::{Connection, end};
-use super::driver::Driver;
+use super::connection::Handle;
+use super::driver::{Driver, Registry};
 use super::endpoint::{Endpoint, Purpose};
 use super::io::{Path, Socket, Transport, entropy};
-use super::stream::KcpStream;
 
 /// Makes the socket, the session and the task that drives them.
 pub(super) fn open(
@@ -23,10 +22,10 @@ pub(super) fn open(
     security: &Security,
     config: &Config,
     role: Role,
-) -> io::Result<KcpStream> {
+) -> io::Result<Handle> {
     // Checked first: what cannot work should not cost a socket.
     config.layout(security.overhead())?;
-    Handle::try_current().map_err(io::Error::other)?;
+    runtime::Handle::try_current().map_err(io::Error::other)?;
     let socket = Socket::connect(peer, config)?;
     let endpoint = Endpoint::on_socket(socket, security, config, Purpose::One)?;
     open_with(endpoint, peer, role)
@@ -39,7 +38,7 @@ pub(super) fn open_on(
     security: &Security,
     config: &Config,
     role: Role,
-) -> io::Result<KcpStream> {
+) -> io::Result<Handle> {
     open_with(
         Endpoint::new(transport, security, config, Purpose::One)?,
         peer,
@@ -47,40 +46,20 @@ pub(super) fn open_on(
     )
 }
 
-fn open_with(endpoint: Endpoint, peer: SocketAddr, role: Role) -> io::Result<KcpStream> {
-    let runtime = Handle::try_current().map_err(io::Error::other)?;
+fn open_with(endpoint: Endpoint, peer: SocketAddr, role: Role) -> io::Result<Handle> {
+    let runtime = runtime::Handle::try_current().map_err(io::Error::other)?;
     let endpoint = Arc::new(endpoint);
     let now = endpoint.clock.now();
     let conversation = match endpoint.config.conversation() {
         Some(conversation) => conversation,
         None => ConversationId::new(u32::from_le_bytes(entropy()?)),
     };
-    let mut driver = Driver::new(endpoint, RECEIVE_SLOTS);
+    let mut driver = Driver::new(Registry::new(endpoint), RECEIVE_SLOTS);
     // The socket is of the peer's family, so the kernel reports the peer in the form it was given.
     let path = Path { peer, local: None };
     let connection = driver.register(now, path, conversation, role)?;
     runtime.spawn(driver);
-    Ok(KcpStream::new(connection))
-}
-
-/// Moves a connection that has a socket of its own to another one.
-pub(super) fn rebind(connection: &Connection) -> io::Result<()> {
-    Handle::try_current().map_err(io::Error::other)?;
-    let unsupported = |why| io::Error::new(io::ErrorKind::Unsupported, why);
-    if !connection.endpoint.is_of_one() {
-        return Err(unsupported("the connection shares its socket with others"));
-    }
-    if let State::Closed(error) = connection.state() {
-        return Err(end(error));
-    }
-    if connection.migration_token().is_none() {
-        return Err(unsupported(
-            "the peer does not follow to another address, or has not answered yet",
-        ));
-    }
-    let peer = connection.path().peer;
-    let open = || Socket::connect(peer, &connection.endpoint.config);
-    connection.endpoint.rebind(open)
+    Ok(Handle(connection))
 }
 
 /// Receive buffers of a connection: each takes a coalesced run, so one call takes a whole window's

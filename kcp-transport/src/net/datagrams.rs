@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::session::State;
-
-use super::connection::{Connection, end};
-use super::sync::{Awaited, Place, Ticket, Waiting, budgeted, lock};
+use super::connection::Connection;
+use super::message::KcpMessageStream;
+use super::stream::KcpStream;
+use super::sync::{Awaited, Place, budgeted};
 
 /// Unreliable datagrams beside the stream of a connection: kcp-go's out-of-band data.
 ///
@@ -23,7 +23,8 @@ pub struct Datagrams {
 }
 
 impl Datagrams {
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
+    fn new(connection: &Arc<Connection>) -> Self {
+        let connection = Arc::clone(connection);
         Self { connection }
     }
 
@@ -72,46 +73,49 @@ impl Datagrams {
     }
 }
 
-impl Connection {
-    pub(super) fn max_datagram_size(&self) -> Option<usize> {
-        lock(&self.inner).session.max_out_of_band_len()
+impl KcpStream {
+    /// Sends one unreliable datagram beside the stream; never waits. See [`Datagrams::send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Datagrams::send`].
+    #[doc(alias = "SendOOB")]
+    pub fn send_datagram(&self, data: &[u8]) -> io::Result<()> {
+        self.connection().send_datagram(data)
     }
 
-    pub(super) fn send_datagram(&self, data: &[u8]) -> io::Result<()> {
-        let now = self.endpoint.clock.now();
-        let mut inner = lock(&self.inner);
-        if let State::Closed(error) = inner.session.state() {
-            return Err(end(error));
-        }
-        inner.session.send_out_of_band(now, data)?;
-        drop(inner);
-        self.endpoint.transmit(self);
-        Ok(())
+    /// Waits for the next unreliable datagram. See [`Datagrams::recv`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Datagrams::recv`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no datagram: whoever waits next gets it.
+    #[doc(alias = "SetOOBHandler")]
+    pub async fn recv_datagram(&self) -> io::Result<Vec<u8>> {
+        self.connection().recv_datagram().await
     }
 
-    pub(super) async fn recv_datagram(&self) -> io::Result<Vec<u8>> {
-        Waiting::new(self).await
+    /// Most bytes of an unreliable datagram, or `None` if our side has FEC off and can send none.
+    #[must_use]
+    #[doc(alias = "GetOOBMaxSize")]
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.connection().max_datagram_size()
+    }
+
+    /// A handle for unreliable datagrams that works beside whoever owns the stream or its halves.
+    #[must_use]
+    pub fn datagrams(&self) -> Datagrams {
+        Datagrams::new(self.connection())
     }
 }
 
-/// Its datagrams.
-impl Awaited for Connection {
-    type Output = io::Result<Vec<u8>>;
-
-    fn poll_for(&self, place: &mut Place, cx: &Context<'_>) -> Poll<Self::Output> {
-        let mut inner = lock(&self.inner);
-        if let Some(data) = inner.session.poll_out_of_band() {
-            return Poll::Ready(Ok(data));
-        }
-        if let State::Closed(error) = inner.session.state() {
-            return Poll::Ready(Err(end(error)));
-        }
-        inner.datagram_readers.register(place, cx);
-        Poll::Pending
-    }
-
-    fn leave(&self, ticket: Ticket) {
-        let waker = lock(&self.inner).datagram_readers.leave(ticket);
-        drop(waker);
+impl KcpMessageStream {
+    /// A handle for unreliable datagrams beside the messages.
+    #[must_use]
+    pub fn datagrams(&self) -> Datagrams {
+        Datagrams::new(self.connection())
     }
 }

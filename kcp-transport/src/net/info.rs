@@ -9,7 +9,6 @@ use crate::session::State;
 use crate::stats::{EndpointStats, Stats};
 use crate::wire::ConversationId;
 
-use super::connect;
 use super::connection::Connection;
 
 /// What a stream is, to those who do not read or write it: addresses, conversation, live statistics.
@@ -23,14 +22,15 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
+    pub(super) fn new(connection: &Arc<Connection>) -> Self {
+        let connection = Arc::clone(connection);
         Self { connection }
     }
 
     /// Our address, if the socket is still there to ask.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        local_addr(&self.connection).ok()
+        self.connection.local_addr().ok()
     }
 
     /// The peer's address.
@@ -64,7 +64,7 @@ impl ConnectionInfo {
     ///
     /// As [`KcpStream::rebind`](super::KcpStream::rebind).
     pub fn rebind(&self) -> io::Result<()> {
-        connect::rebind(&self.connection)
+        self.connection.rebind()
     }
 
     /// A handle that keeps nothing alive.
@@ -92,19 +92,14 @@ impl WeakConnectionInfo {
     /// The connection, unless it is over and its stream is gone.
     #[must_use]
     pub fn upgrade(&self) -> Option<ConnectionInfo> {
-        self.connection.upgrade().map(ConnectionInfo::new)
+        let connection = self.connection.upgrade()?;
+        Some(ConnectionInfo { connection })
     }
 }
 
 impl fmt::Debug for WeakConnectionInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WeakConnectionInfo").finish_non_exhaustive()
-    }
-}
-
-impl Connection {
-    pub(super) fn info(self: &Arc<Self>) -> ConnectionInfo {
-        ConnectionInfo::new(Arc::clone(self))
     }
 }
 
@@ -115,13 +110,4 @@ impl fmt::Debug for ConnectionInfo {
             .field("conversation", &self.conversation())
             .finish_non_exhaustive()
     }
-}
-
-/// The address the peer knows us by, as far as the system told.
-pub(super) fn local_addr(connection: &Connection) -> io::Result<SocketAddr> {
-    let mut addr = connection.endpoint.transport.local_addr()?;
-    if let Some(ip) = connection.path().local {
-        addr.set_ip(ip);
-    }
-    Ok(addr)
 }

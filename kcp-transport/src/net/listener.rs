@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::runtime::Handle;
+use tokio::runtime;
 
 use crate::config::Config;
 use crate::crypto::Security;
 use crate::stats::{EndpointStats, Stats};
 
-use super::connection::Connection;
-use super::driver::Driver;
+use super::connection::{Connection, Handle};
+use super::driver::{Driver, Registry};
 use super::endpoint::Endpoint;
 use super::io::{Socket, Transport};
 use super::stream::KcpStream;
@@ -49,7 +49,7 @@ use super::sync::{Awaited, Place, Waiting, budgeted};
 #[derive(Debug)]
 pub struct KcpListener {
     /// One for each socket, at least one.
-    endpoints: Vec<Arc<Endpoint>>,
+    registries: Vec<Arc<Registry>>,
 }
 
 impl KcpListener {
@@ -83,7 +83,7 @@ impl KcpListener {
         config: &Config,
     ) -> io::Result<Self> {
         config.layout(security.overhead())?;
-        Handle::try_current().map_err(io::Error::other)?;
+        runtime::Handle::try_current().map_err(io::Error::other)?;
         let sockets = Socket::bind_shards(addr, config)?;
         let transports = sockets
             .into_iter()
@@ -102,7 +102,7 @@ impl KcpListener {
         config: &Config,
     ) -> io::Result<Self> {
         config.layout(security.overhead())?;
-        Handle::try_current().map_err(io::Error::other)?;
+        runtime::Handle::try_current().map_err(io::Error::other)?;
         let socket = Arc::new(Socket::adopt(socket, config)?);
         Self::from_transport(socket, security, config)
     }
@@ -136,20 +136,21 @@ impl KcpListener {
         security: &Security,
         config: &Config,
     ) -> io::Result<Self> {
-        let runtime = Handle::try_current().map_err(io::Error::other)?;
+        let runtime = runtime::Handle::try_current().map_err(io::Error::other)?;
         if transports.is_empty() {
             let reason = "a listener needs a transport";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
         let endpoints = Endpoint::listening(transports, security, config)?;
-        for endpoint in &endpoints {
-            runtime.spawn(Driver::new(Arc::clone(endpoint), RECEIVE_SLOTS));
+        let registries = Registry::listening(endpoints);
+        for registry in &registries {
+            runtime.spawn(Driver::new(Arc::clone(registry), RECEIVE_SLOTS));
         }
-        Ok(Self { endpoints })
+        Ok(Self { registries })
     }
 
-    fn first(&self) -> &Endpoint {
-        &self.endpoints[0]
+    fn first(&self) -> &Registry {
+        &self.registries[0]
     }
 
     /// Waits for the next connection.
@@ -184,16 +185,16 @@ impl KcpListener {
     ///
     /// That of asking the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.first().transport.local_addr()
+        self.first().endpoint.transport().local_addr()
     }
 
     /// What the sockets received, and what of it was dropped before it reached a session.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
-        let mut sum = self.first().stats();
+        let mut sum = self.first().endpoint.stats();
         let (under_key, memory) = (sum.sealed_under_key, sum.memory);
-        for endpoint in &self.endpoints[1..] {
-            sum += endpoint.stats();
+        for registry in &self.registries[1..] {
+            sum += registry.endpoint.stats();
         }
         // All of them count the same packets, and have one budget.
         sum.sealed_under_key = under_key;
@@ -207,8 +208,8 @@ impl KcpListener {
     #[must_use]
     pub fn totals(&self) -> Stats {
         let mut sum = Stats::default();
-        for endpoint in &self.endpoints {
-            sum += endpoint.census.totals();
+        for registry in &self.registries {
+            sum += registry.totals();
         }
         sum
     }
@@ -217,9 +218,9 @@ impl KcpListener {
 impl Drop for KcpListener {
     fn drop(&mut self) {
         // Nobody will read what those sessions receive.
-        for endpoint in &self.endpoints {
-            for connection in endpoint.release() {
-                drop(KcpStream::new(connection));
+        for registry in &self.registries {
+            for connection in registry.release() {
+                drop(Handle(connection));
             }
         }
     }
@@ -227,7 +228,7 @@ impl Drop for KcpListener {
 
 fn accepted(connection: Arc<Connection>) -> (KcpStream, SocketAddr) {
     let peer = connection.path().peer;
-    (KcpStream::new(connection), peer)
+    (KcpStream::new(Handle(connection)), peer)
 }
 
 /// Receive buffers of a listener: as many as one call can fill.

@@ -3,18 +3,16 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::config::{Config, Mode};
 use crate::crypto::Security;
-use crate::session::State;
 
-use super::connection::{Connection, Inner, end, register};
-use super::datagrams::Datagrams;
+use super::connection::{Connection, Handle};
 use super::info::ConnectionInfo;
-use super::stream::{Handle, KcpStream};
-use super::sync::{budgeted, lock};
+use super::stream::KcpStream;
+use super::sync::budgeted;
 
 /// A connection over KCP that keeps the boundaries of messages: each [`send`](Self::send) is one
 /// [`recv`](Self::recv) of the peer.
@@ -85,7 +83,7 @@ impl KcpMessageStream {
         Ok(stream.into_messages())
     }
 
-    pub(super) fn new(handle: Handle) -> Self {
+    fn new(handle: Handle) -> Self {
         handle.0.set_mode(Mode::Message);
         Self { handle }
     }
@@ -94,7 +92,7 @@ impl KcpMessageStream {
     #[must_use]
     pub fn into_stream(self) -> KcpStream {
         self.handle.0.set_mode(Mode::Stream);
-        KcpStream::from_handle(self.handle)
+        KcpStream::new(self.handle)
     }
 
     /// Splits the stream into halves that can move to different tasks.
@@ -114,17 +112,22 @@ impl KcpMessageStream {
     /// A handle for looking at the connection, also after the stream is gone.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
-        self.connection().info()
+        ConnectionInfo::new(self.connection())
     }
 
-    /// A handle for unreliable datagrams beside the messages.
-    #[must_use]
-    pub fn datagrams(&self) -> Datagrams {
-        Datagrams::new(Arc::clone(&self.handle.0))
-    }
-
-    fn connection(&self) -> &Arc<Connection> {
+    pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.handle.0
+    }
+}
+
+impl KcpStream {
+    /// Sends and receives messages from now on.
+    ///
+    /// What was written before is a message of its own for each segment, and what the peer wrote
+    /// in stream mode arrives so.
+    #[must_use]
+    pub fn into_messages(self) -> KcpMessageStream {
+        KcpMessageStream::new(self.into_handle())
     }
 }
 
@@ -132,7 +135,7 @@ impl MessageSender {
     /// A handle for looking at the connection.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
-        self.connection().info()
+        ConnectionInfo::new(self.connection())
     }
 
     fn connection(&self) -> &Arc<Connection> {
@@ -144,7 +147,7 @@ impl MessageReceiver {
     /// A handle for looking at the connection.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
-        self.connection().info()
+        ConnectionInfo::new(self.connection())
     }
 
     fn connection(&self) -> &Arc<Connection> {
@@ -260,75 +263,3 @@ impl_send!(KcpMessageStream);
 impl_send!(MessageSender);
 impl_recv!(KcpMessageStream);
 impl_recv!(MessageReceiver);
-
-impl Connection {
-    fn set_mode(&self, mode: Mode) {
-        lock(&self.inner).session.set_mode(mode);
-    }
-
-    fn max_message_len(&self) -> usize {
-        lock(&self.inner).session.max_message_len()
-    }
-
-    fn poll_send_message(&self, cx: &Context<'_>, message: &[u8]) -> Poll<io::Result<()>> {
-        let now = self.endpoint.clock.now();
-        let mut inner = lock(&self.inner);
-        inner.check_writable()?;
-        if !inner.session.write_message(now, message)? {
-            register(&mut inner.writer, cx);
-            // Perhaps the peer is to be asked for its window.
-            let due = inner.session.is_due(now);
-            drop(inner);
-            if due {
-                self.endpoint.transmit(self);
-            }
-            return Poll::Pending;
-        }
-        drop(inner);
-        self.endpoint.transmit(self);
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_recv_message(&self, cx: &Context<'_>, message: &mut Vec<u8>) -> Poll<io::Result<()>> {
-        let now = self.endpoint.clock.now();
-        let mut inner = lock(&self.inner);
-        if inner.session.is_readable() {
-            message.clear();
-            if !inner.session.read_message(now, message) {
-                return Poll::Ready(Err(self.broken(inner)));
-            }
-            // Room in the receive window may be news to the peer.
-            let due = inner.session.is_due(now);
-            drop(inner);
-            if due {
-                self.endpoint.transmit(self);
-            }
-            return Poll::Ready(Ok(()));
-        }
-        if inner.session.is_finished() {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the peer sends no more messages",
-            )));
-        }
-        if let State::Closed(error) = inner.session.state() {
-            return Poll::Ready(Err(end(error)));
-        }
-        register(&mut inner.reader, cx);
-        Poll::Pending
-    }
-
-    /// Fragments that make no message have ended the session: the reader is told by the error, and
-    /// here are told all others.
-    fn broken(&self, mut inner: MutexGuard<'_, Inner>) -> io::Error {
-        let error = match inner.session.state() {
-            State::Closed(error) => error,
-            _ => None,
-        };
-        let wakers = inner.take_wakers();
-        drop(inner);
-        wakers.wake();
-        self.defer();
-        end(error)
-    }
-}

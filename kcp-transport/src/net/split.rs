@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::connection::Connection;
+use super::connection::{Connection, Handle};
 use super::info::ConnectionInfo;
-use super::stream::{Handle, KcpStream, impl_async_write, poll_read};
+use super::stream::{KcpStream, impl_async_write, poll_read};
 
 /// The reading half of a [`KcpStream`].
 #[derive(Debug)]
@@ -39,11 +39,22 @@ impl fmt::Display for ReuniteError {
 
 impl std::error::Error for ReuniteError {}
 
-impl OwnedReadHalf {
-    pub(super) fn new(handle: Arc<Handle>) -> Self {
-        Self { handle }
+impl KcpStream {
+    /// Splits the stream into halves that can move to different tasks.
+    ///
+    /// The session is let go of when both are dropped; dropping the write half alone shuts nothing
+    /// down.
+    #[must_use]
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        let handle = Arc::new(self.into_handle());
+        let reader = OwnedReadHalf {
+            handle: Arc::clone(&handle),
+        };
+        (reader, OwnedWriteHalf { handle })
     }
+}
 
+impl OwnedReadHalf {
     fn connection(&self) -> &Connection {
         &self.handle.0
     }
@@ -59,7 +70,7 @@ impl OwnedReadHalf {
         }
         drop(other);
         match Arc::try_unwrap(self.handle) {
-            Ok(handle) => Ok(KcpStream::from_handle(handle)),
+            Ok(handle) => Ok(KcpStream::new(handle)),
             // There are exactly two halves, and the other is gone.
             Err(_) => unreachable!("a stream has two halves"),
         }
@@ -77,15 +88,11 @@ impl OwnedReadHalf {
     /// A handle for looking at the connection.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
-        ConnectionInfo::new(Arc::clone(&self.handle.0))
+        ConnectionInfo::new(&self.handle.0)
     }
 }
 
 impl OwnedWriteHalf {
-    pub(super) fn new(handle: Arc<Handle>) -> Self {
-        Self { handle }
-    }
-
     fn connection(&self) -> &Connection {
         &self.handle.0
     }
@@ -102,7 +109,7 @@ impl OwnedWriteHalf {
     /// A handle for looking at the connection.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
-        ConnectionInfo::new(Arc::clone(&self.handle.0))
+        ConnectionInfo::new(&self.handle.0)
     }
 }
 
@@ -117,3 +124,16 @@ impl AsyncRead for OwnedReadHalf {
 }
 
 impl_async_write!(OwnedWriteHalf);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWrite;
+
+    use super::*;
+
+    #[test]
+    fn write_half_moves_between_threads() {
+        fn check<T: Send + Sync + Unpin + AsyncWrite>() {}
+        check::<OwnedWriteHalf>();
+    }
+}

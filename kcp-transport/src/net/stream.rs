@@ -16,12 +16,9 @@ use crate::stats::Stats;
 use crate::wire::ConversationId;
 
 use super::connect;
-use super::connection::Connection;
-use super::datagrams::Datagrams;
-use super::info::{self, ConnectionInfo};
+use super::connection::{Connection, Handle};
+use super::info::ConnectionInfo;
 use super::io::Transport;
-use super::message::KcpMessageStream;
-use super::split::{OwnedReadHalf, OwnedWriteHalf};
 use super::sync::budgeted;
 
 /// A connection over KCP, read and written like a TCP stream.
@@ -62,16 +59,6 @@ use super::sync::budgeted;
 #[derive(Debug)]
 pub struct KcpStream {
     handle: Handle,
-}
-
-/// Ownership of a session: dropping it lets go of the session.
-#[derive(Debug)]
-pub(super) struct Handle(pub(super) Arc<Connection>);
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
 }
 
 impl KcpStream {
@@ -130,9 +117,9 @@ impl KcpStream {
         security: &Security,
         config: &Config,
     ) -> io::Result<Self> {
-        let stream = connect::open(peer, security, config, Role::Connect)?;
-        stream.connected().await?;
-        Ok(stream)
+        let handle = connect::open(peer, security, config, Role::Connect)?;
+        handle.connected().await?;
+        Ok(Self::new(handle))
     }
 
     /// As [`KcpStream::connect_with`], without asking the peer: saves a round trip, and reports a
@@ -147,7 +134,7 @@ impl KcpStream {
         security: &Security,
         config: &Config,
     ) -> io::Result<Self> {
-        connect::open(peer, security, config, Role::ConnectLazy)
+        connect::open(peer, security, config, Role::ConnectLazy).map(Self::new)
     }
 
     /// Connects to `peer` over any transport of datagrams, and returns once it has answered.
@@ -168,24 +155,21 @@ impl KcpStream {
         security: &Security,
         config: &Config,
     ) -> io::Result<Self> {
-        let stream = connect::open_on(transport, peer, security, config, Role::Connect)?;
-        stream.connected().await?;
-        Ok(stream)
+        let handle = connect::open_on(transport, peer, security, config, Role::Connect)?;
+        handle.connected().await?;
+        Ok(Self::new(handle))
     }
 
-    /// Waits for the peer's first answer.
-    pub(super) async fn connected(&self) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.handle.0.poll_connected(cx)).await
-    }
-
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self {
-            handle: Handle(connection),
-        }
-    }
-
-    pub(super) fn from_handle(handle: Handle) -> Self {
+    pub(super) fn new(handle: Handle) -> Self {
         Self { handle }
+    }
+
+    pub(super) fn into_handle(self) -> Handle {
+        self.handle
+    }
+
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.handle.0
     }
 
     /// Goes on from another socket, on a free port: for a client whose network has changed, and whose
@@ -214,7 +198,7 @@ impl KcpStream {
     /// # }
     /// ```
     pub fn rebind(&self) -> io::Result<()> {
-        connect::rebind(&self.handle.0)
+        self.connection().rebind()
     }
 
     /// The address the stream sends from. A stream that has connected on a system other than Linux,
@@ -224,7 +208,7 @@ impl KcpStream {
     ///
     /// That of asking the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        info::local_addr(&self.handle.0)
+        self.connection().local_addr()
     }
 
     /// The peer's address: at a listener, the one it has now, since a peer may move. See
@@ -234,26 +218,26 @@ impl KcpStream {
     ///
     /// None; the signature is that of TCP's stream.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.handle.0.path().peer)
+        Ok(self.connection().path().peer)
     }
 
     /// The conversation's id, the same on both sides.
     #[must_use]
     #[doc(alias = "conv")]
     pub fn conversation(&self) -> ConversationId {
-        self.handle.0.conversation
+        self.connection().conversation
     }
 
     /// A copy of the connection's counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.handle.0.stats()
+        self.connection().stats()
     }
 
     /// A handle for looking at the connection, also after the stream is gone.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
-        ConnectionInfo::new(Arc::clone(&self.handle.0))
+        ConnectionInfo::new(self.connection())
     }
 
     /// Gives the connection up at once, in both directions, with all that is not delivered.
@@ -262,66 +246,7 @@ impl KcpStream {
     /// [`ConnectionError::Reset`](crate::error::ConnectionError::Reset), once what had arrived is
     /// read. Others find out by their time-outs. To end a connection in good order, shut it down.
     pub fn reset(self, code: ResetCode) {
-        self.handle.0.reset(code);
-    }
-
-    /// Sends and receives messages from now on.
-    ///
-    /// What was written before is a message of its own for each segment, and what the peer wrote
-    /// in stream mode arrives so.
-    #[must_use]
-    pub fn into_messages(self) -> KcpMessageStream {
-        KcpMessageStream::new(self.handle)
-    }
-
-    /// Sends one unreliable datagram beside the stream; never waits. See [`Datagrams::send`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Datagrams::send`].
-    #[doc(alias = "SendOOB")]
-    pub fn send_datagram(&self, data: &[u8]) -> io::Result<()> {
-        self.connection().send_datagram(data)
-    }
-
-    /// Waits for the next unreliable datagram. See [`Datagrams::recv`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Datagrams::recv`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses no datagram: whoever waits next gets it.
-    #[doc(alias = "SetOOBHandler")]
-    pub async fn recv_datagram(&self) -> io::Result<Vec<u8>> {
-        self.connection().recv_datagram().await
-    }
-
-    /// Most bytes of an unreliable datagram, or `None` if our side has FEC off and can send none.
-    #[must_use]
-    #[doc(alias = "GetOOBMaxSize")]
-    pub fn max_datagram_size(&self) -> Option<usize> {
-        self.connection().max_datagram_size()
-    }
-
-    /// A handle for unreliable datagrams that works beside whoever owns the stream or its halves.
-    #[must_use]
-    pub fn datagrams(&self) -> Datagrams {
-        Datagrams::new(Arc::clone(&self.handle.0))
-    }
-
-    /// Splits the stream into halves that can move to different tasks.
-    ///
-    /// The session is let go of when both are dropped; dropping the write half alone shuts nothing
-    /// down.
-    #[must_use]
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        let handle = Arc::new(self.handle);
-        (
-            OwnedReadHalf::new(Arc::clone(&handle)),
-            OwnedWriteHalf::new(handle),
-        )
+        self.connection().reset(code);
     }
 }
 
@@ -387,12 +312,6 @@ macro_rules! impl_async_write {
 }
 pub(super) use impl_async_write;
 
-impl KcpStream {
-    fn connection(&self) -> &Connection {
-        &self.handle.0
-    }
-}
-
 impl AsyncRead for KcpStream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -415,6 +334,5 @@ mod tests {
     fn stream_moves_between_threads() {
         fn check<T: Send + Sync + Unpin + AsyncWrite>() {}
         check::<KcpStream>();
-        check::<OwnedWriteHalf>();
     }
 }

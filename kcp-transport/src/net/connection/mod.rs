@@ -1,11 +1,21 @@
 //! One session as its stream and its driver share it.
 
+mod datagram_io;
+mod handle;
+mod memory;
+mod message_io;
+mod rebind;
+mod stream_io;
+mod transmit;
+
+pub(super) use handle::Handle;
+
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use crate::error::{ConnectionError, ResetCode};
-use crate::packet::TransmitBatch;
 use crate::session::{Session, State};
 use crate::stats::Stats;
 use crate::time::Time;
@@ -14,6 +24,7 @@ use crate::wire::{ConversationId, Token};
 use super::endpoint::{Charge, Endpoint, SessionKey};
 use super::io::Path;
 use super::sync::{Waiters, lock};
+use memory::PER_SESSION;
 
 /// A session behind its lock, with what seldom or never changes beside it.
 #[derive(Debug)]
@@ -51,13 +62,6 @@ pub(super) struct Wakers {
     datagram_readers: Vec<Waker>,
 }
 
-/// What came of filling a batch.
-#[derive(Debug)]
-pub(super) struct Filled {
-    /// A deadline that is earlier than what the driver knows.
-    pub(super) deadline: Option<Time>,
-}
-
 impl Wakers {
     pub(super) fn wake(self) {
         [self.reader, self.writer]
@@ -92,7 +96,7 @@ impl Connection {
             path: Mutex::new(path),
             conversation,
             key,
-            charge: Charge::new(budget),
+            charge: Charge::new(budget, PER_SESSION),
             inner: Mutex::new(inner),
         }
     }
@@ -100,6 +104,15 @@ impl Connection {
     /// Where the session sends, and where its datagrams come from.
     pub(super) fn path(&self) -> Path {
         *lock(&self.path)
+    }
+
+    /// The address the peer knows us by, as far as the system told.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        let mut addr = self.endpoint.transport().local_addr()?;
+        if let Some(ip) = self.path().local {
+            addr.set_ip(ip);
+        }
+        Ok(addr)
     }
 
     /// Sends elsewhere from now on. Only for the driver, whose table must agree.
@@ -138,30 +151,6 @@ impl Connection {
         lock(&self.inner).armed == Some(at)
     }
 
-    /// Lays out what is due, and says if the driver must learn of a new deadline.
-    pub(super) fn fill(&self, now: Time, batch: &mut TransmitBatch) -> Filled {
-        let mut inner = lock(&self.inner);
-        inner.deferred = false;
-        let before = inner.session.state();
-        inner.session.poll_transmit(now, batch);
-        let deadline = inner.rearm();
-        // The last thing that was to be said may be all that somebody waits for.
-        let wakers = (inner.session.state() != before).then(|| inner.take_wakers());
-        drop(inner);
-        if let Some(wakers) = wakers {
-            wakers.wake();
-        }
-        Filled { deadline }
-    }
-
-    /// Leaves the rest to the driver.
-    pub(super) fn defer(&self) {
-        let known = std::mem::replace(&mut lock(&self.inner).deferred, true);
-        if !known {
-            self.endpoint.defer(self.key);
-        }
-    }
-
     pub(super) fn refused(&self, now: Time) {
         self.change(|session| session.handle_refused(now));
     }
@@ -184,7 +173,7 @@ impl Connection {
     pub(super) fn reset(&self, code: ResetCode) {
         let now = self.endpoint.clock.now();
         self.change(|session| session.reset(now, code));
-        self.endpoint.transmit(self);
+        self.transmit();
         // The driver repeats it, and forgets the session.
         self.defer();
     }
@@ -225,119 +214,6 @@ impl Connection {
 
     pub(super) fn state(&self) -> State {
         lock(&self.inner).session.state()
-    }
-
-    /// Ready once the peer has answered.
-    pub(super) fn poll_connected(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = lock(&self.inner);
-        match inner.session.state() {
-            State::Connecting => {
-                inner.reader = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            State::Closed(error) => Poll::Ready(Err(end(error))),
-            _ => {
-                inner.connecting = false;
-                Poll::Ready(Ok(()))
-            }
-        }
-    }
-
-    /// Reads what is there through `sink`, at most `limit` bytes.
-    pub(super) fn poll_read(
-        &self,
-        cx: &Context<'_>,
-        limit: usize,
-        sink: &mut impl FnMut(&[u8]),
-    ) -> Poll<io::Result<()>> {
-        if limit == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let now = self.endpoint.clock.now();
-        let mut inner = lock(&self.inner);
-        if inner.session.read_with(now, limit, sink) == 0 {
-            if inner.session.is_finished() {
-                return Poll::Ready(Ok(()));
-            }
-            if let State::Closed(error) = inner.session.state() {
-                return Poll::Ready(Err(end(error)));
-            }
-            register(&mut inner.reader, cx);
-            return Poll::Pending;
-        }
-        // Room in the receive window may be news to the peer.
-        let (due, over) = (inner.session.is_due(now), inner.session.is_over());
-        drop(inner);
-        if over {
-            self.release();
-        } else if due {
-            self.endpoint.transmit(self);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Queues bytes; sends at once when whole datagrams are waiting, else leaves that to a flush or
-    /// to the driver's next turn.
-    pub(super) fn poll_write<'a>(
-        &self,
-        cx: &Context<'_>,
-        slices: impl Iterator<Item = &'a [u8]>,
-    ) -> Poll<io::Result<usize>> {
-        let now = self.endpoint.clock.now();
-        let mut inner = lock(&self.inner);
-        inner.check_writable()?;
-        let mut written = 0;
-        let mut offered = 0;
-        for slice in slices {
-            offered += slice.len();
-            written += inner.session.write(now, slice);
-            if written < offered {
-                break;
-            }
-        }
-        if written == 0 && offered > 0 {
-            register(&mut inner.writer, cx);
-            return Poll::Pending;
-        }
-        let inline = inner.session.queued() >= INLINE_SEGMENTS;
-        drop(inner);
-        if inline {
-            self.endpoint.transmit(self);
-        } else if written > 0 {
-            self.defer();
-        }
-        Poll::Ready(Ok(written))
-    }
-
-    /// Sends what is queued as far as window and socket allow; never waits.
-    pub(super) fn poll_flush(&self) -> Poll<io::Result<()>> {
-        let inner = lock(&self.inner);
-        if let State::Closed(error) = inner.session.state() {
-            return Poll::Ready(Err(end(error)));
-        }
-        let unsent = inner.deferred;
-        drop(inner);
-        if unsent {
-            self.endpoint.transmit(self);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Takes no more writes; ready once everything written is acknowledged.
-    pub(super) fn poll_shutdown(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let now = self.endpoint.clock.now();
-        let mut inner = lock(&self.inner);
-        inner.session.shutdown(now);
-        match inner.session.state() {
-            State::Drained => return Poll::Ready(Ok(())),
-            State::Closed(error) => return Poll::Ready(Err(end(error))),
-            _ => {}
-        }
-        register(&mut inner.writer, cx);
-        // The linger time must reach the driver even if nothing is left to send.
-        drop(inner);
-        self.endpoint.transmit(self);
-        Poll::Pending
     }
 }
 
@@ -401,6 +277,3 @@ pub(super) fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
 pub(super) fn end(error: Option<ConnectionError>) -> io::Error {
     error.map_or_else(|| io::ErrorKind::NotConnected.into(), io::Error::from)
 }
-
-/// Segments that make an unflushed write worth a system call of its own.
-const INLINE_SEGMENTS: usize = 16;

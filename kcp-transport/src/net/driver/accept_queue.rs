@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::crypto::Security;
+    use crate::net::driver::registry::Registry;
     use crate::net::driver::sessions::{Opener, Sessions};
     use crate::net::endpoint::{Endpoint, Purpose};
     use crate::net::io::{Path, Received, Transport};
@@ -176,14 +177,14 @@ mod tests {
     fn session() -> Arc<Connection> {
         let (security, config) = (Security::Plaintext, Config::default());
         let endpoint = Endpoint::new(Arc::new(Closed), &security, &config, Purpose::Accept);
-        let endpoint = Arc::new(endpoint.expect("in range"));
+        let registry = Registry::new(Arc::new(endpoint.expect("in range")));
         let path = Path {
             peer: NOWHERE,
             local: None,
         };
         let conversation = ConversationId::new(7);
-        Sessions::new(Arc::clone(&endpoint.tombstones))
-            .open(&endpoint, Time::ZERO, path, conversation, Opener::Peer)
+        Sessions::new(Arc::clone(&registry.tombstones))
+            .open(&registry, Time::ZERO, path, conversation, Opener::Peer)
             .expect("has entropy")
     }
 

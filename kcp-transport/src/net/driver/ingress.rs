@@ -1,20 +1,21 @@
 //! The way in: from the socket through the cipher to the sessions.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::OpenError;
+use crate::net::connection::Handle;
 use crate::net::endpoint::{Endpoint, SessionKey};
 use crate::net::io::{Path, ReceiveBuffers};
-use crate::net::stream::KcpStream;
 use crate::session::{Destination, Unsolicited, path_response};
 use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::{ConversationId, Frame, FrameWriter, MAX_EXTENSION_LEN, SegmentHeader};
 
+use super::accept_queue::Admission;
 use super::admission::{Door, Verdict, Visit};
 use super::demux::Epitaph;
+use super::registry::Registry;
 use super::sessions::{Opener, Sessions};
 
 /// Receives, opens and routes datagrams. Its memory is reused from batch to batch.
@@ -56,18 +57,19 @@ impl Inbound {
     /// Receives one batch and gives each session its part; those that got some become dirty.
     pub(in crate::net) fn receive(
         &mut self,
-        endpoint: &Arc<Endpoint>,
+        registry: &Registry,
         sessions: &mut Sessions,
         dirty: &mut Vec<SessionKey>,
     ) -> io::Result<()> {
-        let count = self.buffers.receive(&*endpoint.transport)?;
+        let endpoint = &registry.endpoint;
+        let count = self.buffers.receive(endpoint.transport())?;
         let now = endpoint.clock.now();
         self.last_received = now;
         self.failures = 0;
         for index in 0..count {
             let (bytes, received) = self.buffers.get_mut(index);
             let mut router = Router {
-                endpoint,
+                registry,
                 sessions,
                 door: &mut self.door,
                 stats: &mut self.stats,
@@ -136,7 +138,7 @@ impl Inbound {
 
 /// Finds the sessions of datagrams that came from one path.
 struct Router<'a> {
-    endpoint: &'a Arc<Endpoint>,
+    registry: &'a Registry,
     sessions: &'a mut Sessions,
     door: &'a mut Door,
     stats: &'a mut EndpointStats,
@@ -148,7 +150,7 @@ struct Router<'a> {
 impl Router<'_> {
     /// Opens every datagram where it lies, and notes those that have a session.
     fn route_all(&mut self, bytes: &mut [u8], stride: usize, routed: &mut Vec<Routed>) {
-        let endpoint = self.endpoint;
+        let endpoint = &self.registry.endpoint;
         let front = endpoint.layout.overhead().front;
         self.stats.wire_bytes_received += bytes.len() as u64;
         routed.clear();
@@ -202,7 +204,7 @@ impl Router<'_> {
         let conversation = match destination {
             Destination::Conversation(conversation) => conversation,
             Destination::Parity => {
-                let group = self.endpoint.group.as_ref();
+                let group = self.registry.group.as_ref();
                 match group.and_then(|(group, it)| group.owner_of_parity(self.path.peer, *it)) {
                     Some(owner) => self.hand_on(&owner, payload),
                     None => self.stats.stray += 1,
@@ -220,7 +222,7 @@ impl Router<'_> {
             conversation,
             stranger: Unsolicited::of(payload),
         };
-        if let Some((group, shard)) = &self.endpoint.group
+        if let Some((group, shard)) = &self.registry.group
             && let Some(owner) = group.owner(self.path.peer, conversation, *shard)
         {
             self.hand_on(&owner, payload);
@@ -237,7 +239,7 @@ impl Router<'_> {
             },
             Some(epitaph) => self.door.turn_away(visit, epitaph, self.stats),
             None => {
-                let admission = self.endpoint.admits();
+                let admission = self.accept_state();
                 let unproven = self.sessions.unproven();
                 self.door.admit(visit, admission, unproven, self.stats)
             }
@@ -246,7 +248,7 @@ impl Router<'_> {
             Verdict::Open { proved: false } => self.open(conversation, Opener::Peer),
             Verdict::Open { proved: true } => self.open(conversation, Opener::ProvedPeer),
             Verdict::Reply(header) => {
-                self.endpoint.reply(self.now, self.path, &header, &[]);
+                self.registry.endpoint.reply(self.path, &header, &[]);
                 None
             }
             Verdict::Challenge(header, data) => {
@@ -257,16 +259,25 @@ impl Router<'_> {
                     payload_len: frames.payload().len() as u32,
                     ..header
                 };
-                self.endpoint
-                    .reply(self.now, self.path, &header, frames.payload());
+                let endpoint = &self.registry.endpoint;
+                endpoint.reply(self.path, &header, frames.payload());
                 None
             }
             Verdict::Ignore => None,
         }
     }
 
+    /// Whether peers may open one more session.
+    fn accept_state(&self) -> Admission {
+        let budget = self.registry.endpoint.budget.as_ref();
+        match self.registry.backlog.admits() {
+            Admission::Open if budget.is_some_and(|it| it.is_spent()) => Admission::Spent,
+            admission => admission,
+        }
+    }
+
     fn hand_on(&mut self, owner: &Endpoint, payload: &[u8]) {
-        let taken = owner.forward(self.path, payload);
+        let taken = owner.mailbox.forward(self.path, payload);
         self.stats.forwarded += u64::from(taken);
         self.stats.forwards_dropped += u64::from(!taken);
     }
@@ -277,7 +288,7 @@ impl Router<'_> {
     /// the name may be used by others too. But where a session has left a short while ago, its peer
     /// may be back with the first packet unanswered.
     fn may_have_moved(&self, visit: Visit, epitaph: Option<Epitaph>) -> bool {
-        let roaming = self.endpoint.roaming.as_ref();
+        let roaming = self.registry.roaming.as_ref();
         let has_left = matches!(epitaph, Some(Epitaph::Moved(_)));
         (visit.stranger != Unsolicited::Opening || has_left)
             && !self.door.is_answer(visit)
@@ -289,25 +300,26 @@ impl Router<'_> {
         let Some((tag, data)) = path_response(payload) else {
             return false;
         };
-        let roaming = self.endpoint.roaming.as_ref();
+        let roaming = self.registry.roaming.as_ref();
         let session = roaming.and_then(|roaming| roaming.find(visit.conversation, tag));
         let Some(connection) = session.filter(|_| self.door.is_response(visit, data)) else {
             return false;
         };
-        connection.endpoint.relocate(connection.key, self.path);
+        let mailbox = &connection.endpoint.mailbox;
+        mailbox.relocate(connection.key, self.path);
         true
     }
 
     fn open(&mut self, conversation: ConversationId, opener: Opener) -> Option<usize> {
         let connection = self
             .sessions
-            .open(self.endpoint, self.now, self.path, conversation, opener)
+            .open(self.registry, self.now, self.path, conversation, opener)
             .ok()?;
         tracing::debug!(peer = %self.path.peer, %conversation, "session opened");
         let slot = connection.key.slot;
-        if let Err(unwanted) = self.endpoint.backlog.offer(connection) {
+        if let Err(unwanted) = self.registry.backlog.offer(connection) {
             // Nobody will read what it receives.
-            drop(KcpStream::new(unwanted));
+            drop(Handle(unwanted));
         }
         Some(slot)
     }

@@ -1,12 +1,14 @@
 //! The task that drives one socket and every session on it.
 
-pub(super) mod accept_queue;
+mod accept_queue;
 mod admission;
-pub(super) mod demux;
+mod demux;
 mod ingress;
-pub(super) mod registry;
+mod registry;
 mod sessions;
 mod timers;
+
+pub(super) use registry::{OpenRequest, Registry};
 
 use std::future::Future;
 use std::io;
@@ -21,18 +23,19 @@ use crate::session::{Destination, Role};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
-use self::ingress::Inbound;
-use self::sessions::{Opener, Sessions};
-use self::timers::Timers;
-use super::connection::Connection;
+use super::connection::{Connection, Handle};
 use super::endpoint::{Endpoint, SessionKey};
 use super::io::{Path, entropy, is_closed};
-use super::stream::KcpStream;
+use ingress::Inbound;
+use sessions::{Opener, Sessions};
+use timers::Timers;
 
 /// Receives for all sessions of a socket, wakes them when their time comes, and sends what their
 /// streams left to it. Ends when the last session has ended and no listener wants more.
 #[derive(Debug)]
 pub(super) struct Driver {
+    registry: Arc<Registry>,
+    /// That of the registry.
     endpoint: Arc<Endpoint>,
     inbound: Inbound,
     sessions: Sessions,
@@ -44,13 +47,15 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// A driver for `endpoint` without sessions; needs a tokio context.
-    pub(super) fn new(endpoint: Arc<Endpoint>, receive_slots: usize) -> Self {
+    /// A driver without sessions for the endpoint of `registry`; needs a tokio context.
+    pub(super) fn new(registry: Arc<Registry>, receive_slots: usize) -> Self {
+        let endpoint = Arc::clone(&registry.endpoint);
         let now = endpoint.clock.now();
         let sleep = Box::pin(tokio::time::sleep_until(endpoint.clock.instant(now)));
         Self {
             inbound: Inbound::new(&endpoint, now, receive_slots),
-            sessions: Sessions::new(Arc::clone(&endpoint.tombstones)),
+            sessions: Sessions::new(Arc::clone(&registry.tombstones)),
+            registry,
             endpoint,
             timers: Timers::default(),
             dirty: Vec::new(),
@@ -70,32 +75,33 @@ impl Driver {
     ) -> io::Result<Arc<Connection>> {
         let connection =
             self.sessions
-                .open(&self.endpoint, now, path, conversation, Opener::Us(role))?;
+                .open(&self.registry, now, path, conversation, Opener::Us(role))?;
         self.dirty.push(connection.key);
         Ok(connection)
     }
 
     /// Opens the sessions others asked for.
     fn open_asked(&mut self) {
-        for ask in self.endpoint.drain_asked() {
+        for request in self.registry.drain_requests() {
             let now = self.endpoint.clock.now();
+            let (path, role) = (request.path, request.role);
             let opened = self
-                .free_conversation(ask.path)
-                .and_then(|conversation| self.register(now, ask.path, conversation, ask.role));
-            // Who no longer waits for the stream drops it.
-            let _ = ask.answer.send(opened.map(KcpStream::new));
+                .free_conversation(path)
+                .and_then(|conversation| self.register(now, path, conversation, role));
+            // Who no longer waits for the session drops it.
+            let _ = request.answer.send(opened.map(Handle));
         }
     }
 
     /// Moves the sessions whose peers are elsewhere.
     fn relocate_moved(&mut self) {
         let now = self.endpoint.clock.now();
-        for (key, path) in self.endpoint.drain_moved() {
+        for (key, path) in self.endpoint.mailbox.drain_moved() {
             let Some(connection) = self.sessions.get(key) else {
                 continue;
             };
             let from = connection.path().peer;
-            if self.sessions.relocate(now, key, path) {
+            if self.sessions.relocate(&self.registry, now, key, path) {
                 self.dirty.push(key);
                 // The same proof may have come twice.
                 if from != path.peer {
@@ -109,7 +115,7 @@ impl Driver {
     /// If there is another socket than before, lets all sessions show their peers that they are
     /// there now; returns whether there is.
     fn leave_old_socket(&mut self) -> bool {
-        let rebound = self.endpoint.take_rebound();
+        let rebound = self.endpoint.mailbox.take_rebound();
         if rebound {
             let now = self.endpoint.clock.now();
             for connection in self.sessions.iter() {
@@ -122,7 +128,7 @@ impl Driver {
 
     /// Takes in what came for sessions of this driver at other sockets.
     fn take_forwarded(&mut self) {
-        for forwarded in self.endpoint.drain_forwarded() {
+        for forwarded in self.endpoint.mailbox.drain_forwarded() {
             let now = self.endpoint.clock.now();
             Inbound::deliver_forwarded(now, forwarded, &mut self.sessions, &mut self.dirty);
         }
@@ -130,9 +136,9 @@ impl Driver {
 
     /// Whether nothing is left to do, now or later.
     fn is_done(&self) -> bool {
-        let group = self.endpoint.group.as_ref();
+        let group = self.registry.group.as_ref();
         self.sessions.is_empty()
-            && !self.endpoint.is_held()
+            && !self.endpoint.mailbox.is_held()
             && group.is_none_or(|(group, _)| group.is_empty())
     }
 
@@ -155,10 +161,10 @@ impl Driver {
             if self.inbound.is_paused(self.endpoint.clock.now()) {
                 return Poll::Pending;
             }
-            ready!(self.endpoint.transport.poll_recv_ready(cx))?;
+            ready!(self.endpoint.transport().poll_recv_ready(cx))?;
             let received =
                 self.inbound
-                    .receive(&self.endpoint, &mut self.sessions, &mut self.dirty);
+                    .receive(&self.registry, &mut self.sessions, &mut self.dirty);
             match received {
                 Ok(()) => {
                     blocked = false;
@@ -204,9 +210,10 @@ impl Driver {
             let Some(connection) = self.sessions.get(key) else {
                 return false;
             };
-            let done = self.endpoint.transmit_some(connection);
+            let done = connection.transmit_some();
             if connection.is_over() {
-                self.sessions.remove(key, self.endpoint.clock.now());
+                self.sessions
+                    .remove(&self.registry, key, self.endpoint.clock.now());
                 return false;
             }
             !done
@@ -233,7 +240,7 @@ impl Driver {
             }
         }
         if self.inbound.release(now) {
-            self.endpoint.shrink();
+            self.endpoint.egress.shrink();
         }
     }
 
@@ -258,13 +265,13 @@ impl Driver {
     }
 
     fn finish(&mut self, kind: io::ErrorKind) {
-        self.endpoint.die(kind);
+        self.registry.end(kind);
         for connection in self.sessions.drain() {
             connection.abort(ConnectionError::EndpointClosed);
-            if let Some((group, _)) = &self.endpoint.group {
+            if let Some((group, _)) = &self.registry.group {
                 group.remove(connection.path().peer, connection.conversation);
             }
-            self.endpoint.census.closed(&connection);
+            self.registry.closed(&connection);
             connection.release();
         }
     }
@@ -283,7 +290,8 @@ impl Future for Driver {
             }
             let asked = driver
                 .endpoint
-                .drain_inbox(cx, &mut driver.dirty, &mut driver.deadlines);
+                .mailbox
+                .drain(cx, &mut driver.dirty, &mut driver.deadlines);
             if let Err(error) = &asked {
                 driver.fail(error);
                 return Poll::Ready(());

@@ -1,63 +1,162 @@
-//! The connections of an endpoint, those that ended included, as numbers.
+//! What is known of the sessions of an endpoint, beside its driver.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::net::connection::Connection;
-use crate::net::endpoint::SessionKey;
+use tokio::sync::oneshot;
+
+use crate::config::Extensions;
+use crate::net::connection::{Connection, Handle};
+use crate::net::endpoint::{Endpoint, SessionKey};
+use crate::net::io::Path;
 use crate::net::sync::lock;
 use crate::session::Role;
-use crate::stats::{EndpointStats, Stats};
+use crate::stats::Stats;
 
-/// Counts connections as they come and go.
-#[derive(Debug, Default)]
-pub(in crate::net) struct Census(Mutex<Counts>);
+use super::accept_queue::Backlog;
+use super::demux::{Group, Roaming, Tombstones};
+
+/// The sessions of an endpoint, as its driver and those who open, accept and count them share it.
+#[derive(Debug)]
+pub(in crate::net) struct Registry {
+    pub(in crate::net) endpoint: Arc<Endpoint>,
+    pub(in crate::net) backlog: Arc<Backlog>,
+    /// The listener's other sockets and this one's place among them, if it has several.
+    pub(super) group: Option<(Arc<Group>, usize)>,
+    /// The sessions of a listener that may move.
+    pub(super) roaming: Option<Arc<Roaming>>,
+    /// What is left of sessions that ended or moved.
+    pub(super) tombstones: Arc<Tombstones>,
+    /// Sessions that others ask for; `None` once there is no driver any more.
+    requests: Mutex<Option<Vec<OpenRequest>>>,
+    census: Mutex<Census>,
+}
+
+/// A session someone wants to open.
+#[derive(Debug)]
+pub(in crate::net) struct OpenRequest {
+    pub(in crate::net) path: Path,
+    pub(in crate::net) role: Role,
+    pub(in crate::net) answer: oneshot::Sender<io::Result<Handle>>,
+}
 
 #[derive(Debug, Default)]
-struct Counts {
+struct Census {
     live: HashMap<SessionKey, Weak<Connection>>,
     /// What the connections that ended have left.
     ended: Stats,
-    active_opens: u64,
-    passive_opens: u64,
-    max_connections: usize,
 }
 
-impl Census {
-    pub(in crate::net) fn opened(&self, connection: &Arc<Connection>, role: Role) {
-        let mut counts = lock(&self.0);
-        match role {
-            Role::Connect | Role::ConnectLazy => counts.active_opens += 1,
-            Role::Accept => counts.passive_opens += 1,
+impl Registry {
+    /// That of an endpoint of its own.
+    pub(in crate::net) fn new(endpoint: Arc<Endpoint>) -> Arc<Self> {
+        let backlog = Backlog::new(endpoint.config.backlog(), endpoint.accepts(), 1);
+        let tombstones = Arc::new(Tombstones::new(1));
+        Arc::new(Self::with(endpoint, Arc::new(backlog), tombstones))
+    }
+
+    /// Those of the endpoints of a listener, which have most in common.
+    pub(in crate::net) fn listening(endpoints: Vec<Arc<Endpoint>>) -> Vec<Arc<Self>> {
+        let Some(config) = endpoints.first().map(|endpoint| &endpoint.config) else {
+            return Vec::new();
+        };
+        let backlog = Arc::new(Backlog::new(config.backlog(), true, endpoints.len()));
+        let tombstones = Arc::new(Tombstones::new(endpoints.len()));
+        let group = (endpoints.len() > 1).then(|| Arc::new(Group::new(&endpoints)));
+        let roaming =
+            (config.extensions() == Extensions::Migration).then(|| Arc::new(Roaming::default()));
+        let registries = endpoints.into_iter().enumerate().map(|(shard, endpoint)| {
+            let mut registry = Self::with(endpoint, Arc::clone(&backlog), Arc::clone(&tombstones));
+            registry.group = group.clone().map(|group| (group, shard));
+            registry.roaming = roaming.clone();
+            Arc::new(registry)
+        });
+        registries.collect()
+    }
+
+    fn with(endpoint: Arc<Endpoint>, backlog: Arc<Backlog>, tombstones: Arc<Tombstones>) -> Self {
+        Self {
+            endpoint,
+            backlog,
+            group: None,
+            roaming: None,
+            tombstones,
+            requests: Mutex::new(Some(Vec::new())),
+            census: Mutex::default(),
         }
+    }
+
+    /// Asks the driver for a session that speaks first; it answers even if its end is near.
+    pub(in crate::net) fn request(&self, request: OpenRequest) {
+        let refused = match &mut *lock(&self.requests) {
+            Some(requests) => {
+                requests.push(request);
+                None
+            }
+            None => Some(request),
+        };
+        // Dropping it is the answer that nobody is there to give one.
+        drop(refused);
+        self.endpoint.mailbox.wake();
+    }
+
+    pub(super) fn drain_requests(&self) -> Vec<OpenRequest> {
+        let mut requests = lock(&self.requests);
+        requests.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Takes no more sessions, asked for or offered, and returns those nobody accepted. The driver
+    /// looks again, since it may have nothing left to do.
+    pub(in crate::net) fn release(&self) -> VecDeque<Arc<Connection>> {
+        let queue = self.backlog.close();
+        self.endpoint.mailbox.let_go();
+        queue
+    }
+
+    /// The transport or the driver is gone.
+    pub(super) fn end(&self, kind: io::ErrorKind) {
+        let first = self.endpoint.mailbox.end(kind);
+        let unanswered = lock(&self.requests).take();
+        drop(unanswered);
+        if first {
+            self.backlog.end(kind);
+        }
+    }
+
+    /// Counts a session that is open now.
+    pub(super) fn opened(&self, connection: &Arc<Connection>, role: Role) {
+        let mut census = lock(&self.census);
         let weak = Arc::downgrade(connection);
-        counts.live.insert(connection.key, weak);
-        counts.max_connections = counts.max_connections.max(counts.live.len());
+        census.live.insert(connection.key, weak);
+        let live = census.live.len();
+        self.endpoint.update_stats(|stats| {
+            match role {
+                Role::Connect | Role::ConnectLazy => stats.active_opens += 1,
+                Role::Accept => stats.passive_opens += 1,
+            }
+            stats.connections = live;
+            stats.max_connections = stats.max_connections.max(live);
+        });
     }
 
-    pub(in crate::net) fn closed(&self, connection: &Connection) {
+    /// Counts a session that has ended.
+    pub(super) fn closed(&self, connection: &Connection) {
         let stats = connection.stats().counters_only();
-        let mut counts = lock(&self.0);
-        if counts.live.remove(&connection.key).is_some() {
-            counts.ended += stats;
+        let mut census = lock(&self.census);
+        if census.live.remove(&connection.key).is_some() {
+            census.ended += stats;
+            let live = census.live.len();
+            self.endpoint.update_stats(|stats| stats.connections = live);
         }
-    }
-
-    /// Fills in what is counted here; leaves the rest alone.
-    pub(in crate::net) fn stats_into(&self, stats: &mut EndpointStats) {
-        let counts = lock(&self.0);
-        stats.active_opens = counts.active_opens;
-        stats.passive_opens = counts.passive_opens;
-        stats.connections = counts.live.len();
-        stats.max_connections = counts.max_connections;
     }
 
     /// The sum over all connections there are and were.
     pub(in crate::net) fn totals(&self) -> Stats {
         let (live, mut totals) = {
-            let counts = lock(&self.0);
-            let live: Vec<_> = counts.live.values().filter_map(Weak::upgrade).collect();
-            (live, counts.ended)
+            let census = lock(&self.census);
+            let live: Vec<_> = census.live.values().filter_map(Weak::upgrade).collect();
+            (live, census.ended)
         };
         for connection in live {
             totals += connection.stats();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::net::connection::Connection;
-use crate::net::endpoint::{Endpoint, SessionKey};
+use crate::net::endpoint::SessionKey;
 use crate::net::io::{Path, entropy};
 use crate::net::sync::lock;
 use crate::session::{Destination, Role, Session};
@@ -15,6 +15,7 @@ use crate::time::Time;
 use crate::wire::ConversationId;
 
 use super::demux::{Epitaph, Table, Tombstones};
+use super::registry::Registry;
 
 /// Who opens a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Sessions {
     /// Opens a session.
     pub(in crate::net) fn open(
         &mut self,
-        endpoint: &Arc<Endpoint>,
+        registry: &Registry,
         now: Time,
         path: Path,
         conversation: ConversationId,
@@ -77,6 +78,7 @@ impl Sessions {
     ) -> io::Result<Arc<Connection>> {
         let role = opener.role();
         let luck = u128::from_le_bytes(entropy()?);
+        let endpoint = &registry.endpoint;
         let config = &endpoint.config;
         let mut session = Session::new(config, endpoint.layout, conversation, role, luck, now);
         if opener == Opener::ProvedPeer {
@@ -102,12 +104,12 @@ impl Sessions {
             unproven,
             former: Vec::new(),
         });
-        endpoint.census.opened(&connection, role);
+        registry.opened(&connection, role);
         self.table.insert(path.peer, conversation, key.slot);
-        if let Some((group, shard)) = &endpoint.group {
+        if let Some((group, shard)) = &registry.group {
             group.insert(path.peer, conversation, *shard);
         }
-        if let Some(roaming) = &endpoint.roaming {
+        if let Some(roaming) = &registry.roaming {
             roaming.insert(&connection);
         }
         Ok(connection)
@@ -115,12 +117,12 @@ impl Sessions {
 
     /// Forgets a session, but not that it was there. Of its memory, what can still be read stays
     /// with its stream.
-    pub(in crate::net) fn remove(&mut self, key: SessionKey, now: Time) {
+    pub(in crate::net) fn remove(&mut self, registry: &Registry, key: SessionKey, now: Time) {
         let entry = self.connections.remove(key.slot);
         self.unproven -= usize::from(entry.unproven);
         let connection = entry.connection;
-        connection.endpoint.census.closed(&connection);
-        if let Some(roaming) = &connection.endpoint.roaming {
+        registry.closed(&connection);
+        if let Some(roaming) = &registry.roaming {
             roaming.remove(&connection);
         }
         let peer = connection.path().peer;
@@ -131,7 +133,7 @@ impl Sessions {
             self.table.remember(former, connection.conversation, end);
         }
         connection.release();
-        if let Some((group, _)) = &connection.endpoint.group {
+        if let Some((group, _)) = &registry.group {
             group.remove(peer, connection.conversation);
         }
     }
@@ -140,7 +142,13 @@ impl Sessions {
     /// there now; it stays where it was if it has ended, or if the new name is another's.
     ///
     /// The caller has made sure that the peer receives there.
-    pub(in crate::net) fn relocate(&mut self, now: Time, key: SessionKey, path: Path) -> bool {
+    pub(in crate::net) fn relocate(
+        &mut self,
+        registry: &Registry,
+        now: Time,
+        key: SessionKey,
+        path: Path,
+    ) -> bool {
         let Some(connection) = self.get(key).cloned() else {
             return false;
         };
@@ -154,7 +162,7 @@ impl Sessions {
             if from != path.peer {
                 self.connections[key.slot].leave(from);
             }
-            if let Some((group, shard)) = &connection.endpoint.group {
+            if let Some((group, shard)) = &registry.group {
                 group.insert(path.peer, conversation, *shard);
                 if from != path.peer {
                     group.remove(from, conversation);

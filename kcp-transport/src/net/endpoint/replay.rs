@@ -9,8 +9,6 @@ use crate::crypto::AEAD_NONCE_LEN;
 use crate::net::sync::lock;
 use crate::packet::{ReplayFilter, Sealer};
 
-use super::Purpose;
-
 /// A replay filter that several drivers share, in parts with a lock each.
 ///
 /// Each sender's packets go to one part, and a lock is held for one nonce only, so that drivers
@@ -21,9 +19,10 @@ pub(in crate::net) struct Replays {
 }
 
 impl Replays {
-    pub(in crate::net) fn new(sealer: &Sealer, purpose: Purpose, drivers: usize) -> Self {
+    /// A filter for `capacity` random nonces, or runs of 64 counted ones, in a generation.
+    pub(in crate::net) fn new(sealer: &Sealer, capacity: usize, drivers: usize) -> Self {
         let parts = if drivers > 1 { SHARED_PARTS } else { 1 };
-        let capacity = capacity(purpose) / parts;
+        let capacity = capacity / parts;
         Self {
             parts: (0..parts)
                 .map(|_| Mutex::new(sealer.replay_filter(capacity)))
@@ -40,15 +39,6 @@ impl Replays {
     }
 }
 
-/// Random nonces, or runs of 64 counted ones, in a generation of the replay filter. Just below what
-/// a table of 2^17 or 2^14 places takes; so is what each of the parts gets of it.
-const fn capacity(purpose: Purpose) -> usize {
-    match purpose {
-        Purpose::Accept => 114_000,
-        Purpose::Connect | Purpose::One => 14_000,
-    }
-}
-
 /// With as many busy drivers, one in ten or so meets another at a lock. A power of two, so that the
 /// tables of the parts are filled as well as that of the whole.
 const SHARED_PARTS: usize = 16;
@@ -57,6 +47,9 @@ const SHARED_PARTS: usize = 16;
 mod tests {
     use super::*;
     use crate::crypto::Security;
+    use crate::net::endpoint::{Purpose, replay_capacity};
+
+    const LISTENER: usize = replay_capacity(Purpose::Accept);
 
     fn nonce(random: u64) -> [u8; AEAD_NONCE_LEN] {
         let mut nonce = [0; AEAD_NONCE_LEN];
@@ -69,7 +62,7 @@ mod tests {
     fn shared_parts_take_each_nonce_once_and_remember_as_many_as_one_filter() {
         let sealer = Sealer::new(&Security::Plaintext, [1; 32]);
         for drivers in [1, 2, 64] {
-            let replays = Replays::new(&sealer, Purpose::Accept, drivers);
+            let replays = Replays::new(&sealer, LISTENER, drivers);
             let fresh = (0..100_000).filter(|&it| replays.accept(&nonce(it)));
             assert_eq!(fresh.count(), 100_000, "{drivers} drivers");
             let again = (0..100_000).filter(|&it| replays.accept(&nonce(it)));
@@ -80,9 +73,9 @@ mod tests {
     #[test]
     fn parts_have_no_more_room_than_the_whole() {
         let sealer = Sealer::new(&Security::Plaintext, [1; 32]);
-        let replays = Replays::new(&sealer, Purpose::Accept, 2);
-        assert!(replays.parts.len() * (capacity(Purpose::Accept) / SHARED_PARTS) <= 114_000);
+        let replays = Replays::new(&sealer, LISTENER, 2);
+        assert!(replays.parts.len() * (LISTENER / SHARED_PARTS) <= 114_000);
         // The largest number of entries that fit a table of 2^13 places.
-        assert!(capacity(Purpose::Accept) / SHARED_PARTS <= (1 << 13) / 8 * 7);
+        assert!(LISTENER / SHARED_PARTS <= (1 << 13) / 8 * 7);
     }
 }

@@ -7,16 +7,16 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::net::endpoint::Endpoint;
 use crate::net::sync::lock;
 use crate::wire::ConversationId;
 
 /// What the endpoints of a listener with several sockets share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::net) struct Group {
-    endpoints: OnceLock<Vec<Weak<Endpoint>>>,
+    endpoints: Vec<Weak<Endpoint>>,
     owners: Mutex<Owners>,
 }
 
@@ -30,11 +30,12 @@ struct Owners {
 }
 
 impl Group {
-    /// The endpoints are known from now on; once only.
-    pub(in crate::net) fn complete(&self, endpoints: &[Arc<Endpoint>]) {
-        let _ = self
-            .endpoints
-            .set(endpoints.iter().map(Arc::downgrade).collect());
+    /// A group without sessions; an endpoint is known by its place.
+    pub(in crate::net) fn new(endpoints: &[Arc<Endpoint>]) -> Self {
+        Self {
+            endpoints: endpoints.iter().map(Arc::downgrade).collect(),
+            owners: Mutex::default(),
+        }
     }
 
     pub(in crate::net) fn insert(
@@ -58,8 +59,8 @@ impl Group {
             owners.shards.is_empty()
         };
         if empty {
-            for endpoint in self.endpoints() {
-                endpoint.wake();
+            for endpoint in self.endpoints.iter().filter_map(Weak::upgrade) {
+                endpoint.mailbox.wake();
             }
         }
     }
@@ -102,11 +103,6 @@ impl Group {
     }
 
     fn endpoint(&self, shard: usize) -> Option<Arc<Endpoint>> {
-        self.endpoints.get()?.get(shard)?.upgrade()
-    }
-
-    fn endpoints(&self) -> impl Iterator<Item = Arc<Endpoint>> {
-        let endpoints = self.endpoints.get().into_iter().flatten();
-        endpoints.filter_map(Weak::upgrade)
+        self.endpoints.get(shard)?.upgrade()
     }
 }

@@ -1,0 +1,32 @@
+//! Going on from another socket.
+
+use std::io;
+
+use tokio::runtime::Handle;
+
+use crate::net::io::Socket;
+use crate::session::State;
+
+use super::{Connection, end};
+
+impl Connection {
+    /// Moves a connection that has a socket of its own to another one.
+    pub(in crate::net) fn rebind(&self) -> io::Result<()> {
+        Handle::try_current().map_err(io::Error::other)?;
+        let unsupported = |why| io::Error::new(io::ErrorKind::Unsupported, why);
+        if !self.endpoint.is_of_one() {
+            return Err(unsupported("the connection shares its socket with others"));
+        }
+        if let State::Closed(error) = self.state() {
+            return Err(end(error));
+        }
+        if self.migration_token().is_none() {
+            return Err(unsupported(
+                "the peer does not follow to another address, or has not answered yet",
+            ));
+        }
+        let peer = self.path().peer;
+        let open = || Socket::connect(peer, &self.endpoint.config);
+        self.endpoint.rebind(open)
+    }
+}

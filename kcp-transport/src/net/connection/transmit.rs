@@ -1,0 +1,98 @@
+//! The way out of one session: from its segments to sealed datagrams.
+
+use crate::net::sync::lock;
+use crate::packet::TransmitBatch;
+use crate::time::Time;
+
+use super::Connection;
+
+impl Connection {
+    /// Sends what is due; the driver does what is left.
+    pub(in crate::net) fn transmit(&self) {
+        if !self.transmit_some() {
+            self.defer();
+        }
+    }
+
+    /// Sends what is due as far as the socket takes it, and a bounded number of batches. Returns
+    /// whether nothing was left.
+    pub(in crate::net) fn transmit_some(&self) -> bool {
+        self.account();
+        let now = self.endpoint.clock.now();
+        for _ in 0..MAX_BATCHES_PER_CALL {
+            let Some(mut batch) = self.endpoint.egress.take_batch() else {
+                return false;
+            };
+            if let Some(at) = self.fill(now, &mut batch) {
+                self.endpoint.mailbox.arm(at, self.key);
+            }
+            let full = batch.remaining() == 0;
+            self.dispatch(now, batch);
+            if !full {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Leaves the rest to the driver.
+    pub(in crate::net) fn defer(&self) {
+        let known = std::mem::replace(&mut lock(&self.inner).deferred, true);
+        if !known {
+            self.endpoint.mailbox.defer(self.key);
+        }
+    }
+
+    /// Lays out what is due. Returns a deadline that is earlier than what the driver knows.
+    fn fill(&self, now: Time, batch: &mut TransmitBatch) -> Option<Time> {
+        let mut inner = lock(&self.inner);
+        inner.deferred = false;
+        let before = inner.session.state();
+        inner.session.poll_transmit(now, batch);
+        let deadline = inner.rearm();
+        // The last thing that was to be said may be all that somebody waits for.
+        let wakers = (inner.session.state() != before).then(|| inner.take_wakers());
+        drop(inner);
+        if let Some(wakers) = wakers {
+            wakers.wake();
+        }
+        deadline
+    }
+
+    /// Seals a batch and sends it.
+    fn dispatch(&self, now: Time, mut batch: TransmitBatch) {
+        let endpoint = &self.endpoint;
+        if batch.is_empty() {
+            endpoint.egress.recycle(batch);
+            return;
+        }
+        if let Err(error) = endpoint.sealer.seal(&mut batch) {
+            endpoint.egress.recycle(batch);
+            self.abort(error.into());
+            // It may be a writer's task that finds out; the driver forgets the session.
+            self.defer();
+            return;
+        }
+        let path = self.path();
+        let sent = endpoint.egress.send(path, &batch, 0);
+        if sent.refused {
+            self.refused(now);
+            if self.is_over() {
+                self.defer();
+            }
+        }
+        if let Some(kind) = sent.closed {
+            endpoint.mailbox.close(kind);
+        }
+        if sent.datagrams == batch.len() {
+            endpoint.egress.recycle(batch);
+        } else {
+            endpoint.egress.block(path, batch, sent.datagrams);
+            endpoint.mailbox.wake();
+        }
+    }
+}
+
+/// Batches one call sends before it leaves the rest to the driver, so that a writer with a large
+/// window does not hold its task for long.
+const MAX_BATCHES_PER_CALL: usize = 8;
