@@ -11,7 +11,7 @@ use super::builder::in_range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listening {
     open_rate: NonZeroU32,
-    unproven_limit: usize,
+    max_unvalidated: usize,
     shards: u16,
     memory_budget: usize,
 }
@@ -20,7 +20,7 @@ impl Default for Listening {
     fn default() -> Self {
         Self {
             open_rate: DEFAULT_OPEN_RATE,
-            unproven_limit: 256,
+            max_unvalidated: 256,
             shards: 1,
             memory_budget: 512 << 20,
         }
@@ -30,8 +30,8 @@ impl Default for Listening {
 impl Listening {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         in_range(
-            "unproven limit",
-            &self.unproven_limit,
+            "max unvalidated",
+            &self.max_unvalidated,
             0..=1 << 16,
             "0 to 65536 connections",
         )?;
@@ -71,8 +71,8 @@ impl Config {
     /// data counts until it ends. For listeners only; in kcp-go every packet with a forged address
     /// makes a connection.
     #[must_use]
-    pub fn unproven_limit(&self) -> usize {
-        self.listening.unproven_limit
+    pub fn max_unvalidated(&self) -> usize {
+        self.listening.max_unvalidated
     }
 
     /// Sockets of a listener, each driven by a task of its own, so that as many cores share the
@@ -107,8 +107,8 @@ impl ConfigBuilder {
     }
 
     /// Connections with peers of unproved addresses, 0..=65536.
-    pub fn unproven_limit(mut self, connections: usize) -> Self {
-        self.config.listening.unproven_limit = connections;
+    pub fn max_unvalidated(mut self, connections: usize) -> Self {
+        self.config.listening.max_unvalidated = connections;
         self
     }
 

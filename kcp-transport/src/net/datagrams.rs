@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use super::connection::Connection;
 use super::message::KcpMessageStream;
 use super::stream::KcpStream;
-use super::sync::{Awaited, Place, budgeted};
+use super::sync::{Awaited, Waiter, budgeted};
 
 /// Unreliable datagrams beside the stream of a connection: kcp-go's out-of-band data.
 ///
@@ -62,7 +62,7 @@ impl Datagrams {
     ///
     /// As [`recv`](Self::recv).
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        budgeted(cx, |cx| self.connection.poll_for(&mut Place::Task, cx))
+        budgeted(cx, |cx| self.connection.poll_for(&mut Waiter::Task, cx))
     }
 
     /// Most bytes of a datagram: what one packet holds. `None` if FEC is off on our side, so that

@@ -16,7 +16,7 @@ use super::driver::{Driver, Registry};
 use super::endpoint::Endpoint;
 use super::io::{Socket, Transport};
 use super::stream::KcpStream;
-use super::sync::{Awaited, Place, Waiting, budgeted};
+use super::sync::{Awaited, Waiter, Waiting, budgeted};
 
 /// Accepts KCP connections on a UDP socket.
 ///
@@ -165,7 +165,9 @@ impl KcpListener {
     /// Dropping the future loses no connection, also if one has come for it: whoever accepts next
     /// gets that one.
     pub async fn accept(&self) -> io::Result<(KcpStream, SocketAddr)> {
-        Waiting::new(&*self.first().backlog).await.map(accepted)
+        Waiting::new(&*self.first().accept_queue)
+            .await
+            .map(accepted)
     }
 
     /// Polls for the next connection; several tasks may wait at a time.
@@ -174,8 +176,8 @@ impl KcpListener {
     ///
     /// As [`KcpListener::accept`].
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(KcpStream, SocketAddr)>> {
-        let backlog = &self.first().backlog;
-        let accepting = budgeted(cx, |cx| backlog.poll_for(&mut Place::Task, cx));
+        let accept_queue = &self.first().accept_queue;
+        let accepting = budgeted(cx, |cx| accept_queue.poll_for(&mut Waiter::Task, cx));
         accepting.map_ok(accepted)
     }
 

@@ -155,7 +155,7 @@ statistics! {
         /// For no connection, and not fit to open one.
         stray: u64,
         /// Answered by a challenge, since a connection elsewhere may have moved here.
-        challenged: u64,
+        paths_challenged: u64,
         /// Connections that followed their peer to another address.
         moved: u64,
         /// For a connection that ended a short while ago.
@@ -167,7 +167,7 @@ statistics! {
         /// Would have opened a connection beyond the rate of their network.
         over_rate: u64,
         /// Peers that were asked to prove their address before a connection opens.
-        questioned: u64,
+        addresses_challenged: u64,
         /// For connections of other sockets of the same listener, and handed on.
         forwarded: u64,
         /// For connections of other sockets of the same listener, and dropped, since too many others

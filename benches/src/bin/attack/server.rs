@@ -51,7 +51,7 @@ impl Shape {
             _ => 0,
         };
         let sockets = u64::from(self.shards);
-        let sessions = self.config()?.unproven_limit() as u64;
+        let sessions = self.config()?.max_unvalidated() as u64;
         Ok(Bound {
             unproven_sessions: sessions * SESSION,
             tombstones: sockets * TOMBSTONES,
@@ -125,7 +125,7 @@ fn counters(stats: &EndpointStats) -> Value {
         "replayed": stats.replayed,
         "stray": stats.stray,
         "late": stats.late,
-        "questioned": stats.questioned,
+        "addresses_challenged": stats.addresses_challenged,
         "opened": stats.passive_opens,
         "max_connections": stats.max_connections,
     })

@@ -76,7 +76,7 @@ fn set_any(builder: ConfigBuilder, input: &mut Input<'_>) -> ConfigBuilder {
         23 => builder.open_rate(NonZeroU32::new(input.u32()).unwrap_or(NonZeroU32::MIN)),
         24 => builder.extensions(any_extensions(input)),
         25 => builder.memory_budget(any_size(input)),
-        26 => builder.unproven_limit(any_size(input)).shards(input.u16()),
+        26 => builder.max_unvalidated(any_size(input)).shards(input.u16()),
         _ => builder.preset(any_preset(input)),
     }
 }

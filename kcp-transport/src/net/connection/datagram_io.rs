@@ -3,10 +3,10 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use crate::net::sync::{Awaited, Place, Ticket, Waiting, lock};
+use crate::net::sync::{Awaited, Ticket, Waiter, Waiting, lock};
 use crate::session::State;
 
-use super::{Connection, end};
+use super::{Connection, end_error};
 
 impl Connection {
     pub(in crate::net) fn max_datagram_size(&self) -> Option<usize> {
@@ -17,7 +17,7 @@ impl Connection {
         let now = self.endpoint.clock.now();
         let mut inner = lock(&self.inner);
         if let State::Closed(error) = inner.session.state() {
-            return Err(end(error));
+            return Err(end_error(error));
         }
         inner.session.send_out_of_band(now, data)?;
         drop(inner);
@@ -34,15 +34,15 @@ impl Connection {
 impl Awaited for Connection {
     type Output = io::Result<Vec<u8>>;
 
-    fn poll_for(&self, place: &mut Place, cx: &Context<'_>) -> Poll<Self::Output> {
+    fn poll_for(&self, waiter: &mut Waiter, cx: &Context<'_>) -> Poll<Self::Output> {
         let mut inner = lock(&self.inner);
         if let Some(data) = inner.session.poll_out_of_band() {
             return Poll::Ready(Ok(data));
         }
         if let State::Closed(error) = inner.session.state() {
-            return Poll::Ready(Err(end(error)));
+            return Poll::Ready(Err(end_error(error)));
         }
-        inner.datagram_readers.register(place, cx);
+        inner.datagram_readers.register(waiter, cx);
         Poll::Pending
     }
 

@@ -8,7 +8,7 @@ use crate::config::Mode;
 use crate::net::sync::lock;
 use crate::session::State;
 
-use super::{Connection, Inner, end, register};
+use super::{Connection, Inner, end_error, register};
 
 impl Connection {
     pub(in crate::net) fn set_mode(&self, mode: Mode) {
@@ -69,7 +69,7 @@ impl Connection {
             )));
         }
         if let State::Closed(error) = inner.session.state() {
-            return Poll::Ready(Err(end(error)));
+            return Poll::Ready(Err(end_error(error)));
         }
         register(&mut inner.reader, cx);
         Poll::Pending
@@ -86,6 +86,6 @@ impl Connection {
         drop(inner);
         wakers.wake();
         self.defer();
-        end(error)
+        end_error(error)
     }
 }

@@ -220,7 +220,7 @@ impl Connection {
 impl Inner {
     pub(super) fn check_writable(&self) -> io::Result<()> {
         match self.session.state() {
-            State::Closed(error) => Err(end(error)),
+            State::Closed(error) => Err(end_error(error)),
             State::Draining | State::Drained | State::Lingering => Err(io::Error::new(
                 io::ErrorKind::BrokenPipe,
                 "stream was shut down for writing",
@@ -274,6 +274,6 @@ pub(super) fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
 }
 
 /// The error of an ended session. Its user let go if there is none, and asks no more.
-pub(super) fn end(error: Option<ConnectionError>) -> io::Error {
+pub(super) fn end_error(error: Option<ConnectionError>) -> io::Error {
     error.map_or_else(|| io::ErrorKind::NotConnected.into(), io::Error::from)
 }

@@ -7,18 +7,18 @@ use tokio::runtime::Handle;
 use crate::net::io::Socket;
 use crate::session::State;
 
-use super::{Connection, end};
+use super::{Connection, end_error};
 
 impl Connection {
     /// Moves a connection that has a socket of its own to another one.
     pub(in crate::net) fn rebind(&self) -> io::Result<()> {
         Handle::try_current().map_err(io::Error::other)?;
         let unsupported = |why| io::Error::new(io::ErrorKind::Unsupported, why);
-        if !self.endpoint.is_of_one() {
+        if !self.endpoint.is_single() {
             return Err(unsupported("the connection shares its socket with others"));
         }
         if let State::Closed(error) = self.state() {
-            return Err(end(error));
+            return Err(end_error(error));
         }
         if self.migration_token().is_none() {
             return Err(unsupported(

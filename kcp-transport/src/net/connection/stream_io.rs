@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use crate::net::sync::lock;
 use crate::session::State;
 
-use super::{Connection, end, register};
+use super::{Connection, end_error, register};
 
 impl Connection {
     /// Ready once the peer has answered.
@@ -17,7 +17,7 @@ impl Connection {
                 inner.reader = Some(cx.waker().clone());
                 Poll::Pending
             }
-            State::Closed(error) => Poll::Ready(Err(end(error))),
+            State::Closed(error) => Poll::Ready(Err(end_error(error))),
             _ => {
                 inner.connecting = false;
                 Poll::Ready(Ok(()))
@@ -42,7 +42,7 @@ impl Connection {
                 return Poll::Ready(Ok(()));
             }
             if let State::Closed(error) = inner.session.state() {
-                return Poll::Ready(Err(end(error)));
+                return Poll::Ready(Err(end_error(error)));
             }
             register(&mut inner.reader, cx);
             return Poll::Pending;
@@ -95,7 +95,7 @@ impl Connection {
     pub(in crate::net) fn poll_flush(&self) -> Poll<io::Result<()>> {
         let inner = lock(&self.inner);
         if let State::Closed(error) = inner.session.state() {
-            return Poll::Ready(Err(end(error)));
+            return Poll::Ready(Err(end_error(error)));
         }
         let unsent = inner.deferred;
         drop(inner);
@@ -112,7 +112,7 @@ impl Connection {
         inner.session.shutdown(now);
         match inner.session.state() {
             State::Drained => return Poll::Ready(Ok(())),
-            State::Closed(error) => return Poll::Ready(Err(end(error))),
+            State::Closed(error) => return Poll::Ready(Err(end_error(error))),
             _ => {}
         }
         register(&mut inner.writer, cx);

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use crate::net::connection::Connection;
-use crate::net::sync::{Awaited, Place, Ticket, Waiters, lock};
+use crate::net::sync::{Awaited, Ticket, Waiter, Waiters, lock};
 
 /// A bounded queue of sessions that peers have opened.
 #[derive(Debug)]
-pub(in crate::net) struct Backlog {
+pub(in crate::net) struct AcceptQueue {
     capacity: usize,
     inner: Mutex<Inner>,
 }
@@ -28,7 +28,7 @@ struct Inner {
 
 /// Whether a new session can be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::net) enum Admission {
+pub(in crate::net) enum AcceptState {
     Open,
     Full,
     /// There is no memory for it.
@@ -36,7 +36,7 @@ pub(in crate::net) enum Admission {
     Closed,
 }
 
-impl Backlog {
+impl AcceptQueue {
     /// For sessions from that many drivers.
     pub(in crate::net) fn new(capacity: usize, accepting: bool, sources: usize) -> Self {
         let inner = Inner {
@@ -51,14 +51,14 @@ impl Backlog {
     }
 
     /// Whether there is room for one more session to accept.
-    pub(in crate::net) fn admits(&self) -> Admission {
+    pub(in crate::net) fn admits(&self) -> AcceptState {
         let inner = lock(&self.inner);
         if !inner.accepting {
-            Admission::Closed
+            AcceptState::Closed
         } else if inner.queue.len() >= self.capacity {
-            Admission::Full
+            AcceptState::Full
         } else {
-            Admission::Open
+            AcceptState::Open
         }
     }
 
@@ -78,7 +78,7 @@ impl Backlog {
     }
 
     /// Takes no more sessions and returns those nobody accepted. Nobody can wait any more: the last
-    /// tasks that did are forgotten, since sessions keep the backlog for longer.
+    /// tasks that did are forgotten, since sessions keep the queue for longer.
     pub(in crate::net) fn close(&self) -> VecDeque<Arc<Connection>> {
         let (queue, waiters) = {
             let mut inner = lock(&self.inner);
@@ -109,10 +109,10 @@ impl Backlog {
     }
 }
 
-impl Awaited for Backlog {
+impl Awaited for AcceptQueue {
     type Output = io::Result<Arc<Connection>>;
 
-    fn poll_for(&self, place: &mut Place, cx: &Context<'_>) -> Poll<Self::Output> {
+    fn poll_for(&self, waiter: &mut Waiter, cx: &Context<'_>) -> Poll<Self::Output> {
         let mut inner = lock(&self.inner);
         if let Some(connection) = inner.queue.pop_front() {
             return Poll::Ready(Ok(connection));
@@ -120,7 +120,7 @@ impl Awaited for Backlog {
         if let Some(kind) = inner.ended {
             return Poll::Ready(Err(io::Error::new(kind, "the listener's socket is closed")));
         }
-        inner.waiters.register(place, cx);
+        inner.waiters.register(waiter, cx);
         Poll::Pending
     }
 
@@ -139,7 +139,7 @@ mod tests {
     use crate::config::Config;
     use crate::crypto::Security;
     use crate::net::driver::registry::Registry;
-    use crate::net::driver::sessions::{Opener, Sessions};
+    use crate::net::driver::sessions::{Initiator, Sessions};
     use crate::net::endpoint::{Endpoint, Purpose};
     use crate::net::io::{Path, Received, Transport};
     use crate::packet::SegmentRun;
@@ -184,19 +184,19 @@ mod tests {
         };
         let conversation = ConversationId::new(7);
         Sessions::new(Arc::clone(&registry.tombstones))
-            .open(&registry, Time::ZERO, path, conversation, Opener::Peer)
+            .open(&registry, Time::ZERO, path, conversation, Initiator::Peer)
             .expect("has entropy")
     }
 
     #[test]
     fn session_that_comes_after_the_end_is_given_back() {
-        let backlog = Backlog::new(2, true, 1);
+        let queue = AcceptQueue::new(2, true, 1);
         let (early, late) = (session(), session());
-        assert!(backlog.offer(Arc::clone(&early)).is_ok());
-        assert_eq!(backlog.admits(), Admission::Open);
-        assert!(Arc::ptr_eq(&backlog.close()[0], &early));
-        let back = backlog.offer(Arc::clone(&late));
+        assert!(queue.offer(Arc::clone(&early)).is_ok());
+        assert_eq!(queue.admits(), AcceptState::Open);
+        assert!(Arc::ptr_eq(&queue.close()[0], &early));
+        let back = queue.offer(Arc::clone(&late));
         assert!(back.is_err_and(|back| Arc::ptr_eq(&back, &late)));
-        assert!(backlog.close().is_empty(), "nobody would take it out");
+        assert!(queue.close().is_empty(), "nobody would take it out");
     }
 }

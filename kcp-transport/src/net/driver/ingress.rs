@@ -12,17 +12,17 @@ use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::{ConversationId, Frame, FrameWriter, MAX_EXTENSION_LEN, SegmentHeader};
 
-use super::accept_queue::Admission;
-use super::admission::{Door, Verdict, Visit};
-use super::demux::Epitaph;
+use super::accept_queue::AcceptState;
+use super::admission::{Admission, UnmatchedDatagram, Verdict};
+use super::demux::TimeWaitEntry;
 use super::registry::Registry;
-use super::sessions::{Opener, Sessions};
+use super::sessions::{Initiator, Sessions};
 
 /// Receives, opens and routes datagrams. Its memory is reused from batch to batch.
 #[derive(Debug)]
-pub(in crate::net) struct Inbound {
+pub(in crate::net) struct Ingress {
     buffers: ReceiveBuffers,
-    door: Door,
+    admission: Admission,
     /// Payloads of the buffer at hand.
     routed: Vec<Routed>,
     last_received: Time,
@@ -41,11 +41,11 @@ struct Routed {
     end: usize,
 }
 
-impl Inbound {
+impl Ingress {
     pub(in crate::net) fn new(endpoint: &Endpoint, now: Time, receive_slots: usize) -> Self {
         Self {
             buffers: ReceiveBuffers::new(receive_slots),
-            door: Door::new(&endpoint.config),
+            admission: Admission::new(&endpoint.config),
             routed: Vec::new(),
             last_received: now,
             failures: 0,
@@ -71,7 +71,7 @@ impl Inbound {
             let mut router = Router {
                 registry,
                 sessions,
-                door: &mut self.door,
+                admission: &mut self.admission,
                 stats: &mut self.stats,
                 now,
                 path: received.path,
@@ -121,7 +121,7 @@ impl Inbound {
         self.paused_until.is_some()
     }
 
-    /// When [`Inbound::is_paused`] must be asked again.
+    /// When [`Ingress::is_paused`] must be asked again.
     pub(in crate::net) fn paused_until(&self) -> Option<Time> {
         self.paused_until
     }
@@ -140,7 +140,7 @@ impl Inbound {
 struct Router<'a> {
     registry: &'a Registry,
     sessions: &'a mut Sessions,
-    door: &'a mut Door,
+    admission: &'a mut Admission,
     stats: &'a mut EndpointStats,
     now: Time,
     path: Path,
@@ -158,10 +158,10 @@ impl Router<'_> {
         for datagram in bytes.chunks_mut(stride.max(1)) {
             let next = start + datagram.len();
             self.stats.datagrams_received += 1;
-            let replays = &endpoint.replays;
+            let replay_filter = &endpoint.replay_filter;
             let opened = endpoint
                 .opener
-                .open_fresh(datagram, |nonce| replays.accept(nonce));
+                .open_fresh(datagram, |nonce| replay_filter.accept(nonce));
             match opened {
                 Ok(payload) => {
                     if let Some(slot) = self.route(payload) {
@@ -206,7 +206,7 @@ impl Router<'_> {
             Destination::Parity => {
                 let group = self.registry.group.as_ref();
                 match group.and_then(|(group, it)| group.owner_of_parity(self.path.peer, *it)) {
-                    Some(owner) => self.hand_on(&owner, payload),
+                    Some(owner) => self.forward(&owner, payload),
                     None => self.stats.stray += 1,
                 }
                 return None;
@@ -216,7 +216,7 @@ impl Router<'_> {
                 return None;
             }
         };
-        let visit = Visit {
+        let datagram = UnmatchedDatagram {
             now: self.now,
             peer: self.path.peer,
             conversation,
@@ -225,28 +225,33 @@ impl Router<'_> {
         if let Some((group, shard)) = &self.registry.group
             && let Some(owner) = group.owner(self.path.peer, conversation, *shard)
         {
-            self.hand_on(&owner, payload);
+            self.forward(&owner, payload);
             // So is parity that follows.
             self.sessions.note_elsewhere(self.path);
             self.previous = None;
             return None;
         }
-        let epitaph = self.sessions.epitaph(self.path, conversation, self.now);
-        let verdict = match epitaph {
-            _ if self.may_have_moved(visit, epitaph) => match self.moved(visit, payload) {
-                true => return None,
-                false => self.door.challenge(visit, self.stats),
-            },
-            Some(epitaph) => self.door.turn_away(visit, epitaph, self.stats),
+        let time_wait = self.sessions.time_wait(self.path, conversation, self.now);
+        let verdict = match time_wait {
+            _ if self.may_have_migrated(datagram, time_wait) => {
+                match self.migrate(datagram, payload) {
+                    true => return None,
+                    false => self.admission.challenge_path(datagram, self.stats),
+                }
+            }
+            Some(time_wait) => self
+                .admission
+                .on_closed_conversation(datagram, time_wait, self.stats),
             None => {
-                let admission = self.accept_state();
-                let unproven = self.sessions.unproven();
-                self.door.admit(visit, admission, unproven, self.stats)
+                let accepting = self.accept_state();
+                let unvalidated = self.sessions.unvalidated();
+                self.admission
+                    .admit(datagram, accepting, unvalidated, self.stats)
             }
         };
         match verdict {
-            Verdict::Open { proved: false } => self.open(conversation, Opener::Peer),
-            Verdict::Open { proved: true } => self.open(conversation, Opener::ProvedPeer),
+            Verdict::Open { validated: false } => self.open(conversation, Initiator::Peer),
+            Verdict::Open { validated: true } => self.open(conversation, Initiator::ValidatedPeer),
             Verdict::Reply(header) => {
                 self.registry.endpoint.reply(self.path, &header, &[]);
                 None
@@ -268,15 +273,15 @@ impl Router<'_> {
     }
 
     /// Whether peers may open one more session.
-    fn accept_state(&self) -> Admission {
+    fn accept_state(&self) -> AcceptState {
         let budget = self.registry.endpoint.budget.as_ref();
-        match self.registry.backlog.admits() {
-            Admission::Open if budget.is_some_and(|it| it.is_spent()) => Admission::Spent,
-            admission => admission,
+        match self.registry.accept_queue.admits() {
+            AcceptState::Open if budget.is_some_and(|it| it.is_spent()) => AcceptState::Spent,
+            state => state,
         }
     }
 
-    fn hand_on(&mut self, owner: &Endpoint, payload: &[u8]) {
+    fn forward(&mut self, owner: &Endpoint, payload: &[u8]) {
         let taken = owner.mailbox.forward(self.path, payload);
         self.stats.forwarded += u64::from(taken);
         self.stats.forwards_dropped += u64::from(!taken);
@@ -287,22 +292,27 @@ impl Router<'_> {
     /// What looks like a beginning is taken for one, and so is the answer to a question about one:
     /// the name may be used by others too. But where a session has left a short while ago, its peer
     /// may be back with the first packet unanswered.
-    fn may_have_moved(&self, visit: Visit, epitaph: Option<Epitaph>) -> bool {
-        let roaming = self.registry.roaming.as_ref();
-        let has_left = matches!(epitaph, Some(Epitaph::Moved(_)));
-        (visit.stranger != Unsolicited::Opening || has_left)
-            && !self.door.is_answer(visit)
-            && roaming.is_some_and(|roaming| roaming.may_move(visit.conversation))
+    fn may_have_migrated(
+        &self,
+        datagram: UnmatchedDatagram,
+        time_wait: Option<TimeWaitEntry>,
+    ) -> bool {
+        let migration = self.registry.migration.as_ref();
+        let has_left = matches!(time_wait, Some(TimeWaitEntry::Moved(_)));
+        (datagram.stranger != Unsolicited::Opening || has_left)
+            && !self.admission.is_address_response(datagram)
+            && migration.is_some_and(|migration| migration.may_move(datagram.conversation))
     }
 
     /// Has the session moved whose peer answers a challenge from here. Returns whether there is one.
-    fn moved(&mut self, visit: Visit, payload: &[u8]) -> bool {
+    fn migrate(&mut self, datagram: UnmatchedDatagram, payload: &[u8]) -> bool {
         let Some((tag, data)) = path_response(payload) else {
             return false;
         };
-        let roaming = self.registry.roaming.as_ref();
-        let session = roaming.and_then(|roaming| roaming.find(visit.conversation, tag));
-        let Some(connection) = session.filter(|_| self.door.is_response(visit, data)) else {
+        let migration = self.registry.migration.as_ref();
+        let session = migration.and_then(|migration| migration.find(datagram.conversation, tag));
+        let Some(connection) = session.filter(|_| self.admission.is_path_response(datagram, data))
+        else {
             return false;
         };
         let mailbox = &connection.endpoint.mailbox;
@@ -310,14 +320,14 @@ impl Router<'_> {
         true
     }
 
-    fn open(&mut self, conversation: ConversationId, opener: Opener) -> Option<usize> {
+    fn open(&mut self, conversation: ConversationId, initiator: Initiator) -> Option<usize> {
         let connection = self
             .sessions
-            .open(self.registry, self.now, self.path, conversation, opener)
+            .open(self.registry, self.now, self.path, conversation, initiator)
             .ok()?;
         tracing::debug!(peer = %self.path.peer, %conversation, "session opened");
         let slot = connection.key.slot;
-        if let Err(unwanted) = self.registry.backlog.offer(connection) {
+        if let Err(unwanted) = self.registry.accept_queue.offer(connection) {
             // Nobody will read what it receives.
             drop(Handle(unwanted));
         }
@@ -340,7 +350,7 @@ fn deliver(
         };
         connection.deliver(now, run.iter().map(|place| &bytes[place.start..place.end]));
         dirty.push(connection.key);
-        sessions.note_proof(slot);
+        sessions.note_validation(slot);
     }
 }
 

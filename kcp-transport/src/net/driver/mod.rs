@@ -26,8 +26,8 @@ use crate::wire::ConversationId;
 use super::connection::{Connection, Handle};
 use super::endpoint::{Endpoint, SessionKey};
 use super::io::{Path, entropy, is_closed};
-use ingress::Inbound;
-use sessions::{Opener, Sessions};
+use ingress::Ingress;
+use sessions::{Initiator, Sessions};
 use timers::Timers;
 
 /// Receives for all sessions of a socket, wakes them when their time comes, and sends what their
@@ -37,7 +37,7 @@ pub(super) struct Driver {
     registry: Arc<Registry>,
     /// That of the registry.
     endpoint: Arc<Endpoint>,
-    inbound: Inbound,
+    ingress: Ingress,
     sessions: Sessions,
     timers: Timers,
     dirty: Vec<SessionKey>,
@@ -53,7 +53,7 @@ impl Driver {
         let now = endpoint.clock.now();
         let sleep = Box::pin(tokio::time::sleep_until(endpoint.clock.instant(now)));
         Self {
-            inbound: Inbound::new(&endpoint, now, receive_slots),
+            ingress: Ingress::new(&endpoint, now, receive_slots),
             sessions: Sessions::new(Arc::clone(&registry.tombstones)),
             registry,
             endpoint,
@@ -73,9 +73,13 @@ impl Driver {
         conversation: ConversationId,
         role: Role,
     ) -> io::Result<Arc<Connection>> {
-        let connection =
-            self.sessions
-                .open(&self.registry, now, path, conversation, Opener::Us(role))?;
+        let connection = self.sessions.open(
+            &self.registry,
+            now,
+            path,
+            conversation,
+            Initiator::Local(role),
+        )?;
         self.dirty.push(connection.key);
         Ok(connection)
     }
@@ -106,7 +110,7 @@ impl Driver {
                 // The same proof may have come twice.
                 if from != path.peer {
                     tracing::debug!(%from, to = %path.peer, "peer has moved");
-                    self.inbound.stats.moved += 1;
+                    self.ingress.stats.moved += 1;
                 }
             }
         }
@@ -130,7 +134,7 @@ impl Driver {
     fn take_forwarded(&mut self) {
         for forwarded in self.endpoint.mailbox.drain_forwarded() {
             let now = self.endpoint.clock.now();
-            Inbound::deliver_forwarded(now, forwarded, &mut self.sessions, &mut self.dirty);
+            Ingress::deliver_forwarded(now, forwarded, &mut self.sessions, &mut self.dirty);
         }
     }
 
@@ -158,12 +162,12 @@ impl Driver {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut blocked = false;
         for _ in 0..MAX_RECEIVES_PER_POLL {
-            if self.inbound.is_paused(self.endpoint.clock.now()) {
+            if self.ingress.is_paused(self.endpoint.clock.now()) {
                 return Poll::Pending;
             }
             ready!(self.endpoint.transport().poll_recv_ready(cx))?;
             let received =
-                self.inbound
+                self.ingress
                     .receive(&self.registry, &mut self.sessions, &mut self.dirty);
             match received {
                 Ok(()) => {
@@ -187,8 +191,8 @@ impl Driver {
         }
         tracing::trace!(%error, "receive failed");
         let now = self.endpoint.clock.now();
-        self.inbound.stats.receive_errors += 1;
-        self.inbound.on_failure(now);
+        self.ingress.stats.receive_errors += 1;
+        self.ingress.on_failure(now);
         if error.kind() == io::ErrorKind::ConnectionRefused {
             for connection in self.sessions.iter() {
                 connection.refused(now);
@@ -239,14 +243,14 @@ impl Driver {
                 self.dirty.push(key);
             }
         }
-        if self.inbound.release(now) {
+        if self.ingress.release(now) {
             self.endpoint.egress.shrink();
         }
     }
 
     /// Arms the one timer for the earliest deadline. Ready when that has passed already.
     fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadlines = [self.timers.next(), self.inbound.paused_until()];
+        let deadlines = [self.timers.next(), self.ingress.paused_until()];
         let Some(next) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;
         };
@@ -304,7 +308,7 @@ impl Future for Driver {
             let transmitted = driver.poll_transmit(cx);
             driver
                 .endpoint
-                .update_stats(|stats| *stats += std::mem::take(&mut driver.inbound.stats));
+                .update_stats(|stats| *stats += std::mem::take(&mut driver.ingress.stats));
             if driver.is_done() {
                 driver.finish(io::ErrorKind::NotConnected);
                 return Poll::Ready(());

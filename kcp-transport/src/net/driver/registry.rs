@@ -14,23 +14,23 @@ use crate::net::sync::lock;
 use crate::session::Role;
 use crate::stats::Stats;
 
-use super::accept_queue::Backlog;
-use super::demux::{Group, Roaming, Tombstones};
+use super::accept_queue::AcceptQueue;
+use super::demux::{MigrationIndex, ShardGroup, Tombstones};
 
 /// The sessions of an endpoint, as its driver and those who open, accept and count them share it.
 #[derive(Debug)]
 pub(in crate::net) struct Registry {
     pub(in crate::net) endpoint: Arc<Endpoint>,
-    pub(in crate::net) backlog: Arc<Backlog>,
+    pub(in crate::net) accept_queue: Arc<AcceptQueue>,
     /// The listener's other sockets and this one's place among them, if it has several.
-    pub(super) group: Option<(Arc<Group>, usize)>,
+    pub(super) group: Option<(Arc<ShardGroup>, usize)>,
     /// The sessions of a listener that may move.
-    pub(super) roaming: Option<Arc<Roaming>>,
+    pub(super) migration: Option<Arc<MigrationIndex>>,
     /// What is left of sessions that ended or moved.
     pub(super) tombstones: Arc<Tombstones>,
     /// Sessions that others ask for; `None` once there is no driver any more.
     requests: Mutex<Option<Vec<OpenRequest>>>,
-    census: Mutex<Census>,
+    connections: Mutex<Connections>,
 }
 
 /// A session someone wants to open.
@@ -42,7 +42,7 @@ pub(in crate::net) struct OpenRequest {
 }
 
 #[derive(Debug, Default)]
-struct Census {
+struct Connections {
     live: HashMap<SessionKey, Weak<Connection>>,
     /// What the connections that ended have left.
     ended: Stats,
@@ -51,9 +51,9 @@ struct Census {
 impl Registry {
     /// That of an endpoint of its own.
     pub(in crate::net) fn new(endpoint: Arc<Endpoint>) -> Arc<Self> {
-        let backlog = Backlog::new(endpoint.config.backlog(), endpoint.accepts(), 1);
+        let accept_queue = AcceptQueue::new(endpoint.config.backlog(), endpoint.accepts(), 1);
         let tombstones = Arc::new(Tombstones::new(1));
-        Arc::new(Self::with(endpoint, Arc::new(backlog), tombstones))
+        Arc::new(Self::with(endpoint, Arc::new(accept_queue), tombstones))
     }
 
     /// Those of the endpoints of a listener, which have most in common.
@@ -61,29 +61,34 @@ impl Registry {
         let Some(config) = endpoints.first().map(|endpoint| &endpoint.config) else {
             return Vec::new();
         };
-        let backlog = Arc::new(Backlog::new(config.backlog(), true, endpoints.len()));
+        let accept_queue = Arc::new(AcceptQueue::new(config.backlog(), true, endpoints.len()));
         let tombstones = Arc::new(Tombstones::new(endpoints.len()));
-        let group = (endpoints.len() > 1).then(|| Arc::new(Group::new(&endpoints)));
-        let roaming =
-            (config.extensions() == Extensions::Migration).then(|| Arc::new(Roaming::default()));
+        let group = (endpoints.len() > 1).then(|| Arc::new(ShardGroup::new(&endpoints)));
+        let migration = (config.extensions() == Extensions::Migration)
+            .then(|| Arc::new(MigrationIndex::default()));
         let registries = endpoints.into_iter().enumerate().map(|(shard, endpoint)| {
-            let mut registry = Self::with(endpoint, Arc::clone(&backlog), Arc::clone(&tombstones));
+            let mut registry =
+                Self::with(endpoint, Arc::clone(&accept_queue), Arc::clone(&tombstones));
             registry.group = group.clone().map(|group| (group, shard));
-            registry.roaming = roaming.clone();
+            registry.migration = migration.clone();
             Arc::new(registry)
         });
         registries.collect()
     }
 
-    fn with(endpoint: Arc<Endpoint>, backlog: Arc<Backlog>, tombstones: Arc<Tombstones>) -> Self {
+    fn with(
+        endpoint: Arc<Endpoint>,
+        accept_queue: Arc<AcceptQueue>,
+        tombstones: Arc<Tombstones>,
+    ) -> Self {
         Self {
             endpoint,
-            backlog,
+            accept_queue,
             group: None,
-            roaming: None,
+            migration: None,
             tombstones,
             requests: Mutex::new(Some(Vec::new())),
-            census: Mutex::default(),
+            connections: Mutex::default(),
         }
     }
 
@@ -109,8 +114,8 @@ impl Registry {
     /// Takes no more sessions, asked for or offered, and returns those nobody accepted. The driver
     /// looks again, since it may have nothing left to do.
     pub(in crate::net) fn release(&self) -> VecDeque<Arc<Connection>> {
-        let queue = self.backlog.close();
-        self.endpoint.mailbox.let_go();
+        let queue = self.accept_queue.close();
+        self.endpoint.mailbox.release();
         queue
     }
 
@@ -120,16 +125,16 @@ impl Registry {
         let unanswered = lock(&self.requests).take();
         drop(unanswered);
         if first {
-            self.backlog.end(kind);
+            self.accept_queue.end(kind);
         }
     }
 
     /// Counts a session that is open now.
     pub(super) fn opened(&self, connection: &Arc<Connection>, role: Role) {
-        let mut census = lock(&self.census);
+        let mut connections = lock(&self.connections);
         let weak = Arc::downgrade(connection);
-        census.live.insert(connection.key, weak);
-        let live = census.live.len();
+        connections.live.insert(connection.key, weak);
+        let live = connections.live.len();
         self.endpoint.update_stats(|stats| {
             match role {
                 Role::Connect | Role::ConnectLazy => stats.active_opens += 1,
@@ -143,10 +148,10 @@ impl Registry {
     /// Counts a session that has ended.
     pub(super) fn closed(&self, connection: &Connection) {
         let stats = connection.stats().counters_only();
-        let mut census = lock(&self.census);
-        if census.live.remove(&connection.key).is_some() {
-            census.ended += stats;
-            let live = census.live.len();
+        let mut connections = lock(&self.connections);
+        if connections.live.remove(&connection.key).is_some() {
+            connections.ended += stats;
+            let live = connections.live.len();
             self.endpoint.update_stats(|stats| stats.connections = live);
         }
     }
@@ -154,9 +159,13 @@ impl Registry {
     /// The sum over all connections there are and were.
     pub(in crate::net) fn totals(&self) -> Stats {
         let (live, mut totals) = {
-            let census = lock(&self.census);
-            let live: Vec<_> = census.live.values().filter_map(Weak::upgrade).collect();
-            (live, census.ended)
+            let connections = lock(&self.connections);
+            let live: Vec<_> = connections
+                .live
+                .values()
+                .filter_map(Weak::upgrade)
+                .collect();
+            (live, connections.ended)
         };
         for connection in live {
             totals += connection.stats();

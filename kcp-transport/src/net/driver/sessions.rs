@@ -14,25 +14,25 @@ use crate::session::{Destination, Role, Session};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
-use super::demux::{Epitaph, Table, Tombstones};
+use super::demux::{DemuxTable, TimeWaitEntry, Tombstones};
 use super::registry::Registry;
 
 /// Who opens a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::net) enum Opener {
+pub(in crate::net) enum Initiator {
     /// This side.
-    Us(Role),
+    Local(Role),
     /// A peer whose address may be forged.
     Peer,
     /// A peer that has proved its address.
-    ProvedPeer,
+    ValidatedPeer,
 }
 
-impl Opener {
+impl Initiator {
     fn role(self) -> Role {
         match self {
-            Self::Us(role) => role,
-            Self::Peer | Self::ProvedPeer => Role::Accept,
+            Self::Local(role) => role,
+            Self::Peer | Self::ValidatedPeer => Role::Accept,
         }
     }
 }
@@ -41,17 +41,17 @@ impl Opener {
 #[derive(Debug)]
 pub(in crate::net) struct Sessions {
     connections: Slab<Entry>,
-    table: Table,
+    table: DemuxTable,
     next_generation: u64,
-    /// How many entries are `unproven`.
-    unproven: usize,
+    /// How many entries are `unvalidated`.
+    unvalidated: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
     connection: Arc<Connection>,
     /// The peer opened the session and has not been seen to receive what we send.
-    unproven: bool,
+    unvalidated: bool,
     /// Where the peer was before, most lately last.
     former: Vec<SocketAddr>,
 }
@@ -61,9 +61,9 @@ impl Sessions {
     pub(in crate::net) fn new(tombstones: Arc<Tombstones>) -> Self {
         Self {
             connections: Slab::new(),
-            table: Table::new(tombstones),
+            table: DemuxTable::new(tombstones),
             next_generation: 0,
-            unproven: 0,
+            unvalidated: 0,
         }
     }
 
@@ -74,18 +74,18 @@ impl Sessions {
         now: Time,
         path: Path,
         conversation: ConversationId,
-        opener: Opener,
+        initiator: Initiator,
     ) -> io::Result<Arc<Connection>> {
-        let role = opener.role();
-        let luck = u128::from_le_bytes(entropy()?);
+        let role = initiator.role();
+        let seed = u128::from_le_bytes(entropy()?);
         let endpoint = &registry.endpoint;
         let config = &endpoint.config;
-        let mut session = Session::new(config, endpoint.layout, conversation, role, luck, now);
-        if opener == Opener::ProvedPeer {
+        let mut session = Session::new(config, endpoint.layout, conversation, role, seed, now);
+        if initiator == Initiator::ValidatedPeer {
             session.accept_validated();
         }
-        let unproven = !session.is_validated();
-        self.unproven += usize::from(unproven);
+        let unvalidated = !session.is_validated();
+        self.unvalidated += usize::from(unvalidated);
         let entry = self.connections.vacant_entry();
         let key = SessionKey {
             slot: entry.key(),
@@ -101,7 +101,7 @@ impl Sessions {
         ));
         entry.insert(Entry {
             connection: Arc::clone(&connection),
-            unproven,
+            unvalidated,
             former: Vec::new(),
         });
         registry.opened(&connection, role);
@@ -109,8 +109,8 @@ impl Sessions {
         if let Some((group, shard)) = &registry.group {
             group.insert(path.peer, conversation, *shard);
         }
-        if let Some(roaming) = &registry.roaming {
-            roaming.insert(&connection);
+        if let Some(migration) = &registry.migration {
+            migration.insert(&connection);
         }
         Ok(connection)
     }
@@ -119,16 +119,16 @@ impl Sessions {
     /// with its stream.
     pub(in crate::net) fn remove(&mut self, registry: &Registry, key: SessionKey, now: Time) {
         let entry = self.connections.remove(key.slot);
-        self.unproven -= usize::from(entry.unproven);
+        self.unvalidated -= usize::from(entry.unvalidated);
         let connection = entry.connection;
         registry.closed(&connection);
-        if let Some(roaming) = &registry.roaming {
-            roaming.remove(&connection);
+        if let Some(migration) = &registry.migration {
+            migration.remove(&connection);
         }
         let peer = connection.path().peer;
-        let end = (connection.epitaph(), now);
+        let end = (connection.time_wait(), now);
         self.table
-            .bury(peer, connection.conversation, key.slot, end);
+            .retire(peer, connection.conversation, key.slot, end);
         for former in entry.former {
             self.table.remember(former, connection.conversation, end);
         }
@@ -153,7 +153,7 @@ impl Sessions {
             return false;
         };
         let (from, conversation) = (connection.path().peer, connection.conversation);
-        let end = (connection.epitaph().elsewhere(), now);
+        let end = (connection.time_wait().elsewhere(), now);
         let moved = self
             .table
             .rename((from, path.peer), conversation, key.slot, end);
@@ -202,29 +202,29 @@ impl Sessions {
     }
 
     /// What is left of a session with this name, if one ended a short while ago.
-    pub(in crate::net) fn epitaph(
+    pub(in crate::net) fn time_wait(
         &self,
         path: Path,
         conversation: ConversationId,
         now: Time,
-    ) -> Option<Epitaph> {
-        self.table.epitaph(path.peer, conversation, now)
+    ) -> Option<TimeWaitEntry> {
+        self.table.time_wait(path.peer, conversation, now)
     }
 
     /// Something came for the session in `slot`: it may have proved the peer's address.
-    pub(in crate::net) fn note_proof(&mut self, slot: usize) {
+    pub(in crate::net) fn note_validation(&mut self, slot: usize) {
         if let Some(entry) = self.connections.get_mut(slot)
-            && entry.unproven
+            && entry.unvalidated
             && lock(&entry.connection.inner).session.is_validated()
         {
-            entry.unproven = false;
-            self.unproven -= 1;
+            entry.unvalidated = false;
+            self.unvalidated -= 1;
         }
     }
 
     /// How many sessions have a peer that proved nothing yet.
-    pub(in crate::net) fn unproven(&self) -> usize {
-        self.unproven
+    pub(in crate::net) fn unvalidated(&self) -> usize {
+        self.unvalidated
     }
 
     pub(in crate::net) fn iter(&self) -> impl Iterator<Item = &Arc<Connection>> {
@@ -232,7 +232,7 @@ impl Sessions {
     }
 
     pub(in crate::net) fn drain(&mut self) -> impl Iterator<Item = Arc<Connection>> {
-        self.unproven = 0;
+        self.unvalidated = 0;
         self.connections.drain().map(|entry| entry.connection)
     }
 
@@ -258,8 +258,8 @@ impl Entry {
 
 impl Connection {
     /// What is remembered of the session under a name that it gives up.
-    fn epitaph(&self) -> Epitaph {
-        Epitaph::new(lock(&self.inner).session.received_until())
+    fn time_wait(&self) -> TimeWaitEntry {
+        TimeWaitEntry::new(lock(&self.inner).session.received_until())
     }
 }
 

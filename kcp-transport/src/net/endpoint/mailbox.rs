@@ -12,11 +12,11 @@ use super::SessionKey;
 
 /// Work for a driver, and the waker that tells it so.
 #[derive(Debug)]
-pub(in crate::net) struct Mailbox(Mutex<Inbox>);
+pub(in crate::net) struct Mailbox(Mutex<Pending>);
 
 /// What others ask of the driver.
 #[derive(Debug, Default)]
-struct Inbox {
+struct Pending {
     dirty: Vec<SessionKey>,
     deadlines: Vec<(Time, SessionKey)>,
     /// Sessions whose peers were proved to be elsewhere.
@@ -37,23 +37,23 @@ struct Inbox {
 impl Mailbox {
     /// Nothing to do yet. While it is `held`, the driver goes on without sessions too.
     pub(super) fn new(held: bool) -> Self {
-        Self(Mutex::new(Inbox {
+        Self(Mutex::new(Pending {
             held,
-            ..Inbox::default()
+            ..Pending::default()
         }))
     }
 
     pub(in crate::net) fn defer(&self, key: SessionKey) {
-        self.notify(|inbox| inbox.dirty.push(key));
+        self.notify(|pending| pending.dirty.push(key));
     }
 
     pub(in crate::net) fn arm(&self, at: Time, key: SessionKey) {
-        self.notify(|inbox| inbox.deadlines.push((at, key)));
+        self.notify(|pending| pending.deadlines.push((at, key)));
     }
 
     /// Asks the driver to move a session to another path, where its peer was proved to receive.
     pub(in crate::net) fn relocate(&self, key: SessionKey, path: Path) {
-        self.notify(|inbox| inbox.moved.push((key, path)));
+        self.notify(|pending| pending.moved.push((key, path)));
     }
 
     pub(in crate::net) fn drain_moved(&self) -> Vec<(SessionKey, Path)> {
@@ -63,10 +63,10 @@ impl Mailbox {
     /// Hands on a payload that came in at another socket. Returns whether it was taken.
     pub(in crate::net) fn forward(&self, path: Path, payload: &[u8]) -> bool {
         let mut taken = false;
-        self.notify(|inbox| {
-            taken = inbox.forwarded.len() < MAX_FORWARDED && inbox.ended.is_none();
+        self.notify(|pending| {
+            taken = pending.forwarded.len() < MAX_FORWARDED && pending.ended.is_none();
             if taken {
-                inbox.forwarded.push((path, payload.to_vec()));
+                pending.forwarded.push((path, payload.to_vec()));
             }
         });
         taken
@@ -78,7 +78,7 @@ impl Mailbox {
 
     /// The transport is another socket than before.
     pub(super) fn note_rebound(&self) {
-        self.notify(|inbox| inbox.rebound = true);
+        self.notify(|pending| pending.rebound = true);
     }
 
     /// Whether there is another socket than before.
@@ -92,8 +92,8 @@ impl Mailbox {
     }
 
     /// Nobody wants more sessions. The driver looks again, since it may have nothing left to do.
-    pub(in crate::net) fn let_go(&self) {
-        self.notify(|inbox| inbox.held = false);
+    pub(in crate::net) fn release(&self) {
+        self.notify(|pending| pending.held = false);
     }
 
     /// Whether someone may want more sessions.
@@ -103,7 +103,7 @@ impl Mailbox {
 
     /// The transport is closed.
     pub(in crate::net) fn close(&self, kind: io::ErrorKind) {
-        self.notify(|inbox| inbox.closed = Some(kind));
+        self.notify(|pending| pending.closed = Some(kind));
     }
 
     /// Moves what others asked for to the driver's own lists, and registers the driver for more.
@@ -117,21 +117,21 @@ impl Mailbox {
         dirty: &mut Vec<SessionKey>,
         deadlines: &mut Vec<(Time, SessionKey)>,
     ) -> io::Result<()> {
-        let mut inbox = lock(&self.0);
-        dirty.append(&mut inbox.dirty);
-        deadlines.append(&mut inbox.deadlines);
-        inbox.waker = Some(cx.waker().clone());
-        inbox.closed.map_or(Ok(()), |kind| Err(kind.into()))
+        let mut pending = lock(&self.0);
+        dirty.append(&mut pending.dirty);
+        deadlines.append(&mut pending.deadlines);
+        pending.waker = Some(cx.waker().clone());
+        pending.closed.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     /// The transport or the driver is gone. Returns whether this is the first reason, which is the
     /// one to tell: after that of the transport comes the driver's own end.
     pub(in crate::net) fn end(&self, kind: io::ErrorKind) -> bool {
         let mut first = false;
-        self.notify(|inbox| {
-            inbox.held = false;
-            first = inbox.ended.is_none();
-            inbox.ended.get_or_insert(kind);
+        self.notify(|pending| {
+            pending.held = false;
+            first = pending.ended.is_none();
+            pending.ended.get_or_insert(kind);
         });
         first
     }
@@ -141,11 +141,11 @@ impl Mailbox {
         lock(&self.0).ended
     }
 
-    fn notify(&self, ask: impl FnOnce(&mut Inbox)) {
+    fn notify(&self, ask: impl FnOnce(&mut Pending)) {
         let waker = {
-            let mut inbox = lock(&self.0);
-            ask(&mut inbox);
-            inbox.waker.take()
+            let mut pending = lock(&self.0);
+            ask(&mut pending);
+            pending.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();

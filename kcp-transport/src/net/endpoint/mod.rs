@@ -19,11 +19,11 @@ use crate::packet::{Opener, PacketLayout, Sealer};
 use crate::stats::EndpointStats;
 use crate::wire::{SEGMENT_HEADER_LEN, SegmentHeader};
 
-use super::io::{Clock, Movable, Path, Socket, Transport, entropy};
+use super::io::{Clock, Path, RebindableSocket, Socket, Transport, entropy};
 use super::sync::lock;
 use egress::Egress;
 use mailbox::Mailbox;
-use replay::Replays;
+use replay::SharedReplayFilter;
 
 /// A transport with its cipher, the way out, and the mailbox of its driver.
 ///
@@ -31,13 +31,13 @@ use replay::Replays;
 #[derive(Debug)]
 pub(super) struct Endpoint {
     /// The transport, if it is a socket of ours that another may take the place of.
-    movable: Option<Arc<Movable>>,
+    rebindable: Option<Arc<RebindableSocket>>,
     pub(super) clock: Clock,
     pub(super) config: Config,
     pub(super) layout: PacketLayout,
     pub(super) opener: Opener,
     /// What replayed packets are told by.
-    pub(super) replays: Arc<Replays>,
+    pub(super) replay_filter: Arc<SharedReplayFilter>,
     pub(super) sealer: Sealer,
     pub(super) mailbox: Mailbox,
     pub(super) egress: Egress,
@@ -67,8 +67,12 @@ impl Endpoint {
     ) -> io::Result<Self> {
         let sealer = Sealer::new(security, entropy()?);
         let layout = config.layout(security.overhead())?;
-        let replays = Arc::new(Replays::new(&sealer, replay_capacity(purpose), 1));
-        let shared = (sealer, replays);
+        let replay_filter = Arc::new(SharedReplayFilter::new(
+            &sealer,
+            replay_capacity(purpose),
+            1,
+        ));
+        let shared = (sealer, replay_filter);
         Ok(Self::with(transport, shared, (config, layout), purpose))
     }
 
@@ -79,10 +83,10 @@ impl Endpoint {
         config: &Config,
         purpose: Purpose,
     ) -> io::Result<Self> {
-        let movable = Arc::new(Movable::new(socket));
-        let transport = Arc::clone(&movable) as Arc<dyn Transport>;
+        let rebindable = Arc::new(RebindableSocket::new(socket));
+        let transport = Arc::clone(&rebindable) as Arc<dyn Transport>;
         let mut endpoint = Self::new(transport, security, config, purpose)?;
-        endpoint.movable = Some(movable);
+        endpoint.rebindable = Some(rebindable);
         Ok(endpoint)
     }
 
@@ -94,11 +98,11 @@ impl Endpoint {
     ) -> io::Result<Vec<Arc<Self>>> {
         let sealer = Sealer::new(security, entropy()?);
         let capacity = replay_capacity(Purpose::Accept);
-        let replays = Arc::new(Replays::new(&sealer, capacity, transports.len()));
+        let replay_filter = Arc::new(SharedReplayFilter::new(&sealer, capacity, transports.len()));
         let layout = config.layout(security.overhead())?;
         let budget = Arc::new(Budget::new(config.memory_budget()));
         let endpoints = transports.into_iter().map(|transport| {
-            let shared = (sealer.clone(), Arc::clone(&replays));
+            let shared = (sealer.clone(), Arc::clone(&replay_filter));
             let mut endpoint = Self::with(transport, shared, (config, layout), Purpose::Accept);
             endpoint.budget = Some(Arc::clone(&budget));
             Arc::new(endpoint)
@@ -108,18 +112,18 @@ impl Endpoint {
 
     fn with(
         transport: Arc<dyn Transport>,
-        (sealer, replays): (Sealer, Arc<Replays>),
+        (sealer, replay_filter): (Sealer, Arc<SharedReplayFilter>),
         (config, layout): (&Config, PacketLayout),
         purpose: Purpose,
     ) -> Self {
         Self {
             egress: Egress::new(transport, layout),
-            movable: None,
+            rebindable: None,
             clock: Clock::start(),
             config: config.clone(),
             layout,
             opener: sealer.opener(),
-            replays,
+            replay_filter,
             sealer,
             mailbox: Mailbox::new(purpose != Purpose::One),
             budget: None,
@@ -133,7 +137,7 @@ impl Endpoint {
     }
 
     /// Whether it is there for a single session.
-    pub(super) fn is_of_one(&self) -> bool {
+    pub(super) fn is_single(&self) -> bool {
         self.purpose == Purpose::One
     }
 
@@ -148,7 +152,7 @@ impl Endpoint {
     ///
     /// The transport is not a socket of ours, there is no driver any more, and what `open` says.
     pub(super) fn rebind(&self, open: impl FnOnce() -> io::Result<Socket>) -> io::Result<()> {
-        let Some(movable) = &self.movable else {
+        let Some(rebindable) = &self.rebindable else {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "only connections on a socket that they made themselves can move to another",
@@ -157,7 +161,7 @@ impl Endpoint {
         if let Some(kind) = self.mailbox.ended() {
             return Err(kind.into());
         }
-        movable.replace(open()?);
+        rebindable.replace(open()?);
         self.mailbox.note_rebound();
         Ok(())
     }

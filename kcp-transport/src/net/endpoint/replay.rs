@@ -1,6 +1,6 @@
 //! One memory of packets for all sockets of a listener.
 //!
-//! Whoever replays a packet chooses the address it comes from, and so the socket it comes in at. What
+//! Whoever replay_filter a packet chooses the address it comes from, and so the socket it comes in at. What
 //! one socket has taken, none of the others may take again.
 
 use std::sync::Mutex;
@@ -14,11 +14,11 @@ use crate::packet::{ReplayFilter, Sealer};
 /// Each sender's packets go to one part, and a lock is held for one nonce only, so that drivers
 /// seldom meet. All parts together have the room of one filter.
 #[derive(Debug)]
-pub(in crate::net) struct Replays {
+pub(in crate::net) struct SharedReplayFilter {
     parts: Vec<Mutex<ReplayFilter>>,
 }
 
-impl Replays {
+impl SharedReplayFilter {
     /// A filter for `capacity` random nonces, or runs of 64 counted ones, in a generation.
     pub(in crate::net) fn new(sealer: &Sealer, capacity: usize, drivers: usize) -> Self {
         let parts = if drivers > 1 { SHARED_PARTS } else { 1 };
@@ -62,10 +62,10 @@ mod tests {
     fn shared_parts_take_each_nonce_once_and_remember_as_many_as_one_filter() {
         let sealer = Sealer::new(&Security::Plaintext, [1; 32]);
         for drivers in [1, 2, 64] {
-            let replays = Replays::new(&sealer, LISTENER, drivers);
-            let fresh = (0..100_000).filter(|&it| replays.accept(&nonce(it)));
+            let replay_filter = SharedReplayFilter::new(&sealer, LISTENER, drivers);
+            let fresh = (0..100_000).filter(|&it| replay_filter.accept(&nonce(it)));
             assert_eq!(fresh.count(), 100_000, "{drivers} drivers");
-            let again = (0..100_000).filter(|&it| replays.accept(&nonce(it)));
+            let again = (0..100_000).filter(|&it| replay_filter.accept(&nonce(it)));
             assert_eq!(again.count(), 0, "{drivers} drivers");
         }
     }
@@ -73,8 +73,8 @@ mod tests {
     #[test]
     fn parts_have_no_more_room_than_the_whole() {
         let sealer = Sealer::new(&Security::Plaintext, [1; 32]);
-        let replays = Replays::new(&sealer, LISTENER, 2);
-        assert!(replays.parts.len() * (LISTENER / SHARED_PARTS) <= 114_000);
+        let replay_filter = SharedReplayFilter::new(&sealer, LISTENER, 2);
+        assert!(replay_filter.parts.len() * (LISTENER / SHARED_PARTS) <= 114_000);
         // The largest number of entries that fit a table of 2^13 places.
         assert!(LISTENER / SHARED_PARTS <= (1 << 13) / 8 * 7);
     }

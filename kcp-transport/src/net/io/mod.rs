@@ -8,7 +8,7 @@ mod socket;
 mod transport;
 
 pub(super) use clock::{Clock, entropy};
-pub(super) use rebindable::Movable;
+pub(super) use rebindable::RebindableSocket;
 pub(super) use socket::Socket;
 pub use transport::{Path, Received, Transport};
 pub(super) use transport::{ReceiveBuffers, is_closed};

@@ -13,14 +13,14 @@ use super::transport::{Path, Received, Transport};
 
 /// Passes everything on to the present socket.
 ///
-/// After [`Movable::replace`] the driver must poll again: it waits for the socket that was there
+/// After [`RebindableSocket::replace`] the driver must poll again: it waits for the socket that was there
 /// before.
 #[derive(Debug)]
-pub(in crate::net) struct Movable {
+pub(in crate::net) struct RebindableSocket {
     socket: Mutex<Arc<Socket>>,
 }
 
-impl Movable {
+impl RebindableSocket {
     pub(in crate::net) fn new(socket: Socket) -> Self {
         Self {
             socket: Mutex::new(Arc::new(socket)),
@@ -38,7 +38,7 @@ impl Movable {
     }
 }
 
-impl Transport for Movable {
+impl Transport for RebindableSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket().local_addr()
     }

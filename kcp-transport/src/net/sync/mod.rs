@@ -6,4 +6,4 @@ mod waiters;
 
 pub(super) use coop::budgeted;
 pub(super) use lock::lock;
-pub(super) use waiters::{Awaited, Place, Ticket, Waiters, Waiting};
+pub(super) use waiters::{Awaited, Ticket, Waiter, Waiters, Waiting};

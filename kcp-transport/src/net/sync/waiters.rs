@@ -22,8 +22,8 @@ pub(in crate::net) struct Ticket(u64);
 
 impl Waiters {
     /// Registers a task, or a future that has waited before or has not.
-    pub(in crate::net) fn register(&mut self, place: &mut Place, cx: &Context<'_>) {
-        let Place::Ticket(ticket) = place else {
+    pub(in crate::net) fn register(&mut self, waiter: &mut Waiter, cx: &Context<'_>) {
+        let Waiter::Future(ticket) = waiter else {
             let known = |(ticket, waker): &(Option<Ticket>, Waker)| {
                 ticket.is_none() && waker.will_wake(cx.waker())
             };
@@ -59,11 +59,11 @@ impl Waiters {
 
 /// Who waits.
 #[derive(Debug)]
-pub(in crate::net) enum Place {
+pub(in crate::net) enum Waiter {
     /// A task, of which nothing else is known.
     Task,
     /// A future, with its ticket once it has waited.
-    Ticket(Option<Ticket>),
+    Future(Option<Ticket>),
 }
 
 /// Something that many may wait for.
@@ -72,24 +72,24 @@ pub(in crate::net) trait Awaited {
     type Output;
 
     /// Takes it, or registers who waits.
-    fn poll_for(&self, place: &mut Place, cx: &Context<'_>) -> Poll<Self::Output>;
+    fn poll_for(&self, waiter: &mut Waiter, cx: &Context<'_>) -> Poll<Self::Output>;
 
     /// A future that has registered waits no more.
     fn leave(&self, ticket: Ticket);
 }
 
-/// A future for something that many may wait for, which gives its place up when dropped.
+/// A future for something that many may wait for, which gives its waiter up when dropped.
 #[derive(Debug)]
 pub(in crate::net) struct Waiting<'a, A: Awaited> {
     awaited: &'a A,
-    place: Place,
+    waiter: Waiter,
 }
 
 impl<'a, A: Awaited> Waiting<'a, A> {
     pub(in crate::net) fn new(awaited: &'a A) -> Self {
         Self {
             awaited,
-            place: Place::Ticket(None),
+            waiter: Waiter::Future(None),
         }
     }
 }
@@ -99,13 +99,13 @@ impl<A: Awaited> Future for Waiting<'_, A> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
         let waiting = &mut *self;
-        budgeted(cx, |cx| waiting.awaited.poll_for(&mut waiting.place, cx))
+        budgeted(cx, |cx| waiting.awaited.poll_for(&mut waiting.waiter, cx))
     }
 }
 
 impl<A: Awaited> Drop for Waiting<'_, A> {
     fn drop(&mut self) {
-        if let Place::Ticket(Some(ticket)) = self.place {
+        if let Waiter::Future(Some(ticket)) = self.waiter {
             self.awaited.leave(ticket);
         }
     }

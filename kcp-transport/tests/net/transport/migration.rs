@@ -210,7 +210,7 @@ async fn namesakes_that_prove_their_addresses_get_in() {
     let (security, config) = (Security::Plaintext, Config::builder());
     let config = config
         .conversation(kcp_transport::wire::ConversationId::new(7))
-        .unproven_limit(0);
+        .max_unvalidated(0);
     let config = config.build().expect("in range");
     let listener =
         KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");

@@ -127,7 +127,7 @@ async fn recorded_beginnings_open_no_session_where_everyone_is_asked() {
     let asked = |limit| async move {
         let network = Network::default();
         let [client, server] = [network.host(), network.host()];
-        let config = Config::builder().unproven_limit(limit).build();
+        let config = Config::builder().max_unvalidated(limit).build();
         let config = config.expect("in range");
         let listener = KcpListener::from_transport(server.clone(), &security(), &config);
         (client, server, listener.expect("in range"))

@@ -23,7 +23,7 @@ pub(in crate::net) struct Cookies(RandomState);
 
 impl Cookies {
     /// The header of a question that proves the peer's address once it is acknowledged.
-    pub(in crate::net) fn question(
+    pub(in crate::net) fn address_challenge(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
@@ -43,7 +43,7 @@ impl Cookies {
     }
 
     /// Whether `echo` came with a question to this peer, a short while ago.
-    pub(in crate::net) fn is_answer(
+    pub(in crate::net) fn is_address_response(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
@@ -58,7 +58,7 @@ impl Cookies {
     }
 
     /// The number that proves that a peer receives at its address, if it comes back.
-    pub(in crate::net) fn challenge(
+    pub(in crate::net) fn path_challenge(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
@@ -68,7 +68,7 @@ impl Cookies {
     }
 
     /// Whether `data` came with a challenge to this peer, a short while ago.
-    pub(in crate::net) fn is_response(
+    pub(in crate::net) fn is_path_response(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
@@ -110,10 +110,10 @@ mod tests {
         let (peer, other) = (([10, 0, 0, 1], 1).into(), ([10, 0, 0, 1], 2).into());
         let conversation = ConversationId::new(7);
         let asked = Time::from_millis(100_000);
-        let data = cookies.challenge(peer, conversation, asked);
+        let data = cookies.path_challenge(peer, conversation, asked);
         let good = |peer, seconds| {
             let now = asked + Duration::from_secs(seconds);
-            cookies.is_response(peer, conversation, data, now)
+            cookies.is_path_response(peer, conversation, data, now)
         };
         assert!(good(peer, 0) && good(peer, 16));
         assert!(!good(peer, 32) && !good(other, 0));
@@ -126,14 +126,16 @@ mod tests {
         let (peer, other) = ((peer, 1).into(), (other, 1).into());
         let conversation = ConversationId::new(7);
         let asked = Time::from_millis(100_000);
-        let echo = cookies.question(peer, conversation, 32, asked).timestamp;
+        let echo = cookies
+            .address_challenge(peer, conversation, 32, asked)
+            .timestamp;
         let good = |peer, id, seconds| {
             let now = asked + Duration::from_secs(seconds);
-            cookies.is_answer(peer, ConversationId::new(id), echo, now)
+            cookies.is_address_response(peer, ConversationId::new(id), echo, now)
         };
         assert!(good(peer, 7, 0) && good(peer, 7, 16));
         assert!(!good(peer, 7, 32));
         assert!(!good(other, 7, 0) && !good(peer, 8, 0));
-        assert!(!Cookies::default().is_answer(peer, conversation, echo, asked));
+        assert!(!Cookies::default().is_address_response(peer, conversation, echo, asked));
     }
 }

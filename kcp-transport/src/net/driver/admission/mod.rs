@@ -3,7 +3,7 @@
 //! While few sessions wait for their peers to prove an address, and a network opens no more than
 //! its rate, a first packet opens a session at once. Otherwise its sender is asked to prove its
 //! address first, which takes a round trip and none of our memory (see [`cookie`]). So
-//! forged packets can hold no more sessions than [`Config::unproven_limit`], whatever their
+//! forged packets can hold no more sessions than [`Config::max_unvalidated`], whatever their
 //! number, and everyone else still gets in.
 //!
 //! No session is given up to make room for another: what was acknowledged stays, and who accepts
@@ -28,23 +28,23 @@ use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::{Command, ConversationId, SegmentHeader, Timestamp};
 
-use super::accept_queue::Admission;
-use super::demux::Epitaph;
+use super::accept_queue::AcceptState;
+use super::demux::TimeWaitEntry;
 
 /// Decides on strangers.
 #[derive(Debug)]
-pub(in crate::net) struct Door {
+pub(in crate::net) struct Admission {
     cookies: Cookies,
-    unproven: RateLimit,
-    proven: RateLimit,
+    unvalidated: RateLimit,
+    validated: RateLimit,
     replies: RateLimit,
-    most_unproven: usize,
+    max_unvalidated: usize,
     window: u16,
 }
 
 /// A payload for a conversation there is no session for.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::net) struct Visit {
+pub(in crate::net) struct UnmatchedDatagram {
     pub(in crate::net) now: Time,
     pub(in crate::net) peer: SocketAddr,
     pub(in crate::net) conversation: ConversationId,
@@ -54,24 +54,24 @@ pub(in crate::net) struct Visit {
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) enum Verdict {
-    Open { proved: bool },
+    Open { validated: bool },
     Reply(SegmentHeader),
     Challenge(SegmentHeader, u64),
     Ignore,
 }
 
-impl Door {
+impl Admission {
     pub(in crate::net) fn new(config: &Config) -> Self {
         // The system spreads peers over the sockets of a listener, and so their limits.
         let shards = config.shards();
         let rate = config.open_rate().get().div_ceil(u32::from(shards));
-        let proven = rate.saturating_mul(PROVEN_FACTOR);
+        let validated = rate.saturating_mul(VALIDATED_FACTOR);
         Self {
             cookies: Cookies::default(),
-            unproven: RateLimit::new(rate, rate.saturating_mul(2)),
-            proven: RateLimit::new(proven, proven.saturating_mul(2)),
+            unvalidated: RateLimit::new(rate, rate.saturating_mul(2)),
+            validated: RateLimit::new(validated, validated.saturating_mul(2)),
             replies: RateLimit::new(REPLIES, REPLIES),
-            most_unproven: config.unproven_limit().div_ceil(usize::from(shards)),
+            max_unvalidated: config.max_unvalidated().div_ceil(usize::from(shards)),
             window: config.receive_window(),
         }
     }
@@ -79,48 +79,51 @@ impl Door {
     /// Decides on a payload, given how many sessions have a peer that proved nothing yet.
     pub(in crate::net) fn admit(
         &mut self,
-        visit: Visit,
-        admission: Admission,
-        unproven: usize,
+        datagram: UnmatchedDatagram,
+        accepting: AcceptState,
+        unvalidated: usize,
         stats: &mut EndpointStats,
     ) -> Verdict {
-        let (now, ip) = (visit.now, visit.peer.ip());
-        match (visit.stranger, admission) {
-            (Unsolicited::Opening, Admission::Open) => {
-                if unproven < self.most_unproven && self.unproven.allows(ip, now) {
-                    return Verdict::Open { proved: false };
+        let (now, ip) = (datagram.now, datagram.peer.ip());
+        match (datagram.stranger, accepting) {
+            (Unsolicited::Opening, AcceptState::Open) => {
+                if unvalidated < self.max_unvalidated && self.unvalidated.allows(ip, now) {
+                    return Verdict::Open { validated: false };
                 }
-                let question =
-                    self.cookies
-                        .question(visit.peer, visit.conversation, self.window, now);
-                let verdict = self.reply(visit, question);
-                stats.questioned += u64::from(verdict != Verdict::Ignore);
+                let challenge = self.cookies.address_challenge(
+                    datagram.peer,
+                    datagram.conversation,
+                    self.window,
+                    now,
+                );
+                let verdict = self.reply(datagram, challenge);
+                stats.addresses_challenged += u64::from(verdict != Verdict::Ignore);
                 verdict
             }
-            (Unsolicited::Answer(_), Admission::Open) => {
-                if !self.is_answer(visit) {
+            (Unsolicited::Answer(_), AcceptState::Open) => {
+                if !self.is_address_response(datagram) {
                     stats.stray += 1;
                     Verdict::Ignore
-                } else if self.proven.allows(ip, now) {
-                    Verdict::Open { proved: true }
+                } else if self.validated.allows(ip, now) {
+                    Verdict::Open { validated: true }
                 } else {
                     stats.over_rate += 1;
                     Verdict::Ignore
                 }
             }
-            (Unsolicited::Opening | Unsolicited::Answer(_), Admission::Full) => {
+            (Unsolicited::Opening | Unsolicited::Answer(_), AcceptState::Full) => {
                 stats.backlog_full += 1;
                 Verdict::Ignore
             }
-            (Unsolicited::Opening | Unsolicited::Answer(_), Admission::Spent) => {
+            (Unsolicited::Opening | Unsolicited::Answer(_), AcceptState::Spent) => {
                 stats.over_budget += 1;
                 Verdict::Ignore
             }
             (Unsolicited::Data { .. } | Unsolicited::Probe, _) => {
                 stats.stray += 1;
-                self.answer(visit, 0, stats)
+                self.answer(datagram, 0, stats)
             }
-            (Unsolicited::Opening | Unsolicited::Answer(_), Admission::Closed)
+            (Unsolicited::Opening | Unsolicited::Answer(_), AcceptState::Closed)
             | (Unsolicited::Other, _) => {
                 stats.stray += 1;
                 Verdict::Ignore
@@ -134,22 +137,22 @@ impl Door {
     /// and wait for that alone. Anything else from a peer that takes the session for alive is told
     /// that it is not. What looks like a beginning gets no answer: it may be that of a new session
     /// with an old name, whose data must not be acknowledged.
-    pub(in crate::net) fn turn_away(
+    pub(in crate::net) fn on_closed_conversation(
         &mut self,
-        visit: Visit,
-        epitaph: Epitaph,
+        datagram: UnmatchedDatagram,
+        time_wait: TimeWaitEntry,
         stats: &mut EndpointStats,
     ) -> Verdict {
         stats.late += 1;
-        match visit.stranger {
+        match datagram.stranger {
             Unsolicited::Data {
                 sequence,
                 fresh: false,
             } => {
-                let una = epitaph.acknowledged(sequence).unwrap_or(0);
-                self.answer(visit, una, stats)
+                let una = time_wait.acknowledged(sequence).unwrap_or(0);
+                self.answer(datagram, una, stats)
             }
-            Unsolicited::Probe => self.answer(visit, 0, stats),
+            Unsolicited::Probe => self.answer(datagram, 0, stats),
             _ => Verdict::Ignore,
         }
     }
@@ -158,13 +161,17 @@ impl Door {
     ///
     /// Instead of being told that there is no session here, its sender is challenged. The window
     /// update that carries the challenge acknowledges nothing: it is for whoever answers it.
-    pub(in crate::net) fn challenge(&mut self, visit: Visit, stats: &mut EndpointStats) -> Verdict {
+    pub(in crate::net) fn challenge_path(
+        &mut self,
+        datagram: UnmatchedDatagram,
+        stats: &mut EndpointStats,
+    ) -> Verdict {
         let data = self
             .cookies
-            .challenge(visit.peer, visit.conversation, visit.now);
-        match self.reply(visit, self.window_update(visit.conversation, 0)) {
+            .path_challenge(datagram.peer, datagram.conversation, datagram.now);
+        match self.reply(datagram, self.window_update(datagram.conversation, 0)) {
             Verdict::Reply(header) => {
-                stats.challenged += 1;
+                stats.paths_challenged += 1;
                 Verdict::Challenge(header, data)
             }
             other => other,
@@ -172,22 +179,27 @@ impl Door {
     }
 
     /// Whether a payload answers a question that its sender was asked.
-    pub(in crate::net) fn is_answer(&self, visit: Visit) -> bool {
-        let Unsolicited::Answer(echo) = visit.stranger else {
+    pub(in crate::net) fn is_address_response(&self, datagram: UnmatchedDatagram) -> bool {
+        let Unsolicited::Answer(echo) = datagram.stranger else {
             return false;
         };
         self.cookies
-            .is_answer(visit.peer, visit.conversation, echo, visit.now)
+            .is_address_response(datagram.peer, datagram.conversation, echo, datagram.now)
     }
 
     /// Whether `data` answers a challenge of [`Self::challenge`].
-    pub(in crate::net) fn is_response(&self, visit: Visit, data: u64) -> bool {
+    pub(in crate::net) fn is_path_response(&self, datagram: UnmatchedDatagram, data: u64) -> bool {
         self.cookies
-            .is_response(visit.peer, visit.conversation, data, visit.now)
+            .is_path_response(datagram.peer, datagram.conversation, data, datagram.now)
     }
 
-    fn answer(&mut self, visit: Visit, una: u32, stats: &mut EndpointStats) -> Verdict {
-        let verdict = self.reply(visit, self.window_update(visit.conversation, una));
+    fn answer(
+        &mut self,
+        datagram: UnmatchedDatagram,
+        una: u32,
+        stats: &mut EndpointStats,
+    ) -> Verdict {
+        let verdict = self.reply(datagram, self.window_update(datagram.conversation, una));
         stats.strays_answered += u64::from(verdict != Verdict::Ignore);
         verdict
     }
@@ -205,8 +217,8 @@ impl Door {
         }
     }
 
-    fn reply(&mut self, visit: Visit, header: SegmentHeader) -> Verdict {
-        if self.replies.allows(visit.peer.ip(), visit.now) {
+    fn reply(&mut self, datagram: UnmatchedDatagram, header: SegmentHeader) -> Verdict {
+        if self.replies.allows(datagram.peer.ip(), datagram.now) {
             Verdict::Reply(header)
         } else {
             Verdict::Ignore
@@ -216,7 +228,7 @@ impl Door {
 
 /// How much faster than others those may open sessions who have proved their address: one host
 /// that carries the traffic of many is not an attacker, and can be told apart from others.
-const PROVEN_FACTOR: u32 = 10;
+const VALIDATED_FACTOR: u32 = 10;
 
 /// Stateless replies to one network in a second, and at once. None is longer than what it answers,
 /// so nobody gains by forging that; this bounds what a victim gets from us all the same.
@@ -227,9 +239,9 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn visit(host: u32, stranger: Unsolicited, now: Time) -> Visit {
+    fn datagram(host: u32, stranger: Unsolicited, now: Time) -> UnmatchedDatagram {
         let [_, a, b, c] = host.to_be_bytes();
-        Visit {
+        UnmatchedDatagram {
             now,
             peer: ([10, a, b, c], 1).into(),
             conversation: ConversationId::new(9),
@@ -244,49 +256,49 @@ mod tests {
         }
     }
 
-    fn door() -> Door {
-        Door::new(&Config::default())
+    fn admission() -> Admission {
+        Admission::new(&Config::default())
     }
 
     #[test]
     fn beyond_the_limit_an_opening_is_questioned_and_its_answer_opens() {
-        let (mut door, mut stats) = (door(), EndpointStats::default());
-        let limit = Config::default().unproven_limit();
+        let (mut admission, mut stats) = (admission(), EndpointStats::default());
+        let limit = Config::default().max_unvalidated();
         let now = Time::from_millis(1);
-        let opening = visit(1, Unsolicited::Opening, now);
-        let open = Admission::Open;
-        let verdict = door.admit(opening, open, limit - 1, &mut stats);
-        assert_eq!(verdict, Verdict::Open { proved: false });
-        let Verdict::Reply(question) = door.admit(opening, open, limit, &mut stats) else {
-            panic!("no question");
+        let opening = datagram(1, Unsolicited::Opening, now);
+        let open = AcceptState::Open;
+        let verdict = admission.admit(opening, open, limit - 1, &mut stats);
+        assert_eq!(verdict, Verdict::Open { validated: false });
+        let Verdict::Reply(challenge) = admission.admit(opening, open, limit, &mut stats) else {
+            panic!("no challenge");
         };
-        assert_eq!(question.command, Command::Push);
-        let answer = visit(1, Unsolicited::Answer(question.timestamp), now);
-        let verdict = door.admit(answer, open, limit, &mut stats);
-        assert_eq!(verdict, Verdict::Open { proved: true });
-        let stolen = visit(2, Unsolicited::Answer(question.timestamp), now);
-        let verdict = door.admit(stolen, open, limit, &mut stats);
+        assert_eq!(challenge.command, Command::Push);
+        let answer = datagram(1, Unsolicited::Answer(challenge.timestamp), now);
+        let verdict = admission.admit(answer, open, limit, &mut stats);
+        assert_eq!(verdict, Verdict::Open { validated: true });
+        let stolen = datagram(2, Unsolicited::Answer(challenge.timestamp), now);
+        let verdict = admission.admit(stolen, open, limit, &mut stats);
         assert_eq!(verdict, Verdict::Ignore);
-        assert_eq!((stats.questioned, stats.stray), (1, 1));
+        assert_eq!((stats.addresses_challenged, stats.stray), (1, 1));
     }
 
     #[test]
     fn one_network_opens_no_more_than_its_rate_and_others_are_free_to() {
-        let (mut door, mut stats) = (door(), EndpointStats::default());
+        let (mut admission, mut stats) = (admission(), EndpointStats::default());
         let mut opened = 0;
         for tick in 0..100_000_u64 {
             let now = Time::from_micros(tick * 100);
-            let flood = visit(tick as u32 % 256, Unsolicited::Opening, now);
-            let verdict = door.admit(flood, Admission::Open, 0, &mut stats);
-            opened += u32::from(verdict == Verdict::Open { proved: false });
+            let flood = datagram(tick as u32 % 256, Unsolicited::Opening, now);
+            let verdict = admission.admit(flood, AcceptState::Open, 0, &mut stats);
+            opened += u32::from(verdict == Verdict::Open { validated: false });
         }
         // Ten seconds at 100 a second, and a burst of 200.
         assert!((1195..=1201).contains(&opened), "{opened}");
         let mut passed = 0;
         for net in 1..=1000 {
-            let other = visit(net << 8, Unsolicited::Opening, Time::from_millis(10_000));
-            let verdict = door.admit(other, Admission::Open, 0, &mut stats);
-            passed += u32::from(verdict == Verdict::Open { proved: false });
+            let other = datagram(net << 8, Unsolicited::Opening, Time::from_millis(10_000));
+            let verdict = admission.admit(other, AcceptState::Open, 0, &mut stats);
+            passed += u32::from(verdict == Verdict::Open { validated: false });
         }
         // One in 4096 has the flood's place, and is asked for proof.
         assert!(passed >= 990, "{passed}");
@@ -294,17 +306,18 @@ mod tests {
 
     #[test]
     fn one_network_opens_no_more_than_ten_times_its_rate_with_proof() {
-        let (mut door, mut stats) = (door(), EndpointStats::default());
-        let opening = visit(1, Unsolicited::Opening, Time::ZERO);
-        let Verdict::Reply(question) = door.admit(opening, Admission::Open, usize::MAX, &mut stats)
+        let (mut admission, mut stats) = (admission(), EndpointStats::default());
+        let opening = datagram(1, Unsolicited::Opening, Time::ZERO);
+        let Verdict::Reply(challenge) =
+            admission.admit(opening, AcceptState::Open, usize::MAX, &mut stats)
         else {
-            panic!("no question");
+            panic!("no challenge");
         };
-        let answer = visit(1, Unsolicited::Answer(question.timestamp), Time::ZERO);
+        let answer = datagram(1, Unsolicited::Answer(challenge.timestamp), Time::ZERO);
         let mut opened = 0;
         for _ in 0..5000 {
-            let verdict = door.admit(answer, Admission::Open, 0, &mut stats);
-            opened += u64::from(verdict == Verdict::Open { proved: true });
+            let verdict = admission.admit(answer, AcceptState::Open, 0, &mut stats);
+            opened += u64::from(verdict == Verdict::Open { validated: true });
         }
         // Twice the rate in a burst.
         assert_eq!((opened, stats.over_rate), (2000, 3000));
@@ -312,10 +325,10 @@ mod tests {
 
     #[test]
     fn strays_are_answered_only_if_their_peer_waits_for_it() {
-        let (mut door, mut stats) = (door(), EndpointStats::default());
-        let mut una = |stranger, admission| {
-            let visit = visit(1, stranger, Time::ZERO);
-            match door.admit(visit, admission, 0, &mut stats) {
+        let (mut admission, mut stats) = (admission(), EndpointStats::default());
+        let mut una = |stranger, accepting| {
+            let datagram = datagram(1, stranger, Time::ZERO);
+            match admission.admit(datagram, accepting, 0, &mut stats) {
                 Verdict::Reply(header) => {
                     assert_eq!(header.command, Command::WindowUpdate);
                     Some(header.unacknowledged)
@@ -323,23 +336,27 @@ mod tests {
                 _ => None,
             }
         };
-        for admission in [Admission::Open, Admission::Full, Admission::Closed] {
-            assert_eq!(una(data(5), admission), Some(0));
-            assert_eq!(una(Unsolicited::Probe, admission), Some(0));
-            assert_eq!(una(Unsolicited::Other, admission), None);
+        for accepting in [AcceptState::Open, AcceptState::Full, AcceptState::Closed] {
+            assert_eq!(una(data(5), accepting), Some(0));
+            assert_eq!(una(Unsolicited::Probe, accepting), Some(0));
+            assert_eq!(una(Unsolicited::Other, accepting), None);
         }
         // Whoever connects would take it for an answer to that.
-        assert_eq!(una(Unsolicited::Opening, Admission::Closed), None);
-        assert_eq!(una(Unsolicited::Opening, Admission::Full), None);
+        assert_eq!(una(Unsolicited::Opening, AcceptState::Closed), None);
+        assert_eq!(una(Unsolicited::Opening, AcceptState::Full), None);
         assert_eq!(stats.strays_answered, 6);
     }
 
     #[test]
     fn ended_session_still_acknowledges_what_it_had_received() {
-        let (mut door, mut stats) = (door(), EndpointStats::default());
+        let (mut admission, mut stats) = (admission(), EndpointStats::default());
         let mut una = |stranger| {
-            let epitaph = Epitaph::new(Some(10));
-            let verdict = door.turn_away(visit(1, stranger, Time::ZERO), epitaph, &mut stats);
+            let time_wait = TimeWaitEntry::new(Some(10));
+            let verdict = admission.on_closed_conversation(
+                datagram(1, stranger, Time::ZERO),
+                time_wait,
+                &mut stats,
+            );
             match verdict {
                 Verdict::Reply(header) => Some(header.unacknowledged),
                 _ => None,
@@ -361,13 +378,13 @@ mod tests {
 
     #[test]
     fn replies_to_one_network_are_limited() {
-        let (mut door, mut stats) = (door(), EndpointStats::default());
+        let (mut admission, mut stats) = (admission(), EndpointStats::default());
         let mut replies = 0;
         for tick in 0..100_000_u64 {
             let now = Time::ZERO + Duration::from_micros(tick * 10);
-            let verdict = door.admit(
-                visit(1, Unsolicited::Probe, now),
-                Admission::Open,
+            let verdict = admission.admit(
+                datagram(1, Unsolicited::Probe, now),
+                AcceptState::Open,
                 0,
                 &mut stats,
             );
@@ -379,14 +396,14 @@ mod tests {
 
     #[test]
     fn questions_that_do_not_leave_are_not_counted() {
-        let (mut door, mut stats) = (door(), EndpointStats::default());
-        let opening = visit(1, Unsolicited::Opening, Time::ZERO);
+        let (mut admission, mut stats) = (admission(), EndpointStats::default());
+        let opening = datagram(1, Unsolicited::Opening, Time::ZERO);
         let mut questions = 0;
         for _ in 0..2 * REPLIES {
-            let verdict = door.admit(opening, Admission::Open, usize::MAX, &mut stats);
+            let verdict = admission.admit(opening, AcceptState::Open, usize::MAX, &mut stats);
             questions += u64::from(verdict != Verdict::Ignore);
         }
         assert!((1..=u64::from(REPLIES)).contains(&questions), "{questions}");
-        assert_eq!(stats.questioned, questions);
+        assert_eq!(stats.addresses_challenged, questions);
     }
 }

@@ -17,22 +17,22 @@ use crate::wire::{ConversationId, Token};
 
 /// The sessions of a listener, on all of its sockets, by conversation alone.
 #[derive(Debug, Default)]
-pub(in crate::net) struct Roaming {
+pub(in crate::net) struct MigrationIndex {
     sessions: Mutex<HashMap<ConversationId, Vec<Weak<Connection>>>>,
 }
 
-impl Roaming {
+impl MigrationIndex {
     pub(in crate::net) fn insert(&self, connection: &Arc<Connection>) {
         let mut sessions = lock(&self.sessions);
-        let namesakes = sessions.entry(connection.conversation).or_default();
-        namesakes.push(Arc::downgrade(connection));
+        let candidates = sessions.entry(connection.conversation).or_default();
+        candidates.push(Arc::downgrade(connection));
     }
 
     pub(in crate::net) fn remove(&self, connection: &Arc<Connection>) {
         let mut sessions = lock(&self.sessions);
-        if let Some(namesakes) = sessions.get_mut(&connection.conversation) {
-            namesakes.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(connection)));
-            if namesakes.is_empty() {
+        if let Some(candidates) = sessions.get_mut(&connection.conversation) {
+            candidates.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(connection)));
+            if candidates.is_empty() {
                 sessions.remove(&connection.conversation);
             }
         }
@@ -40,8 +40,8 @@ impl Roaming {
 
     /// Whether a session of this name may move.
     pub(in crate::net) fn may_move(&self, conversation: ConversationId) -> bool {
-        let namesakes = self.namesakes(conversation);
-        namesakes.iter().any(|it| it.migration_token().is_some())
+        let candidates = self.candidates(conversation);
+        candidates.iter().any(|it| it.migration_token().is_some())
     }
 
     /// The session of this name that has this token.
@@ -55,20 +55,20 @@ impl Roaming {
                 constant_time_eq(&token.get().to_le_bytes(), &tag.get().to_le_bytes())
             })
         };
-        self.namesakes(conversation).into_iter().find(matches)
+        self.candidates(conversation).into_iter().find(matches)
     }
 
     /// Copied, so that no session is locked under the lock of all.
-    fn namesakes(&self, conversation: ConversationId) -> Vec<Arc<Connection>> {
+    fn candidates(&self, conversation: ConversationId) -> Vec<Arc<Connection>> {
         let sessions = lock(&self.sessions);
-        let namesakes = sessions.get(&conversation).into_iter().flatten();
-        namesakes
+        let candidates = sessions.get(&conversation).into_iter().flatten();
+        candidates
             .filter_map(Weak::upgrade)
-            .take(MAX_NAMESAKES)
+            .take(MAX_CANDIDATES)
             .collect()
     }
 }
 
 /// Sessions of one name that are looked at for a datagram. Random names meet once in thousands of
 /// millions; who gives all clients the same one gives up that most of them can move.
-const MAX_NAMESAKES: usize = 8;
+const MAX_CANDIDATES: usize = 8;

@@ -5,7 +5,7 @@ mod shard_group;
 mod table;
 mod tombstones;
 
-pub(in crate::net) use migration::Roaming;
-pub(in crate::net) use shard_group::Group;
-pub(in crate::net) use table::Table;
-pub(in crate::net) use tombstones::{Epitaph, Tombstones};
+pub(in crate::net) use migration::MigrationIndex;
+pub(in crate::net) use shard_group::ShardGroup;
+pub(in crate::net) use table::DemuxTable;
+pub(in crate::net) use tombstones::{TimeWaitEntry, Tombstones};

@@ -15,7 +15,7 @@ use crate::wire::ConversationId;
 
 /// What the endpoints of a listener with several sockets share.
 #[derive(Debug)]
-pub(in crate::net) struct Group {
+pub(in crate::net) struct ShardGroup {
     endpoints: Vec<Weak<Endpoint>>,
     owners: Mutex<Owners>,
 }
@@ -29,7 +29,7 @@ struct Owners {
     latest: HashMap<SocketAddr, ConversationId>,
 }
 
-impl Group {
+impl ShardGroup {
     /// A group without sessions; an endpoint is known by its place.
     pub(in crate::net) fn new(endpoints: &[Arc<Endpoint>]) -> Self {
         Self {

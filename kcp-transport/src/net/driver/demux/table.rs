@@ -7,18 +7,18 @@ use std::sync::Arc;
 use crate::time::Time;
 use crate::wire::ConversationId;
 
-use super::tombstones::{Epitaph, Tombstones};
+use super::tombstones::{TimeWaitEntry, Tombstones};
 
 /// Sessions by address and conversation, and those that ended or moved a short while ago.
 #[derive(Debug)]
-pub(in crate::net) struct Table {
+pub(in crate::net) struct DemuxTable {
     sessions: HashMap<(SocketAddr, ConversationId), usize>,
     /// The session of each address that data came for last: where its parity belongs.
     latest: HashMap<SocketAddr, usize>,
     tombstones: Arc<Tombstones>,
 }
 
-impl Table {
+impl DemuxTable {
     pub(in crate::net) fn new(tombstones: Arc<Tombstones>) -> Self {
         Self {
             sessions: HashMap::new(),
@@ -68,7 +68,7 @@ impl Table {
         (from, to): (SocketAddr, SocketAddr),
         conversation: ConversationId,
         slot: usize,
-        end: (Epitaph, Time),
+        end: (TimeWaitEntry, Time),
     ) -> bool {
         if from == to {
             return true;
@@ -76,18 +76,18 @@ impl Table {
         if self.sessions.contains_key(&(to, conversation)) {
             return false;
         }
-        self.bury(from, conversation, slot, end);
+        self.retire(from, conversation, slot, end);
         self.sessions.insert((to, conversation), slot);
         true
     }
 
     /// Forgets a session and remembers that it was there.
-    pub(in crate::net) fn bury(
+    pub(in crate::net) fn retire(
         &mut self,
         peer: SocketAddr,
         conversation: ConversationId,
         slot: usize,
-        end: (Epitaph, Time),
+        end: (TimeWaitEntry, Time),
     ) {
         self.sessions.remove(&(peer, conversation));
         if self.latest.get(&peer) == Some(&slot) {
@@ -101,19 +101,19 @@ impl Table {
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
-        (epitaph, now): (Epitaph, Time),
+        (time_wait, now): (TimeWaitEntry, Time),
     ) {
-        self.tombstones.insert((peer, conversation), epitaph, now);
+        self.tombstones.insert((peer, conversation), time_wait, now);
     }
 
     /// What is left of a session with this name, if one ended a short while ago: its late packets
     /// open no new one.
-    pub(in crate::net) fn epitaph(
+    pub(in crate::net) fn time_wait(
         &self,
         peer: SocketAddr,
         conversation: ConversationId,
         now: Time,
-    ) -> Option<Epitaph> {
+    ) -> Option<TimeWaitEntry> {
         self.tombstones.get((peer, conversation), now)
     }
 }
@@ -126,23 +126,23 @@ mod tests {
         ([127, 0, 0, 1], port).into()
     }
 
-    fn table() -> Table {
-        Table::new(Arc::new(Tombstones::new(1)))
+    fn table() -> DemuxTable {
+        DemuxTable::new(Arc::new(Tombstones::new(1)))
     }
 
     #[test]
     fn buried_session_is_remembered_for_two_minutes() {
-        let epitaph = Epitaph::new(Some(5));
+        let time_wait = TimeWaitEntry::new(Some(5));
         let mut table = table();
         let conversation = ConversationId::new(1);
         table.insert(peer(1), conversation, 7);
         assert_eq!(table.find(peer(1), conversation), Some(7));
-        table.bury(peer(1), conversation, 7, (epitaph, Time::ZERO));
+        table.retire(peer(1), conversation, 7, (time_wait, Time::ZERO));
         assert_eq!(table.find(peer(1), conversation), None);
-        let left = table.epitaph(peer(1), conversation, Time::from_millis(119_999));
-        assert_eq!(left, Some(epitaph));
-        assert_eq!(table.epitaph(peer(2), conversation, Time::ZERO), None);
-        let left = table.epitaph(peer(1), conversation, Time::from_millis(120_000));
+        let left = table.time_wait(peer(1), conversation, Time::from_millis(119_999));
+        assert_eq!(left, Some(time_wait));
+        assert_eq!(table.time_wait(peer(2), conversation, Time::ZERO), None);
+        let left = table.time_wait(peer(1), conversation, Time::from_millis(120_000));
         assert_eq!(left, None);
     }
 
@@ -152,7 +152,7 @@ mod tests {
         let conversation = ConversationId::new(1);
         table.insert(peer(1), conversation, 7);
         table.note_active(peer(1), 7);
-        let end = (Epitaph::Moved(3), Time::ZERO);
+        let end = (TimeWaitEntry::Moved(3), Time::ZERO);
         let mut rename = |from, to| table.rename((peer(from), peer(to)), conversation, 7, end);
         assert!(rename(1, 2));
         assert_eq!(table.find(peer(1), conversation), None);
@@ -168,14 +168,14 @@ mod tests {
     fn renamed_session_is_remembered_where_it_was_and_found_there_if_it_returns() {
         let mut table = table();
         let conversation = ConversationId::new(1);
-        let epitaph = Epitaph::Moved(3);
+        let time_wait = TimeWaitEntry::Moved(3);
         table.insert(peer(1), conversation, 7);
         for (from, to) in [(1, 2), (2, 1), (1, 3)] {
-            let end = (epitaph, Time::ZERO);
+            let end = (time_wait, Time::ZERO);
             assert!(table.rename((peer(from), peer(to)), conversation, 7, end));
             assert_eq!(table.find(peer(to), conversation), Some(7));
-            let left = table.epitaph(peer(from), conversation, Time::ZERO);
-            assert_eq!(left, Some(epitaph));
+            let left = table.time_wait(peer(from), conversation, Time::ZERO);
+            assert_eq!(left, Some(time_wait));
         }
     }
 
@@ -188,8 +188,8 @@ mod tests {
         table.note_active(peer(1), 0);
         table.note_active(peer(1), 1);
         assert_eq!(table.find_parity(peer(1)), Some(1));
-        let end = (Epitaph::new(None), Time::ZERO);
-        table.bury(peer(1), ConversationId::new(2), 1, end);
+        let end = (TimeWaitEntry::new(None), Time::ZERO);
+        table.retire(peer(1), ConversationId::new(2), 1, end);
         assert_eq!(table.find_parity(peer(1)), None);
     }
 }

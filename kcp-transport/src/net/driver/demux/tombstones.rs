@@ -12,7 +12,7 @@ use crate::wire::{ConversationId, SeqNumber};
 
 /// What is remembered of a session that ended, or moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::net) enum Epitaph {
+pub(in crate::net) enum TimeWaitEntry {
     /// It ended well, and had received what comes before this number.
     Ended(u32),
     /// It ended with an error, and acknowledges nothing any more.
@@ -21,7 +21,7 @@ pub(in crate::net) enum Epitaph {
     Moved(u32),
 }
 
-impl Epitaph {
+impl TimeWaitEntry {
     /// That of a session that ended: with the number after the last segment it received in order,
     /// if that is still worth telling.
     pub(in crate::net) fn new(received_until: Option<u32>) -> Self {
@@ -55,12 +55,12 @@ impl Epitaph {
 pub(in crate::net) struct Tombstones {
     key: RandomState,
     capacity: usize,
-    graves: Mutex<Graves>,
+    queue: Mutex<TimeWaitQueue>,
 }
 
 #[derive(Debug, Default)]
-struct Graves {
-    until: HashMap<u64, (Time, Epitaph)>,
+struct TimeWaitQueue {
+    until: HashMap<u64, (Time, TimeWaitEntry)>,
     /// In the order of their ends, which is that of their making. Those that were made anew are in
     /// it again.
     order: VecDeque<(u64, Time)>,
@@ -72,30 +72,39 @@ impl Tombstones {
         Self {
             key: RandomState::new(),
             capacity: MAX_TOMBSTONES * sockets,
-            graves: Mutex::default(),
+            queue: Mutex::default(),
         }
     }
 
-    pub(super) fn insert(&self, name: (SocketAddr, ConversationId), epitaph: Epitaph, now: Time) {
+    pub(super) fn insert(
+        &self,
+        name: (SocketAddr, ConversationId),
+        time_wait: TimeWaitEntry,
+        now: Time,
+    ) {
         let (name, until) = (self.key.hash_one(name), now + TOMBSTONE_TIME);
-        let mut graves = lock(&self.graves);
-        graves.expire(now);
-        if graves.order.len() == self.capacity {
-            graves.forget_oldest();
+        let mut queue = lock(&self.queue);
+        queue.expire(now);
+        if queue.order.len() == self.capacity {
+            queue.forget_oldest();
         }
-        graves.until.insert(name, (until, epitaph));
-        graves.order.push_back((name, until));
+        queue.until.insert(name, (until, time_wait));
+        queue.order.push_back((name, until));
     }
 
-    pub(super) fn get(&self, name: (SocketAddr, ConversationId), now: Time) -> Option<Epitaph> {
+    pub(super) fn get(
+        &self,
+        name: (SocketAddr, ConversationId),
+        now: Time,
+    ) -> Option<TimeWaitEntry> {
         let name = self.key.hash_one(name);
-        let mut graves = lock(&self.graves);
-        graves.expire(now);
-        graves.until.get(&name).map(|(_, epitaph)| *epitaph)
+        let mut queue = lock(&self.queue);
+        queue.expire(now);
+        queue.until.get(&name).map(|(_, time_wait)| *time_wait)
     }
 }
 
-impl Graves {
+impl TimeWaitQueue {
     fn expire(&mut self, now: Time) {
         while self.order.front().is_some_and(|(_, until)| *until <= now) {
             self.forget_oldest();
@@ -134,13 +143,17 @@ mod tests {
         let tombstones = Tombstones::new(1);
         let name = |id| (peer(1), ConversationId::new(id));
         let insert = |id, until, ms| {
-            tombstones.insert(name(id), Epitaph::new(Some(until)), Time::from_millis(ms));
+            tombstones.insert(
+                name(id),
+                TimeWaitEntry::new(Some(until)),
+                Time::from_millis(ms),
+            );
         };
         insert(1, 5, 0);
         insert(2, 5, 1000);
         insert(1, 6, 60_000);
         let left = |id, ms| tombstones.get(name(id), Time::from_millis(ms));
-        assert_eq!(left(1, 120_000), Some(Epitaph::new(Some(6))));
+        assert_eq!(left(1, 120_000), Some(TimeWaitEntry::new(Some(6))));
         assert_eq!(left(2, 121_000), None);
         assert_eq!(left(1, 180_000), None);
     }
@@ -150,15 +163,15 @@ mod tests {
         let tombstones = Tombstones::new(1);
         for id in 0..=MAX_TOMBSTONES as u32 {
             let name = (peer(1), ConversationId::new(id));
-            tombstones.insert(name, Epitaph::new(None), Time::ZERO);
+            tombstones.insert(name, TimeWaitEntry::new(None), Time::ZERO);
         }
         {
-            let graves = lock(&tombstones.graves);
-            assert_eq!(graves.order.len(), MAX_TOMBSTONES);
-            assert_eq!(graves.until.len(), MAX_TOMBSTONES);
+            let queue = lock(&tombstones.queue);
+            assert_eq!(queue.order.len(), MAX_TOMBSTONES);
+            assert_eq!(queue.until.len(), MAX_TOMBSTONES);
         }
         let left = |id| tombstones.get((peer(1), ConversationId::new(id)), Time::ZERO);
         assert_eq!(left(0), None);
-        assert_eq!(left(1), Some(Epitaph::new(None)));
+        assert_eq!(left(1), Some(TimeWaitEntry::new(None)));
     }
 }
