@@ -6,6 +6,16 @@
 //! opens it, and feeds each session its run of datagrams under one lock; it also owns the timers.
 //! Readers and writers lock only their own session. A write that fills segments, or a flush, sends
 //! from the caller's task at once; what the socket does not take is left to the driver.
+//!
+//! # Floors
+//!
+//! Each module imports only those to its left:
+//!
+//! `sync` < `io` < `endpoint` < `connection` < `driver` < `connect` < `info` < `stream` < `split` <
+//! `message` < `datagrams` < `listener` | `client`
+//!
+//! An outgoing datagram goes from its `Connection` to the `Egress` of the endpoint and to the
+//! [`Transport`]; an incoming one from the transport through the driver to its `Connection`.
 
 mod client;
 mod connect;

@@ -4,6 +4,7 @@ mod amplification;
 mod extensions;
 mod forgery;
 mod golden;
+mod layers;
 mod options;
 mod parity;
 mod restart;
