@@ -58,18 +58,18 @@ impl Config {
         self.listening.open_rate
     }
 
-    /// Connections whose peers have not shown that they receive what is sent to them. When there
-    /// are so many, new peers are asked to show it before anything is kept for them. Default 256, 0
-    /// to 65536; 0 asks everyone.
+    /// Largest number of connections whose peers have not validated their addresses. Beyond it, a
+    /// new peer must answer a challenge before the listener keeps any state for it. Default 256, 0
+    /// to 65536; 0 challenges every peer.
     ///
-    /// Asking everyone also keeps out beginnings of conversations that somebody recorded, or held
-    /// back on their way, and plays from an address of their own: with an AEAD, only who has the
-    /// key can answer. It costs nothing where `KcpStream::connect` comes before the first write;
-    /// other peers, kcp-go's among them, repeat their first packets.
+    /// Challenging every peer also rejects first packets that an attacker has recorded, or delayed
+    /// on their way, and replays from an address of its own: with an AEAD, only a holder of the key
+    /// can answer. It costs nothing where `KcpStream::connect` comes before the first write; other
+    /// peers, those of kcp-go among them, repeat their first packets.
     ///
-    /// It is shown by acknowledging what we send, so a connection on which only the peer ever sends
-    /// data counts until it ends. For listeners only; in kcp-go every packet with a forged address
-    /// makes a connection.
+    /// A peer validates its address by acknowledging data, so a connection on which only the peer
+    /// sends counts until it ends. For listeners only; in kcp-go every packet with a forged address
+    /// creates a connection.
     #[must_use]
     pub fn max_unvalidated(&self) -> usize {
         self.listening.max_unvalidated
@@ -106,7 +106,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Connections with peers of unproved addresses, 0..=65536.
+    /// Connections with peers whose addresses are not validated, 0..=65536.
     pub fn max_unvalidated(mut self, connections: usize) -> Self {
         self.config.listening.max_unvalidated = connections;
         self

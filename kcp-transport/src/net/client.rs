@@ -21,22 +21,23 @@ use super::stream::KcpStream;
 /// Opens any number of connections from one socket, driven by one task.
 ///
 /// Use it where sockets are scarce, or where all connections should leave from one port. A server
-/// of this crate tells connections from one address apart by their conversation id. **A kcp-go server
-/// does not**: it has one session for each address, so that a second connection would end the first.
-/// Use [`KcpStream::connect`] for those, which takes a socket for each connection.
+/// of this crate distinguishes connections from one address by their conversation ids. **A kcp-go
+/// server does not**: it keeps one session for each address, so a second connection would end the
+/// first. Use [`KcpStream::connect`] with such servers, which takes a socket for each connection.
 ///
-/// The socket is not connected: that nobody listens at a peer is seen by the time-out only.
-/// [`Config::conversation`] is not used.
+/// The socket is not connected, so a closed port at a peer is detected by the time-out only.
+/// [`Config::conversation`] is ignored.
 ///
-/// Dropping the endpoint ends no connection. The last of them closes the socket.
+/// Dropping the endpoint ends no connection. The socket is closed after the last connection has
+/// ended.
 #[derive(Debug)]
 pub struct KcpEndpoint {
     registry: Arc<Registry>,
 }
 
 impl KcpEndpoint {
-    /// An endpoint on `addr`; port 0 picks a free one. From a v6 wildcard address it reaches v4 peers
-    /// too where the system can.
+    /// Binds an endpoint to `addr`; port 0 picks a free one. From a v6 wildcard address it also
+    /// reaches v4 peers where the system supports it.
     ///
     /// # Errors
     ///
@@ -50,7 +51,7 @@ impl KcpEndpoint {
         Self::start(endpoint)
     }
 
-    /// An endpoint on any transport of datagrams.
+    /// Creates an endpoint on any [`Transport`].
     ///
     /// # Errors
     ///
@@ -77,26 +78,26 @@ impl KcpEndpoint {
     ///
     /// - [`io::ErrorKind::TimedOut`]: no answer within [`Config::connect_timeout`].
     /// - [`io::ErrorKind::InvalidInput`]: a v4 socket reaches no v6 peer.
-    /// - That of the socket if it is closed.
+    /// - The error of the socket if it is closed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the connection up and leaves nothing behind.
+    /// Dropping the future aborts the attempt and leaves nothing behind.
     pub async fn connect(&self, peer: SocketAddr) -> io::Result<KcpStream> {
         let handle = self.open(peer, Role::Connect).await?;
         handle.connected().await?;
         Ok(KcpStream::new(handle))
     }
 
-    /// As [`KcpEndpoint::connect`], without asking the peer.
+    /// As [`KcpEndpoint::connect`], without waiting for an answer of the peer.
     ///
     /// # Errors
     ///
-    /// As [`KcpEndpoint::connect`], but for the first.
+    /// As [`KcpEndpoint::connect`], except the first.
     ///
     /// # Cancel safety
     ///
-    /// As [`KcpEndpoint::connect`]. Waits for the driver only.
+    /// As [`KcpEndpoint::connect`]. The future waits for the driver only.
     pub async fn connect_lazy(&self, peer: SocketAddr) -> io::Result<KcpStream> {
         let handle = self.open(peer, Role::ConnectLazy).await?;
         Ok(KcpStream::new(handle))
@@ -114,53 +115,56 @@ impl KcpEndpoint {
         })
     }
 
-    /// Goes on from another socket, bound to `addr`: for a client whose network has changed. Port 0
-    /// picks a free one.
+    /// Moves the endpoint to another socket, bound to `addr`: for a client whose network has
+    /// changed. Port 0 picks a free one.
     ///
-    /// Connections whose peers follow, which takes [`Extensions::Migration`] on both sides, go on
-    /// where they were as soon as the peer has seen that the new address is theirs: about two round
-    /// trips. What was on its way to the old address is sent again. Others end by their time-outs.
+    /// Connections whose peers support migration, which takes [`Extensions::Migration`] on both
+    /// sides, continue once the peer has validated the new address: after about two round trips.
+    /// Datagrams that were sent to the old address are retransmitted. Other connections end by
+    /// their time-outs.
     ///
     /// [`Extensions::Migration`]: crate::config::Extensions::Migration
     ///
     /// # Errors
     ///
-    /// - [`io::ErrorKind::Unsupported`]: the endpoint was made
-    ///   [from a transport](KcpEndpoint::from_transport), which may change its addresses by itself.
-    /// - [`io::ErrorKind::InvalidInput`]: `addr` is of the other family than the address before.
-    /// - Errors of binding the socket; the endpoint stays where it is. Must be called within a tokio
-    ///   runtime.
+    /// - [`io::ErrorKind::Unsupported`]: the endpoint was created [from a
+    ///   transport](KcpEndpoint::from_transport), which may change its addresses by itself.
+    /// - [`io::ErrorKind::InvalidInput`]: `addr` has another address family than the current
+    ///   address.
+    /// - Errors of binding the socket; the endpoint keeps its current socket. Must be called within
+    ///   a tokio runtime.
     pub fn rebind(&self, addr: SocketAddr) -> io::Result<()> {
         runtime::Handle::try_current().map_err(io::Error::other)?;
         self.registry.endpoint.rebind(|| {
             if self.local_addr()?.is_ipv6() != addr.is_ipv6() {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    "an endpoint stays with v4 or v6, as its connections know their peers by it",
+                    "an endpoint cannot change between v4 and v6",
                 ));
             }
             Socket::bind(addr, &self.registry.endpoint.config)
         })
     }
 
-    /// The address connections leave from.
+    /// The local address of the socket.
     ///
     /// # Errors
     ///
-    /// That of asking the socket.
+    /// The error of the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.registry.endpoint.transport().local_addr()
     }
 
-    /// What the socket received, and what of it was dropped before it reached a connection.
+    /// Counters of the socket: received datagrams, and those dropped before they reached a
+    /// connection.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
         self.registry.endpoint.stats()
     }
 
-    /// The sum over all connections there are and were. Looks at each of those there are.
+    /// The sum of the counters of all connections, open and closed. Visits each open connection.
     ///
-    /// What is read from a connection after it has ended, as far as it had arrived, is not in it.
+    /// Bytes that are read from a connection after it has ended are not included.
     #[must_use]
     pub fn totals(&self) -> Stats {
         self.registry.totals()
@@ -173,7 +177,7 @@ impl Drop for KcpEndpoint {
     }
 }
 
-/// The peer's address in the form in which the socket reports it.
+/// The address of the peer in the form in which the socket reports it.
 fn reachable(local: SocketAddr, peer: SocketAddr) -> io::Result<SocketAddr> {
     match (local, peer) {
         (SocketAddr::V6(_), SocketAddr::V4(v4)) => Ok((v4.ip().to_ipv6_mapped(), v4.port()).into()),

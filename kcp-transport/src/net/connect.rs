@@ -16,14 +16,14 @@ use super::driver::{Driver, Registry};
 use super::endpoint::{Endpoint, Purpose};
 use super::io::{Path, Socket, Transport, entropy};
 
-/// Makes the socket, the session and the task that drives them.
+/// Creates the socket, the session and the task that drives them.
 pub(super) fn open(
     peer: SocketAddr,
     security: &Security,
     config: &Config,
     role: Role,
 ) -> io::Result<Handle> {
-    // Checked first: what cannot work should not cost a socket.
+    // Checked first: an unusable configuration should not cost a socket.
     config.layout(security.overhead())?;
     runtime::Handle::try_current().map_err(io::Error::other)?;
     let socket = Socket::connect(peer, config)?;
@@ -31,7 +31,7 @@ pub(super) fn open(
     open_with(endpoint, peer, role)
 }
 
-/// Makes the session and the task that drives it.
+/// Creates the session and the task that drives it.
 pub(super) fn open_on(
     transport: Arc<dyn Transport>,
     peer: SocketAddr,
@@ -55,13 +55,14 @@ fn open_with(endpoint: Endpoint, peer: SocketAddr, role: Role) -> io::Result<Han
         None => ConversationId::new(u32::from_le_bytes(entropy()?)),
     };
     let mut driver = Driver::new(Registry::new(endpoint), RECEIVE_SLOTS);
-    // The socket is of the peer's family, so the kernel reports the peer in the form it was given.
+    // The socket has the address family of the peer, so the kernel reports the peer in the same
+    // form.
     let path = Path { peer, local: None };
     let connection = driver.register(now, path, conversation, role)?;
     runtime.spawn(driver);
     Ok(Handle(connection))
 }
 
-/// Receive buffers of a connection: each takes a coalesced run, so one call takes a whole window's
-/// worth of acknowledgements or half a megabyte of data.
+/// Receive buffers of a connection. Each takes a coalesced run, so one call takes the
+/// acknowledgements of a whole window, or half a megabyte of data.
 const RECEIVE_SLOTS: usize = 8;

@@ -11,12 +11,12 @@ use super::sync::{Awaited, Waiter, budgeted};
 
 /// Unreliable datagrams beside the stream of a connection: kcp-go's out-of-band data.
 ///
-/// They are neither repeated nor put in order, and share the connection's path and cipher. Cheap to
-/// clone, and independent of who reads and writes the stream; it does not keep the connection
-/// alive.
+/// They are neither retransmitted nor ordered, and share the path and the cipher of the connection.
+/// A handle is cheap to clone and independent of the owner of the stream; it does not keep the
+/// connection alive.
 ///
-/// Sending needs [`Config::fec`](crate::config::Config::fec) on our side, since the header is
-/// FEC's. Receiving needs nothing.
+/// Sending requires [`Config::fec`](crate::config::Config::fec) on this side, since the datagrams
+/// use the header of FEC. Receiving requires nothing.
 #[derive(Clone, Debug)]
 pub struct Datagrams {
     connection: Arc<Connection>,
@@ -28,11 +28,11 @@ impl Datagrams {
         Self { connection }
     }
 
-    /// Sends one datagram; never waits. When too many are queued the oldest is dropped.
+    /// Queues one datagram for sending; never waits. If too many are queued the oldest is dropped.
     ///
     /// # Errors
     ///
-    /// - [`io::ErrorKind::Unsupported`]: FEC is off on our side.
+    /// - [`io::ErrorKind::Unsupported`]: FEC is off on this side.
     /// - [`io::ErrorKind::InvalidInput`]: longer than [`max_size`](Self::max_size).
     /// - The error that ended the connection.
     ///
@@ -43,7 +43,7 @@ impl Datagrams {
 
     /// Waits for the next datagram.
     ///
-    /// At most 64 are kept for it; beyond that the oldest is dropped and counted.
+    /// At most 64 received datagrams are queued; beyond that the oldest is dropped and counted.
     ///
     /// # Errors
     ///
@@ -51,12 +51,13 @@ impl Datagrams {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no datagram: whoever waits next gets it.
+    /// Dropping the future loses no datagram: the next call receives it.
     pub async fn recv(&self) -> io::Result<Vec<u8>> {
         self.connection.recv_datagram().await
     }
 
-    /// Polls for the next datagram; several tasks may wait at a time, and each is given others.
+    /// Polls for the next datagram; several tasks may wait at the same time, and each receives
+    /// different ones.
     ///
     /// # Errors
     ///
@@ -65,8 +66,8 @@ impl Datagrams {
         budgeted(cx, |cx| self.connection.poll_for(&mut Waiter::Task, cx))
     }
 
-    /// Most bytes of a datagram: what one packet holds. `None` if FEC is off on our side, so that
-    /// none can be sent.
+    /// The largest size of a datagram in bytes: the room of one packet. `None` if FEC is off on
+    /// this side, so that none can be sent.
     #[must_use]
     pub fn max_size(&self) -> Option<usize> {
         self.connection.max_datagram_size()
@@ -92,20 +93,21 @@ impl KcpStream {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no datagram: whoever waits next gets it.
+    /// Dropping the future loses no datagram: the next call receives it.
     #[doc(alias = "SetOOBHandler")]
     pub async fn recv_datagram(&self) -> io::Result<Vec<u8>> {
         self.connection().recv_datagram().await
     }
 
-    /// Most bytes of an unreliable datagram, or `None` if our side has FEC off and can send none.
+    /// The largest size of an unreliable datagram in bytes, or `None` if FEC is off on this side,
+    /// so that none can be sent.
     #[must_use]
     #[doc(alias = "GetOOBMaxSize")]
     pub fn max_datagram_size(&self) -> Option<usize> {
         self.connection().max_datagram_size()
     }
 
-    /// A handle for unreliable datagrams that works beside whoever owns the stream or its halves.
+    /// A handle for unreliable datagrams, independent of the owner of the stream or its halves.
     #[must_use]
     pub fn datagrams(&self) -> Datagrams {
         Datagrams::new(self.connection())

@@ -1,4 +1,4 @@
-//! Looking at a connection from outside.
+//! Inspecting a connection without owning it.
 
 use std::fmt;
 use std::io;
@@ -11,11 +11,12 @@ use crate::wire::ConversationId;
 
 use super::connection::Connection;
 
-/// What a stream is, to those who do not read or write it: addresses, conversation, live statistics.
+/// Addresses, conversation id, state and live statistics of a connection, for code that does not
+/// read or write it.
 ///
-/// Cheap to clone, and valid after the stream is gone. As long as there is one, the socket stays
-/// open, but the buffers of a connection that is over are given back: [`WeakConnectionInfo`] is for
-/// those who keep many for long.
+/// Cheap to clone, and valid after the stream is dropped. A handle keeps the socket open, but not
+/// the buffers of a connection that is over. Use [`WeakConnectionInfo`] to keep many handles for
+/// long.
 #[derive(Clone)]
 pub struct ConnectionInfo {
     connection: Arc<Connection>,
@@ -27,7 +28,7 @@ impl ConnectionInfo {
         Self { connection }
     }
 
-    /// Our address, if the socket is still there to ask.
+    /// The local address, if the socket still reports one.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.connection.local_addr().ok()
@@ -39,26 +40,26 @@ impl ConnectionInfo {
         self.connection.path().peer
     }
 
-    /// The conversation's id, the same on both sides.
+    /// The conversation id, the same on both sides.
     #[must_use]
     pub fn conversation(&self) -> ConversationId {
         self.connection.conversation
     }
 
-    /// Where the connection is in its life.
+    /// The state of the connection.
     #[must_use]
     pub fn state(&self) -> State {
         self.connection.state()
     }
 
-    /// The connection's counters as they are now.
+    /// A copy of the counters of the connection.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.connection.stats()
     }
 
-    /// As [`KcpStream::rebind`](super::KcpStream::rebind), for a stream that is split, carries messages or
-    /// belongs to somebody else.
+    /// As [`KcpStream::rebind`](super::KcpStream::rebind), for a stream that is split, carries
+    /// messages or is owned by other code.
     ///
     /// # Errors
     ///
@@ -67,7 +68,7 @@ impl ConnectionInfo {
         self.connection.rebind()
     }
 
-    /// A handle that keeps nothing alive.
+    /// A handle that keeps neither the connection nor its socket alive.
     #[must_use]
     pub fn downgrade(&self) -> WeakConnectionInfo {
         WeakConnectionInfo {
@@ -75,21 +76,22 @@ impl ConnectionInfo {
         }
     }
 
-    /// What the socket received that the connection is on, and what of it was dropped.
+    /// Counters of the socket of the connection: received datagrams, and those dropped before they
+    /// reached a connection.
     #[must_use]
     pub fn endpoint_stats(&self) -> EndpointStats {
         self.connection.endpoint.stats()
     }
 }
 
-/// A [`ConnectionInfo`] that keeps nothing of the connection alive, its socket included.
+/// A [`ConnectionInfo`] that keeps neither the connection nor its socket alive.
 #[derive(Clone)]
 pub struct WeakConnectionInfo {
     connection: Weak<Connection>,
 }
 
 impl WeakConnectionInfo {
-    /// The connection, unless it is over and its stream is gone.
+    /// The connection, unless it is over and its stream is dropped.
     #[must_use]
     pub fn upgrade(&self) -> Option<ConnectionInfo> {
         let connection = self.connection.upgrade()?;

@@ -20,11 +20,11 @@ use super::sync::{Awaited, Waiter, Waiting, budgeted};
 
 /// Accepts KCP connections on a UDP socket.
 ///
-/// Sessions are told apart by the peer's address and the conversation id. A session opens on a
-/// first packet that looks like one: stray packets and the late ones of a session that ended open
-/// nothing. All sessions of a listener share its cipher and [`Config`].
+/// Sessions are identified by the address of the peer and the conversation id. Only a packet that
+/// looks like the first of a conversation opens a session; stray packets and late packets of a
+/// closed session open none. All sessions of a listener share its cipher and [`Config`].
 ///
-/// Dropping the listener stops accepting. Sessions that were accepted go on, and keep the socket
+/// Dropping the listener stops accepting. Accepted sessions continue, and keep the socket open
 /// until the last of them has ended.
 ///
 /// # Examples
@@ -48,7 +48,7 @@ use super::sync::{Awaited, Waiter, Waiting, budgeted};
 /// ```
 #[derive(Debug)]
 pub struct KcpListener {
-    /// One for each socket, at least one.
+    /// One for each socket; at least one.
     registries: Vec<Arc<Registry>>,
 }
 
@@ -61,12 +61,13 @@ impl KcpListener {
     ///
     /// # Cancel safety
     ///
-    /// Never waits: a future that is dropped was not polled, and has bound nothing.
+    /// The future never waits, so it cannot be dropped halfway: once polled, it is ready.
     pub async fn bind(addr: SocketAddr, security: &Security) -> io::Result<Self> {
         Self::bind_with(addr, security, &Config::default()).await
     }
 
-    /// Listens on `addr`; port 0 picks a free one. A v6 wildcard address takes v4 peers too.
+    /// Listens on `addr`; port 0 picks a free one. A v6 wildcard address also accepts v4 peers
+    /// where the system supports it.
     ///
     /// # Errors
     ///
@@ -75,7 +76,7 @@ impl KcpListener {
     ///
     /// # Cancel safety
     ///
-    /// Never waits: a future that is dropped was not polled, and has bound nothing.
+    /// The future never waits, so it cannot be dropped halfway: once polled, it is ready.
     #[expect(clippy::unused_async, reason = "the shape of tokio's listeners")]
     pub async fn bind_with(
         addr: SocketAddr,
@@ -91,7 +92,7 @@ impl KcpListener {
         Self::from_transports(transports.collect(), security, config)
     }
 
-    /// Listens on a socket the caller made, which should be bound and is made non-blocking.
+    /// Listens on a socket that the caller has created and bound. It is set to non-blocking.
     ///
     /// # Errors
     ///
@@ -107,9 +108,9 @@ impl KcpListener {
         Self::from_transport(socket, security, config)
     }
 
-    /// Listens on any transport of datagrams.
+    /// Listens on any [`Transport`].
     ///
-    /// The socket options of `config` are the transport's own business.
+    /// The socket options of `config` are not applied to the transport.
     ///
     /// # Errors
     ///
@@ -122,15 +123,16 @@ impl KcpListener {
         Self::from_transports(vec![transport], security, config)
     }
 
-    /// Listens on several transports of datagrams that have one address, as sockets with
-    /// `SO_REUSEPORT` do, with a task for each. [`Config::shards`] should be their number.
+    /// Listens on several transports that share one address, as sockets with `SO_REUSEPORT` do,
+    /// with a task for each. [`Config::shards`] should be their number.
     ///
-    /// A peer's datagrams may come in by any of them. They should keep to one: what comes in by
-    /// another than the first one did is handed on, at a price.
+    /// The datagrams of a peer may arrive at any of the transports, but should keep to one:
+    /// datagrams that arrive at another one than the first are forwarded, at a cost.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidInput`] if there is none, and as [`KcpListener::from_transport`].
+    /// [`io::ErrorKind::InvalidInput`] if `transports` is empty, and as
+    /// [`KcpListener::from_transport`].
     pub fn from_transports(
         transports: Vec<Arc<dyn Transport>>,
         security: &Security,
@@ -157,20 +159,19 @@ impl KcpListener {
     ///
     /// # Errors
     ///
-    /// Only when the socket or the runtime that drives it is gone; nothing a peer does ends it. Every
-    /// later call gives the same error.
+    /// Only if the socket is closed or the runtime that drives it has ended; no peer can cause an
+    /// error. Each later call returns the same error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no connection, also if one has come for it: whoever accepts next
-    /// gets that one.
+    /// Dropping the future loses no connection, even if one has arrived: the next call accepts it.
     pub async fn accept(&self) -> io::Result<(KcpStream, SocketAddr)> {
         Waiting::new(&*self.first().accept_queue)
             .await
             .map(accepted)
     }
 
-    /// Polls for the next connection; several tasks may wait at a time.
+    /// Polls for the next connection; several tasks may wait at the same time.
     ///
     /// # Errors
     ///
@@ -185,12 +186,13 @@ impl KcpListener {
     ///
     /// # Errors
     ///
-    /// That of asking the socket.
+    /// The error of the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.first().endpoint.transport().local_addr()
     }
 
-    /// What the sockets received, and what of it was dropped before it reached a session.
+    /// Counters of the sockets: received datagrams, and those dropped before they reached a
+    /// session.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
         let mut sum = self.first().endpoint.stats();
@@ -198,15 +200,15 @@ impl KcpListener {
         for registry in &self.registries[1..] {
             sum += registry.endpoint.stats();
         }
-        // All of them count the same packets, and have one budget.
+        // All endpoints seal under the same key and share one budget.
         sum.sealed_under_key = under_key;
         sum.memory = memory;
         sum
     }
 
-    /// The sum over all connections there are and were. Looks at each of those there are.
+    /// The sum of the counters of all connections, open and closed. Visits each open connection.
     ///
-    /// What is read from a connection after it has ended, as far as it had arrived, is not in it.
+    /// Bytes that are read from a connection after it has ended are not included.
     #[must_use]
     pub fn totals(&self) -> Stats {
         let mut sum = Stats::default();
@@ -219,7 +221,7 @@ impl KcpListener {
 
 impl Drop for KcpListener {
     fn drop(&mut self) {
-        // Nobody will read what those sessions receive.
+        // These sessions have no reader.
         for registry in &self.registries {
             for connection in registry.release() {
                 drop(Handle(connection));

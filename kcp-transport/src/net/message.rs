@@ -14,18 +14,18 @@ use super::info::ConnectionInfo;
 use super::stream::KcpStream;
 use super::sync::budgeted;
 
-/// A connection over KCP that keeps the boundaries of messages: each [`send`](Self::send) is one
+/// A connection over KCP that preserves message boundaries: each [`send`](Self::send) is one
 /// [`recv`](Self::recv) of the peer.
 ///
-/// Made from a stream by [`KcpStream::into_messages`], on the accepting side too, or by
+/// Created from a stream by [`KcpStream::into_messages`], on the accepting side too, or by
 /// [`KcpMessageStream::connect`]. Messages are reliable and in order; life and errors are those of
-/// [`KcpStream`]. KCP peers in C and Go understand them: kcp-go's `Read` returns one
-/// message at a time, while each of its writes arrives as one message per segment.
+/// [`KcpStream`]. KCP peers in C and Go are compatible: `Read` of kcp-go returns one message at a
+/// time, while each `Write` of kcp-go arrives as one message per segment.
 ///
 /// # Cancel safety
 ///
-/// Dropping a future of `send` before it is ready sends nothing of the message; of `recv`, loses
-/// nothing. `shutdown` can be called again.
+/// Dropping a future of `send` before it is ready sends nothing of the message; dropping one of
+/// `recv` loses nothing. `shutdown` can be called again.
 ///
 /// # Examples
 ///
@@ -63,8 +63,8 @@ pub struct MessageReceiver {
 }
 
 impl KcpMessageStream {
-    /// Connects to `peer` in message mode, whatever mode `config` has, and returns once it has
-    /// answered.
+    /// Connects to `peer` in message mode, whatever the mode of `config`, and returns once the peer
+    /// has answered.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl KcpMessageStream {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the connection up and leaves nothing behind.
+    /// Dropping the future aborts the attempt and leaves nothing behind.
     pub async fn connect(
         peer: SocketAddr,
         security: &Security,
@@ -88,7 +88,7 @@ impl KcpMessageStream {
         Self { handle }
     }
 
-    /// Reads and writes bytes from now on.
+    /// Converts the connection to a byte stream.
     #[must_use]
     pub fn into_stream(self) -> KcpStream {
         self.handle.0.set_mode(Mode::Stream);
@@ -97,7 +97,7 @@ impl KcpMessageStream {
 
     /// Splits the stream into halves that can move to different tasks.
     ///
-    /// The session is let go of when both are dropped.
+    /// The session is released when both are dropped.
     #[must_use]
     pub fn into_split(self) -> (MessageReceiver, MessageSender) {
         let handle = Arc::new(self.handle);
@@ -109,7 +109,7 @@ impl KcpMessageStream {
         )
     }
 
-    /// A handle for looking at the connection, also after the stream is gone.
+    /// A handle for inspecting the connection, which stays valid after the stream is dropped.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo::new(self.connection())
@@ -121,10 +121,10 @@ impl KcpMessageStream {
 }
 
 impl KcpStream {
-    /// Sends and receives messages from now on.
+    /// Converts the stream to messages.
     ///
-    /// What was written before is a message of its own for each segment, and what the peer wrote
-    /// in stream mode arrives so.
+    /// Data that was written before is sent as one message per segment, and data that the peer
+    /// wrote in stream mode is received so.
     #[must_use]
     pub fn into_messages(self) -> KcpMessageStream {
         KcpMessageStream::new(self.into_handle())
@@ -132,7 +132,7 @@ impl KcpStream {
 }
 
 impl MessageSender {
-    /// A handle for looking at the connection.
+    /// A handle for inspecting the connection.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo::new(self.connection())
@@ -144,7 +144,7 @@ impl MessageSender {
 }
 
 impl MessageReceiver {
-    /// A handle for looking at the connection.
+    /// A handle for inspecting the connection.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo::new(self.connection())
@@ -161,19 +161,19 @@ macro_rules! impl_send {
         impl $type {
             /// Sends one message, waiting for room in the send buffer.
             ///
-            /// It leaves at once as far as the windows allow, or by
+            /// The message is sent at once as far as the windows allow, or by
             /// [`WriteCoalescing`](crate::config::WriteCoalescing).
             ///
-            /// A kcp-go peer tells a window of 32 segments until its program has accepted the
-            /// session. So the first message that is longer waits, for little more than a second at
-            /// most, while the peer is asked again; then what it has told counts.
+            /// A kcp-go peer announces a window of 32 segments until its program has accepted the
+            /// session. So the first message that is longer waits until the peer announces its real
+            /// window, for little more than a second at most; the peer is probed meanwhile.
             ///
             /// # Errors
             ///
             /// [`io::ErrorKind::InvalidInput`] for an empty message and one longer than
             /// [`max_message_len`](Self::max_message_len), with a
-            /// [`MessageError`](crate::arq::MessageError) that says what is allowed; the stream
-            /// goes on. Else the error that ended the connection.
+            /// [`MessageError`](crate::arq::MessageError) that contains the limit; the stream stays
+            /// usable. Otherwise the error that ended the connection.
             ///
             /// # Cancel safety
             ///
@@ -182,7 +182,7 @@ macro_rules! impl_send {
                 poll_fn(|cx| self.poll_send(cx, message)).await
             }
 
-            /// Polls for room for one message and sends it. The last task to poll is woken.
+            /// Polls for room for one message and sends it. Only the last task to poll is woken.
             ///
             /// # Errors
             ///
@@ -195,25 +195,26 @@ macro_rules! impl_send {
                 budgeted(cx, |cx| self.connection().poll_send_message(cx, message))
             }
 
-            /// Most bytes of a message: 255 segments, or as many as the largest window the peer has
-            /// told, if that is less; 32 until it tells, which is known once connected. Nor more
-            /// than the send buffer. A peer whose memory was short from the beginning tells a small
-            /// window at first, and a larger one later.
+            /// The largest size of a message in bytes: 255 segments, or the largest window that the
+            /// peer has announced if that is less, and no more than the send buffer. Until the peer
+            /// announces a window, which it has done once connected, 32 segments. A peer that is
+            /// short of memory from the beginning announces a small window first, and a larger one
+            /// later.
             #[must_use]
             pub fn max_message_len(&self) -> usize {
                 self.connection().max_message_len()
             }
 
-            /// Sends no more messages; returns once all that were sent are acknowledged.
+            /// Shuts down sending; returns once all messages that were sent are acknowledged.
             ///
             /// # Errors
             ///
-            /// [`io::ErrorKind::TimedOut`] if that takes longer than
-            /// [`Config::linger`], and the error that ended the connection before.
+            /// [`io::ErrorKind::TimedOut`] if that takes longer than [`Config::linger`], and the
+            /// error that ended the connection earlier.
             ///
             /// # Cancel safety
             ///
-            /// Sending has ended with the first poll; call it again to wait on.
+            /// Sending is shut down with the first poll; call it again to wait for its end.
             pub async fn shutdown(&mut self) -> io::Result<()> {
                 poll_fn(|cx| self.connection().poll_shutdown(cx)).await
             }
@@ -225,23 +226,24 @@ macro_rules! impl_send {
 macro_rules! impl_recv {
     ($type:ty) => {
         impl $type {
-            /// Receives the next message into `message`, whose former content goes, and returns its
+            /// Receives the next message into `message`, replacing its content, and returns its
             /// length in bytes: 0 for an empty one, which peers in C can send.
             ///
             /// # Errors
             ///
-            /// [`io::ErrorKind::InvalidData`] if the peer sends fragments that make no message;
+            /// [`io::ErrorKind::InvalidData`] if the peer sends fragments that form no message;
             /// [`io::ErrorKind::UnexpectedEof`] if a peer of this crate has shut down its side; and
-            /// the error that ended the connection. All once every message that had arrived is read.
+            /// the error that ended the connection. All errors come after the messages that had
+            /// arrived.
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future loses no message and leaves `message` as it was.
+            /// Dropping the future loses no message and leaves `message` unchanged.
             pub async fn recv(&mut self, message: &mut Vec<u8>) -> io::Result<usize> {
                 poll_fn(|cx| self.poll_recv(cx, message)).await
             }
 
-            /// Polls for the next message. The last task to poll is woken.
+            /// Polls for the next message. Only the last task to poll is woken.
             ///
             /// # Errors
             ///

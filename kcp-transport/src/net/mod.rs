@@ -2,10 +2,11 @@
 //!
 //! # How it works
 //!
-//! One task drives each UDP socket or other [`Transport`], whatever the number of sessions on it. It receives a batch,
-//! opens it, and feeds each session its run of datagrams under one lock; it also owns the timers.
-//! Readers and writers lock only their own session. A write that fills segments, or a flush, sends
-//! from the caller's task at once; what the socket does not take is left to the driver.
+//! One task drives each UDP socket or other [`Transport`], whatever the number of sessions on it.
+//! It receives a batch, decrypts it, and passes each session its run of datagrams under one lock.
+//! It also runs the timers. Readers and writers lock their own session only. A write that fills
+//! segments, or a flush, sends at once from the task of the caller; the driver sends what the
+//! socket does not accept.
 //!
 //! # Floors
 //!

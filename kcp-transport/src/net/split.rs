@@ -27,13 +27,13 @@ pub struct OwnedWriteHalf {
     handle: Arc<Handle>,
 }
 
-/// Two halves that are not of the same stream; both are given back.
+/// The error of [`OwnedReadHalf::reunite`]: two halves of different streams, which it returns.
 #[derive(Debug)]
 pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
 
 impl fmt::Display for ReuniteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the halves are of different streams")
+        f.write_str("the halves belong to different streams")
     }
 }
 
@@ -42,8 +42,8 @@ impl std::error::Error for ReuniteError {}
 impl KcpStream {
     /// Splits the stream into halves that can move to different tasks.
     ///
-    /// The session is let go of when both are dropped; dropping the write half alone shuts nothing
-    /// down.
+    /// The session is released when both are dropped; dropping the write half alone does not shut
+    /// down writing.
     #[must_use]
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         let handle = Arc::new(self.into_handle());
@@ -59,11 +59,11 @@ impl OwnedReadHalf {
         &self.handle.0
     }
 
-    /// Puts the stream together again.
+    /// Joins the two halves to a stream again.
     ///
     /// # Errors
     ///
-    /// [`ReuniteError`] if the halves are not of the same stream.
+    /// [`ReuniteError`] if the halves belong to different streams.
     pub fn reunite(self, other: OwnedWriteHalf) -> Result<KcpStream, ReuniteError> {
         if !Arc::ptr_eq(&self.handle, &other.handle) {
             return Err(ReuniteError(self, other));
@@ -71,7 +71,7 @@ impl OwnedReadHalf {
         drop(other);
         match Arc::try_unwrap(self.handle) {
             Ok(handle) => Ok(KcpStream::new(handle)),
-            // There are exactly two halves, and the other is gone.
+            // There are exactly two halves, and the other is dropped.
             Err(_) => unreachable!("a stream has two halves"),
         }
     }
@@ -80,12 +80,12 @@ impl OwnedReadHalf {
     ///
     /// # Errors
     ///
-    /// None; the signature is that of TCP's halves.
+    /// None; the signature is that of the halves of `TcpStream`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.connection().path().peer)
     }
 
-    /// A handle for looking at the connection.
+    /// A handle for inspecting the connection.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo::new(&self.handle.0)
@@ -101,12 +101,12 @@ impl OwnedWriteHalf {
     ///
     /// # Errors
     ///
-    /// None; the signature is that of TCP's halves.
+    /// None; the signature is that of the halves of `TcpStream`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.connection().path().peer)
     }
 
-    /// A handle for looking at the connection.
+    /// A handle for inspecting the connection.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo::new(&self.handle.0)

@@ -25,37 +25,38 @@ use super::sync::budgeted;
 ///
 /// # Life and errors
 ///
-/// KCP itself never says that a connection has begun or ended. Between two peers of this crate,
-/// [`Extensions`](crate::config::Extensions) do: reads end with end-of-file once the other side has
-/// shut down, the other direction goes on, and [`KcpStream::reset`] gives up both at once. With any
-/// peer this type finds out by time:
+/// KCP itself has no message for the beginning or end of a connection. Between two peers of this
+/// crate, [`Extensions`](crate::config::Extensions) add them: reads end with end-of-file once the
+/// other side has shut down, the other direction stays open, and [`KcpStream::reset`] closes both
+/// directions at once. With any peer, time-outs detect the end:
 ///
 /// - A peer that vanishes ends the stream with [`io::ErrorKind::TimedOut`] on reads and writes,
 ///   never with end-of-file and never with a hang. See [`Config::user_timeout`] and
 ///   [`Config::idle_timeout`].
-/// - A peer that was restarted ends it with [`io::ErrorKind::ConnectionReset`], after the next
-///   retransmission or, if nothing is written, after the next [`Config::keepalive`]. A side that has
-///   only ever read has sent nothing that the new process could be seen to have forgotten: it gets
-///   [`io::ErrorKind::TimedOut`] at the [`Config::idle_timeout`], and without one it waits for ever.
-/// - `shutdown` (of `tokio::io::AsyncWriteExt`) returns once the peer has acknowledged everything
-///   written. A peer that knows no extensions is not told: KCP's wire has no end-of-file, so let the
-///   protocol above say that it is done, as HTTP does.
-/// - Dropping the stream lets what was written drain in the background, for up to
+/// - A peer that was restarted ends the stream with [`io::ErrorKind::ConnectionReset`], after the
+///   next retransmission or, if nothing is written, after the next [`Config::keepalive`]. A side
+///   that has only ever read has sent no data for the new process to miss: its stream ends with
+///   [`io::ErrorKind::TimedOut`] at the [`Config::idle_timeout`], and without one it waits forever.
+/// - `shutdown` (of `tokio::io::AsyncWriteExt`) returns once the peer has acknowledged all written
+///   data. A peer without extensions does not learn of it: the wire format of KCP has no
+///   end-of-file, so the protocol above must signal the end, as HTTP does.
+/// - After the stream is dropped, written data drains in the background, for up to
 ///   [`Config::linger`]. That needs the runtime: await `shutdown` before leaving `main`.
-/// - After the first error every call fails with the same one, once what had arrived is read.
+/// - After the first error every call fails with the same one, once data that had arrived is read.
 ///
-/// The source of an [`io::Error`] that says how the connection ended is a
-/// [`ConnectionError`](crate::error::ConnectionError). What the user did has none: a write after
-/// `shutdown` fails with [`io::ErrorKind::BrokenPipe`], and what is asked through a handle that
-/// outlives the stream, of a session that its user let go of, with [`io::ErrorKind::NotConnected`].
-/// Nor has a refusal of [`KcpStream::rebind`].
+/// The source of an [`io::Error`] that ends the connection is a
+/// [`ConnectionError`](crate::error::ConnectionError). Errors caused by the caller have no source:
+/// a write after `shutdown` fails with [`io::ErrorKind::BrokenPipe`], a call through a handle that
+/// outlives the stream with [`io::ErrorKind::NotConnected`], and a refused [`KcpStream::rebind`]
+/// with [`io::ErrorKind::Unsupported`].
 ///
 /// # Cancel safety
 ///
 /// Dropping a future of `read`, `write`, `flush` or `shutdown` loses no data: each poll either
-/// moves bytes and says so or moves none. `shutdown` has begun with its first poll; call it again
-/// to wait on. Futures that make several calls, as those of `read_exact` and `write_all` do, are not
-/// cancel safe, as on any stream of tokio: what they moved before they were dropped they do not say.
+/// moves bytes and reports them, or moves none. `shutdown` takes effect with its first poll; call
+/// it again to wait for its end. Futures that make several calls, such as those of `read_exact` and
+/// `write_all`, are not cancel safe, as on any stream of tokio: after a drop the number of bytes
+/// they moved is unknown.
 #[derive(Debug)]
 pub struct KcpStream {
     handle: Handle,
@@ -97,21 +98,21 @@ impl KcpStream {
 
     /// Connects to `peer` and returns once it has answered.
     ///
-    /// The stream has a UDP socket and a random conversation id of its own, which is what kcp-go
-    /// servers need. The proof that the peer is there is its answer to a window probe.
+    /// The stream has its own UDP socket and random conversation id, which kcp-go servers require.
+    /// The peer is known to be there once it answers a window probe.
     ///
     /// # Errors
     ///
     /// - [`io::ErrorKind::InvalidInput`]: the mtu has no room for data under this cipher.
     /// - [`io::ErrorKind::TimedOut`]: no answer within [`Config::connect_timeout`]. A peer with
-    ///   another key or cipher also stays silent.
-    /// - [`io::ErrorKind::ConnectionRefused`]: the peer's host says that nobody listens. Seen on Linux,
-    ///   Android and Windows; elsewhere that ends in the time-out.
-    /// - Errors of making the socket.
+    ///   another key or cipher does not answer either.
+    /// - [`io::ErrorKind::ConnectionRefused`]: the host of the peer reports a closed port. Detected
+    ///   on Linux, Android and Windows; on other systems the attempt times out.
+    /// - Errors of creating the socket.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the connection up and leaves nothing behind.
+    /// Dropping the future aborts the attempt and leaves nothing behind.
     pub async fn connect_with(
         peer: SocketAddr,
         security: &Security,
@@ -122,12 +123,12 @@ impl KcpStream {
         Ok(Self::new(handle))
     }
 
-    /// As [`KcpStream::connect_with`], without asking the peer: saves a round trip, and reports a
-    /// peer that is not there only when written data stays unacknowledged.
+    /// As [`KcpStream::connect_with`], without waiting for an answer of the peer. It saves a round
+    /// trip; a missing peer is reported only when written data stays unacknowledged.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidInput`] for an mtu without room for data, and errors of making the
+    /// [`io::ErrorKind::InvalidInput`] for an mtu without room for data, and errors of creating the
     /// socket. Must be called within a tokio runtime.
     pub fn connect_lazy(
         peer: SocketAddr,
@@ -137,10 +138,10 @@ impl KcpStream {
         connect::open(peer, security, config, Role::ConnectLazy).map(Self::new)
     }
 
-    /// Connects to `peer` over any transport of datagrams, and returns once it has answered.
+    /// Connects to `peer` over any [`Transport`], and returns once the peer has answered.
     ///
-    /// The socket options of `config` are the transport's own business. Datagrams that come from
-    /// another address than `peer` are dropped.
+    /// The socket options of `config` are not applied to the transport. Datagrams from other
+    /// addresses than `peer` are dropped.
     ///
     /// # Errors
     ///
@@ -148,7 +149,7 @@ impl KcpStream {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the connection up; the transport is dropped once it has ended.
+    /// Dropping the future aborts the attempt; the transport is dropped once the session has ended.
     pub async fn connect_transport(
         transport: Arc<dyn Transport>,
         peer: SocketAddr,
@@ -172,28 +173,28 @@ impl KcpStream {
         &self.handle.0
     }
 
-    /// Goes on from another socket, on a free port: for a client whose network has changed, and whose
-    /// old socket may belong to an address that it no longer has.
+    /// Moves the stream to another socket on a free port: for a client whose network has changed,
+    /// and whose old socket may be bound to an address that it no longer has.
     ///
-    /// The peer follows as soon as it has seen that the new address is ours: about two round trips.
-    /// What was on its way to the old address is sent again; nothing is lost or read twice.
+    /// The peer moves the connection once it has validated the new address: after about two round
+    /// trips. Datagrams that were sent to the old address are retransmitted; no data is lost or
+    /// read twice.
     ///
     /// # Errors
     ///
-    /// - [`io::ErrorKind::Unsupported`]: the peer does not follow, since it is no peer of this crate
-    ///   or [`Extensions::Migration`](crate::config::Extensions::Migration) is not on at both sides, or has not
-    ///   answered yet; or the stream was accepted, or runs over a transport of the user's or on a
-    ///   [`KcpEndpoint`](super::KcpEndpoint), which [moves](super::KcpEndpoint::rebind) as a whole.
-    /// - That of the connection if it has ended.
-    /// - Errors of making the socket; the stream stays where it is. Must be called within a tokio
-    ///   runtime.
+    /// - [`io::ErrorKind::Unsupported`]: the peer does not support migration, since it is no peer
+    ///   of this crate or [`Extensions::Migration`](crate::config::Extensions::Migration) is not
+    ///   enabled on both sides; or it has not answered yet; or the stream was accepted, runs over a
+    ///   transport of the caller, or is on a [`KcpEndpoint`](super::KcpEndpoint), which
+    ///   [moves](super::KcpEndpoint::rebind) as a whole.
+    /// - The error of the connection if it has ended.
+    /// - Errors of creating the socket; the stream keeps its current socket. Must be called within
+    ///   a tokio runtime.
     ///
     /// # Examples
     ///
     /// ```no_run
-    /// # async fn example(stream: kcp_transport::net::KcpStream) -> std::io::Result<()> {
-    /// // The system says that the route has changed.
-    /// stream.rebind()?;
+    /// The system reports a new route.
     /// # Ok(())
     /// # }
     /// ```
@@ -201,27 +202,27 @@ impl KcpStream {
         self.connection().rebind()
     }
 
-    /// The address the stream sends from. A stream that has connected on a system other than Linux,
-    /// Android and Windows knows the port alone; the rest is unspecified.
+    /// The local address of the stream. On systems other than Linux, Android and Windows, a stream
+    /// that has connected knows its port only; the rest of the address is unspecified.
     ///
     /// # Errors
     ///
-    /// That of asking the socket.
+    /// The error of the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.connection().local_addr()
     }
 
-    /// The peer's address: at a listener, the one it has now, since a peer may move. See
+    /// The current address of the peer. At a listener it may change, since a peer may migrate. See
     /// [`Extensions::Migration`](crate::config::Extensions::Migration).
     ///
     /// # Errors
     ///
-    /// None; the signature is that of TCP's stream.
+    /// None; the signature is that of `TcpStream`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.connection().path().peer)
     }
 
-    /// The conversation's id, the same on both sides.
+    /// The conversation id, the same on both sides.
     #[must_use]
     #[doc(alias = "conv")]
     pub fn conversation(&self) -> ConversationId {
@@ -234,17 +235,18 @@ impl KcpStream {
         self.connection().stats()
     }
 
-    /// A handle for looking at the connection, also after the stream is gone.
+    /// A handle for inspecting the connection, which stays valid after the stream is dropped.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo::new(self.connection())
     }
 
-    /// Gives the connection up at once, in both directions, with all that is not delivered.
+    /// Closes the connection at once, in both directions, and discards all undelivered data.
     ///
-    /// A peer of this crate reads and writes [`io::ErrorKind::ConnectionReset`] with `code` in
-    /// [`ConnectionError::Reset`](crate::error::ConnectionError::Reset), once what had arrived is
-    /// read. Others find out by their time-outs. To end a connection in good order, shut it down.
+    /// A peer of this crate gets [`io::ErrorKind::ConnectionReset`] with `code` in
+    /// [`ConnectionError::Reset`](crate::error::ConnectionError::Reset), once data that had arrived
+    /// is read. Other peers detect the end by their time-outs. To close a connection in good order,
+    /// call `shutdown`.
     pub fn reset(self, code: ResetCode) {
         self.connection().reset(code);
     }
@@ -268,7 +270,7 @@ pub(super) fn poll_write<'a>(
     budgeted(cx, |cx| connection.poll_write(cx, bufs))
 }
 
-/// Implements the tokio traits for a type whose `connection()` is a [`Connection`].
+/// Implements `AsyncWrite` for a type whose `connection()` is a [`Connection`].
 macro_rules! impl_async_write {
     ($type:ty) => {
         impl tokio::io::AsyncWrite for $type {

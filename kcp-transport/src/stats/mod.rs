@@ -154,7 +154,7 @@ statistics! {
         malformed: u64,
         /// For no connection, and not fit to open one.
         stray: u64,
-        /// Answered by a challenge, since a connection elsewhere may have moved here.
+        /// Answered by a path challenge, since a connection at another address may have moved.
         paths_challenged: u64,
         /// Connections that followed their peer to another address.
         moved: u64,
@@ -166,7 +166,7 @@ statistics! {
         over_budget: u64,
         /// Would have opened a connection beyond the rate of their network.
         over_rate: u64,
-        /// Peers that were asked to prove their address before a connection opens.
+        /// Challenges to peers that must validate their address before a connection opens.
         addresses_challenged: u64,
         /// For connections of other sockets of the same listener, and handed on.
         forwarded: u64,

@@ -1,4 +1,4 @@
-//! Unreliable datagrams beside the stream, in and out.
+//! Sending and receiving unreliable datagrams beside the stream.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -30,7 +30,7 @@ impl Connection {
     }
 }
 
-/// Its datagrams.
+/// Waits for unreliable datagrams.
 impl Awaited for Connection {
     type Output = io::Result<Vec<u8>>;
 

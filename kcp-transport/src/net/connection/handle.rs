@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Connection;
 
-/// Ownership of a session: dropping it lets go of the session.
+/// Owns a session. Dropping it releases the session, which lingers until its data has drained.
 #[derive(Debug)]
 pub(in crate::net) struct Handle(pub(in crate::net) Arc<Connection>);
 

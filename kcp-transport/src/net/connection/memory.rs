@@ -1,11 +1,11 @@
-//! What a session holds of its listener's memory budget.
+//! The share of a session in the memory budget of its listener.
 
 use crate::net::sync::lock;
 
 use super::Connection;
 
 impl Connection {
-    /// Charges what the session holds now, and tells it whether memory is short.
+    /// Charges the memory that the session holds, and updates its memory pressure.
     pub(in crate::net) fn account(&self) {
         let Some(short) = self.charge.is_short() else {
             return;
@@ -24,15 +24,15 @@ impl Connection {
         }
     }
 
-    /// Gives back what a session that is over has no more use for, however long others hold on to
-    /// it.
+    /// Frees the buffers that a session no longer needs once it is over, although handles may keep
+    /// it alive.
     pub(in crate::net) fn release(&self) {
         lock(&self.inner).session.release();
         self.account();
     }
 }
 
-/// A session without buffers, its entries in tables included.
+/// Bytes of a session without buffers, including its entries in tables.
 pub(super) const PER_SESSION: usize = size_of::<Connection>() + 512;
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn session_without_buffers_is_small() {
-        // Times the limit of those that proved nothing, this is what forged packets can hold.
+        // Forged packets can hold this many bytes for each unvalidated session.
         println!("{PER_SESSION} bytes");
         const { assert!(PER_SESSION <= 4096) };
     }

@@ -1,4 +1,4 @@
-//! Messages, in and out.
+//! Sending and receiving messages.
 
 use std::io;
 use std::sync::MutexGuard;
@@ -29,7 +29,7 @@ impl Connection {
         inner.check_writable()?;
         if !inner.session.write_message(now, message)? {
             register(&mut inner.writer, cx);
-            // Perhaps the peer is to be asked for its window.
+            // A probe for the window of the peer may be due.
             let due = inner.session.is_due(now);
             drop(inner);
             if due {
@@ -54,7 +54,7 @@ impl Connection {
             if !inner.session.read_message(now, message) {
                 return Poll::Ready(Err(self.broken(inner)));
             }
-            // Room in the receive window may be news to the peer.
+            // The peer may need to learn that the receive window has room.
             let due = inner.session.is_due(now);
             drop(inner);
             if due {
@@ -75,8 +75,8 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Fragments that make no message have ended the session: the reader is told by the error, and
-    /// here are told all others.
+    /// Handles fragments that form no message, which have ended the session. The reader receives
+    /// the error; all other waiting tasks are woken.
     fn broken(&self, mut inner: MutexGuard<'_, Inner>) -> io::Error {
         let error = match inner.session.state() {
             State::Closed(error) => error,

@@ -1,4 +1,4 @@
-//! One session as its stream and its driver share it.
+//! One session, shared by its stream and its driver.
 
 mod datagram_io;
 mod handle;
@@ -26,7 +26,7 @@ use super::io::Path;
 use super::sync::{Waiters, lock};
 use memory::PER_SESSION;
 
-/// A session behind its lock, with what seldom or never changes beside it.
+/// A session behind its lock, beside fields that seldom or never change.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) endpoint: Arc<Endpoint>,
@@ -41,19 +41,19 @@ pub(super) struct Connection {
 pub(super) struct Inner {
     pub(super) session: Session,
     pub(super) reader: Option<Waker>,
-    /// Waits for room to write, or for the end of a shutdown.
+    /// Waits for room in the send buffer, or for the end of a shutdown.
     pub(super) writer: Option<Waker>,
-    /// Wait for datagrams out of band.
+    /// Wait for out-of-band datagrams.
     pub(super) datagram_readers: Waiters,
-    /// The deadline the driver will wake for.
+    /// The deadline at which the driver will wake the session.
     armed: Option<Time>,
-    /// The driver knows that something may be due.
+    /// The session is queued for sending at the driver.
     deferred: bool,
-    /// The reader waits for the peer's first sign of life.
+    /// The reader waits for the first packet of the peer.
     connecting: bool,
 }
 
-/// Tasks to wake once the lock is released.
+/// Wakers to call after the lock is released.
 #[derive(Debug, Default)]
 #[must_use]
 pub(super) struct Wakers {
@@ -101,12 +101,12 @@ impl Connection {
         }
     }
 
-    /// Where the session sends, and where its datagrams come from.
+    /// The path on which the session sends and receives.
     pub(super) fn path(&self) -> Path {
         *lock(&self.path)
     }
 
-    /// The address the peer knows us by, as far as the system told.
+    /// The local address as the peer sees it, as far as the system reports it.
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         let mut addr = self.endpoint.transport().local_addr()?;
         if let Some(ip) = self.path().local {
@@ -115,12 +115,12 @@ impl Connection {
         Ok(addr)
     }
 
-    /// Sends elsewhere from now on. Only for the driver, whose table must agree.
+    /// Changes the path. Only the driver may call it, and must update its table too.
     pub(super) fn set_path(&self, path: Path) {
         *lock(&self.path) = path;
     }
 
-    /// Hands a run of opened payloads to the session.
+    /// Passes a run of opened payloads to the session.
     pub(super) fn deliver<'a>(&self, now: Time, payloads: impl Iterator<Item = &'a [u8]>) -> State {
         let mut inner = lock(&self.inner);
         inner.session.handle_datagrams(now, payloads);
@@ -131,7 +131,8 @@ impl Connection {
         state
     }
 
-    /// A deadline passed. Returns the session's state, or `None` if the deadline no longer counts.
+    /// Handles a deadline that has passed. Returns the state of the session, or `None` if the
+    /// deadline is no longer armed.
     pub(super) fn expire(&self, now: Time, deadline: Time) -> Option<State> {
         let mut inner = lock(&self.inner);
         if inner.armed != Some(deadline) {
@@ -146,7 +147,7 @@ impl Connection {
         Some(state)
     }
 
-    /// Whether the driver is to wake the session at that time.
+    /// Whether `at` is the armed deadline of the session.
     pub(super) fn is_armed(&self, at: Time) -> bool {
         lock(&self.inner).armed == Some(at)
     }
@@ -155,7 +156,7 @@ impl Connection {
         self.change(|session| session.handle_refused(now));
     }
 
-    /// Asks the peer for a sign of life.
+    /// Sends a probe to the peer.
     pub(super) fn probe(&self, now: Time) {
         lock(&self.inner).session.probe(now);
     }
@@ -164,37 +165,37 @@ impl Connection {
         self.change(|session| session.abort(error));
     }
 
-    /// What the peer must show to move the session to another address, if it may.
+    /// The token that the peer must send to migrate the session, if migration is enabled.
     pub(super) fn migration_token(&self) -> Option<Token> {
         lock(&self.inner).session.migration_token()
     }
 
-    /// Gives the session up at once.
+    /// Resets the session.
     pub(super) fn reset(&self, code: ResetCode) {
         let now = self.endpoint.clock.now();
         self.change(|session| session.reset(now, code));
         self.transmit();
-        // The driver repeats it, and forgets the session.
+        // The driver repeats the reset and removes the session.
         self.defer();
     }
 
-    /// Whether the session has ended and has nothing more to say.
+    /// Whether the session has ended and has nothing left to send.
     pub(super) fn is_over(&self) -> bool {
         lock(&self.inner).session.is_over()
     }
 
-    /// The stream was dropped.
+    /// Releases the session after its stream was dropped.
     pub(super) fn abandon(&self) {
         let now = self.endpoint.clock.now();
         self.change(|session| session.abandon(now));
-        // The session may linger; the tasks that last polled the stream need not.
+        // The session may linger. The wakers of tasks that polled the stream are not kept with it.
         let idle = {
             let mut inner = lock(&self.inner);
             [inner.reader.take(), inner.writer.take()]
         };
         drop(idle);
         if self.is_over() {
-            // What was not read is of no use any more.
+            // Data that was not read has no reader any more.
             self.release();
         }
         self.defer();
@@ -229,7 +230,7 @@ impl Inner {
         }
     }
 
-    /// The deadline the driver must learn of: only one that is earlier than what it knows.
+    /// The next deadline, if it is earlier than the one armed at the driver.
     fn rearm(&mut self) -> Option<Time> {
         let deadline = self.session.poll_timeout()?;
         if self.armed.is_some_and(|armed| armed <= deadline) {
@@ -273,7 +274,8 @@ pub(super) fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
     }
 }
 
-/// The error of an ended session. Its user let go if there is none, and asks no more.
+/// The error of a closed session. There is none if its own user dropped the stream, whose handles
+/// then report `NotConnected`.
 pub(super) fn end_error(error: Option<ConnectionError>) -> io::Error {
     error.map_or_else(|| io::ErrorKind::NotConnected.into(), io::Error::from)
 }

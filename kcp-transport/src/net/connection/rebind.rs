@@ -1,4 +1,4 @@
-//! Going on from another socket.
+//! Moving a connection to another socket.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::session::State;
 use super::{Connection, end_error};
 
 impl Connection {
-    /// Moves a connection that has a socket of its own to another one.
+    /// Moves a connection that has its own socket to a new one.
     pub(in crate::net) fn rebind(&self) -> io::Result<()> {
         Handle::try_current().map_err(io::Error::other)?;
         let unsupported = |why| io::Error::new(io::ErrorKind::Unsupported, why);
@@ -22,7 +22,7 @@ impl Connection {
         }
         if self.migration_token().is_none() {
             return Err(unsupported(
-                "the peer does not follow to another address, or has not answered yet",
+                "the peer does not support migration, or has not answered yet",
             ));
         }
         let peer = self.path().peer;

@@ -1,4 +1,4 @@
-//! Bytes of the stream, in and out.
+//! Reading and writing the byte stream.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -25,7 +25,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is there through `sink`, at most `limit` bytes.
+    /// Passes available data to `sink`, at most `limit` bytes.
     pub(in crate::net) fn poll_read(
         &self,
         cx: &Context<'_>,
@@ -47,7 +47,7 @@ impl Connection {
             register(&mut inner.reader, cx);
             return Poll::Pending;
         }
-        // Room in the receive window may be news to the peer.
+        // The peer may need to learn that the receive window has room.
         let (due, over) = (inner.session.is_due(now), inner.session.is_over());
         drop(inner);
         if over {
@@ -58,8 +58,8 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Queues bytes; sends at once when whole datagrams are waiting, else leaves that to a flush or
-    /// to the driver's next turn.
+    /// Queues bytes. Sends at once when several whole segments are queued; otherwise a flush or the
+    /// next round of the driver sends.
     pub(in crate::net) fn poll_write<'a>(
         &self,
         cx: &Context<'_>,
@@ -91,7 +91,7 @@ impl Connection {
         Poll::Ready(Ok(written))
     }
 
-    /// Sends what is queued as far as window and socket allow; never waits.
+    /// Sends queued data as far as the window and the socket allow; never waits.
     pub(in crate::net) fn poll_flush(&self) -> Poll<io::Result<()>> {
         let inner = lock(&self.inner);
         if let State::Closed(error) = inner.session.state() {
@@ -105,7 +105,7 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes no more writes; ready once everything written is acknowledged.
+    /// Refuses further writes; ready once all written data is acknowledged.
     pub(in crate::net) fn poll_shutdown(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let now = self.endpoint.clock.now();
         let mut inner = lock(&self.inner);
@@ -116,12 +116,12 @@ impl Connection {
             _ => {}
         }
         register(&mut inner.writer, cx);
-        // The linger time must reach the driver even if nothing is left to send.
+        // The driver must learn of the linger deadline even if nothing is left to send.
         drop(inner);
         self.transmit();
         Poll::Pending
     }
 }
 
-/// Segments that make an unflushed write worth a system call of its own.
+/// Queued segments from which an unflushed write makes a system call of its own.
 const INLINE_SEGMENTS: usize = 16;

@@ -1,4 +1,4 @@
-//! The way out of one session: from its segments to sealed datagrams.
+//! The outgoing path of one session: from segments to sealed datagrams.
 
 use crate::net::sync::lock;
 use crate::packet::TransmitBatch;
@@ -7,15 +7,15 @@ use crate::time::Time;
 use super::Connection;
 
 impl Connection {
-    /// Sends what is due; the driver does what is left.
+    /// Sends the segments that are due, and leaves the rest to the driver.
     pub(in crate::net) fn transmit(&self) {
         if !self.transmit_some() {
             self.defer();
         }
     }
 
-    /// Sends what is due as far as the socket takes it, and a bounded number of batches. Returns
-    /// whether nothing was left.
+    /// Sends the segments that are due, as far as the socket accepts them, up to a bounded number
+    /// of batches. Returns whether none were left.
     pub(in crate::net) fn transmit_some(&self) -> bool {
         self.account();
         let now = self.endpoint.clock.now();
@@ -35,7 +35,7 @@ impl Connection {
         false
     }
 
-    /// Leaves the rest to the driver.
+    /// Queues the session for sending at the driver.
     pub(in crate::net) fn defer(&self) {
         let known = std::mem::replace(&mut lock(&self.inner).deferred, true);
         if !known {
@@ -43,14 +43,15 @@ impl Connection {
         }
     }
 
-    /// Lays out what is due. Returns a deadline that is earlier than what the driver knows.
+    /// Fills a batch with the segments that are due. Returns the next deadline if it is earlier
+    /// than the armed one.
     fn fill(&self, now: Time, batch: &mut TransmitBatch) -> Option<Time> {
         let mut inner = lock(&self.inner);
         inner.deferred = false;
         let before = inner.session.state();
         inner.session.poll_transmit(now, batch);
         let deadline = inner.rearm();
-        // The last thing that was to be said may be all that somebody waits for.
+        // Sending the last segment may complete a shutdown that a task waits for.
         let wakers = (inner.session.state() != before).then(|| inner.take_wakers());
         drop(inner);
         if let Some(wakers) = wakers {
@@ -69,7 +70,7 @@ impl Connection {
         if let Err(error) = endpoint.sealer.seal(&mut batch) {
             endpoint.egress.recycle(batch);
             self.abort(error.into());
-            // It may be a writer's task that finds out; the driver forgets the session.
+            // This may be the task of a writer; the driver removes the session.
             self.defer();
             return;
         }
@@ -93,6 +94,6 @@ impl Connection {
     }
 }
 
-/// Batches one call sends before it leaves the rest to the driver, so that a writer with a large
-/// window does not hold its task for long.
+/// Batches that one call sends before it leaves the rest to the driver, so that a writer with a
+/// large window does not occupy its thread for long.
 const MAX_BATCHES_PER_CALL: usize = 8;

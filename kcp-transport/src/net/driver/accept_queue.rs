@@ -1,4 +1,4 @@
-//! Sessions that wait to be accepted.
+//! The queue of sessions that wait to be accepted.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,9 +20,9 @@ struct Inner {
     queue: VecDeque<Arc<Connection>>,
     waiters: Waiters,
     accepting: bool,
-    /// Drivers that may still offer something.
+    /// Drivers that have not ended.
     sources: usize,
-    /// Why nothing comes any more.
+    /// The reason why all drivers have ended.
     ended: Option<io::ErrorKind>,
 }
 
@@ -31,13 +31,13 @@ struct Inner {
 pub(in crate::net) enum AcceptState {
     Open,
     Full,
-    /// There is no memory for it.
+    /// The memory budget is spent.
     Spent,
     Closed,
 }
 
 impl AcceptQueue {
-    /// For sessions from that many drivers.
+    /// A queue for the sessions of `sources` drivers.
     pub(in crate::net) fn new(capacity: usize, accepting: bool, sources: usize) -> Self {
         let inner = Inner {
             accepting,
@@ -50,7 +50,7 @@ impl AcceptQueue {
         }
     }
 
-    /// Whether there is room for one more session to accept.
+    /// Whether the queue has room for one more session.
     pub(in crate::net) fn admits(&self) -> AcceptState {
         let inner = lock(&self.inner);
         if !inner.accepting {
@@ -62,8 +62,8 @@ impl AcceptQueue {
         }
     }
 
-    /// Offers a new session to whoever accepts. Gives it back if nobody does any more: the listener
-    /// may have been dropped, on another thread, since [`Self::admits`] was asked.
+    /// Queues a new session. Returns it if the listener has been dropped on another thread since
+    /// the last call of [`Self::admits`].
     pub(in crate::net) fn offer(&self, connection: Arc<Connection>) -> Result<(), Arc<Connection>> {
         let wakers = {
             let mut inner = lock(&self.inner);
@@ -77,8 +77,8 @@ impl AcceptQueue {
         Ok(())
     }
 
-    /// Takes no more sessions and returns those nobody accepted. Nobody can wait any more: the last
-    /// tasks that did are forgotten, since sessions keep the queue for longer.
+    /// Refuses further sessions and returns those that were not accepted. The listener is gone, so
+    /// the wakers of its tasks are dropped too: drivers keep the queue for longer.
     pub(in crate::net) fn close(&self) -> VecDeque<Arc<Connection>> {
         let (queue, waiters) = {
             let mut inner = lock(&self.inner);
@@ -92,8 +92,8 @@ impl AcceptQueue {
         queue
     }
 
-    /// From one driver nothing comes any more. If it was the last, accepting ends after what came
-    /// before.
+    /// Records that a driver has ended. After the last one, accepting fails once the queue is
+    /// empty.
     pub(in crate::net) fn end(&self, kind: io::ErrorKind) {
         let wakers = {
             let mut inner = lock(&self.inner);
@@ -148,7 +148,7 @@ mod tests {
 
     const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-    /// A transport that nothing comes through.
+    /// A transport that carries no datagrams.
     #[derive(Debug)]
     struct Closed;
 
@@ -197,6 +197,6 @@ mod tests {
         assert!(Arc::ptr_eq(&queue.close()[0], &early));
         let back = queue.offer(Arc::clone(&late));
         assert!(back.is_err_and(|back| Arc::ptr_eq(&back, &late)));
-        assert!(queue.close().is_empty(), "nobody would take it out");
+        assert!(queue.close().is_empty(), "no listener would take it out");
     }
 }

@@ -1,4 +1,4 @@
-//! The way in: from the socket through the cipher to the sessions.
+//! The incoming path: from the socket through the cipher to the sessions.
 
 use std::io;
 use std::time::Duration;
@@ -18,22 +18,22 @@ use super::demux::TimeWaitEntry;
 use super::registry::Registry;
 use super::sessions::{Initiator, Sessions};
 
-/// Receives, opens and routes datagrams. Its memory is reused from batch to batch.
+/// Receives, decrypts and routes datagrams. Its memory is reused from batch to batch.
 #[derive(Debug)]
 pub(in crate::net) struct Ingress {
     buffers: ReceiveBuffers,
     admission: Admission,
-    /// Payloads of the buffer at hand.
+    /// The payloads of the current buffer.
     routed: Vec<Routed>,
     last_received: Time,
-    /// Calls that failed since the last that did not.
+    /// Consecutive receive calls that failed.
     failures: u32,
-    /// Until when receiving is not worth a call.
+    /// The end of the current pause.
     paused_until: Option<Time>,
     pub(in crate::net) stats: EndpointStats,
 }
 
-/// One opened payload, as a place in the receive buffer, and the session it is for.
+/// The range of one opened payload in the receive buffer, and the slot of its session.
 #[derive(Clone, Copy, Debug)]
 struct Routed {
     slot: usize,
@@ -54,7 +54,7 @@ impl Ingress {
         }
     }
 
-    /// Receives one batch and gives each session its part; those that got some become dirty.
+    /// Receives one batch, delivers it to its sessions and adds those to `dirty`.
     pub(in crate::net) fn receive(
         &mut self,
         registry: &Registry,
@@ -83,14 +83,14 @@ impl Ingress {
         Ok(())
     }
 
-    /// Gives a session what came for it at another socket.
+    /// Delivers a payload that another socket received.
     pub(in crate::net) fn deliver_forwarded(
         now: Time,
         (path, payload): (Path, Vec<u8>),
         sessions: &mut Sessions,
         dirty: &mut Vec<SessionKey>,
     ) {
-        // It may have ended meanwhile; then it is as good as lost.
+        // The session may have ended meanwhile; the payload is dropped then.
         let destination = Destination::of(&payload);
         if let Some(slot) = sessions.find(path, destination) {
             if destination != Destination::Parity {
@@ -105,8 +105,8 @@ impl Ingress {
         }
     }
 
-    /// Notes that receiving failed. After a few times it pauses, each time for longer: an error may
-    /// stay for as long as the socket lives.
+    /// Records a failed receive call. After a few failures in a row receiving pauses, each time for
+    /// longer: an error may last as long as the socket.
     pub(in crate::net) fn on_failure(&mut self, now: Time) {
         self.failures += 1;
         if let Some(excess) = self.failures.checked_sub(FAILURES_BEFORE_PAUSE) {
@@ -115,18 +115,18 @@ impl Ingress {
         }
     }
 
-    /// Whether receiving pauses; ends the pause when its time has come.
+    /// Whether receiving pauses; clears a pause that has ended.
     pub(in crate::net) fn is_paused(&mut self, now: Time) -> bool {
         self.paused_until = self.paused_until.filter(|&until| until > now);
         self.paused_until.is_some()
     }
 
-    /// When [`Ingress::is_paused`] must be asked again.
+    /// The end of the pause.
     pub(in crate::net) fn paused_until(&self) -> Option<Time> {
         self.paused_until
     }
 
-    /// Gives memory back after a silence.
+    /// Frees the receive buffers after a period without datagrams. Returns whether it did.
     pub(in crate::net) fn release(&mut self, now: Time) -> bool {
         let silent = now - self.last_received >= RELEASE_AFTER;
         if silent {
@@ -136,7 +136,7 @@ impl Ingress {
     }
 }
 
-/// Finds the sessions of datagrams that came from one path.
+/// Finds the sessions of the datagrams of one path.
 struct Router<'a> {
     registry: &'a Registry,
     sessions: &'a mut Sessions,
@@ -148,7 +148,7 @@ struct Router<'a> {
 }
 
 impl Router<'_> {
-    /// Opens every datagram where it lies, and notes those that have a session.
+    /// Decrypts each datagram in place, and records the ranges of those that have a session.
     fn route_all(&mut self, bytes: &mut [u8], stride: usize, routed: &mut Vec<Routed>) {
         let endpoint = &self.registry.endpoint;
         let front = endpoint.layout.overhead().front;
@@ -182,7 +182,7 @@ impl Router<'_> {
     /// Finds the session of a payload, or opens one for it.
     fn route(&mut self, payload: &[u8]) -> Option<usize> {
         let destination = Destination::of(payload);
-        // Most runs are for one session.
+        // Most runs belong to one session.
         if let Some((same, slot)) = self.previous
             && same == destination
         {
@@ -199,7 +199,7 @@ impl Router<'_> {
         Some(slot)
     }
 
-    /// Opens a session for a payload that belongs to none, if it may.
+    /// Handles a payload without a session: may open one, forward the payload or reply.
     fn admit(&mut self, destination: Destination, payload: &[u8]) -> Option<usize> {
         let conversation = match destination {
             Destination::Conversation(conversation) => conversation,
@@ -226,7 +226,7 @@ impl Router<'_> {
             && let Some(owner) = group.owner(self.path.peer, conversation, *shard)
         {
             self.forward(&owner, payload);
-            // So is parity that follows.
+            // Parity that follows belongs to the same session.
             self.sessions.note_elsewhere(self.path);
             self.previous = None;
             return None;
@@ -260,7 +260,7 @@ impl Router<'_> {
                 let mut frames = FrameWriter::new(MAX_EXTENSION_LEN);
                 frames.push(&Frame::PathChallenge(data));
                 let header = SegmentHeader {
-                    // Some dozens of bytes.
+                    // At most some dozens of bytes.
                     payload_len: frames.payload().len() as u32,
                     ..header
                 };
@@ -287,11 +287,12 @@ impl Router<'_> {
         self.stats.forwards_dropped += u64::from(!taken);
     }
 
-    /// Whether a payload without a session may be that of one whose peer has moved.
+    /// Whether an unmatched datagram may come from the new address of a peer.
     ///
-    /// What looks like a beginning is taken for one, and so is the answer to a question about one:
-    /// the name may be used by others too. But where a session has left a short while ago, its peer
-    /// may be back with the first packet unanswered.
+    /// A datagram that looks like the first of a conversation is treated as one, and so is the
+    /// answer to an address challenge: another client may use the same conversation id. The
+    /// exception is an address that a session has left a short while ago: its peer may have
+    /// returned with the first packet unanswered.
     fn may_have_migrated(
         &self,
         datagram: UnmatchedDatagram,
@@ -304,7 +305,8 @@ impl Router<'_> {
             && migration.is_some_and(|migration| migration.may_move(datagram.conversation))
     }
 
-    /// Has the session moved whose peer answers a challenge from here. Returns whether there is one.
+    /// Requests migration of the session if the payload is a valid path response. Returns whether
+    /// it is.
     fn migrate(&mut self, datagram: UnmatchedDatagram, payload: &[u8]) -> bool {
         let Some((tag, data)) = path_response(payload) else {
             return false;
@@ -328,14 +330,14 @@ impl Router<'_> {
         tracing::debug!(peer = %self.path.peer, %conversation, "session opened");
         let slot = connection.key.slot;
         if let Err(unwanted) = self.registry.accept_queue.offer(connection) {
-            // Nobody will read what it receives.
+            // The listener was dropped, so the session has no reader.
             drop(Handle(unwanted));
         }
         Some(slot)
     }
 }
 
-/// Gives each session its runs of payloads, each under one lock.
+/// Delivers the payloads to their sessions, each run under one lock.
 fn deliver(
     now: Time,
     bytes: &[u8],
@@ -354,15 +356,16 @@ fn deliver(
     }
 }
 
-/// Failures that say something about one datagram at most. A refused port is told once for each
-/// datagram that went there.
+/// Consecutive failures that may concern single datagrams. A refused port causes one for each
+/// datagram that was sent to it.
 const FAILURES_BEFORE_PAUSE: u32 = 4;
 
-/// The finest the runtime's timer can do.
+/// The resolution of the runtime timer.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// Delay that a storm of errors adds to what comes between them; it costs 16 calls a second.
+/// The delay that persistent errors add to datagrams between them; at this pause they cost 16 calls
+/// a second.
 const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
-/// Silence after which the memory for receiving is given back.
+/// Time without datagrams after which the receive buffers are freed.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);

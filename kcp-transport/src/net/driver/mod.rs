@@ -30,12 +30,12 @@ use ingress::Ingress;
 use sessions::{Initiator, Sessions};
 use timers::Timers;
 
-/// Receives for all sessions of a socket, wakes them when their time comes, and sends what their
-/// streams left to it. Ends when the last session has ended and no listener wants more.
+/// Receives for all sessions of a socket, runs their timers, and sends the data that their streams
+/// left to it. It ends when the last session has ended and no listener or endpoint may add more.
 #[derive(Debug)]
 pub(super) struct Driver {
     registry: Arc<Registry>,
-    /// That of the registry.
+    /// The endpoint of the registry.
     endpoint: Arc<Endpoint>,
     ingress: Ingress,
     sessions: Sessions,
@@ -47,7 +47,8 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// A driver without sessions for the endpoint of `registry`; needs a tokio context.
+    /// Creates a driver without sessions for the endpoint of `registry`. Must be called within a
+    /// tokio runtime.
     pub(super) fn new(registry: Arc<Registry>, receive_slots: usize) -> Self {
         let endpoint = Arc::clone(&registry.endpoint);
         let now = endpoint.clock.now();
@@ -65,7 +66,7 @@ impl Driver {
         }
     }
 
-    /// Adds a session, which speaks first.
+    /// Opens a session from this side, which sends the first packet.
     pub(super) fn register(
         &mut self,
         now: Time,
@@ -84,21 +85,21 @@ impl Driver {
         Ok(connection)
     }
 
-    /// Opens the sessions others asked for.
-    fn open_asked(&mut self) {
+    /// Opens the sessions that clients requested.
+    fn open_requested(&mut self) {
         for request in self.registry.drain_requests() {
             let now = self.endpoint.clock.now();
             let (path, role) = (request.path, request.role);
             let opened = self
                 .free_conversation(path)
                 .and_then(|conversation| self.register(now, path, conversation, role));
-            // Who no longer waits for the session drops it.
+            // If the future of the client was dropped, the session is released.
             let _ = request.answer.send(opened.map(Handle));
         }
     }
 
-    /// Moves the sessions whose peers are elsewhere.
-    fn relocate_moved(&mut self) {
+    /// Moves sessions to the validated new paths of their peers.
+    fn relocate_sessions(&mut self) {
         let now = self.endpoint.clock.now();
         for (key, path) in self.endpoint.mailbox.drain_moved() {
             let Some(connection) = self.sessions.get(key) else {
@@ -107,18 +108,18 @@ impl Driver {
             let from = connection.path().peer;
             if self.sessions.relocate(&self.registry, now, key, path) {
                 self.dirty.push(key);
-                // The same proof may have come twice.
+                // The same path may have been validated twice.
                 if from != path.peer {
-                    tracing::debug!(%from, to = %path.peer, "peer has moved");
+                    tracing::debug!(%from, to = %path.peer, "session migrated");
                     self.ingress.stats.moved += 1;
                 }
             }
         }
     }
 
-    /// If there is another socket than before, lets all sessions show their peers that they are
-    /// there now; returns whether there is.
-    fn leave_old_socket(&mut self) -> bool {
+    /// After a rebind, sends a probe for each session, so that the peers see the new address.
+    /// Returns whether the socket was replaced.
+    fn probe_after_rebind(&mut self) -> bool {
         let rebound = self.endpoint.mailbox.take_rebound();
         if rebound {
             let now = self.endpoint.clock.now();
@@ -130,15 +131,15 @@ impl Driver {
         rebound
     }
 
-    /// Takes in what came for sessions of this driver at other sockets.
-    fn take_forwarded(&mut self) {
+    /// Delivers the payloads that other sockets received for sessions of this driver.
+    fn deliver_forwarded(&mut self) {
         for forwarded in self.endpoint.mailbox.drain_forwarded() {
             let now = self.endpoint.clock.now();
             Ingress::deliver_forwarded(now, forwarded, &mut self.sessions, &mut self.dirty);
         }
     }
 
-    /// Whether nothing is left to do, now or later.
+    /// Whether the driver has no work left, now or later.
     fn is_done(&self) -> bool {
         let group = self.registry.group.as_ref();
         self.sessions.is_empty()
@@ -146,7 +147,7 @@ impl Driver {
             && group.is_none_or(|(group, _)| group.is_empty())
     }
 
-    /// A conversation that the path has no session for.
+    /// A random conversation id without a session on this path.
     fn free_conversation(&self, path: Path) -> io::Result<ConversationId> {
         loop {
             let conversation = ConversationId::new(u32::from_le_bytes(entropy()?));
@@ -157,8 +158,8 @@ impl Driver {
         }
     }
 
-    /// Receives a bounded number of batches. Ready if there may be more, with an error when the
-    /// socket is gone; pending when nothing is left, or while receiving pauses.
+    /// Receives a bounded number of batches. Ready if more datagrams may be available, with an
+    /// error if the transport is closed; pending if none are available or receiving pauses.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut blocked = false;
         for _ in 0..MAX_RECEIVES_PER_POLL {
@@ -174,7 +175,7 @@ impl Driver {
                     blocked = false;
                     let _ = self.poll_transmit(cx);
                 }
-                // Once means that nothing is left, if the transport then stops saying it is ready.
+                // One would-block is normal if the transport then reports pending.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && !blocked => {
                     blocked = true;
                 }
@@ -184,7 +185,7 @@ impl Driver {
         Poll::Ready(Ok(()))
     }
 
-    /// Receive errors are hints, counted; only a socket that is gone ends its sessions.
+    /// Handles a receive error, which is counted. Only a closed transport ends the sessions.
     fn handle_receive_error(&mut self, error: io::Error) -> io::Result<()> {
         if is_closed(&error) {
             return Err(error);
@@ -202,13 +203,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Lets every session that was touched send what is due, and removes those that have ended.
+    /// Sends for each session on the dirty list, and removes sessions that have ended.
     ///
-    /// What could not be sent stays on the list. Pending while the socket takes nothing.
+    /// Sessions with data left stay on the list. Pending while the socket is blocked.
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.endpoint.poll_unblock(cx));
         let mut dirty = std::mem::take(&mut self.dirty);
-        // A session touched by several runs sends once.
+        // A session with several runs in a row sends once.
         dirty.dedup();
         dirty.retain(|&key| {
             let Some(connection) = self.sessions.get(key) else {
@@ -226,13 +227,13 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// Wakes every session whose deadline has passed.
+    /// Handles the deadlines that have passed.
     fn handle_timers(&mut self, now: Time) {
         for (at, key) in self.deadlines.drain(..) {
             self.timers.arm(at, key);
         }
         let sessions = &self.sessions;
-        self.timers.tidy(sessions.len(), |at, key| {
+        self.timers.compact(sessions.len(), |at, key| {
             sessions.get(key).is_some_and(|it| it.is_armed(at))
         });
         while let Some((at, key)) = self.timers.pop_due(now) {
@@ -248,7 +249,7 @@ impl Driver {
         }
     }
 
-    /// Arms the one timer for the earliest deadline. Ready when that has passed already.
+    /// Arms the timer for the earliest deadline. Ready if that deadline has passed.
     fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let deadlines = [self.timers.next(), self.ingress.paused_until()];
         let Some(next) = deadlines.into_iter().flatten().min() else {
@@ -264,7 +265,7 @@ impl Driver {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        tracing::error!(%error, "socket is gone");
+        tracing::error!(%error, "transport is closed");
         self.finish(error.kind());
     }
 
@@ -292,18 +293,19 @@ impl Future for Driver {
                 driver.fail(error);
                 return Poll::Ready(());
             }
-            let asked = driver
-                .endpoint
-                .mailbox
-                .drain(cx, &mut driver.dirty, &mut driver.deadlines);
-            if let Err(error) = &asked {
+            let drained =
+                driver
+                    .endpoint
+                    .mailbox
+                    .drain(cx, &mut driver.dirty, &mut driver.deadlines);
+            if let Err(error) = &drained {
                 driver.fail(error);
                 return Poll::Ready(());
             }
-            driver.open_asked();
-            driver.relocate_moved();
-            let rebound = driver.leave_old_socket();
-            driver.take_forwarded();
+            driver.open_requested();
+            driver.relocate_sessions();
+            let rebound = driver.probe_after_rebind();
+            driver.deliver_forwarded();
             driver.handle_timers(driver.endpoint.clock.now());
             let transmitted = driver.poll_transmit(cx);
             driver
@@ -314,26 +316,26 @@ impl Future for Driver {
                 return Poll::Ready(());
             }
             let more = transmitted.is_ready() && !driver.dirty.is_empty();
-            // Nothing has told the new socket yet that it is waited for.
+            // The waker is not registered with the new socket yet.
             let more = more || rebound;
             if received.is_pending() && !more && driver.poll_sleep(cx).is_pending() {
                 return Poll::Pending;
             }
         }
-        // Others on this thread want to run too.
+        // Let other tasks of this thread run.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
-/// The runtime is shutting down, or the driver has panicked: nobody may wait for it.
+/// The runtime is shutting down, or the driver has panicked. No task may wait forever for it.
 impl Drop for Driver {
     fn drop(&mut self) {
         self.finish(io::ErrorKind::ConnectionAborted);
     }
 }
 
-/// Receive calls between two looks at timers and at what writers left.
+/// Receive calls between two rounds of timers and pending writes.
 const MAX_RECEIVES_PER_POLL: usize = 8;
 
 /// Rounds before the driver yields. A round with full buffers takes about a millisecond.

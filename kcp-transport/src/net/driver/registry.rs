@@ -1,4 +1,4 @@
-//! What is known of the sessions of an endpoint, beside its driver.
+//! The registry of sessions that a driver shares with other tasks.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -17,23 +17,24 @@ use crate::stats::Stats;
 use super::accept_queue::AcceptQueue;
 use super::demux::{MigrationIndex, ShardGroup, Tombstones};
 
-/// The sessions of an endpoint, as its driver and those who open, accept and count them share it.
+/// The sessions of an endpoint: accepted, requested, moved and counted. The driver shares it with
+/// the listener or client endpoint.
 #[derive(Debug)]
 pub(in crate::net) struct Registry {
     pub(in crate::net) endpoint: Arc<Endpoint>,
     pub(in crate::net) accept_queue: Arc<AcceptQueue>,
-    /// The listener's other sockets and this one's place among them, if it has several.
+    /// The sockets of the listener and the index of this one, if there are several.
     pub(super) group: Option<(Arc<ShardGroup>, usize)>,
-    /// The sessions of a listener that may move.
+    /// The sessions of a listener that may migrate.
     pub(super) migration: Option<Arc<MigrationIndex>>,
-    /// What is left of sessions that ended or moved.
+    /// Tombstones of sessions that ended or moved.
     pub(super) tombstones: Arc<Tombstones>,
-    /// Sessions that others ask for; `None` once there is no driver any more.
+    /// Sessions that clients want to open; `None` once the driver has ended.
     requests: Mutex<Option<Vec<OpenRequest>>>,
     connections: Mutex<Connections>,
 }
 
-/// A session someone wants to open.
+/// A request to open a session.
 #[derive(Debug)]
 pub(in crate::net) struct OpenRequest {
     pub(in crate::net) path: Path,
@@ -44,19 +45,19 @@ pub(in crate::net) struct OpenRequest {
 #[derive(Debug, Default)]
 struct Connections {
     live: HashMap<SessionKey, Weak<Connection>>,
-    /// What the connections that ended have left.
+    /// The sum of the counters of closed connections.
     ended: Stats,
 }
 
 impl Registry {
-    /// That of an endpoint of its own.
+    /// The registry of a single endpoint.
     pub(in crate::net) fn new(endpoint: Arc<Endpoint>) -> Arc<Self> {
         let accept_queue = AcceptQueue::new(endpoint.config.backlog(), endpoint.accepts(), 1);
         let tombstones = Arc::new(Tombstones::new(1));
         Arc::new(Self::with(endpoint, Arc::new(accept_queue), tombstones))
     }
 
-    /// Those of the endpoints of a listener, which have most in common.
+    /// The registries of the endpoints of a listener, which share most of their parts.
     pub(in crate::net) fn listening(endpoints: Vec<Arc<Endpoint>>) -> Vec<Arc<Self>> {
         let Some(config) = endpoints.first().map(|endpoint| &endpoint.config) else {
             return Vec::new();
@@ -92,7 +93,7 @@ impl Registry {
         }
     }
 
-    /// Asks the driver for a session that speaks first; it answers even if its end is near.
+    /// Requests a session from the driver. The request is dropped if the driver has ended.
     pub(in crate::net) fn request(&self, request: OpenRequest) {
         let refused = match &mut *lock(&self.requests) {
             Some(requests) => {
@@ -101,7 +102,7 @@ impl Registry {
             }
             None => Some(request),
         };
-        // Dropping it is the answer that nobody is there to give one.
+        // Dropping the sender fails the request. It is dropped outside of the lock.
         drop(refused);
         self.endpoint.mailbox.wake();
     }
@@ -111,15 +112,15 @@ impl Registry {
         requests.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Takes no more sessions, asked for or offered, and returns those nobody accepted. The driver
-    /// looks again, since it may have nothing left to do.
+    /// Refuses further sessions and returns those that were not accepted. The driver is woken,
+    /// since it may have nothing left to do.
     pub(in crate::net) fn release(&self) -> VecDeque<Arc<Connection>> {
         let queue = self.accept_queue.close();
         self.endpoint.mailbox.release();
         queue
     }
 
-    /// The transport or the driver is gone.
+    /// Records that the transport is closed or the driver has ended, and fails all requests.
     pub(super) fn end(&self, kind: io::ErrorKind) {
         let first = self.endpoint.mailbox.end(kind);
         let unanswered = lock(&self.requests).take();
@@ -129,7 +130,7 @@ impl Registry {
         }
     }
 
-    /// Counts a session that is open now.
+    /// Counts a session that opens.
     pub(super) fn opened(&self, connection: &Arc<Connection>, role: Role) {
         let mut connections = lock(&self.connections);
         let weak = Arc::downgrade(connection);
@@ -156,7 +157,7 @@ impl Registry {
         }
     }
 
-    /// The sum over all connections there are and were.
+    /// The sum of the counters of all connections, open and closed.
     pub(in crate::net) fn totals(&self) -> Stats {
         let (live, mut totals) = {
             let connections = lock(&self.connections);

@@ -17,14 +17,14 @@ use crate::wire::ConversationId;
 use super::demux::{DemuxTable, TimeWaitEntry, Tombstones};
 use super::registry::Registry;
 
-/// Who opens a session.
+/// The side that opens a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) enum Initiator {
     /// This side.
     Local(Role),
     /// A peer whose address may be forged.
     Peer,
-    /// A peer that has proved its address.
+    /// A peer with a validated address.
     ValidatedPeer,
 }
 
@@ -37,27 +37,27 @@ impl Initiator {
     }
 }
 
-/// Sessions by their place, and by what datagrams call them.
+/// Sessions by slot, and by the address and conversation of their datagrams.
 #[derive(Debug)]
 pub(in crate::net) struct Sessions {
     connections: Slab<Entry>,
     table: DemuxTable,
     next_generation: u64,
-    /// How many entries are `unvalidated`.
+    /// The number of `unvalidated` entries.
     unvalidated: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
     connection: Arc<Connection>,
-    /// The peer opened the session and has not been seen to receive what we send.
+    /// The peer opened the session, and its address is not validated yet.
     unvalidated: bool,
-    /// Where the peer was before, most lately last.
+    /// Earlier addresses of the peer, oldest first.
     former: Vec<SocketAddr>,
 }
 
 impl Sessions {
-    /// No sessions yet; what is left of those that end or move goes to `tombstones`.
+    /// No sessions yet. Sessions that end or move leave entries in `tombstones`.
     pub(in crate::net) fn new(tombstones: Arc<Tombstones>) -> Self {
         Self {
             connections: Slab::new(),
@@ -115,8 +115,7 @@ impl Sessions {
         Ok(connection)
     }
 
-    /// Forgets a session, but not that it was there. Of its memory, what can still be read stays
-    /// with its stream.
+    /// Removes a session and leaves a tombstone. Data that can still be read stays with its stream.
     pub(in crate::net) fn remove(&mut self, registry: &Registry, key: SessionKey, now: Time) {
         let entry = self.connections.remove(key.slot);
         self.unvalidated -= usize::from(entry.unvalidated);
@@ -138,10 +137,11 @@ impl Sessions {
         }
     }
 
-    /// Moves a session to another path: it is found by that, and sends there. Returns whether it is
-    /// there now; it stays where it was if it has ended, or if the new name is another's.
+    /// Moves a session to another path, on which it then receives and sends. Returns whether it was
+    /// moved. It is not if the session has ended, or if another session has the same address and
+    /// conversation.
     ///
-    /// The caller has made sure that the peer receives there.
+    /// The caller has validated the path.
     pub(in crate::net) fn relocate(
         &mut self,
         registry: &Registry,
@@ -172,7 +172,7 @@ impl Sessions {
         moved
     }
 
-    /// The session of a key, unless it has ended.
+    /// The session of a key, unless it was removed.
     pub(in crate::net) fn get(&self, key: SessionKey) -> Option<&Arc<Connection>> {
         self.at(key.slot).filter(|connection| connection.key == key)
     }
@@ -182,7 +182,7 @@ impl Sessions {
         self.connections.get(slot).map(|entry| &entry.connection)
     }
 
-    /// The slot of the session that a datagram from `path` is for.
+    /// The slot of the session that receives a datagram from `path`.
     pub(in crate::net) fn find(&self, path: Path, destination: Destination) -> Option<usize> {
         match destination {
             Destination::Conversation(conversation) => self.table.find(path.peer, conversation),
@@ -191,17 +191,18 @@ impl Sessions {
         }
     }
 
-    /// Notes that data came for the session in `slot`: parity that follows is for it too.
+    /// Records that data arrived for the session in `slot`; parity that follows belongs to it.
     pub(in crate::net) fn note_active(&mut self, path: Path, slot: usize) {
         self.table.note_active(path.peer, slot);
     }
 
-    /// Notes that data came for a session at another socket: parity that follows is not for ours.
+    /// Records that data arrived for a session of another socket; parity that follows is not for
+    /// this one.
     pub(in crate::net) fn note_elsewhere(&mut self, path: Path) {
         self.table.note_elsewhere(path.peer);
     }
 
-    /// What is left of a session with this name, if one ended a short while ago.
+    /// The tombstone of a session that ended or moved away a short while ago.
     pub(in crate::net) fn time_wait(
         &self,
         path: Path,
@@ -211,7 +212,7 @@ impl Sessions {
         self.table.time_wait(path.peer, conversation, now)
     }
 
-    /// Something came for the session in `slot`: it may have proved the peer's address.
+    /// Updates the count of unvalidated sessions after the session in `slot` has received packets.
     pub(in crate::net) fn note_validation(&mut self, slot: usize) {
         if let Some(entry) = self.connections.get_mut(slot)
             && entry.unvalidated
@@ -222,7 +223,7 @@ impl Sessions {
         }
     }
 
-    /// How many sessions have a peer that proved nothing yet.
+    /// The number of sessions with an unvalidated peer.
     pub(in crate::net) fn unvalidated(&self) -> usize {
         self.unvalidated
     }
@@ -246,7 +247,7 @@ impl Sessions {
 }
 
 impl Entry {
-    /// The peer is no longer at `from`.
+    /// Adds `from` to the earlier addresses.
     fn leave(&mut self, from: SocketAddr) {
         self.former.retain(|former| *former != from);
         if self.former.len() == MAX_FORMER {
@@ -257,12 +258,12 @@ impl Entry {
 }
 
 impl Connection {
-    /// What is remembered of the session under a name that it gives up.
+    /// The tombstone for an address that the session leaves.
     fn time_wait(&self) -> TimeWaitEntry {
         TimeWaitEntry::new(lock(&self.inner).session.received_until())
     }
 }
 
-/// Addresses of which the peer is told how the session ended. Of those before, whatever comes late
-/// is answered as when the session left them.
+/// Earlier addresses that get a final tombstone when the session ends. Late packets from older
+/// addresses are still answered from the tombstone that was made when the session moved.
 const MAX_FORMER: usize = 4;

@@ -1,4 +1,4 @@
-//! Deadlines of many sessions under one timer.
+//! The deadlines of many sessions under one timer.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,10 +8,10 @@ use crate::time::Time;
 
 /// A heap of deadlines, cleaned lazily.
 ///
-/// Each session has at most one deadline that counts, noted with the session as `armed`. Moving it
-/// earlier adds an entry; moving it later adds none: the old entry fires, and the session says what
-/// its deadline is by then. So steady traffic, which keeps pushing a deadline out, never touches
-/// the heap. Entries that no longer count leave when they fire, or by [`Timers::tidy`].
+/// Each session has at most one valid deadline, stored with the session as `armed`. Moving it
+/// earlier adds an entry. Moving it later adds none: the old entry fires, and the session then
+/// reports its current deadline. So steady traffic, which keeps pushing a deadline out, never
+/// touches the heap. Stale entries are removed when they fire, or by [`Timers::compact`].
 #[derive(Debug, Default)]
 pub(in crate::net) struct Timers {
     heap: BinaryHeap<Reverse<(Time, SessionKey)>>,
@@ -22,35 +22,35 @@ impl Timers {
         self.heap.push(Reverse((at, key)));
     }
 
-    /// Drops the entries that do not count, once there are many of them: each time a session's
-    /// deadline was moved earlier and came, the later one was left behind.
+    /// Removes stale entries once there are many of them. An entry becomes stale when the deadline
+    /// of its session moves earlier and fires there.
     ///
-    /// With one entry that counts for each of `sessions` at most, dropping costs no more than what
-    /// was armed since the last time.
-    pub(in crate::net) fn tidy(
+    /// At most one entry for each of `sessions` is valid, so the cost of removal is bounded by the
+    /// number of entries added since the last time.
+    pub(in crate::net) fn compact(
         &mut self,
         sessions: usize,
-        counts: impl Fn(Time, SessionKey) -> bool,
+        is_valid: impl Fn(Time, SessionKey) -> bool,
     ) {
         let most = 2 * sessions + SPARE_ENTRIES;
         if self.heap.len() <= most {
             return;
         }
         let mut entries = std::mem::take(&mut self.heap).into_vec();
-        // A session may have come back to a deadline that it had before.
+        // A session may have returned to an earlier deadline.
         entries.sort_unstable();
         entries.dedup();
-        entries.retain(|Reverse((at, key))| counts(*at, *key));
+        entries.retain(|Reverse((at, key))| is_valid(*at, *key));
         entries.shrink_to(most);
         self.heap = entries.into();
     }
 
-    /// The earliest deadline, which may be one that no longer counts.
+    /// The earliest deadline, which may be stale.
     pub(in crate::net) fn next(&self) -> Option<Time> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Takes out one deadline that has passed.
+    /// Removes one deadline that has passed.
     pub(in crate::net) fn pop_due(&mut self, now: Time) -> Option<(Time, SessionKey)> {
         if self.next()? > now {
             return None;
@@ -59,7 +59,7 @@ impl Timers {
     }
 }
 
-/// Entries that few sessions may leave behind.
+/// Stale entries that are allowed beyond one for each session.
 const SPARE_ENTRIES: usize = 64;
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_that_no_longer_count_are_fewer_than_two_for_each_session() {
+    fn stale_deadlines_are_fewer_than_two_for_each_session() {
         const SESSIONS: usize = 100;
         let hour = Time::from_millis(3_600_000);
         let keys = (0..SESSIONS).map(|slot| SessionKey {
@@ -95,8 +95,8 @@ mod tests {
         });
         let mut timers = Timers::default();
         let mut armed = [Time::ZERO; SESSIONS];
-        // Each writes something now and then, and would time out in an hour: always the same, or an
-        // hour after the write.
+        // Each session writes now and then, and has a time-out in an hour: at a fixed time, or an
+        // hour after its last write.
         for round in 0..1000 {
             let now = Time::from_millis(round * 500);
             while timers.pop_due(now).is_some() {}
@@ -106,11 +106,11 @@ mod tests {
                 timers.arm(far, key);
                 armed[key.slot] = far;
             }
-            timers.tidy(SESSIONS, |at, key| armed[key.slot] == at);
+            timers.compact(SESSIONS, |at, key| armed[key.slot] == at);
             assert!(timers.heap.len() <= 2 * SESSIONS + SPARE_ENTRIES);
             assert!(timers.heap.capacity() <= 8 * SESSIONS);
         }
-        timers.tidy(0, |at, key| armed[key.slot] == at);
+        timers.compact(0, |at, key| armed[key.slot] == at);
         let mut left = Vec::new();
         while let Some((at, key)) = timers.pop_due(Time::from_millis(7_200_000)) {
             assert_eq!(armed[key.slot], at);

@@ -1,13 +1,13 @@
-//! What all sessions of a listener hold together, and what happens when that is too much.
+//! The memory that all sessions of a listener hold together, and its limit.
 //!
-//! Each session is charged what its buffers have room for, whatever is in them. From three
-//! quarters of the budget on, sessions tell their peers small windows; at the whole of it no
-//! new one is opened.
+//! Each session is charged the capacity of its buffers, full or not. From three quarters of the
+//! budget on, sessions announce small windows to their peers; when all of it is spent, no new
+//! session is opened.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Bytes held, and how many there may be.
+/// The bytes held by all sessions, and their limit.
 #[derive(Debug)]
 pub(in crate::net) struct Budget {
     held: AtomicUsize,
@@ -26,12 +26,12 @@ impl Budget {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Whether sessions should take in less.
+    /// Whether sessions must announce smaller windows.
     fn is_short(&self) -> bool {
         self.held() >= self.limit / 4 * 3
     }
 
-    /// Whether there is nothing left for another session.
+    /// Whether no memory is left for another session.
     pub(in crate::net) fn is_spent(&self) -> bool {
         self.held() >= self.limit
     }
@@ -45,19 +45,20 @@ impl Budget {
     }
 }
 
-/// What one session is charged until it is dropped: from its end on, for what may still be read.
+/// The charge of one session, until the session is dropped. After the end of the session it covers
+/// data that can still be read.
 #[derive(Debug)]
 pub(in crate::net) struct Charge {
     budget: Option<Arc<Budget>>,
-    /// What a session takes without its buffers.
+    /// Bytes of a session without its buffers.
     fixed: usize,
     bytes: AtomicUsize,
     pressed: AtomicBool,
 }
 
 impl Charge {
-    /// Charges a session that has no buffers yet, and takes `fixed` bytes without them; nothing
-    /// without a budget.
+    /// Charges a session without buffers, which takes `fixed` bytes. Without a budget nothing is
+    /// charged.
     pub(in crate::net) fn new(budget: Option<Arc<Budget>>, fixed: usize) -> Self {
         let charge = Self {
             budget,
@@ -69,26 +70,26 @@ impl Charge {
         charge
     }
 
-    /// Whether memory is short; unknown without a budget.
+    /// Whether memory is short, if there is a budget.
     pub(in crate::net) fn is_short(&self) -> Option<bool> {
         self.budget.as_ref().map(|budget| budget.is_short())
     }
 
-    /// Notes what the session is told of memory. Returns whether that is news.
+    /// Records whether the session knows memory to be short. Returns whether that has changed.
     pub(in crate::net) fn note_pressure(&self, short: bool) -> bool {
         self.pressed.swap(short, Ordering::Relaxed) != short
     }
 
-    /// The session's buffers have room for `bytes` now.
+    /// Charges for buffers with a capacity of `bytes`.
     pub(in crate::net) fn settle(&self, bytes: usize) {
         let after = bytes + self.fixed;
-        // Sessions of all tasks share the sum, so it is not touched for little.
+        // All tasks update the same sum, so small changes are held back.
         if after.abs_diff(self.bytes.load(Ordering::Relaxed)) >= GRAIN {
             self.replace(after);
         }
     }
 
-    /// The session is over, and what its user may still read takes `bytes`.
+    /// Charges a session that is over for the `bytes` that its user may still read.
     pub(in crate::net) fn settle_end(&self, bytes: usize) {
         self.replace(bytes);
     }
@@ -109,7 +110,7 @@ impl Drop for Charge {
     }
 }
 
-/// Changes below this wait for others: what a budget is off by, for each session.
+/// Smaller changes are held back: the largest error of the sum for each session.
 const GRAIN: usize = 1024;
 
 #[cfg(test)]

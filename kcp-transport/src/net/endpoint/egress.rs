@@ -1,4 +1,4 @@
-//! What leaves through a socket, and what has to wait for it.
+//! Outgoing datagrams: sending, and queueing while the socket is blocked.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,7 +9,7 @@ use crate::net::io::{Path, Transport, is_closed};
 use crate::net::sync::lock;
 use crate::packet::{PacketLayout, TransmitBatch};
 
-/// Sends sealed datagrams, and keeps those that the socket did not take yet.
+/// Sends sealed datagrams, and queues those that the socket does not accept.
 #[derive(Debug)]
 pub(in crate::net) struct Egress {
     transport: Arc<dyn Transport>,
@@ -20,9 +20,9 @@ pub(in crate::net) struct Egress {
 #[derive(Debug, Default)]
 struct Queue {
     blocked: VecDeque<Blocked>,
-    /// Batches for the next datagrams.
+    /// Empty batches for reuse.
     spares: Vec<TransmitBatch>,
-    /// Datagrams that the socket refused.
+    /// Datagrams that the socket failed to send.
     errors: u64,
 }
 
@@ -33,12 +33,12 @@ struct Blocked {
     path: Path,
 }
 
-/// What became of a batch.
+/// The result of sending a batch.
 #[derive(Debug)]
 pub(in crate::net) struct Sent {
-    /// Datagrams of the batch that are done, sent or lost, from its beginning.
+    /// Datagrams sent or lost, counted from the beginning of the batch.
     pub(in crate::net) datagrams: usize,
-    /// The peer's host has refused some.
+    /// The host of the peer refused some of them.
     pub(in crate::net) refused: bool,
     /// The transport is closed.
     pub(in crate::net) closed: Option<io::ErrorKind>,
@@ -57,7 +57,7 @@ impl Egress {
         &*self.transport
     }
 
-    /// An empty batch, or `None` while the socket takes nothing.
+    /// An empty batch, or `None` while the socket is blocked.
     pub(in crate::net) fn take_batch(&self) -> Option<TransmitBatch> {
         let mut queue = lock(&self.queue);
         if !queue.blocked.is_empty() {
@@ -67,21 +67,22 @@ impl Egress {
         Some(spare.unwrap_or_else(|| TransmitBatch::new(self.layout, BATCH_DATAGRAMS)))
     }
 
-    /// Takes a batch back for the next datagrams.
+    /// Keeps a batch for reuse.
     pub(in crate::net) fn recycle(&self, batch: TransmitBatch) {
         lock(&self.queue).recycle(batch);
     }
 
-    /// Keeps a batch of which the socket took `sent` datagrams, for [`Egress::poll_unblock`].
+    /// Queues a batch of which the socket accepted `sent` datagrams, for [`Egress::poll_unblock`].
     pub(in crate::net) fn block(&self, path: Path, batch: TransmitBatch, sent: usize) {
         let blocked = Blocked { batch, sent, path };
         lock(&self.queue).blocked.push_back(blocked);
     }
 
-    /// Sends from the datagram `from` on.
+    /// Sends the batch, starting with the datagram `from`.
     ///
-    /// Only would-block stops it. Every other error is a lost datagram: routes flap, firewalls
-    /// refuse, buffers run out, and retransmission deals with all of that.
+    /// Only would-block and a closed transport stop it. After any other error the datagram counts
+    /// as lost: routes flap, firewalls refuse and buffers run out, and retransmission handles all
+    /// of these.
     pub(in crate::net) fn send(&self, path: Path, batch: &TransmitBatch, from: usize) -> Sent {
         let mut sent = Sent {
             datagrams: from,
@@ -108,8 +109,8 @@ impl Egress {
         sent
     }
 
-    /// Sends what the socket did not take before; ready once nothing is left. `on_closed` learns of
-    /// a closed transport.
+    /// Sends the queued batches; ready once none are left. Calls `on_closed` if the transport is
+    /// closed.
     pub(super) fn poll_unblock(
         &self,
         cx: &mut Context<'_>,
@@ -134,7 +135,7 @@ impl Egress {
                     attempts + 1
                 };
             }
-            // A transport that says ready and takes nothing must not make us spin.
+            // A transport that reports ready and accepts nothing must not cause a busy loop.
             let lost = attempts == MAX_ATTEMPTS || matches!(ready, Poll::Ready(Err(_)));
             if lost {
                 self.count_errors(blocked.batch.len() - blocked.sent);
@@ -152,12 +153,12 @@ impl Egress {
         }
     }
 
-    /// Datagrams that the socket refused so far.
+    /// Datagrams that the socket has failed to send.
     pub(super) fn errors(&self) -> u64 {
         lock(&self.queue).errors
     }
 
-    /// Forgets spare memory.
+    /// Frees the spare batches.
     pub(in crate::net) fn shrink(&self) {
         lock(&self.queue).spares = Vec::new();
     }
@@ -176,12 +177,13 @@ impl Queue {
     }
 }
 
-/// Datagrams in one batch: at mtu 1400, about what one segmentation-offload call takes.
+/// Datagrams in one batch: at an mtu of 1400, about the limit of one call with segmentation
+/// offload.
 const BATCH_DATAGRAMS: usize = 46;
 
-/// Calls in a row that may take nothing after the socket was said to be ready. One is usual, since a
-/// writer can be faster; then the datagrams are given up as lost.
+/// Consecutive calls that may send nothing although the socket reported ready. One is usual, since
+/// a writer may send in between. After the last one the datagrams count as lost.
 const MAX_ATTEMPTS: usize = 4;
 
-/// Empty batches kept per socket: the driver uses one, and so does each writer at a time.
+/// Empty batches kept for each socket: one for the driver, and one for a writer.
 const MAX_SPARES: usize = 2;

@@ -1,6 +1,7 @@
-//! The name of a session among those of its endpoint.
+//! The key of a session within its endpoint.
 
-/// Which session a timer is for: its place and, since places are reused, its generation.
+/// Identifies a session of an endpoint. Slots are reused, so a generation tells their sessions
+/// apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::net) struct SessionKey {
     pub(in crate::net) slot: usize,

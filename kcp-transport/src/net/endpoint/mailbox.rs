@@ -1,4 +1,4 @@
-//! What sessions, their streams and the drivers of other sockets leave to the driver of an endpoint.
+//! Work that sessions, streams and other drivers leave to the driver of an endpoint.
 
 use std::io;
 use std::sync::Mutex;
@@ -10,32 +10,32 @@ use crate::time::Time;
 
 use super::SessionKey;
 
-/// Work for a driver, and the waker that tells it so.
+/// Pending work for a driver, and the waker of its task.
 #[derive(Debug)]
 pub(in crate::net) struct Mailbox(Mutex<Pending>);
 
-/// What others ask of the driver.
+/// Work that waits for the driver.
 #[derive(Debug, Default)]
 struct Pending {
     dirty: Vec<SessionKey>,
     deadlines: Vec<(Time, SessionKey)>,
-    /// Sessions whose peers were proved to be elsewhere.
+    /// Sessions to migrate to a path that has been validated.
     moved: Vec<(SessionKey, Path)>,
-    /// The transport is another socket than before.
+    /// The socket has been replaced.
     rebound: bool,
-    /// Opened payloads that came in at another socket.
+    /// Opened payloads that another socket of the listener received.
     forwarded: Vec<(Path, Vec<u8>)>,
-    /// Someone may want more sessions.
+    /// A listener or client endpoint may still open or accept sessions.
     held: bool,
-    /// Why there is no driver any more.
+    /// The reason why the driver has ended.
     ended: Option<io::ErrorKind>,
-    /// A call other than the driver's own has shown that the transport is closed.
+    /// The error by which a call of another task found the transport closed.
     closed: Option<io::ErrorKind>,
     waker: Option<Waker>,
 }
 
 impl Mailbox {
-    /// Nothing to do yet. While it is `held`, the driver goes on without sessions too.
+    /// No work yet. A `held` driver continues while it has no sessions.
     pub(super) fn new(held: bool) -> Self {
         Self(Mutex::new(Pending {
             held,
@@ -51,7 +51,7 @@ impl Mailbox {
         self.notify(|pending| pending.deadlines.push((at, key)));
     }
 
-    /// Asks the driver to move a session to another path, where its peer was proved to receive.
+    /// Requests migration of a session to a validated path.
     pub(in crate::net) fn relocate(&self, key: SessionKey, path: Path) {
         self.notify(|pending| pending.moved.push((key, path)));
     }
@@ -60,7 +60,7 @@ impl Mailbox {
         std::mem::take(&mut lock(&self.0).moved)
     }
 
-    /// Hands on a payload that came in at another socket. Returns whether it was taken.
+    /// Forwards a payload that another socket received. Returns whether there was room for it.
     pub(in crate::net) fn forward(&self, path: Path, payload: &[u8]) -> bool {
         let mut taken = false;
         self.notify(|pending| {
@@ -76,27 +76,28 @@ impl Mailbox {
         std::mem::take(&mut lock(&self.0).forwarded)
     }
 
-    /// The transport is another socket than before.
+    /// The socket has been replaced.
     pub(super) fn note_rebound(&self) {
         self.notify(|pending| pending.rebound = true);
     }
 
-    /// Whether there is another socket than before.
+    /// Whether the socket has been replaced since the last call.
     pub(in crate::net) fn take_rebound(&self) -> bool {
         std::mem::take(&mut lock(&self.0).rebound)
     }
 
-    /// Lets the driver look again.
+    /// Wakes the driver.
     pub(in crate::net) fn wake(&self) {
         self.notify(|_| {});
     }
 
-    /// Nobody wants more sessions. The driver looks again, since it may have nothing left to do.
+    /// The driver no longer needs to wait for more sessions. It is woken, since it may have nothing
+    /// left to do.
     pub(in crate::net) fn release(&self) {
         self.notify(|pending| pending.held = false);
     }
 
-    /// Whether someone may want more sessions.
+    /// Whether a listener or client endpoint may still open or accept sessions.
     pub(in crate::net) fn is_held(&self) -> bool {
         lock(&self.0).held
     }
@@ -106,11 +107,11 @@ impl Mailbox {
         self.notify(|pending| pending.closed = Some(kind));
     }
 
-    /// Moves what others asked for to the driver's own lists, and registers the driver for more.
+    /// Moves the pending work to the lists of the driver, and registers its waker.
     ///
     /// # Errors
     ///
-    /// Someone found the transport closed.
+    /// A call of another task found the transport closed.
     pub(in crate::net) fn drain(
         &self,
         cx: &Context<'_>,
@@ -124,8 +125,9 @@ impl Mailbox {
         pending.closed.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
-    /// The transport or the driver is gone. Returns whether this is the first reason, which is the
-    /// one to tell: after that of the transport comes the driver's own end.
+    /// Records that the transport is closed or the driver has ended. Returns whether this is the
+    /// first reason. The first reason is the one to report: the end of the driver follows that of
+    /// its transport.
     pub(in crate::net) fn end(&self, kind: io::ErrorKind) -> bool {
         let mut first = false;
         self.notify(|pending| {
@@ -141,10 +143,10 @@ impl Mailbox {
         lock(&self.0).ended
     }
 
-    fn notify(&self, ask: impl FnOnce(&mut Pending)) {
+    fn notify(&self, change: impl FnOnce(&mut Pending)) {
         let waker = {
             let mut pending = lock(&self.0);
-            ask(&mut pending);
+            change(&mut pending);
             pending.waker.take()
         };
         if let Some(waker) = waker {
@@ -153,6 +155,6 @@ impl Mailbox {
     }
 }
 
-/// Payloads that wait to be handed on: a few receive calls' worth. What is beyond that is lost, as
-/// in a socket's buffer.
+/// The largest number of forwarded payloads: those of a few receive calls. More are dropped, as by
+/// a full socket buffer.
 const MAX_FORWARDED: usize = 256;

@@ -1,4 +1,4 @@
-//! A transport with its cipher, as the driver of its sessions and their streams share it.
+//! A transport with its cipher, shared by the driver of its sessions and by their streams.
 
 mod budget;
 mod egress;
@@ -25,34 +25,34 @@ use egress::Egress;
 use mailbox::Mailbox;
 use replay::SharedReplayFilter;
 
-/// A transport with its cipher, the way out, and the mailbox of its driver.
+/// A transport with its cipher, its outgoing queue, and the mailbox of its driver.
 ///
-/// It knows no sessions: those have it.
+/// It refers to no sessions: each session refers to its endpoint.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    /// The transport, if it is a socket of ours that another may take the place of.
+    /// The transport, if it is a socket of this crate that can be replaced.
     rebindable: Option<Arc<RebindableSocket>>,
     pub(super) clock: Clock,
     pub(super) config: Config,
     pub(super) layout: PacketLayout,
     pub(super) opener: Opener,
-    /// What replayed packets are told by.
+    /// Detects replayed packets.
     pub(super) replay_filter: Arc<SharedReplayFilter>,
     pub(super) sealer: Sealer,
     pub(super) mailbox: Mailbox,
     pub(super) egress: Egress,
-    /// What the sessions of a listener may hold.
+    /// The memory that the sessions of a listener may hold together.
     pub(super) budget: Option<Arc<Budget>>,
     purpose: Purpose,
     stats: Mutex<EndpointStats>,
 }
 
-/// What an endpoint is for.
+/// The use of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// One session, given from the beginning.
+    /// One session, opened with the endpoint.
     One,
-    /// Sessions that are asked for.
+    /// Sessions that this side opens.
     Connect,
     /// Sessions that peers open.
     Accept,
@@ -76,7 +76,7 @@ impl Endpoint {
         Ok(Self::with(transport, shared, (config, layout), purpose))
     }
 
-    /// An endpoint on a socket that another may take the place of.
+    /// An endpoint on a socket that can be replaced.
     pub(super) fn on_socket(
         socket: Socket,
         security: &Security,
@@ -136,7 +136,7 @@ impl Endpoint {
         self.egress.transport()
     }
 
-    /// Whether it is there for a single session.
+    /// Whether the endpoint has a single session.
     pub(super) fn is_single(&self) -> bool {
         self.purpose == Purpose::One
     }
@@ -146,16 +146,17 @@ impl Endpoint {
         self.purpose == Purpose::Accept
     }
 
-    /// Goes on with the socket that `open` makes, and lets all sessions say something from there.
+    /// Replaces the socket by the one that `open` creates. Each session then sends a probe from the
+    /// new socket.
     ///
     /// # Errors
     ///
-    /// The transport is not a socket of ours, there is no driver any more, and what `open` says.
+    /// The transport is not a socket of this crate, the driver has ended, or the error of `open`.
     pub(super) fn rebind(&self, open: impl FnOnce() -> io::Result<Socket>) -> io::Result<()> {
         let Some(rebindable) = &self.rebindable else {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "only connections on a socket that they made themselves can move to another",
+                "only a connection on a socket of its own making can move to another socket",
             ));
         };
         if let Some(kind) = self.mailbox.ended() {
@@ -166,8 +167,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Sends one segment without a session. Lost if the socket takes nothing now, or the mtu has
-    /// no room for its payload: whoever waits for it asks again.
+    /// Sends one segment without a session. The segment is lost if the socket is blocked or if its
+    /// payload exceeds the mtu: the peer repeats its request.
     pub(super) fn reply(&self, path: Path, header: &SegmentHeader, payload: &[u8]) {
         let Some(mut batch) = self.egress.take_batch() else {
             return;
@@ -181,7 +182,7 @@ impl Endpoint {
             header.encode(packet);
             len
         });
-        // A key that is used up seals nothing more; there is nobody to tell.
+        // Once its key is used up, an endpoint seals nothing more; no session is there to fail.
         if self.sealer.seal(&mut batch).is_ok()
             && let Some(kind) = self.egress.send(path, &batch, 0).closed
         {
@@ -190,7 +191,7 @@ impl Endpoint {
         self.egress.recycle(batch);
     }
 
-    /// Sends what the socket did not take before; ready once nothing is left.
+    /// Sends datagrams that the socket has not accepted before; ready once none are left.
     pub(super) fn poll_unblock(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.egress
             .poll_unblock(cx, |kind| self.mailbox.close(kind))
@@ -209,8 +210,9 @@ impl Endpoint {
     }
 }
 
-/// Random nonces, or runs of 64 counted ones, in a generation of the replay filter. Just below what
-/// a table of 2^17 or 2^14 places takes; so is what each of the parts gets of it.
+/// Random nonces, or runs of 64 counted ones, in a generation of the replay filter. The values are
+/// just below the capacity of a table of 2^17 or 2^14 slots; the same holds for each part of a
+/// shared filter.
 const fn replay_capacity(purpose: Purpose) -> usize {
     match purpose {
         Purpose::Accept => 114_000,

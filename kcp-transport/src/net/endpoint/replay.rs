@@ -1,7 +1,7 @@
-//! One memory of packets for all sockets of a listener.
+//! One replay filter for all sockets of a listener.
 //!
-//! Whoever replay_filter a packet chooses the address it comes from, and so the socket it comes in at. What
-//! one socket has taken, none of the others may take again.
+//! An attacker who replays a packet chooses its source address, and so the socket that receives it.
+//! A packet that one socket has accepted must be rejected by all others.
 
 use std::sync::Mutex;
 
@@ -9,10 +9,10 @@ use crate::crypto::AEAD_NONCE_LEN;
 use crate::net::sync::lock;
 use crate::packet::{ReplayFilter, Sealer};
 
-/// A replay filter that several drivers share, in parts with a lock each.
+/// A replay filter shared by several drivers, in parts with a lock each.
 ///
-/// Each sender's packets go to one part, and a lock is held for one nonce only, so that drivers
-/// seldom meet. All parts together have the room of one filter.
+/// The nonce of a packet selects its part, and the lock is held for one nonce only, so drivers
+/// seldom contend. All parts together have the capacity of one filter.
 #[derive(Debug)]
 pub(in crate::net) struct SharedReplayFilter {
     parts: Vec<Mutex<ReplayFilter>>,
@@ -30,17 +30,17 @@ impl SharedReplayFilter {
         }
     }
 
-    /// Whether the nonce of an authentic packet comes for the first time; it is remembered.
+    /// Records the nonce of an authentic packet. Returns whether it is new.
     pub(in crate::net) fn accept(&self, nonce: &[u8; AEAD_NONCE_LEN]) -> bool {
-        // Random, whoever made it. Holders of the key who choose theirs all the same crowd a part,
-        // as they could the whole.
+        // Nonces are random. A holder of the key that chooses its nonces can fill one part, as it
+        // could fill an undivided filter.
         let part = usize::from(nonce[0]) % self.parts.len();
         lock(&self.parts[part]).accept(nonce)
     }
 }
 
-/// With as many busy drivers, one in ten or so meets another at a lock. A power of two, so that the
-/// tables of the parts are filled as well as that of the whole.
+/// With as many busy drivers, about one in ten contends for a lock. A power of two, so that the
+/// tables of the parts are as full as that of one filter.
 const SHARED_PARTS: usize = 16;
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
         let sealer = Sealer::new(&Security::Plaintext, [1; 32]);
         let replay_filter = SharedReplayFilter::new(&sealer, LISTENER, 2);
         assert!(replay_filter.parts.len() * (LISTENER / SHARED_PARTS) <= 114_000);
-        // The largest number of entries that fit a table of 2^13 places.
-        assert!(LISTENER / SHARED_PARTS <= (1 << 13) / 8 * 7);
+        // The largest number of entries that fit a table of 2^13 slots.
+        const { assert!(LISTENER / SHARED_PARTS <= (1 << 13) / 8 * 7) };
     }
 }

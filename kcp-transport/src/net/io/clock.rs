@@ -14,7 +14,7 @@ pub(in crate::net) struct Clock {
 }
 
 impl Clock {
-    /// A clock whose epoch is now.
+    /// Starts a clock whose epoch is now.
     pub(in crate::net) fn start() -> Self {
         Self {
             epoch: Instant::now(),
@@ -25,8 +25,8 @@ impl Clock {
         Time::ZERO + self.epoch.elapsed()
     }
 
-    /// The instant at which the clock shows `time`, or a far one if `time` is beyond what the
-    /// platform can represent.
+    /// The instant at which the clock shows `time`, or one a year from its epoch if the platform
+    /// cannot represent it.
     pub(in crate::net) fn instant(&self, time: Time) -> Instant {
         self.epoch
             .checked_add(time - Time::ZERO)
@@ -34,12 +34,12 @@ impl Clock {
     }
 }
 
-/// Bytes nobody can predict.
+/// Unpredictable bytes from the operating system.
 pub(in crate::net) fn entropy<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
 }
 
-/// A year: no timer of ours is longer.
+/// A year: no timer of this crate is longer.
 const FAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);

@@ -1,12 +1,12 @@
 //! Control messages of a send call, as the bytes that Linux reads.
 //!
-//! Linux keeps the layout of `cmsghdr` the same for all architectures in terms of the size of a
-//! pointer: the length of header and data as a `size_t`, level and kind as an `int` each, then the
-//! data, padded to the size of a pointer.
+//! On every architecture Linux lays out `cmsghdr` by the size of a pointer: the length of header
+//! and data as a `size_t`, level and kind as an `int` each, then the data, padded to the size of a
+//! pointer.
 
 use std::net::IpAddr;
 
-/// The control messages of one call, in place.
+/// The control messages of one call, stored inline.
 #[derive(Debug, Default)]
 pub(in crate::net) struct ControlMessages {
     bytes: [[u8; WORD]; CAPACITY],
@@ -14,13 +14,13 @@ pub(in crate::net) struct ControlMessages {
 }
 
 impl ControlMessages {
-    /// Cuts the call's bytes into datagrams of `size`.
+    /// Has the kernel split the bytes of the call into datagrams of `size`.
     #[must_use]
     pub(in crate::net) fn segment_size(self, size: u16) -> Self {
         self.push(SOL_UDP, UDP_SEGMENT, &[&size.to_ne_bytes()])
     }
 
-    /// Sends from `ip`.
+    /// Sends from the address `ip`.
     #[must_use]
     pub(in crate::net) fn source(self, ip: IpAddr) -> Self {
         const ANY_INTERFACE: [u8; 4] = [0; 4];
@@ -62,7 +62,7 @@ const WORD: usize = size_of::<usize>();
 
 const HEADER: usize = WORD + 2 * size_of::<i32>();
 
-/// Words of a segment size and a v6 source, the most there is.
+/// Words of a segment size and a v6 source address, the largest combination.
 const CAPACITY: usize = (HEADER + 2).div_ceil(WORD) + (HEADER + 20).div_ceil(WORD);
 
 const IPPROTO_IP: i32 = 0;

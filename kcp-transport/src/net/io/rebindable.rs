@@ -1,4 +1,4 @@
-//! A socket of a client's own that can give way to another.
+//! A socket of a client that can be replaced by another.
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use crate::packet::SegmentRun;
 use super::socket::Socket;
 use super::transport::{Path, Received, Transport};
 
-/// Passes everything on to the present socket.
+/// A transport that forwards each call to its current socket.
 ///
-/// After [`RebindableSocket::replace`] the driver must poll again: it waits for the socket that was there
-/// before.
+/// The driver must poll again after [`RebindableSocket::replace`], since its waker is registered
+/// with the former socket.
 #[derive(Debug)]
 pub(in crate::net) struct RebindableSocket {
     socket: Mutex<Arc<Socket>>,
@@ -29,7 +29,7 @@ impl RebindableSocket {
 
     pub(in crate::net) fn replace(&self, socket: Socket) {
         let before = std::mem::replace(&mut *lock(&self.socket), Arc::new(socket));
-        // Closed outside of the lock.
+        // Close the former socket after the lock is released.
         drop(before);
     }
 

@@ -1,4 +1,4 @@
-//! UDP sockets: making them, and moving batches through them.
+//! UDP sockets: creating them, and sending and receiving batches.
 #![allow(clippy::disallowed_methods)]
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -22,21 +22,21 @@ use crate::packet::SegmentRun;
 use super::cmsg::ControlMessages;
 use super::transport::{Path, Received, Transport};
 
-/// A UDP socket with segmentation and receive offload where the system has them.
+/// A UDP socket that uses segmentation and receive offload where the system has them.
 #[derive(Debug)]
 pub(in crate::net) struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
-    /// The user chose a code point. `quinn_udp` sets the traffic class of each call itself, so
-    /// sending goes past it, and keeps the socket's.
+    /// The configuration sets a code point (DSCP). `quinn_udp` sets the traffic class of each call
+    /// itself, so sending bypasses it and keeps that of the socket.
     marked: bool,
-    /// Segmentation offload works for such calls, until it turns out that it does not.
+    /// Whether segmentation offload works for such calls; cleared when the kernel refuses it.
     offload: AtomicBool,
 }
 
 impl Socket {
-    /// A socket on a free port for talking to `peer`. Where [`MAY_CONNECT`], it is connected:
-    /// others' datagrams never reach it, and the kernel reports when nobody listens there.
+    /// A socket on a free port for exchanging datagrams with `peer`. Where [`MAY_CONNECT`], it is
+    /// connected: the kernel drops datagrams from other addresses and reports a refused port.
     pub(in crate::net) fn connect(peer: SocketAddr, config: &Config) -> io::Result<Self> {
         let any: SocketAddr = match peer {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -49,30 +49,31 @@ impl Socket {
         Self::adopt(socket.into(), config)
     }
 
-    /// A socket bound to `addr`. A v6 wildcard address takes v4 peers too where the system can.
+    /// A socket bound to `addr`. A v6 wildcard address also receives from v4 peers where the system
+    /// supports it.
     pub(in crate::net) fn bind(addr: SocketAddr, config: &Config) -> io::Result<Self> {
         let socket = open(addr, false)?;
         Self::adopt(socket.into(), config)
     }
 
-    /// As many sockets as the listener has shards, all bound to `addr`.
+    /// One socket for each shard of the listener, all bound to `addr`.
     pub(in crate::net) fn bind_shards(addr: SocketAddr, config: &Config) -> io::Result<Vec<Self>> {
         if config.shards() == 1 {
             return Ok(vec![Self::bind(addr, config)?]);
         }
         let first = Self::adopt(open(addr, true)?.into(), config)?;
-        // If the port was the system's choice, the others need the same.
+        // If the system chose the port, the other sockets must use the same one.
         let addr = first.local_addr()?;
         let others = (1..config.shards()).map(|_| Self::adopt(open(addr, true)?.into(), config));
         std::iter::once(Ok(first)).chain(others).collect()
     }
 
-    /// Takes over a socket the caller made.
+    /// Takes over a socket that the caller created.
     pub(in crate::net) fn adopt(socket: std::net::UdpSocket, config: &Config) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         if let Some(bytes) = config.socket_buffer() {
             let socket = SockRef::from(&socket);
-            // The kernel grants what it may; a smaller buffer is slower, not wrong.
+            // The kernel may grant less; a smaller buffer costs throughput, not correctness.
             let _ = socket.set_recv_buffer_size(bytes);
             let _ = socket.set_send_buffer_size(bytes);
         }
@@ -111,7 +112,7 @@ impl Socket {
             && run.datagrams > 1
             && matches!(error.raw_os_error(), Some(EIO | EINVAL))
         {
-            // The network card's driver cannot do it.
+            // The driver of the network card does not support it.
             self.offload.store(false, Ordering::Relaxed);
         }
         sent.map(|_| ())
@@ -194,7 +195,7 @@ impl Transport for Socket {
 fn open(addr: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() && addr.ip().is_unspecified() {
-        // Refused only where the system has no dual-stack sockets; v6 alone then.
+        // Fails only where the system has no dual-stack sockets; the socket is v6-only then.
         let _ = socket.set_only_v6(false);
     }
     if shared {
@@ -204,13 +205,14 @@ fn open(addr: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
     Ok(socket)
 }
 
-/// Lets other sockets of this user have the same address, and a share of what comes.
+/// Lets other sockets of this user bind the same address; the kernel spreads incoming datagrams
+/// over them.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn share_port(socket: &socket2::Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
-/// Elsewhere the option does not exist, or lets one socket have everything.
+/// On other systems the option does not exist, or gives all datagrams to one of the sockets.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn share_port(_: &socket2::Socket) -> io::Result<()> {
     Err(io::Error::new(
@@ -226,7 +228,7 @@ fn set_dscp(socket: &std::net::UdpSocket, code_point: u8) -> io::Result<()> {
     let socket = SockRef::from(socket);
     if v6 {
         set_traffic_class_v6(&socket, class)?;
-        // A dual-stack socket needs it for its v4 peers too; one that is v6 only refuses.
+        // A dual-stack socket needs it for its v4 peers too; a v6-only socket refuses it.
         let _ = socket.set_tos_v4(class);
         Ok(())
     } else {
@@ -264,15 +266,17 @@ fn set_traffic_class_v6(_: &SockRef<'_>, _: u32) -> io::Result<()> {
     ))
 }
 
-/// Whether a connected socket takes datagrams whose destination is named, as all of ours are.
+/// Whether a connected socket accepts a destination address in a send call, which all our calls
+/// carry.
 ///
-/// macOS, iOS and the BSDs refuse them with EISCONN. A socket that is not connected works anywhere.
+/// macOS, iOS and the BSDs fail such calls with EISCONN. An unconnected socket works on all
+/// systems.
 const MAY_CONNECT: bool = cfg!(any(target_os = "linux", target_os = "android", windows));
 
-/// Whether runs can be sent with the socket's own traffic class.
+/// Whether segmentation offload can be combined with the traffic class of the socket.
 const OFFLOAD_IS_REACHABLE: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// What Linux says when a network card's driver cannot segment.
+/// The error of Linux if the driver of a network card cannot segment.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const EIO: i32 = 5;
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -1,4 +1,4 @@
-//! What carries datagrams: UDP sockets, or anything of the user's.
+//! Carriers of datagrams: UDP sockets, or an implementation of the user.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -7,77 +7,80 @@ use std::task::{Context, Poll};
 
 use crate::packet::SegmentRun;
 
-/// Carries datagrams, as a UDP socket does: any may be lost, doubled or late.
+/// Sends and receives datagrams, as a UDP socket does: any of them may be lost, duplicated or
+/// delayed.
 ///
-/// Implement it to run KCP over something else than UDP, or over UDP in a special way, and give it
-/// to [`KcpListener::from_transport`](crate::net::KcpListener::from_transport) or
-/// [`KcpStream::connect_transport`](crate::net::KcpStream::connect_transport). The driver of the
-/// transport's sessions makes one call for each batch, never while it holds a lock; streams send
-/// from their own tasks too, so calls of [`Transport::try_send`] may overlap.
+/// Implement it to run KCP over something other than UDP, or over UDP with special handling, and
+/// pass it to [`KcpListener::from_transport`](crate::net::KcpListener::from_transport) or
+/// [`KcpStream::connect_transport`](crate::net::KcpStream::connect_transport). The driver makes one
+/// call for each batch and holds no lock during a call. Streams also send from their own tasks, so
+/// calls of [`Transport::try_send`] may overlap.
 ///
 /// # Errors
 ///
 /// - [`io::ErrorKind::WouldBlock`]: nothing was done. The matching `poll_*_ready` must return
 ///   [`Poll::Pending`] and wake its task once another attempt is worth it.
-/// - A closed transport ends all its sessions. It says so by [`io::ErrorKind::BrokenPipe`] from any
-///   method, by the system's errors for a descriptor that is no open socket, or by any error of
-///   [`Transport::poll_recv_ready`] and [`Transport::poll_send_ready`].
-/// - [`io::ErrorKind::ConnectionRefused`]: a hint that nobody listens at the peer. It ends
-///   connections that never received anything, and is ignored by others, since anyone can forge it.
-/// - Any other error is a lost datagram. Receiving pauses when such errors come one after the other.
+/// - A closed transport ends all its sessions. A transport reports that it is closed by
+///   [`io::ErrorKind::BrokenPipe`] from any method, by the errors of the system for a descriptor
+///   that is no open socket, or by any error of [`Transport::poll_recv_ready`] and
+///   [`Transport::poll_send_ready`].
+/// - [`io::ErrorKind::ConnectionRefused`]: a hint that the port of the peer is closed. It ends
+///   connections that have never received anything. Other connections ignore it, since an attacker
+///   can forge it.
+/// - Any other error is a lost datagram. After several receive errors in a row, receiving pauses.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// The address of this side, which streams and listeners report as theirs.
+    /// The local address, as streams and listeners report it.
     ///
     /// # Errors
     ///
-    /// If there is none, or none any more.
+    /// The transport has no address, or has lost it.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
-    /// Ready when [`Transport::try_recv`] is worth a call. Only the driver waits for it, so the last
-    /// waker is the one to keep.
+    /// Ready when a call of [`Transport::try_recv`] may succeed. Only the driver polls this, so
+    /// keeping the last waker is enough.
     ///
     /// # Errors
     ///
     /// The transport is closed.
     fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Ready when [`Transport::try_send`] is worth a call. Only the driver waits for it, so the last
-    /// waker is the one to keep.
+    /// Ready when a call of [`Transport::try_send`] may succeed. Only the driver polls this, so
+    /// keeping the last waker is enough.
     ///
     /// # Errors
     ///
     /// The transport is closed.
     fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Receives datagrams that are there and returns how many of the buffers hold something.
+    /// Receives available datagrams and returns the number of buffers filled.
     ///
-    /// Each buffer takes one datagram, or several of one size side by side, the last of which may be
-    /// shorter, and is described by the entry of `received` at its index. Both slices have the same
-    /// length, at least 1; buffers have room for 65 536 bytes.
+    /// Each buffer takes one datagram, or several datagrams of equal size one after the other, of
+    /// which the last may be shorter. The entry of `received` with the same index describes it.
+    /// Both slices have the same length, at least 1; each buffer has room for 65 536 bytes.
     ///
     /// # Errors
     ///
-    /// As the trait's.
+    /// Those of the trait.
     fn try_recv(
         &self,
         buffers: &mut [IoSliceMut<'_>],
         received: &mut [Received],
     ) -> io::Result<usize>;
 
-    /// Sends all datagrams of a run, at most [`Transport::max_run`], or none.
+    /// Sends all datagrams of a run, or none. A run has at most [`Transport::max_run`] datagrams.
     ///
     /// # Errors
     ///
-    /// As the trait's.
+    /// Those of the trait.
     fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()>;
 
-    /// Most datagrams in one call of [`Transport::try_send`]; 1 unless overridden.
+    /// The largest number of datagrams in one call of [`Transport::try_send`]; 1 by default.
     fn max_run(&self) -> usize {
         1
     }
 }
 
-/// Whether an error says that the transport is closed. All others pass.
+/// Whether an error means that the transport is closed. All other errors are temporary.
 pub(in crate::net) fn is_closed(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
         || error
@@ -85,29 +88,30 @@ pub(in crate::net) fn is_closed(error: &io::Error) -> bool {
             .is_some_and(|code| NO_SOCKET.contains(&code))
 }
 
-/// Where datagrams go or come from, and which of our addresses they use.
+/// The two addresses between which datagrams travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Path {
     /// The peer's address.
     pub peer: SocketAddr,
-    /// Our address that the peer knows: a host with several must answer from the same. `None`
-    /// leaves the choice to the system.
+    /// The local address that the peer knows: a host with several addresses must answer from the
+    /// same one. `None` leaves the choice to the system.
     pub local: Option<IpAddr>,
 }
 
-/// What a receive buffer holds.
+/// The content of a receive buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Where the datagrams came from, and which of our addresses they were sent to, if known.
+    /// The source of the datagrams, and the local address they were sent to, if known.
     pub path: Path,
-    /// Bytes of all datagrams in the buffer.
+    /// Bytes of all datagrams in the buffer together.
     pub len: usize,
-    /// Bytes of each datagram but the last, which may be shorter; `len` for a single one.
+    /// Bytes of each datagram except the last, which may be shorter; equal to `len` for a single
+    /// one.
     pub stride: usize,
 }
 
 impl Default for Received {
-    /// Nothing, from nowhere.
+    /// No datagram, from an unspecified address.
     fn default() -> Self {
         Self {
             path: Path {
@@ -120,7 +124,7 @@ impl Default for Received {
     }
 }
 
-/// Memory for one receive call. The pages a call does not touch cost nothing.
+/// Memory for one receive call. Untouched pages are never committed by the system.
 #[derive(Debug)]
 pub(in crate::net) struct ReceiveBuffers {
     storage: Vec<u8>,
@@ -128,7 +132,7 @@ pub(in crate::net) struct ReceiveBuffers {
 }
 
 impl ReceiveBuffers {
-    /// No memory yet; room for `count` datagrams, or as many runs of coalesced ones, when used.
+    /// Room for `count` datagrams, or as many coalesced runs. The memory is allocated on first use.
     pub(in crate::net) fn new(count: usize) -> Self {
         Self {
             storage: Vec::new(),
@@ -136,12 +140,12 @@ impl ReceiveBuffers {
         }
     }
 
-    /// Gives the memory back until the next use.
+    /// Frees the memory until the next use.
     pub(in crate::net) fn release(&mut self) {
         self.storage = Vec::new();
     }
 
-    /// Receives what is there; returns how many of the buffers hold something.
+    /// Receives available datagrams; returns the number of buffers filled.
     pub(in crate::net) fn receive(&mut self, transport: &dyn Transport) -> io::Result<usize> {
         let count = self.received.len();
         if self.storage.is_empty() {
@@ -166,10 +170,10 @@ impl ReceiveBuffers {
 /// A coalesced run of datagrams is at most one maximal IP packet.
 const BUFFER_LEN: usize = 1 << 16;
 
-/// Most buffers in one receive call.
+/// The largest number of buffers in one receive call.
 pub(in crate::net) const MAX_BUFFERS: usize = 32;
 
-/// The descriptor is closed (EBADF), or names something else by now (ENOTSOCK).
+/// The descriptor is closed (EBADF), or no longer refers to a socket (ENOTSOCK).
 #[cfg(windows)]
 const NO_SOCKET: [i32; 2] = [10_009, 10_038];
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -1,4 +1,4 @@
-//! Locks, wakers and the cooperative budget: what every floor above uses.
+//! Locks, wakers and the cooperative budget, used by every floor above.
 
 mod coop;
 mod lock;

@@ -1,4 +1,4 @@
-//! Tasks that wait for the same thing, any number of them.
+//! Any number of tasks that wait for the same event.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,22 +6,22 @@ use std::task::{Context, Poll, Waker};
 
 use super::coop::budgeted;
 
-/// Wakers of all who wait, told apart by who registered them.
+/// The wakers of all waiting tasks and futures.
 ///
-/// A future takes its waker back when it is dropped, so that waiting with a time-out, over and over,
-/// leaves nothing behind. Of who polls without a future nothing is known but the waker.
+/// A future removes its waker when it is dropped, so that repeated waiting with a time-out leaves
+/// nothing behind. A task that polls without a future is identified by its waker alone.
 #[derive(Debug, Default)]
 pub(in crate::net) struct Waiters {
     wakers: Vec<(Option<Ticket>, Waker)>,
     next: u64,
 }
 
-/// Names a future that waits. Two of one task have the same waker, and must not be confused.
+/// Identifies a waiting future. Two futures of one task have equal wakers and must stay distinct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) struct Ticket(u64);
 
 impl Waiters {
-    /// Registers a task, or a future that has waited before or has not.
+    /// Registers a task, or a future whether it has waited before or not.
     pub(in crate::net) fn register(&mut self, waiter: &mut Waiter, cx: &Context<'_>) {
         let Waiter::Future(ticket) = waiter else {
             let known = |(ticket, waker): &(Option<Ticket>, Waker)| {
@@ -43,42 +43,42 @@ impl Waiters {
         }
     }
 
-    /// Forgets a future that waits no more.
+    /// Removes a future that no longer waits.
     pub(in crate::net) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
         let mut wakers = self.wakers.iter();
         let index = wakers.position(|(known, _)| *known == Some(ticket))?;
         Some(self.wakers.swap_remove(index).1)
     }
 
-    /// All of them, to be woken.
+    /// Removes all wakers, for waking.
     pub(in crate::net) fn take(&mut self) -> Vec<Waker> {
         let wakers = std::mem::take(&mut self.wakers).into_iter();
         wakers.map(|(_, waker)| waker).collect()
     }
 }
 
-/// Who waits.
+/// A task or future that waits.
 #[derive(Debug)]
 pub(in crate::net) enum Waiter {
-    /// A task, of which nothing else is known.
+    /// A task, identified by its waker.
     Task,
     /// A future, with its ticket once it has waited.
     Future(Option<Ticket>),
 }
 
-/// Something that many may wait for.
+/// A source of values that several tasks may wait for.
 pub(in crate::net) trait Awaited {
-    /// What they get.
+    /// The value that one of them receives.
     type Output;
 
-    /// Takes it, or registers who waits.
+    /// Takes a value, or registers the waiter.
     fn poll_for(&self, waiter: &mut Waiter, cx: &Context<'_>) -> Poll<Self::Output>;
 
-    /// A future that has registered waits no more.
+    /// Removes a future that has registered and no longer waits.
     fn leave(&self, ticket: Ticket);
 }
 
-/// A future for something that many may wait for, which gives its waiter up when dropped.
+/// A future that waits for an [`Awaited`] and removes itself when dropped.
 #[derive(Debug)]
 pub(in crate::net) struct Waiting<'a, A: Awaited> {
     awaited: &'a A,

@@ -1,10 +1,11 @@
-//! Proving a peer's address without remembering the peer.
+//! Validation of a peer address without state.
 //!
-//! A question to an unknown peer is a data segment without data, numbered one before the first.
-//! Every KCP peer acknowledges such a repetition of what it must have had, and delivers nothing.
-//! The acknowledgement echoes the question's timestamp, and that follows from a secret of ours
-//! and the peer's name: who sends it has received the question. As with TCP's SYN cookies, nothing
-//! is kept meanwhile. A guess is right once in 2^31.
+//! The challenge to an unknown peer is a data segment without data, numbered one before the first.
+//! Every KCP peer acknowledges such a segment as a repetition of one it has already received, and
+//! delivers nothing. The acknowledgement echoes the timestamp of the challenge, which is a keyed
+//! hash of the address and the conversation id: a sender that returns it has received the
+//! challenge. As with the SYN cookies of TCP, no state is kept meanwhile. A guess succeeds once in
+//! 2^31.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -14,15 +15,15 @@ use crate::session::Unsolicited;
 use crate::time::Time;
 use crate::wire::{Command, ConversationId, SegmentHeader, Timestamp};
 
-/// Makes timestamps that only their receivers know.
+/// Computes cookies that only their receivers can return.
 ///
-/// The standard library's hasher is a keyed one made to be unpredictable, and more than these few
-/// bits, which are worth something for seconds, ask for.
+/// The hasher of the standard library is keyed and built to be unpredictable. A cookie is short and
+/// valid for seconds, and needs nothing stronger.
 #[derive(Debug, Default)]
 pub(in crate::net) struct Cookies(RandomState);
 
 impl Cookies {
-    /// The header of a question that proves the peer's address once it is acknowledged.
+    /// The header of a challenge, whose acknowledgement validates the address of the peer.
     pub(in crate::net) fn address_challenge(
         &self,
         peer: SocketAddr,
@@ -42,7 +43,7 @@ impl Cookies {
         }
     }
 
-    /// Whether `echo` came with a question to this peer, a short while ago.
+    /// Whether `echo` is the timestamp of a recent challenge to this peer.
     pub(in crate::net) fn is_address_response(
         &self,
         peer: SocketAddr,
@@ -57,7 +58,7 @@ impl Cookies {
             .any(|epoch| self.stamp(peer, conversation, epoch) == echo)
     }
 
-    /// The number that proves that a peer receives at its address, if it comes back.
+    /// The number of a path challenge, whose return validates the path.
     pub(in crate::net) fn path_challenge(
         &self,
         peer: SocketAddr,
@@ -67,7 +68,7 @@ impl Cookies {
         self.number(peer, conversation, epoch(now))
     }
 
-    /// Whether `data` came with a challenge to this peer, a short while ago.
+    /// Whether `data` is the number of a recent path challenge to this peer.
     pub(in crate::net) fn is_path_response(
         &self,
         peer: SocketAddr,
@@ -83,12 +84,12 @@ impl Cookies {
     }
 
     fn number(&self, peer: SocketAddr, conversation: ConversationId, epoch: u64) -> u64 {
-        // Another input than for timestamps: those of the one say nothing of the other.
+        // The input differs from that of timestamps, so neither reveals the other.
         self.0.hash_one(("path", peer, conversation, epoch))
     }
 
     fn stamp(&self, peer: SocketAddr, conversation: ConversationId, epoch: u64) -> Timestamp {
-        // Narrowing is the point: any bits of the hash will do.
+        // Narrowing is intended: any bits of the hash will do.
         Timestamp::from_wire(self.0.hash_one((peer, conversation, epoch)) as u32)
     }
 }
@@ -97,7 +98,8 @@ fn epoch(now: Time) -> u64 {
     now.as_millis() / EPOCH.as_millis() as u64
 }
 
-/// A question is good for one to two of these: longer than any path and a few of its losses.
+/// A challenge is valid for one to two epochs: longer than the round trip of any path and a few
+/// retransmissions.
 const EPOCH: Duration = Duration::from_secs(16);
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
-//! What becomes of datagrams that belong to no session.
+//! Decisions on datagrams that match no session.
 //!
-//! While few sessions wait for their peers to prove an address, and a network opens no more than
-//! its rate, a first packet opens a session at once. Otherwise its sender is asked to prove its
-//! address first, which takes a round trip and none of our memory (see [`cookie`]). So
-//! forged packets can hold no more sessions than [`Config::max_unvalidated`], whatever their
-//! number, and everyone else still gets in.
+//! A first packet opens a session at once while few sessions have unvalidated peers and its network
+//! is within its rate. Otherwise its sender must validate its address first, which takes a round
+//! trip and no memory here (see [`cookie`]). So forged packets can hold no more sessions than
+//! [`Config::max_unvalidated`], whatever their number, and all other peers can still connect.
 //!
-//! No session is given up to make room for another: what was acknowledged stays, and who accepts
-//! will read it.
+//! No session is closed to make room for another: acknowledged data stays, for the program that
+//! accepts the session.
 //!
-//! Data and probes of a conversation that nobody here knows are answered by a window update that
-//! acknowledges nothing. That is what a peer says that has restarted, and how the other side learns
-//! of it. It answers only what a peer repeats until it is answered, never answers an answer, and
-//! is no longer than what it answers.
+//! Data and probes of an unknown conversation are answered by a window update that acknowledges
+//! nothing. A peer that has restarted sends the same, which is how the other side detects the
+//! restart. The answer goes only to packets that a peer repeats until they are answered, never to
+//! another answer, and is no longer than the packet it answers.
 
 mod cookie;
 mod rate_limit;
@@ -31,7 +30,7 @@ use crate::wire::{Command, ConversationId, SegmentHeader, Timestamp};
 use super::accept_queue::AcceptState;
 use super::demux::TimeWaitEntry;
 
-/// Decides on strangers.
+/// Decides on datagrams that match no session.
 #[derive(Debug)]
 pub(in crate::net) struct Admission {
     cookies: Cookies,
@@ -42,7 +41,7 @@ pub(in crate::net) struct Admission {
     window: u16,
 }
 
-/// A payload for a conversation there is no session for.
+/// The payload of a datagram without a session.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::net) struct UnmatchedDatagram {
     pub(in crate::net) now: Time,
@@ -51,7 +50,7 @@ pub(in crate::net) struct UnmatchedDatagram {
     pub(in crate::net) stranger: Unsolicited,
 }
 
-/// What to do about it.
+/// The action for an unmatched datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) enum Verdict {
     Open { validated: bool },
@@ -62,7 +61,8 @@ pub(in crate::net) enum Verdict {
 
 impl Admission {
     pub(in crate::net) fn new(config: &Config) -> Self {
-        // The system spreads peers over the sockets of a listener, and so their limits.
+        // The kernel spreads peers over the sockets of a listener, so each applies a share of the
+        // limits.
         let shards = config.shards();
         let rate = config.open_rate().get().div_ceil(u32::from(shards));
         let validated = rate.saturating_mul(VALIDATED_FACTOR);
@@ -76,7 +76,7 @@ impl Admission {
         }
     }
 
-    /// Decides on a payload, given how many sessions have a peer that proved nothing yet.
+    /// Decides on a payload, given the number of sessions with unvalidated peers.
     pub(in crate::net) fn admit(
         &mut self,
         datagram: UnmatchedDatagram,
@@ -131,12 +131,13 @@ impl Admission {
         }
     }
 
-    /// Decides on a payload for a session that ended a short while ago.
+    /// Decides on a payload for a session that ended or moved a short while ago.
     ///
-    /// Data that this session had acknowledged is acknowledged again: the peer may be closing too,
-    /// and wait for that alone. Anything else from a peer that takes the session for alive is told
-    /// that it is not. What looks like a beginning gets no answer: it may be that of a new session
-    /// with an old name, whose data must not be acknowledged.
+    /// Data that the session had acknowledged is acknowledged again: the peer may be closing too,
+    /// and wait for that alone. Other packets of a peer that considers the session alive are
+    /// answered by a window update that acknowledges nothing. Packets that look like the first of a
+    /// conversation get no answer: they may open a new session with the same id, whose data must
+    /// not be acknowledged.
     pub(in crate::net) fn on_closed_conversation(
         &mut self,
         datagram: UnmatchedDatagram,
@@ -157,10 +158,11 @@ impl Admission {
         }
     }
 
-    /// Decides on a payload whose conversation has a session elsewhere that may move.
+    /// Decides on a payload whose conversation id belongs to a session at another address that may
+    /// migrate.
     ///
-    /// Instead of being told that there is no session here, its sender is challenged. The window
-    /// update that carries the challenge acknowledges nothing: it is for whoever answers it.
+    /// The sender is challenged, instead of learning that there is no session here. The window
+    /// update that carries the challenge acknowledges nothing: any host may receive it.
     pub(in crate::net) fn challenge_path(
         &mut self,
         datagram: UnmatchedDatagram,
@@ -178,7 +180,7 @@ impl Admission {
         }
     }
 
-    /// Whether a payload answers a question that its sender was asked.
+    /// Whether a payload answers an address challenge of ours.
     pub(in crate::net) fn is_address_response(&self, datagram: UnmatchedDatagram) -> bool {
         let Unsolicited::Answer(echo) = datagram.stranger else {
             return false;
@@ -187,7 +189,7 @@ impl Admission {
             .is_address_response(datagram.peer, datagram.conversation, echo, datagram.now)
     }
 
-    /// Whether `data` answers a challenge of [`Self::challenge`].
+    /// Whether `data` answers a challenge of [`Self::challenge_path`].
     pub(in crate::net) fn is_path_response(&self, datagram: UnmatchedDatagram, data: u64) -> bool {
         self.cookies
             .is_path_response(datagram.peer, datagram.conversation, data, datagram.now)
@@ -226,12 +228,12 @@ impl Admission {
     }
 }
 
-/// How much faster than others those may open sessions who have proved their address: one host
-/// that carries the traffic of many is not an attacker, and can be told apart from others.
+/// How much faster peers with validated addresses may open sessions: one host that carries the
+/// traffic of many users is not an attacker, and its address is known.
 const VALIDATED_FACTOR: u32 = 10;
 
-/// Stateless replies to one network in a second, and at once. None is longer than what it answers,
-/// so nobody gains by forging that; this bounds what a victim gets from us all the same.
+/// Stateless replies to one network in a second, and at once. No reply is longer than the packet it
+/// answers, so forging packets gains nothing; this still bounds the traffic to a victim.
 const REPLIES: u32 = 2000;
 
 #[cfg(test)]
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_limit_an_opening_is_questioned_and_its_answer_opens() {
+    fn beyond_the_limit_an_opening_is_challenged_and_its_answer_opens() {
         let (mut admission, mut stats) = (admission(), EndpointStats::default());
         let limit = Config::default().max_unvalidated();
         let now = Time::from_millis(1);
@@ -300,7 +302,7 @@ mod tests {
             let verdict = admission.admit(other, AcceptState::Open, 0, &mut stats);
             passed += u32::from(verdict == Verdict::Open { validated: false });
         }
-        // One in 4096 has the flood's place, and is asked for proof.
+        // One network in 4096 shares the slot of the flood, and is challenged.
         assert!(passed >= 990, "{passed}");
     }
 
@@ -341,7 +343,7 @@ mod tests {
             assert_eq!(una(Unsolicited::Probe, accepting), Some(0));
             assert_eq!(una(Unsolicited::Other, accepting), None);
         }
-        // Whoever connects would take it for an answer to that.
+        // A connecting peer would take it for an answer to its request.
         assert_eq!(una(Unsolicited::Opening, AcceptState::Closed), None);
         assert_eq!(una(Unsolicited::Opening, AcceptState::Full), None);
         assert_eq!(stats.strays_answered, 6);
@@ -367,7 +369,7 @@ mod tests {
         assert_eq!(una(Unsolicited::Probe), Some(0));
         assert_eq!(una(Unsolicited::Opening), None);
         assert_eq!(una(Unsolicited::Other), None);
-        // Of a new session by the same name, for all we know.
+        // It may belong to a new session with the same id.
         let fresh = Unsolicited::Data {
             sequence: 9,
             fresh: true,
@@ -395,15 +397,18 @@ mod tests {
     }
 
     #[test]
-    fn questions_that_do_not_leave_are_not_counted() {
+    fn challenges_that_are_not_sent_are_not_counted() {
         let (mut admission, mut stats) = (admission(), EndpointStats::default());
         let opening = datagram(1, Unsolicited::Opening, Time::ZERO);
-        let mut questions = 0;
+        let mut challenges = 0;
         for _ in 0..2 * REPLIES {
             let verdict = admission.admit(opening, AcceptState::Open, usize::MAX, &mut stats);
-            questions += u64::from(verdict != Verdict::Ignore);
+            challenges += u64::from(verdict != Verdict::Ignore);
         }
-        assert!((1..=u64::from(REPLIES)).contains(&questions), "{questions}");
-        assert_eq!(stats.addresses_challenged, questions);
+        assert!(
+            (1..=u64::from(REPLIES)).contains(&challenges),
+            "{challenges}"
+        );
+        assert_eq!(stats.addresses_challenged, challenges);
     }
 }

@@ -1,4 +1,4 @@
-//! How often something may happen for each network that datagrams come from.
+//! Rate limits for each network that datagrams come from.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -6,47 +6,47 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// A rate and a burst for each source prefix: 24 bits of a v4 address, 64 of a v6 one, which is
-/// what one user commonly has.
+/// A rate and a burst for each source prefix: 24 bits of a v4 address or 64 of a v6 address, which
+/// is the usual allocation of one user.
 ///
-/// The table has a fixed size. Prefixes that share a place by chance share their rate; nobody can
-/// choose to, since places follow from a secret.
+/// The table has a fixed size. Prefixes that hash to the same slot share its rate. The slot depends
+/// on a secret key, so an attacker cannot aim for a slot.
 #[derive(Debug)]
 pub(in crate::net) struct RateLimit {
-    /// For each place, the time up to which its rate is spent. Empty until used.
+    /// For each slot, the time up to which its rate is spent. Empty until used.
     spent_until: Vec<Time>,
     interval: Duration,
     tolerance: Duration,
-    places: RandomState,
+    slots: RandomState,
 }
 
 impl RateLimit {
-    /// At most `per_second` in the long run, and `burst` at once; at least 1 each.
+    /// At most `per_second` in the long run and `burst` at once, each at least 1.
     pub(in crate::net) fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
         Self {
             spent_until: Vec::new(),
             interval,
             tolerance: interval * burst.saturating_sub(1),
-            places: RandomState::new(),
+            slots: RandomState::new(),
         }
     }
 
-    /// Whether one more may happen for `source` now; if so, it counts.
+    /// Whether one more event of `source` is allowed now; if so, it is counted.
     pub(in crate::net) fn allows(&mut self, source: IpAddr, now: Time) -> bool {
-        self.spent_until.resize(PLACES, Time::ZERO);
-        // Narrowing is the point: any bits of the hash will do.
-        let place = self.places.hash_one(prefix(source)) as usize % PLACES;
-        let from = self.spent_until[place].max(now);
+        self.spent_until.resize(SLOTS, Time::ZERO);
+        // Narrowing is intended: any bits of the hash will do.
+        let slot = self.slots.hash_one(prefix(source)) as usize % SLOTS;
+        let from = self.spent_until[slot].max(now);
         let allowed = from - now <= self.tolerance;
         if allowed {
-            self.spent_until[place] = from + self.interval;
+            self.spent_until[slot] = from + self.interval;
         }
         allowed
     }
 }
 
-/// The network of an address; v4 addresses in v6 form are v4's.
+/// The prefix of an address; v4-mapped v6 addresses count as v4.
 fn prefix(source: IpAddr) -> (bool, u64) {
     match source.to_canonical() {
         IpAddr::V4(ip) => (false, u64::from(ip.to_bits() >> 8)),
@@ -55,9 +55,9 @@ fn prefix(source: IpAddr) -> (bool, u64) {
     }
 }
 
-/// 32 KiB. A flood from very many networks fills all places whatever their number; then nobody
-/// has an advantage, and what comes for the first time must prove its address.
-const PLACES: usize = 4096;
+/// 32 KiB. A flood from very many networks fills all slots, whatever their number. Then no network
+/// has an advantage, and new peers must validate their addresses.
+const SLOTS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -89,7 +89,7 @@ mod tests {
         assert!(!v4.allows(ip("10.0.0.255"), now));
         assert!(!v4.allows(ip("::ffff:10.0.0.7"), now));
         let others = (1..=100).filter(|&net| v4.allows(IpAddr::from([10, 0, net, 1]), now));
-        // By chance some of them share a place: one on average, and 20 once in 10^18 runs.
+        // Some networks share a slot by chance: one on average, and 20 once in 10^18 runs.
         assert!(others.count() > 80);
 
         let mut v6 = RateLimit::new(1, 1);

@@ -1,10 +1,10 @@
-//! Sessions that follow their peers to other addresses.
+//! Sessions whose peers move to other addresses.
 //!
-//! A client whose address changes, or that of the NAT in front of it, goes on sending from there.
-//! Its datagrams have no session at the new address. If there is one elsewhere with the same
-//! conversation that may move, whoever sent them is challenged: a number that only the receiver at
-//! that address learns must come back with the session's secret token. So neither a forged source
-//! address nor a guessed conversation moves a session. As with [`crate::net::driver::admission::cookie`], nothing is kept
+//! When the address of a client or of its NAT changes, its datagrams arrive from an address without
+//! a session. If a session with the same conversation id may migrate, the sender is challenged: it
+//! must return a number, which only the host at that address receives, together with the secret
+//! token of the session. So neither a forged source address nor a guessed conversation id moves a
+//! session. As with the cookies of [`admission`](crate::net::driver::admission), no state is kept
 //! between challenge and response.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use crate::net::connection::Connection;
 use crate::net::sync::lock;
 use crate::wire::{ConversationId, Token};
 
-/// The sessions of a listener, on all of its sockets, by conversation alone.
+/// The sessions of a listener, on all of its sockets, by conversation id alone.
 #[derive(Debug, Default)]
 pub(in crate::net) struct MigrationIndex {
     sessions: Mutex<HashMap<ConversationId, Vec<Weak<Connection>>>>,
@@ -38,13 +38,13 @@ impl MigrationIndex {
         }
     }
 
-    /// Whether a session of this name may move.
+    /// Whether a session with this conversation id may migrate.
     pub(in crate::net) fn may_move(&self, conversation: ConversationId) -> bool {
         let candidates = self.candidates(conversation);
         candidates.iter().any(|it| it.migration_token().is_some())
     }
 
-    /// The session of this name that has this token.
+    /// The session with this conversation id and token.
     pub(in crate::net) fn find(
         &self,
         conversation: ConversationId,
@@ -58,7 +58,7 @@ impl MigrationIndex {
         self.candidates(conversation).into_iter().find(matches)
     }
 
-    /// Copied, so that no session is locked under the lock of all.
+    /// Copies the list, so that no session is locked while the index is locked.
     fn candidates(&self, conversation: ConversationId) -> Vec<Arc<Connection>> {
         let sessions = lock(&self.sessions);
         let candidates = sessions.get(&conversation).into_iter().flatten();
@@ -69,6 +69,6 @@ impl MigrationIndex {
     }
 }
 
-/// Sessions of one name that are looked at for a datagram. Random names meet once in thousands of
-/// millions; who gives all clients the same one gives up that most of them can move.
+/// Sessions with one conversation id that are checked for a datagram. Random ids collide about once
+/// in 2^32. Clients that all use one fixed id cannot be told apart after a move.
 const MAX_CANDIDATES: usize = 8;

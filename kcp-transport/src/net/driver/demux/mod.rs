@@ -1,4 +1,4 @@
-//! Which session a datagram is for: by its address, after a move, and at another socket.
+//! Finding the session of a datagram: by its address, after a migration, and at another socket.
 
 mod migration;
 mod shard_group;

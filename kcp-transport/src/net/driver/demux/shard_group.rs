@@ -1,9 +1,9 @@
-//! The sockets of one listener, and which of them has which session.
+//! The sockets of one listener, and the owner of each session.
 //!
-//! The system spreads peers over sockets that share an address, always the same peer to the same
-//! socket while none of them is closed. Where a session's datagrams go elsewhere all the same, since
-//! its peer has another address by now, they are handed on. Looking for the owner costs a lock, so
-//! it is done only for what has no session where it came in.
+//! The kernel spreads peers over sockets with one address: a peer stays at one socket as long as
+//! none of them is closed. Datagrams that arrive at another socket, for example after the address
+//! of the peer has changed, are forwarded to the owner of the session. Finding the owner takes a
+//! lock, so it is done only for datagrams that match no session of the receiving socket.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,24 +13,24 @@ use crate::net::endpoint::Endpoint;
 use crate::net::sync::lock;
 use crate::wire::ConversationId;
 
-/// What the endpoints of a listener with several sockets share.
+/// State shared by the endpoints of a listener with several sockets.
 #[derive(Debug)]
 pub(in crate::net) struct ShardGroup {
     endpoints: Vec<Weak<Endpoint>>,
     owners: Mutex<Owners>,
 }
 
-/// Which endpoint has which session.
+/// The endpoint of each session.
 #[derive(Debug, Default)]
 struct Owners {
     shards: HashMap<(SocketAddr, ConversationId), usize>,
-    /// The session of each address that data was handed on for last: where its parity belongs. Those
-    /// of sessions that there are, so no more than that.
+    /// The session of each address for which data was forwarded last: parity from the address
+    /// belongs to it. Holds existing sessions only.
     latest: HashMap<SocketAddr, ConversationId>,
 }
 
 impl ShardGroup {
-    /// A group without sessions; an endpoint is known by its place.
+    /// A group without sessions. A shard is an index into `endpoints`.
     pub(in crate::net) fn new(endpoints: &[Arc<Endpoint>]) -> Self {
         Self {
             endpoints: endpoints.iter().map(Arc::downgrade).collect(),
@@ -48,7 +48,8 @@ impl ShardGroup {
         owners.shards.insert((peer, conversation), shard);
     }
 
-    /// Forgets a session. The last one to go lets endpoints end that waited for it.
+    /// Removes a session. When the last one is removed, all endpoints are woken, since they may
+    /// end.
     pub(in crate::net) fn remove(&self, peer: SocketAddr, conversation: ConversationId) {
         let empty = {
             let mut owners = lock(&self.owners);
@@ -65,13 +66,13 @@ impl ShardGroup {
         }
     }
 
-    /// Whether no endpoint has a session. Until then none ends: one socket less, and the system
-    /// would send the peers of others elsewhere.
+    /// Whether no endpoint has a session. No driver ends before: with one socket less, the kernel
+    /// would send the peers of the remaining sockets elsewhere.
     pub(in crate::net) fn is_empty(&self) -> bool {
         lock(&self.owners).shards.is_empty()
     }
 
-    /// The endpoint other than `shard` that has a session with this name, for which data has come.
+    /// The endpoint other than `shard` that owns a session for which data has arrived.
     pub(in crate::net) fn owner(
         &self,
         peer: SocketAddr,
@@ -88,8 +89,8 @@ impl ShardGroup {
         self.endpoint(owner)
     }
 
-    /// The endpoint other than `shard` that has the session which parity from `peer` is for: that
-    /// whose data was handed on last. Parity names none itself.
+    /// The endpoint other than `shard` that owns the session of parity from `peer`: the one whose
+    /// data was forwarded last, since parity carries no conversation id.
     pub(in crate::net) fn owner_of_parity(
         &self,
         peer: SocketAddr,

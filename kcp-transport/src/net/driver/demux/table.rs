@@ -1,4 +1,4 @@
-//! Which session a datagram is for.
+//! The sessions of one socket by address and conversation id.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,11 +9,12 @@ use crate::wire::ConversationId;
 
 use super::tombstones::{TimeWaitEntry, Tombstones};
 
-/// Sessions by address and conversation, and those that ended or moved a short while ago.
+/// Open sessions by address and conversation id, and the tombstones of those that ended or moved.
 #[derive(Debug)]
 pub(in crate::net) struct DemuxTable {
     sessions: HashMap<(SocketAddr, ConversationId), usize>,
-    /// The session of each address that data came for last: where its parity belongs.
+    /// The session of each address for which data arrived last: parity from the address belongs to
+    /// it.
     latest: HashMap<SocketAddr, usize>,
     tombstones: Arc<Tombstones>,
 }
@@ -35,17 +36,17 @@ impl DemuxTable {
         self.sessions.get(&(peer, conversation)).copied()
     }
 
-    /// The session that parity from `peer` is for.
+    /// The session that receives parity from `peer`.
     pub(in crate::net) fn find_parity(&self, peer: SocketAddr) -> Option<usize> {
         self.latest.get(&peer).copied()
     }
 
-    /// Notes that data came for the session in `slot`.
+    /// Records that data arrived for the session in `slot`.
     pub(in crate::net) fn note_active(&mut self, peer: SocketAddr, slot: usize) {
         self.latest.insert(peer, slot);
     }
 
-    /// Notes that data came for a session that is not here.
+    /// Records that data arrived for a session of another socket.
     pub(in crate::net) fn note_elsewhere(&mut self, peer: SocketAddr) {
         self.latest.remove(&peer);
     }
@@ -59,10 +60,10 @@ impl DemuxTable {
         self.sessions.insert((peer, conversation), slot);
     }
 
-    /// Gives a session the name it has at another address, if that is free.
+    /// Moves a session to another address, unless a session with the same conversation id is there.
     ///
-    /// What comes late from the old address opens no session: it is remembered as that of one that
-    /// ended. Should this one come back, its name is found before what is remembered of it.
+    /// A tombstone stays at the old address, so that late packets from there open no session. If
+    /// the session returns, its entry is found before the tombstone.
     pub(in crate::net) fn rename(
         &mut self,
         (from, to): (SocketAddr, SocketAddr),
@@ -81,7 +82,7 @@ impl DemuxTable {
         true
     }
 
-    /// Forgets a session and remembers that it was there.
+    /// Removes a session and leaves a tombstone.
     pub(in crate::net) fn retire(
         &mut self,
         peer: SocketAddr,
@@ -96,7 +97,7 @@ impl DemuxTable {
         self.remember(peer, conversation, end);
     }
 
-    /// Remembers that there was a session of this name, or remembers it in another way.
+    /// Adds or replaces a tombstone.
     pub(in crate::net) fn remember(
         &self,
         peer: SocketAddr,
@@ -106,8 +107,8 @@ impl DemuxTable {
         self.tombstones.insert((peer, conversation), time_wait, now);
     }
 
-    /// What is left of a session with this name, if one ended a short while ago: its late packets
-    /// open no new one.
+    /// The tombstone of a session that ended or moved a short while ago; its late packets open no
+    /// session.
     pub(in crate::net) fn time_wait(
         &self,
         peer: SocketAddr,
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn buried_session_is_remembered_for_two_minutes() {
+    fn retired_session_is_remembered_for_two_minutes() {
         let time_wait = TimeWaitEntry::new(Some(5));
         let mut table = table();
         let conversation = ConversationId::new(1);

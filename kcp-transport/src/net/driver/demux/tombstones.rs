@@ -1,4 +1,4 @@
-//! What is remembered of sessions that ended or moved a short while ago.
+//! Tombstones of sessions that ended or moved a short while ago.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -10,25 +10,25 @@ use crate::net::sync::lock;
 use crate::time::Time;
 use crate::wire::{ConversationId, SeqNumber};
 
-/// What is remembered of a session that ended, or moved.
+/// The state that a session leaves behind when it ends or moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net) enum TimeWaitEntry {
-    /// It ended well, and had received what comes before this number.
+    /// The session ended in good order; it had received all segments before this number.
     Ended(u32),
-    /// It ended with an error, and acknowledges nothing any more.
+    /// The session ended with an error; nothing is acknowledged any more.
     Failed,
-    /// It is elsewhere, and had received what comes before this number when it left.
+    /// The session has moved; it had received all segments before this number.
     Moved(u32),
 }
 
 impl TimeWaitEntry {
-    /// That of a session that ended: with the number after the last segment it received in order,
-    /// if that is still worth telling.
+    /// The entry of a session that ended, with the number after the last segment it received in
+    /// order, if late segments may still be acknowledged.
     pub(in crate::net) fn new(received_until: Option<u32>) -> Self {
         received_until.map_or(Self::Failed, Self::Ended)
     }
 
-    /// The same for one that only has another name now.
+    /// The entry of a session that moved instead.
     pub(in crate::net) fn elsewhere(self) -> Self {
         match self {
             Self::Ended(until) => Self::Moved(until),
@@ -36,7 +36,7 @@ impl TimeWaitEntry {
         }
     }
 
-    /// What to acknowledge to a peer that repeats a segment which had been received.
+    /// The acknowledgement for a peer that repeats a segment which the session had received.
     pub(in crate::net) fn acknowledged(self, sequence: u32) -> Option<u32> {
         let (Self::Ended(until) | Self::Moved(until)) = self else {
             return None;
@@ -46,11 +46,11 @@ impl TimeWaitEntry {
     }
 }
 
-/// What is remembered of sessions, the same at all sockets of a listener: a session that has moved
-/// may have its late packets come in at another socket than its own.
+/// The tombstones of all sockets of a listener. They are shared, since late packets of a session
+/// that has moved may arrive at another socket.
 ///
-/// Names are kept as a number of 64 bits under a secret key: a third of their size, and nobody can
-/// choose two that are taken for each other.
+/// Address and conversation id are stored as a keyed hash of 64 bits, a third of their size. The
+/// key is secret, so an attacker cannot choose two that collide.
 #[derive(Debug)]
 pub(in crate::net) struct Tombstones {
     key: RandomState,
@@ -61,13 +61,13 @@ pub(in crate::net) struct Tombstones {
 #[derive(Debug, Default)]
 struct TimeWaitQueue {
     until: HashMap<u64, (Time, TimeWaitEntry)>,
-    /// In the order of their ends, which is that of their making. Those that were made anew are in
-    /// it again.
+    /// Ordered by expiry: every entry lives equally long, so insertion order is expiry order. A
+    /// replaced entry is in it twice.
     order: VecDeque<(u64, Time)>,
 }
 
 impl Tombstones {
-    /// None yet, with room for those of so many sockets.
+    /// No entries, with room for those of `sockets` sockets.
     pub(in crate::net) fn new(sockets: usize) -> Self {
         Self {
             key: RandomState::new(),
@@ -86,7 +86,7 @@ impl Tombstones {
         let mut queue = lock(&self.queue);
         queue.expire(now);
         if queue.order.len() == self.capacity {
-            queue.forget_oldest();
+            queue.remove_oldest();
         }
         queue.until.insert(name, (until, time_wait));
         queue.order.push_back((name, until));
@@ -107,12 +107,12 @@ impl Tombstones {
 impl TimeWaitQueue {
     fn expire(&mut self, now: Time) {
         while self.order.front().is_some_and(|(_, until)| *until <= now) {
-            self.forget_oldest();
+            self.remove_oldest();
         }
     }
 
-    fn forget_oldest(&mut self) {
-        // One that was made anew since stays.
+    fn remove_oldest(&mut self) {
+        // An entry that was replaced since stays.
         if let Some((name, end)) = self.order.pop_front()
             && self
                 .until
@@ -124,10 +124,10 @@ impl TimeWaitQueue {
     }
 }
 
-/// Twice the longest RTO: a peer that still retransmits has done so by then.
+/// Twice the longest RTO: a peer has stopped retransmitting by then.
 const TOMBSTONE_TIME: Duration = Duration::from_secs(120);
 
-/// Bounds their memory to 5 MiB for each socket; the oldest are forgotten first.
+/// Bounds the memory to 5 MiB for each socket; the oldest entries are removed first.
 const MAX_TOMBSTONES: usize = 65_536;
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn tombstone_made_anew_lasts_from_then_on_and_keeps_no_other() {
+    fn replaced_tombstone_lives_from_its_replacement_on() {
         let tombstones = Tombstones::new(1);
         let name = |id| (peer(1), ConversationId::new(id));
         let insert = |id, until, ms| {
