@@ -73,7 +73,7 @@ async fn session_opened_while_its_listener_is_dropped_is_let_go_of() {
     let _tracing = tracing::subscriber::set_default(Dropper(Mutex::new(Some(listener))));
     let client =
         KcpStream::connect_transport(network.host(), addr, &Security::Plaintext, &config).await;
-    // It had been opened when nobody accepted any more.
+    // The session was opened after the listener was dropped.
     let mut client = client.expect("connects");
     let end = timeout(Duration::from_secs(10), client.read_u8()).await;
     end.expect("the client is told").expect_err("nobody speaks");

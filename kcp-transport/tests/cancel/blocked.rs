@@ -69,8 +69,8 @@ async fn check_pause(stream: &mut KcpStream, pause: Duration) -> Duration {
     resumed.elapsed()
 }
 
-/// Time-outs that the longest pause exceeds by far. One that ends within a second after a time-out
-/// is not told from a peer that was silent for as long.
+/// Time-outs far below the longest pause. A pause that ends within a second after a time-out cannot
+/// be distinguished from silence of the peer.
 fn impatient() -> Config {
     Config::builder()
         .keepalive(Duration::from_millis(300))

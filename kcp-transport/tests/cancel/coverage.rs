@@ -1,4 +1,4 @@
-//! Every public async function says what dropping its future does, and is driven by the harness.
+//! Every public async function documents its cancel safety, and is driven by the harness.
 
 use std::path::{Path, PathBuf};
 

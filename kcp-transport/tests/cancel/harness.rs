@@ -33,7 +33,7 @@ impl Alarm {
         self.rings.load(Ordering::Relaxed)
     }
 
-    /// Waits until it is woken. A future that nobody wakes is a failure of the test.
+    /// Waits until it is woken. A future that is never woken fails the test.
     pub(crate) async fn rung(&self) {
         let rung = timeout(PATIENCE, self.bell.notified()).await;
         rung.expect("a future waits that nobody wakes");

@@ -68,7 +68,7 @@ impl Network {
         host
     }
 
-    /// Hosts that somebody still uses.
+    /// Hosts that are still in use.
     pub(crate) fn hosts(&self) -> usize {
         lock(&self.0).known.len()
     }

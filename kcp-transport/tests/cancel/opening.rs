@@ -27,7 +27,7 @@ async fn check_echo(client: &mut KcpStream, server: &mut KcpStream) {
     assert_eq!(&heard, b"hello");
 }
 
-/// Accepts until the connection of that client comes: who gave up may have been there first.
+/// Accepts until the connection of that client comes: a cancelled one may have arrived first.
 async fn accept_from(listener: &KcpListener, client: &KcpStream) -> KcpStream {
     let wanted = (client.local_addr().expect("bound"), client.conversation());
     loop {

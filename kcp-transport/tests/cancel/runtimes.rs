@@ -77,7 +77,7 @@ struct Survivors {
 }
 
 /// Connections in every state, with tasks that wait for them.
-async fn populate(nobody: SocketAddr) -> Survivors {
+async fn populate(absent: SocketAddr) -> Survivors {
     let config = config();
     let listener = KcpListener::bind_with(addr("127.0.0.1:0"), &SECURITY, &config).await;
     let listener = listener.expect("binds");
@@ -97,7 +97,7 @@ async fn populate(nobody: SocketAddr) -> Survivors {
     let (mut reader, mut writer) = waiting.into_split();
     tokio::spawn(async move { reader.read_u8().await });
     tokio::spawn(async move { writer.write_all(&[1; 4_000_000]).await });
-    // One that nobody reads, whose writer has waited.
+    // One without a reader, whose writer has waited.
     let (mut blocked, unread) = next();
     timeout(
         Duration::from_millis(50),
@@ -114,14 +114,14 @@ async fn populate(nobody: SocketAddr) -> Survivors {
     let (mut lingering, _) = next();
     lingering.write_all(&[1; 10_000]).await.expect("writes");
     drop(lingering);
-    // One to nobody, half open, and one that drains in vain.
+    // One to an absent peer, half open, and one that drains in vain.
     let half_open = config.clone();
-    tokio::spawn(async move { KcpStream::connect_with(nobody, &SECURITY, &half_open).await });
-    let draining = KcpStream::connect_lazy(nobody, &SECURITY, &config);
+    tokio::spawn(async move { KcpStream::connect_with(absent, &SECURITY, &half_open).await });
+    let draining = KcpStream::connect_lazy(absent, &SECURITY, &config);
     let mut draining = draining.expect("opens");
     draining.write_all(b"x").await.expect("writes");
     let shutdown = timeout(Duration::from_millis(20), draining.shutdown());
-    shutdown.await.expect_err("nobody acknowledges");
+    shutdown.await.expect_err("the peer is absent");
     let endpoint = KcpEndpoint::bind(addr("127.0.0.1:0"), &SECURITY, &config).expect("binds");
     let messages = endpoint.connect_lazy(target).await.expect("opens");
     let (client, server) = next();
@@ -212,8 +212,8 @@ fn poll_outside<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn check_end(runtime: Runtime, how: End, outside: bool) {
-    let nobody = UdpSocket::bind("127.0.0.1:0").expect("binds");
-    let survivors = runtime.block_on(populate(nobody.local_addr().expect("bound")));
+    let absent = UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let survivors = runtime.block_on(populate(absent.local_addr().expect("bound")));
     let tasks = runtime.handle().clone();
     assert!(tasks.metrics().num_alive_tasks() > 5);
     let started = Instant::now();
@@ -243,13 +243,13 @@ fn end_of_a_runtime_with_live_sessions_neither_panics_nor_hangs() {
     }
 }
 
-/// Someone in another runtime waits for a connection whose driver ends.
+/// A task of another runtime waits for a connection whose driver ends.
 #[test]
 fn waiters_in_another_runtime_are_woken_by_the_end_of_the_drivers() {
-    let nobody = UdpSocket::bind("127.0.0.1:0").expect("binds");
-    let nobody = nobody.local_addr().expect("bound");
+    let absent = UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let absent = absent.local_addr().expect("bound");
     let driving = real();
-    let survivors = driving.block_on(populate(nobody));
+    let survivors = driving.block_on(populate(absent));
     let ending = thread::spawn(move || {
         driving.block_on(async { sleep(Duration::from_millis(100)).await });
         drop(driving);
@@ -276,7 +276,7 @@ fn waiters_in_another_runtime_are_woken_by_the_end_of_the_drivers() {
                 listener.accept(),
                 messages.recv(&mut message),
                 datagrams.recv(),
-                endpoint.connect(nobody),
+                endpoint.connect(absent),
             )
         };
         let (read, written, accepted, received, datagram, connected) =

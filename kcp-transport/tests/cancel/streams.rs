@@ -85,8 +85,8 @@ fn read_that_is_dropped_loses_nothing() {
     }
 }
 
-/// `read_exact` keeps what it read in its buffer, and does not say how much: what is read next
-/// follows on that.
+/// `read_exact` leaves the bytes it read in its buffer, and does not report their number; the next
+/// read continues after them.
 #[test]
 fn read_that_must_be_exact_is_not_cancel_safe_but_keeps_order() {
     sweep("KcpStream::read_exact", 4, paused, async |case: Case| {
@@ -139,7 +139,7 @@ fn write_that_is_dropped_writes_nothing() {
     }
 }
 
-/// By tokio's contract: it does not say how much of the buffer went. What went is a prefix.
+/// By the contract of tokio, the number of bytes written is not reported. They are a prefix.
 #[test]
 fn write_of_all_is_not_cancel_safe_but_sends_a_prefix() {
     sweep("KcpStream::write_all", 4, paused, async |case: Case| {

@@ -1,4 +1,4 @@
-//! Wake-ups: none is lost, whoever waits and wherever.
+//! Wake-ups: none is lost, whatever waits and wherever.
 
 use std::io;
 use std::sync::Arc;
@@ -106,7 +106,7 @@ async fn every_task_in_accept_is_given_a_connection() {
     }
 }
 
-/// Someone who accepts with a time-out, over and over, while nobody comes.
+/// A task that accepts with a time-out, over and over, while no peer connects.
 #[tokio::test(start_paused = true)]
 async fn waiters_that_gave_up_leave_no_trace() {
     let ratio = FecRatio::new(3, 1).expect("in range");

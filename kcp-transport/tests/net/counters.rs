@@ -146,7 +146,7 @@ fn cross_a_lossy_path(seen: &mut Seen) {
     assert_eq!(pair.client.session.state(), State::Established);
 }
 
-/// Without a cipher, a flipped bit is found by whoever makes sense of it.
+/// Without a cipher, a flipped bit is detected by the layer that decodes it.
 fn cross_a_path_with_bit_errors(seen: &mut Seen) {
     let mut pair = Pair::new(
         1,
@@ -189,7 +189,7 @@ async fn disturb_endpoints(seen: &mut Seen) {
         let (mut client, mut server) = (client.expect("connects"), server.expect("accepts").0);
         server_host.inject(client_host.addr(), &[1; 100]);
         server_host.inject(client_host.addr(), &[1; 3]);
-        server_host.inject(stranger(), &late_push());
+        server_host.inject(unknown_peer(), &late_push());
         server_host.set_fault(Way::Receive, Fault::Third(EIO));
         for _ in 0..10 {
             client.write_all(&[2; 5000]).await.expect("writes");
@@ -225,11 +225,11 @@ async fn open_too_fast(seen: &mut Seen) {
     seen.look("EndpointStats", listener.stats());
 }
 
-fn stranger() -> SocketAddr {
+fn unknown_peer() -> SocketAddr {
     ([10, 9, 9, 9], 4000).into()
 }
 
-/// Data in the midst of a conversation that nobody knows.
+/// Data in the middle of an unknown conversation.
 fn late_push() -> [u8; SEGMENT_HEADER_LEN + 1] {
     let header = SegmentHeader {
         conversation: ConversationId::new(77),
@@ -246,5 +246,5 @@ fn late_push() -> [u8; SEGMENT_HEADER_LEN + 1] {
     packet
 }
 
-/// An error of the system that says nothing about the socket.
+/// An error of the system that does not concern the socket.
 const EIO: i32 = 5;

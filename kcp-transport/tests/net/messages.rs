@@ -194,7 +194,7 @@ async fn datagram_that_cannot_be_sent_says_why() {
 }
 
 #[tokio::test]
-async fn conversation_is_the_one_asked_for_and_random_otherwise() {
+async fn conversation_is_the_configured_one_and_random_otherwise() {
     let (random, _server) = streams(&Config::default()).await;
     let (other, _server) = streams(&Config::default()).await;
     assert_ne!(random.conversation(), other.conversation());

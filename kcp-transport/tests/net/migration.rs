@@ -10,7 +10,7 @@ use kcp_transport::net::{KcpEndpoint, KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 
-/// Forwards between one client and a server, from a port that changes when told to.
+/// Forwards between one client and a server, from a port that changes on request.
 struct Nat {
     inside: Arc<UdpSocket>,
     server: SocketAddr,

@@ -80,7 +80,7 @@ async fn connections_beyond_the_backlog_are_counted_and_come_later() {
     };
     let _first = connect().await.expect("connects");
     let second = tokio::spawn(connect());
-    // Virtual time: everyone else waits for something else before it passes.
+    // Virtual time passes only once all other tasks wait.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(listener.stats().backlog_full > 0);
     assert_eq!(listener.stats().passive_opens, 1);
@@ -107,7 +107,7 @@ async fn code_point_and_buffer_size_are_set_on_v4_and_v6_sockets() {
             same.tos_v4()
         };
         assert_eq!(class.expect("asks"), 46 << 2, "{addr}: above the ECN bits");
-        // Linux reports twice what it was asked for, to account for its own use.
+        // Linux reports twice the requested size, to account for its own use.
         for size in [same.recv_buffer_size(), same.send_buffer_size()] {
             let size = size.expect("asks");
             assert!((64 * 1024..=128 * 1024).contains(&size), "{addr}: {size}");

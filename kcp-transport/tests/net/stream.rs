@@ -179,7 +179,7 @@ async fn addresses_and_conversation_agree_on_both_sides() {
 /// Where client sockets are connected.
 #[cfg(any(target_os = "linux", target_os = "android", windows))]
 #[tokio::test]
-async fn connecting_where_nobody_listens_is_refused() {
+async fn connecting_to_a_closed_port_is_refused() {
     let socket = tokio::net::UdpSocket::bind(LOOPBACK).await.expect("binds");
     let addr = socket.local_addr().expect("bound");
     drop(socket);

@@ -30,7 +30,7 @@ fn fragment(sequence: u32, fragments_left: u8) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fragments_that_make_no_message_fail_all_who_wait() {
+async fn fragments_that_form_no_message_fail_all_waiting_tasks() {
     let network = Network::default();
     let (host, peer) = (network.host(), network.host());
     let listener =
@@ -65,7 +65,7 @@ async fn fragments_that_make_no_message_fail_all_who_wait() {
     assert_eq!(listener.stats().connections, 0, "the driver is told");
 }
 
-/// A writer that sends for itself is the one who learns of a refused port.
+/// A writer that sends from its own task detects a refused port itself.
 #[cfg(target_os = "linux")]
 #[tokio::test(start_paused = true)]
 async fn session_that_ends_under_its_writer_is_forgotten_at_once() {
@@ -76,16 +76,16 @@ async fn session_that_ends_under_its_writer_is_forgotten_at_once() {
     use super::memory::{Fault, Way};
 
     let network = Network::default();
-    let (host, nobody) = (network.host(), network.host());
+    let (host, absent) = (network.host(), network.host());
     let endpoint =
         KcpEndpoint::from_transport(host.clone(), &Security::Plaintext, &Config::default())
             .expect("in range");
     let mut stream = endpoint
-        .connect_lazy(nobody.addr())
+        .connect_lazy(absent.addr())
         .await
-        .expect("asks nobody");
+        .expect("waits for no answer");
     assert_eq!(endpoint.stats().connections, 1);
-    // The driver knows when to look again, and the writer has no earlier time to tell it.
+    // The deadline at the driver is earlier than any of the writer.
     stream.write_all(b"anyone?").await.expect("has room");
     stream.flush().await.expect("is sent");
     sleep(Duration::from_millis(5)).await;

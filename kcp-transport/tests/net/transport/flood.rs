@@ -1,4 +1,4 @@
-//! Floods of first packets with forged sources, and honest peers beside them.
+//! Floods of first packets with forged sources, and genuine peers beside them.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::memory::{Fault, Host, Network, Way};
 
-/// Greets, then echoes.
+/// Sends a greeting, then echoes.
 async fn serve(mut stream: KcpStream) -> io::Result<()> {
     stream.write_all(b"hello").await?;
     stream.flush().await?;
@@ -45,10 +45,10 @@ pub(crate) fn listen(network: &Network) -> (Arc<Host>, Arc<KcpListener>) {
     (host, listener)
 }
 
-/// A first packet of somebody who is not there.
+/// A first packet with a forged source address.
 fn forged(rng: &mut Rng) -> (SocketAddr, Vec<u8>) {
     let [a, b, c, d] = rng.next_u32().to_be_bytes();
-    // Not the network in which the honest ones are.
+    // Not the network of the genuine peers.
     let source = (
         Ipv4Addr::new(a | 0x80, b, c, d),
         1 + rng.below(60_000) as u16,
@@ -89,12 +89,12 @@ pub(crate) async fn flood(host: Arc<Host>, rng: &mut Rng, opens: usize) {
     }
 }
 
-/// How an honest client begins.
+/// The first packet of a genuine client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Beginning {
-    /// As ours do: asks, and waits for the server to speak.
+    /// As clients of this crate: a probe; the client waits for an answer.
     Probe,
-    /// As kcp-go's do: with data at once.
+    /// As clients of kcp-go: data at once.
     Data,
 }
 

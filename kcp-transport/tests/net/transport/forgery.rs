@@ -1,4 +1,4 @@
-//! Forged packets against a live session: what anyone can send who knows its address.
+//! Forged packets against a live session: what an attacker can send that knows its address.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn forge(rng: &mut Rng, conversation: ConversationId) -> Vec<u8> {
             header.conversation = conversation;
             header.command = Command::Push;
             header.sequence = 0x2000_0000 + rng.below(1 << 30) as u32;
-            // Says nothing about what was received.
+            // Acknowledges nothing.
             header.unacknowledged = 0x4000_0000;
         }
         _ => {}
@@ -90,7 +90,7 @@ async fn million_forged_packets_close_no_session_and_lose_no_byte() {
         client_host.forget_history();
         server_host.forget_history();
         let (client_addr, addr) = (client_host.addr(), server_host.addr());
-        // Nothing but the conversation's id stands between a session and who knows its address.
+        // Only the conversation id protects a session from an attacker that knows its address.
         let security = Security::Plaintext;
         let config = Config::builder().fec(fec).build().expect("in range");
         let listener =

@@ -16,9 +16,9 @@ pub(crate) struct Network(Arc<Mutex<HashMap<SocketAddr, Arc<Host>>>>);
 /// One host's transport.
 #[derive(Debug)]
 pub(crate) struct Host {
-    /// What it takes itself to be.
+    /// The address that the host itself knows.
     addr: SocketAddr,
-    /// What others see, which a NAT may change.
+    /// The address that others see, which a NAT may change.
     seen: Mutex<SocketAddr>,
     network: Network,
     state: Mutex<State>,
@@ -27,9 +27,9 @@ pub(crate) struct Host {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<(SocketAddr, Vec<u8>)>,
-    /// All that ever arrived, for those who listen in.
+    /// All datagrams that have arrived, for eavesdropping tests.
     history: Vec<(SocketAddr, Vec<u8>)>,
-    /// Nobody listens in.
+    /// The history is not recorded.
     private: bool,
     receiver: Side,
     sender: Side,
@@ -39,7 +39,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Side {
     fault: Fault,
-    /// The last call said that it would block, and nothing has happened since.
+    /// The last call returned would-block, and nothing has happened since.
     blocked: bool,
     waker: Option<Waker>,
     calls: usize,
@@ -59,7 +59,7 @@ pub(crate) enum Fault {
     BlockedThen(i32),
     /// Fail with an error of the system each third time.
     Third(i32),
-    /// Would block, although polling says that they are ready.
+    /// Would block, although polling reports ready.
     Liar,
     /// Fail with an error of this kind as soon as readiness is polled.
     Poll(io::ErrorKind),
@@ -227,7 +227,7 @@ impl Side {
             Fault::None | Fault::Loss | Fault::Third(_) => return Ok(()),
             Fault::Errno(errno) => errno,
             Fault::BlockedThen(errno) => {
-                // Ready again when it is asked for.
+                // The next poll is ready again.
                 self.fault = Fault::Errno(errno);
                 return Err(io::ErrorKind::WouldBlock.into());
             }

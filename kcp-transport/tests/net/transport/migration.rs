@@ -107,9 +107,9 @@ async fn without_migration_a_moved_peer_is_an_error_within_the_time_outs() {
     }
 }
 
-/// A conversation in clear, and an attacker who knows its name but hears nothing of it.
+/// A conversation without a cipher, and an attacker that knows its id but receives none of it.
 #[tokio::test(start_paused = true)]
-async fn guessed_name_moves_no_session() {
+async fn guessed_conversation_id_moves_no_session() {
     let Setup {
         mut client,
         mut server,
@@ -202,9 +202,9 @@ async fn namesakes_move_each_for_itself() {
     assert_eq!(listener.stats().passive_opens, 4);
 }
 
-/// A listener that believes nobody, and clients that all call their conversations the same.
+/// A listener that challenges every peer, and clients that all use one conversation id.
 #[tokio::test(start_paused = true)]
-async fn namesakes_that_prove_their_addresses_get_in() {
+async fn clients_with_one_conversation_id_and_validated_addresses_connect() {
     let network = Network::default();
     let server_host = network.host();
     let (security, config) = (Security::Plaintext, Config::builder());
@@ -235,7 +235,7 @@ async fn namesakes_that_prove_their_addresses_get_in() {
 
 /// The answer to a challenge is good for a while, and may come in twice.
 #[tokio::test(start_paused = true)]
-async fn move_that_is_proved_twice_is_one_move() {
+async fn migration_that_is_validated_twice_counts_once() {
     let Setup {
         mut client,
         mut server,

@@ -8,7 +8,7 @@ mod migration;
 mod pressure;
 mod secrecy;
 mod shards;
-mod strangers;
+mod unsolicited;
 
 use std::io;
 use std::net::SocketAddr;
@@ -131,7 +131,7 @@ async fn streams_survive_a_transport_that_loses_most() {
 
 /// All data has arrived by then, and the rest goes on in the background.
 #[tokio::test(start_paused = true)]
-async fn shutdown_returns_with_the_fifth_end_that_nobody_answers() {
+async fn shutdown_returns_after_five_unanswered_end_frames() {
     let mut setup = Setup::new(&Config::default()).await;
     exchange(&mut setup.client, &mut setup.server, b"hello").await;
     sleep(Duration::from_secs(1)).await;
@@ -155,7 +155,7 @@ async fn transport_is_dropped_once_its_stream_has_ended() {
     assert_eq!(Arc::strong_count(&client_host), before - 1);
 }
 
-/// Errors that say something about one datagram, or about the moment.
+/// Errors that concern one datagram, or the moment.
 #[cfg(target_os = "linux")]
 const PASSING: &[(&str, i32)] = &[
     ("EPERM", 1),
@@ -218,7 +218,7 @@ async fn check_survival(side: Side, way: Way, fault: Fault, len: usize) {
         // 16 pauses a second; two calls show that a transport lies about being ready.
         (Way::Receive, Fault::Liar) => 2 * 16 * 30,
         (Way::Receive, _) => 16 * 30 + 10,
-        // What retransmission asks for.
+        // The number of retransmissions.
         (Way::Send, _) => 40 * 30,
     };
     assert!(calls <= most, "{calls} calls in {side:?} {way:?} {fault:?}");
@@ -227,7 +227,7 @@ async fn check_survival(side: Side, way: Way, fault: Fault, len: usize) {
         .await
         .unwrap_or_else(|_| panic!("stuck after {side:?} {way:?} {fault:?}"))
         .unwrap_or_else(|_| panic!("lost to {side:?} {way:?} {fault:?}"));
-    // Whoever listens still does.
+    // The listener still accepts.
     let (config, security) = (patient(), security());
     let (another, addr) = (setup.network.host(), setup.server_host.addr());
     let (connected, accepted) = tokio::join!(
@@ -272,7 +272,7 @@ async fn check_storm(side: Side, way: Way, errno: i32) {
     // Each call does work, or fails: nothing spins.
     assert!(host.calls(way) <= 3 * host.failed(way) + 3);
     if side == Side::Server {
-        // Whoever listens accepts under the storm.
+        // The listener accepts during the errors.
         let (config, security) = (patient(), security());
         let (another, addr) = (setup.network.host(), setup.server_host.addr());
         let (connected, accepted) = tokio::join!(
@@ -329,7 +329,7 @@ async fn transport_that_is_never_ready_when_it_says_so_does_not_spin() {
     }
 }
 
-/// A closed transport wakes everyone who waits on that side.
+/// A closed transport wakes all tasks that wait on that side.
 async fn check_end(side: Side, way: Way, fault: Fault) {
     let context = format!("{side:?} {way:?} {fault:?}");
     let setup = Setup::new(&patient()).await;

@@ -1,4 +1,4 @@
-//! Many connections that nobody reads from, on a listener with little memory.
+//! Many connections without a reader, on a listener with little memory.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn listener_keeps_to_its_budget_and_loses_nothing() {
     println!("{} connections; {stats}", accepted.len());
     assert!(stats.memory <= BUDGET + BUDGET / 8, "{stats}");
     assert!(stats.memory >= BUDGET / 2, "{stats}");
-    // Once somebody reads, all that was held back comes.
+    // Once they are read, all data that was held back arrives.
     let mut reading = JoinSet::new();
     for mut stream in accepted {
         let data = data.clone();
@@ -105,7 +105,7 @@ async fn ended_connections_hold_no_more_than_what_can_still_be_read() {
         exchange(&mut client, &mut server, &pattern(300_000)).await;
         client.write_all(&data).await.expect("writes");
         client.flush().await.expect("flushes");
-        // Will not be acknowledged, since nobody reads it.
+        // It is not acknowledged, since it is not read.
         server.write_all(&pattern(100_000)).await.expect("writes");
         server.flush().await.expect("flushes");
         sleep(Duration::from_millis(100)).await;

@@ -1,4 +1,4 @@
-//! What an attacker without the key can do who sees and sends everything, and keys that change.
+//! An attacker without the key that sees and sends all packets, and keys that change.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -119,11 +119,12 @@ async fn replayed_history_opens_no_session_once_its_own_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn recorded_beginnings_open_no_session_where_everyone_is_asked() {
+async fn recorded_first_packets_open_no_session_where_every_peer_is_challenged() {
     let mut duo = Duo::new([&security(), &security()]).await;
     duo.exchange(100_000).await;
-    // Another listener with that key, as after a restart: it has seen none of the nonces. One that
-    // has seen others is in the same place with packets that were held back on their way to it.
+    // Another listener with that key, as after a restart: its replay filter has seen none of the
+    // nonces. A running listener is in the same position for packets that were delayed on their way
+    // to it.
     let asked = |limit| async move {
         let network = Network::default();
         let [client, server] = [network.host(), network.host()];

@@ -1,4 +1,4 @@
-//! Packets of peers a listener does not know, or no longer, in virtual time.
+//! Packets of peers without a session at the listener, or without one any more, in virtual time.
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use super::flood::{Beginning, flood, listen, visit};
 use super::memory::{Fault, Host, Network, Way};
 
 #[tokio::test(start_paused = true)]
-async fn honest_peers_get_in_while_forged_openings_flood_the_listener() {
+async fn genuine_peers_connect_while_forged_openings_flood_the_listener() {
     let network = Network::default();
     let (host, _listener) = listen(&network);
     let server = host.addr();
     let mut rng = Rng::new(2);
-    // All room for the unproven is taken.
+    // The limit of unvalidated sessions is reached.
     flood(Arc::clone(&host), &mut rng, 20_000).await;
     let mut visits = JoinSet::new();
     for index in 0..500 {
@@ -58,15 +58,15 @@ async fn connect(network: &Network, server: SocketAddr) -> KcpStream {
         .expect("connects")
 }
 
-async fn say(from: &mut KcpStream, to: &mut KcpStream, what: &[u8]) {
+async fn send(from: &mut KcpStream, to: &mut KcpStream, what: &[u8]) {
     from.write_all(what).await.expect("writes");
     from.flush().await.expect("flushes");
-    let mut heard = vec![0; what.len()];
-    to.read_exact(&mut heard).await.expect("reads");
-    assert_eq!(heard, what);
+    let mut received = vec![0; what.len()];
+    to.read_exact(&mut received).await.expect("reads");
+    assert_eq!(received, what);
 }
 
-/// The server's process is gone without a word, and another takes its place.
+/// Ends the process of the server without closing sessions, and starts another at the same address.
 fn restart(network: &Network, host: &Host) -> (Arc<Host>, KcpListener) {
     for way in [Way::Receive, Way::Send] {
         host.set_fault(way, Fault::Poll(io::ErrorKind::BrokenPipe));
@@ -78,18 +78,18 @@ fn restart(network: &Network, host: &Host) -> (Arc<Host>, KcpListener) {
 
 async fn assert_no_ghost(listener: &KcpListener) {
     let ghost = timeout(Duration::from_secs(100), listener.accept()).await;
-    assert!(ghost.is_err(), "accepted what nobody opened");
+    assert!(ghost.is_err(), "accepted a session that no peer opened");
     assert_eq!(listener.stats().passive_opens, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn writer_learns_of_a_restarted_server_at_its_first_retransmission() {
+async fn writer_detects_a_restarted_server_at_its_first_retransmission() {
     let network = Network::default();
     let host = network.host();
     let (addr, listener) = (host.addr(), bind(&host));
     let mut client = connect(&network, addr).await;
     let (mut server, _) = listener.accept().await.expect("accepts");
-    say(&mut client, &mut server, b"request").await;
+    send(&mut client, &mut server, b"request").await;
     let (_host, listener) = restart(&network, &host);
     let restarted = Instant::now();
     client.write_all(b"another").await.expect("is queued");
@@ -97,7 +97,7 @@ async fn writer_learns_of_a_restarted_server_at_its_first_retransmission() {
     let error = client.read_u8().await.expect_err("the server forgot it");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert!(
-        // Eight questions are asked before it is believed.
+        // The client sends eight probes before it accepts the answer.
         restarted.elapsed() < Duration::from_millis(2500),
         "{:?}",
         restarted.elapsed()
@@ -106,16 +106,16 @@ async fn writer_learns_of_a_restarted_server_at_its_first_retransmission() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reader_learns_of_a_restarted_server_at_its_next_keepalive() {
+async fn reader_detects_a_restarted_server_at_its_next_keepalive() {
     for answered in [false, true] {
         let network = Network::default();
         let host = network.host();
         let (addr, listener) = (host.addr(), bind(&host));
         let mut client = connect(&network, addr).await;
         let (mut server, _) = listener.accept().await.expect("accepts");
-        say(&mut client, &mut server, b"request").await;
+        send(&mut client, &mut server, b"request").await;
         if answered {
-            say(&mut server, &mut client, b"answer").await;
+            send(&mut server, &mut client, b"answer").await;
         }
         let (_host, listener) = restart(&network, &host);
         let restarted = Instant::now();
@@ -130,16 +130,16 @@ async fn reader_learns_of_a_restarted_server_at_its_next_keepalive() {
     }
 }
 
-/// It has sent nothing that the new process could be seen to have forgotten. Its probes say so, and
-/// get no answer there: any would keep it waiting for ever.
+/// The client has sent no data for the new process to miss. Its probes carry that, and are not
+/// answered: any answer would keep the session open for ever.
 #[tokio::test(start_paused = true)]
-async fn who_has_only_ever_read_learns_of_a_restarted_server_at_the_idle_time_out() {
+async fn peer_that_has_only_read_detects_a_restarted_server_at_the_idle_time_out() {
     let network = Network::default();
     let host = network.host();
     let (addr, listener) = (host.addr(), bind(&host));
     let mut client = connect(&network, addr).await;
     let (mut server, _) = listener.accept().await.expect("accepts");
-    say(&mut server, &mut client, b"news").await;
+    send(&mut server, &mut client, b"news").await;
     let (_host, listener) = restart(&network, &host);
     let restarted = Instant::now();
     let error = client.read_u8().await.expect_err("the server forgot it");
@@ -162,8 +162,8 @@ async fn pooled_connection_that_its_server_closed_ends_at_the_next_keepalive() {
     let (addr, listener) = (host.addr(), bind(&host));
     let mut client = connect(&network, addr).await;
     let (mut server, _) = listener.accept().await.expect("accepts");
-    say(&mut client, &mut server, b"request").await;
-    say(&mut server, &mut client, b"answer").await;
+    send(&mut client, &mut server, b"request").await;
+    send(&mut server, &mut client, b"answer").await;
     drop(server);
     let closed = Instant::now();
     client.read_u8().await.expect_err("the server closed it");
@@ -182,7 +182,7 @@ async fn both_sides_closing_at_a_time_loses_nothing_and_fails_neither() {
     for round in 0..200_u64 {
         let mut client = connect(&network, addr).await;
         let (mut server, _) = listener.accept().await.expect("accepts");
-        say(&mut client, &mut server, b"request").await;
+        send(&mut client, &mut server, b"request").await;
         client.write_all(b"last words").await.expect("writes");
         server.write_all(b"and mine").await.expect("writes");
         let both = tokio::join!(
@@ -200,8 +200,8 @@ async fn both_sides_closing_at_a_time_loses_nothing_and_fails_neither() {
     }
 }
 
-/// Everything a client ever sent arrives again, late and in any order, after its session was
-/// closed or its server was restarted.
+/// All packets of a client arrive again, late and in any order, after its session was closed or its
+/// server was restarted.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_closes_and_restarts_leave_no_ghost() {
     let network = Network::default();
@@ -215,15 +215,15 @@ async fn ten_thousand_closes_and_restarts_leave_no_ghost() {
         let mut client = connect(&network, addr).await;
         let (mut server, _) = listener.accept().await.expect("accepts");
         for _ in 0..=rng.below(3) {
-            say(&mut client, &mut server, b"request").await;
+            send(&mut client, &mut server, b"request").await;
             if rng.chance(0.5) {
-                say(&mut server, &mut client, b"answer").await;
+                send(&mut server, &mut client, b"answer").await;
             }
         }
         let mut late = host.take_history();
         if rng.chance(0.5) {
             (host, listener) = restart(&network, &host);
-            // What begins a session begins one, also the second time: nobody can tell.
+            // A repeated first packet opens a session again: a listener cannot tell the two apart.
             late.retain(|(_, datagram)| !begins(datagram));
         } else {
             drop(server);
@@ -240,7 +240,7 @@ async fn ten_thousand_closes_and_restarts_leave_no_ghost() {
     }
 }
 
-/// Whether a datagram is one in which nothing was sent or received before.
+/// Whether a datagram is the first of a conversation: nothing was sent or received before.
 fn begins(datagram: &[u8]) -> bool {
     datagram[12..20] == [0; 8] && matches!(datagram[4], 81 | 83)
 }
