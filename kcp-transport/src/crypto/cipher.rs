@@ -1,19 +1,21 @@
-//! What a cipher without authentication does to packets.
+//! The trait of ciphers that do not authenticate packets.
 
-/// A keyed transformation of whole packets, nonce and checksum included, without authentication.
+/// A keyed transformation of whole packets, nonce and checksum included, without authentication:
+/// kcp-go's `BlockCrypt`.
 ///
-/// What kcp-go calls a `BlockCrypt`. Implement it for a cipher of your own and pass it to
+/// Implement it for a cipher of your own and pass it to
 /// [`LegacyCipher::custom`](super::LegacyCipher::custom); for authenticated encryption there is
 /// [`AeadCipher`](super::AeadCipher).
 ///
-/// A packet starts with a nonce of 16 bytes that no other packet under this key has, which makes the
-/// key stream of each packet its own: either the cipher chains all that follows to it, or it leaves
-/// some of it as it is and derives the rest's key stream from that. A cipher that uses 8 bytes of it
-/// only, as Salsa20 does, or has blocks of 8 bytes, repeats a key stream after some 2^32 packets or
-/// blocks by chance, in kcp-go too. A CRC-32 follows, then the payload. All of it changes in place and keeps its length.
+/// A packet is a nonce of 16 bytes, a CRC-32 and the payload. The cipher transforms all of it in place
+/// and keeps its length. No two packets under one key have the same nonce, and the cipher must derive
+/// each packet's key stream from it: by chaining what follows to the encrypted nonce, as CFB does, or by
+/// leaving part of the nonce in clear and seeding a stream cipher with it, as Salsa20 does. A cipher with
+/// blocks of 8 bytes, or one that uses 8 bytes of the nonce, repeats a key stream by chance after about
+/// 2^32 blocks or packets; so do kcp-go's.
 ///
-/// Packets to decrypt come from anyone and hold anything. Their length is between 20 bytes and the
-/// mtu, but may be larger if the peer has a larger mtu.
+/// A packet to decrypt may have any sender and any content. It has 20 bytes or more, and at most the
+/// peer's mtu, which may be larger than this side's.
 ///
 /// ```
 /// use kcp_transport::crypto::{LegacyCipher, PacketCipher, Security};
@@ -43,14 +45,16 @@ pub trait PacketCipher: Send + Sync {
     /// Encrypts one packet in place.
     fn encrypt(&self, packet: &mut [u8]);
 
-    /// Undoes [`encrypt`](Self::encrypt), in place. Must not panic, whatever the packet holds.
+    /// Decrypts one packet in place: the inverse of [`encrypt`](Self::encrypt).
+    ///
+    /// Must not panic for any content.
     fn decrypt(&self, packet: &mut [u8]);
 
     /// Encrypts all packets in place; by default one after the other.
     ///
-    /// For ciphers that are faster with several packets at once, as block ciphers in CFB mode are,
-    /// which are serial within a packet. Packets left in the iterator are then given to
-    /// [`encrypt`](Self::encrypt).
+    /// Implement it for a cipher that is faster with several packets at once. Block ciphers in CFB mode
+    /// are, because they are serial within a packet. Packets that remain in the iterator are encrypted
+    /// with [`encrypt`](Self::encrypt) afterwards.
     fn encrypt_batch(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
         packets.for_each(|packet| self.encrypt(packet));
     }

@@ -1,4 +1,4 @@
-//! Keys that change while connections last.
+//! Keys that change while connections are open.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,35 +8,34 @@ use super::aead::TAG_LEN;
 use super::nonce::AEAD_NONCE_LEN;
 use crate::error::{ConfigError, OpenError};
 
-/// One key to send under and up to two to receive under, which can be changed at run time.
+/// One key to send with and up to two to receive with. They can be changed at run time.
 ///
-/// Give it to [`Security::Ring`](super::Security::Ring) and keep a clone: clones are handles to the
-/// same ring, and all endpoints that have one follow. Both sides of a connection change their keys
-/// on their own, in three steps:
+/// Pass it to [`Security::Ring`](super::Security::Ring) and keep a clone: clones are handles to the same
+/// ring, and a change applies to all endpoints that use it. Each side of a connection changes its keys
+/// itself, in three steps:
 ///
-/// 1. [`add_receive`](Self::add_receive) takes packets under the new key as well as the old. Do it on
-///    all sides.
+/// 1. [`add_receive`](Self::add_receive) accepts packets under the new key as well as the old one. Do it
+///    on all sides.
 /// 2. [`promote`](Self::promote) sends under the new key. Do it on all sides, in any order.
-/// 3. [`retire`](Self::retire) refuses the old key, once the last packets under it have arrived:
-///    seconds later, or when the last peer has made step 2.
+/// 3. [`retire`](Self::retire) rejects the old key. Do it after the last packets under it have arrived:
+///    some seconds after the last peer has done step 2.
 ///
-/// Packets under a key that the peer does not know yet, or no longer, are lost and sent again once
-/// it does. Nothing on the wire tells keys apart: to peers such as kcp-go, which have one key, it is a
-/// change of key.
+/// Packets under a key that the peer does not accept are lost, and their data is sent again. Nothing on
+/// the wire identifies the key. A peer such as kcp-go, which has a single key, sees a change of key.
 ///
-/// While there are two keys, each packet costs a copy, and one under the second key another attempt
-/// to open it; otherwise the ring costs a lock without contention.
+/// While there are two keys, receiving a packet takes a copy, and a packet under the second key is tried
+/// twice. Otherwise the ring costs an uncontended lock for each packet or batch.
 ///
 /// ```
 /// use kcp_transport::crypto::{AeadKey, KeyRing, Security};
 ///
 /// let ring = KeyRing::new(AeadKey::aes_256_gcm(&[1; 32])?);
 /// let security = Security::Ring(ring.clone());
-/// // Listen or connect with `security`; then, from time to time:
+/// // Listen or connect with `security`. Later, on this side and on all others:
 /// ring.add_receive(AeadKey::aes_256_gcm(&[2; 32])?)?;
-/// // Once all sides have done so:
+/// // When all sides have done that:
 /// assert!(ring.promote());
-/// // And once all sides have done that:
+/// // And when all sides have done that:
 /// assert!(ring.retire());
 /// # Ok::<(), kcp_transport::error::ConfigError>(())
 /// ```
@@ -45,17 +44,17 @@ pub struct KeyRing {
     keys: Arc<RwLock<Arc<Keys>>>,
 }
 
-/// What a ring holds at one moment.
+/// The keys of a ring at one moment.
 #[derive(Clone)]
 pub(crate) struct Keys {
-    /// To seal under, and the first to open under.
+    /// The key to seal with, and the first to try when opening.
     pub(crate) send: AeadKey,
-    /// The next key, or the one before.
+    /// The next key, or the previous one.
     other: Option<AeadKey>,
 }
 
 impl KeyRing {
-    /// A ring with one key, to send and to receive under.
+    /// A ring with one key, for sending and receiving.
     #[must_use]
     pub fn new(key: AeadKey) -> Self {
         let keys = Keys {
@@ -67,10 +66,10 @@ impl KeyRing {
         }
     }
 
-    /// From now on takes packets under `key` too.
+    /// Accepts packets under `key` too.
     ///
-    /// The key may be of another cipher than the one before. It must be a new one: a key that was
-    /// in use before has used up nonces, and old packets under it are authentic again.
+    /// The key may belong to another AEAD cipher. It must be new: with a key that was in use before, old
+    /// packets would be authentic again, and nonces could repeat.
     ///
     /// # Errors
     ///
@@ -88,9 +87,9 @@ impl KeyRing {
         .ok_or(ConfigError::KeyRingFull)
     }
 
-    /// From now on sends under the second key, and takes packets under the one before still.
+    /// Sends under the second key, and still accepts packets under the previous one.
     ///
-    /// Once more takes it back. Returns `false`, and changes nothing, if there is only one key.
+    /// A second call reverts this. Returns `false` and changes nothing if there is only one key.
     pub fn promote(&self) -> bool {
         self.change(|keys| match &mut keys.other {
             Some(other) => {
@@ -101,28 +100,28 @@ impl KeyRing {
         })
     }
 
-    /// From now on refuses packets under the key that is not sent under.
+    /// Rejects packets under the key that is not the send key.
     ///
     /// Returns `false` if there is only one key.
     pub fn retire(&self) -> bool {
         self.change(|keys| keys.other.take().is_some())
     }
 
-    /// Number of keys that packets are taken under: one or two.
+    /// Number of keys that packets are accepted under: one or two.
     #[must_use]
     pub fn receive_keys(&self) -> usize {
         1 + usize::from(self.keys().other.is_some())
     }
 
-    /// The key that packets are sent under, to ask for its [name](AeadKey::name) and
-    /// [use](AeadKey::sealed).
+    /// The key that packets are sent under, with its [name](AeadKey::name) and the
+    /// [number of packets](AeadKey::sealed) sealed with it.
     #[must_use]
     pub fn send_key(&self) -> AeadKey {
         self.keys().send.clone()
     }
 
     pub(crate) fn keys(&self) -> Arc<Keys> {
-        // Each change is one assignment: the ring stays whole whatever panics.
+        // Each change is one assignment, so a panic cannot leave the ring inconsistent.
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&keys)
     }
@@ -134,14 +133,14 @@ impl KeyRing {
 }
 
 impl Keys {
-    /// As [`AeadKey::open`], under whichever key fits.
+    /// As [`AeadKey::open`], with the key that the packet was sealed with.
     pub(crate) fn open<'a>(
         &self,
         nonce: &[u8; AEAD_NONCE_LEN],
         sealed: &'a mut [u8],
     ) -> Result<&'a mut [u8], OpenError> {
         if let Some(other) = &self.other {
-            // A failed attempt leaves nothing to try the other key on.
+            // A failed attempt destroys the packet, so the other key needs a copy.
             let copy = sealed.to_vec();
             if self.send.open(nonce, sealed).is_err() {
                 sealed.copy_from_slice(&copy);

@@ -1,7 +1,7 @@
 //! Packet ciphers of kcp-go's wire format: keys, key streams, nonces.
 //!
-//! What stands where in a packet is the business of [`packet`](crate::packet); entropy is an
-//! argument. A cipher that is not here is an implementation of [`PacketCipher`] or [`AeadCipher`].
+//! The module [`packet`](crate::packet) lays out packets, and entropy is an argument. To add a cipher,
+//! implement [`PacketCipher`] or [`AeadCipher`].
 
 mod aead;
 mod cipher;
@@ -29,7 +29,7 @@ pub(crate) use nonce::{AEAD_NONCE_LEN, NONCE_LEN};
 /// Bytes that a cipher adds to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overhead {
-    /// In front of the payload: nonce and checksum.
+    /// Before the payload: the nonce, and the checksum if there is one.
     pub front: usize,
     /// After the payload: the authentication tag.
     pub back: usize,

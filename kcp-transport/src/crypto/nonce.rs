@@ -1,6 +1,6 @@
 //! Nonces without a call for entropy per packet.
 //!
-//! A nonce is a random number that only this source uses, and a counter that it never repeats.
+//! A nonce consists of a random prefix of its source and a counter that the source never repeats.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,33 +9,34 @@ use aes::{Aes128, Aes256};
 use cipher::{Block, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use zeroize::Zeroizing;
 
-/// Makes nonces out of one random seed, never the same twice; but a copy of the whole process, by
-/// `fork` or from a snapshot of its machine, makes the same ones again.
+/// Makes nonces from one random seed and never repeats one.
 ///
-/// Two kinds, which may be drawn in any mixture:
+/// A copy of the whole process, by `fork` or from a snapshot of its machine, makes the same nonces again.
+///
+/// There are two kinds, which may be drawn in any order:
 ///
 /// ```text
 /// counted (AEAD):   prefix 8 | counter 4              the prefix moves on when the counter wraps
-/// opaque (others):  AES(prefix 8 | counter 8)         under a key that never leaves this source
+/// opaque (others):  AES(prefix 8 | counter 8)         under a key that only this source has
 /// ```
 ///
-/// Counted nonces are unique by construction within a source, and two sources under one key meet
-/// only if their random prefixes do. Opaque ones are as unique, and look random: a cipher that sends
-/// its nonce in clear gives no counter away.
+/// Counted nonces are unique within a source by construction. Those of two sources under one key can be
+/// equal only if the random prefixes collide. The same holds for opaque ones, which also look random: a
+/// cipher that sends its nonce in clear reveals no counter.
 pub struct NonceSource {
     /// Random, and different for each source.
     prefix: u64,
-    disguise: Aes128,
+    opaque_key: Aes128,
     issued: AtomicU64,
 }
 
 impl NonceSource {
-    /// A source whose nonces follow from `seed`, which must be random and used for nothing else.
+    /// A source whose nonces are derived from `seed`, which must be random and used for nothing else.
     #[must_use]
     pub fn new(seed: [u8; 32]) -> Self {
         let seed = Zeroizing::new(seed);
         let generator = Aes256::new((&*seed).into());
-        // Two blocks of AES-256 in counter mode: the prefix and the key of the disguise.
+        // Two blocks of AES-256 in counter mode: the prefix, and the key that makes nonces opaque.
         let block = |counter: u8| {
             let mut block = Block::<Aes256>::default();
             block[0] = counter;
@@ -45,12 +46,12 @@ impl NonceSource {
         let [prefix, _] = halves(*block(0));
         Self {
             prefix,
-            disguise: Aes128::new((&*block(1)).into()),
+            opaque_key: Aes128::new((&*block(1)).into()),
             issued: AtomicU64::new(0),
         }
     }
 
-    /// Sets `count` nonces aside for the caller. Several threads may do so at once.
+    /// Reserves `count` nonces for the caller. Several threads may do so at once.
     pub fn reserve(&self, count: usize) -> Nonces<'_> {
         let count = u64::try_from(count).expect("usize has at most 64 bits");
         // Only the number itself is shared between threads, so no ordering is needed.
@@ -62,9 +63,9 @@ impl NonceSource {
         }
     }
 
-    /// Whether this source made the nonce, which then comes from a reflected packet.
+    /// Whether this source made the nonce, so that a received packet with it was reflected.
     ///
-    /// Nonces of others pass for own ones about once in 2^64.
+    /// For another source's nonce the answer is wrong with a probability of about 2^-64.
     #[must_use]
     pub fn is_own_counted(&self, nonce: &[u8; AEAD_NONCE_LEN]) -> bool {
         let (prefix, counter) = nonce.split_at(PREFIX_LEN);
@@ -74,23 +75,23 @@ impl NonceSource {
         wraps <= u64::from(u32::MAX) && self.has_issued((wraps << 32) | u64::from(counter))
     }
 
-    /// Whether this source made the nonce, which then comes from a reflected packet.
+    /// Whether this source made the nonce, so that a received packet with it was reflected.
     ///
-    /// Nonces of others pass for own ones about once in 2^64.
+    /// For another source's nonce the answer is wrong with a probability of about 2^-64.
     #[must_use]
     pub fn is_own_opaque(&self, nonce: &[u8; NONCE_LEN]) -> bool {
         let mut block = Block::<Aes128>::from(*nonce);
-        self.disguise.decrypt_block(&mut block);
+        self.opaque_key.decrypt_block(&mut block);
         let [prefix, number] = halves(block.into());
         prefix == self.prefix && self.has_issued(number)
     }
 
-    /// A secret that follows from the seed and is in no nonce.
+    /// A secret that is derived from the seed and is part of no nonce.
     pub(crate) fn secret(&self) -> [u8; 16] {
-        // No nonce has this prefix: it is never the source's own.
+        // No nonce has this prefix: it always differs from the source's own.
         let plain = u128::from(!self.prefix) << 64;
         let mut block = Block::<Aes128>::from(plain.to_be_bytes());
-        self.disguise.encrypt_block(&mut block);
+        self.opaque_key.encrypt_block(&mut block);
         block.into()
     }
 
@@ -102,7 +103,7 @@ impl NonceSource {
         let mut nonce = [0; AEAD_NONCE_LEN];
         let (prefix, counter) = nonce.split_at_mut(PREFIX_LEN);
         prefix.copy_from_slice(&self.prefix.wrapping_add(number >> 32).to_be_bytes());
-        // The high half is in the prefix.
+        // The high half is added to the prefix.
         counter.copy_from_slice(&(number as u32).to_be_bytes());
         nonce
     }
@@ -110,7 +111,7 @@ impl NonceSource {
     fn opaque(&self, number: u64) -> [u8; NONCE_LEN] {
         let plain = (u128::from(self.prefix) << 64) | u128::from(number);
         let mut block = Block::<Aes128>::from(plain.to_be_bytes());
-        self.disguise.encrypt_block(&mut block);
+        self.opaque_key.encrypt_block(&mut block);
         block.into()
     }
 }
@@ -123,7 +124,7 @@ impl fmt::Debug for NonceSource {
     }
 }
 
-/// Nonces set aside by [`NonceSource::reserve`], each handed out once.
+/// Nonces reserved by [`NonceSource::reserve`]. Each is returned once.
 #[derive(Debug)]
 pub struct Nonces<'a> {
     source: &'a NonceSource,
@@ -132,12 +133,12 @@ pub struct Nonces<'a> {
 }
 
 impl Nonces<'_> {
-    /// The next nonce for an AEAD: 8 bytes of prefix and 4 of counter, or none when all are used.
+    /// The next nonce for an AEAD, 8 bytes of prefix and 4 of counter; none when all are used.
     pub fn next_counted(&mut self) -> Option<[u8; AEAD_NONCE_LEN]> {
         self.take().map(|number| self.source.counted(number))
     }
 
-    /// The next nonce that looks random, or none when all are used.
+    /// The next nonce that looks random; none when all are used.
     pub fn next_opaque(&mut self) -> Option<[u8; NONCE_LEN]> {
         self.take().map(|number| self.source.opaque(number))
     }
@@ -155,13 +156,13 @@ fn halves(block: [u8; 16]) -> [u64; 2] {
     [(block >> 64) as u64, block as u64]
 }
 
-/// Bytes of the nonce in front of a packet without AEAD.
+/// Bytes of the nonce at the start of a packet without AEAD.
 pub(crate) const NONCE_LEN: usize = 16;
 
-/// Bytes of the nonce in front of a packet with AEAD.
+/// Bytes of the nonce at the start of a packet with AEAD.
 pub(crate) const AEAD_NONCE_LEN: usize = 12;
 
-/// Bytes of a counted nonce that stand for its source.
+/// Bytes of a counted nonce that identify its source.
 const PREFIX_LEN: usize = 8;
 
 #[cfg(test)]

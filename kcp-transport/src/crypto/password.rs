@@ -3,11 +3,12 @@
 use pbkdf2::pbkdf2_hmac;
 use sha1::Sha1;
 
-/// Fills `key` with the key that kcptun derives from a password.
+/// Derives a key from a password as kcptun does, and fills `key` with it.
 ///
-/// PBKDF2-HMAC-SHA1 with 4096 rounds. kcptun's salt is [`Security::KCPTUN_SALT`](super::Security::KCPTUN_SALT). A shorter key is
-/// the front of a longer one. For [`Security::from_name`](super::Security::from_name) and ciphers of your own;
-/// [`Security::from_password`](super::Security::from_password) does it by itself.
+/// PBKDF2-HMAC-SHA1 with 4096 rounds. kcptun's salt is
+/// [`Security::KCPTUN_SALT`](super::Security::KCPTUN_SALT). A shorter key is a prefix of a longer one.
+/// Use it with [`Security::from_name`](super::Security::from_name) and ciphers of your own;
+/// [`Security::from_password`](super::Security::from_password) derives the key itself.
 ///
 /// ```
 /// use kcp_transport::crypto::{LegacyCipher, Security, derive_key};
@@ -21,7 +22,7 @@ pub fn derive_key(password: &str, salt: &[u8], key: &mut [u8]) {
     pbkdf2_hmac::<Sha1>(password.as_bytes(), salt, PASSWORD_ROUNDS, key);
 }
 
-/// Cost of a password guess, as kcptun sets it.
+/// kcptun's number of rounds, which sets the cost of a password guess.
 const PASSWORD_ROUNDS: u32 = 4096;
 
 #[cfg(test)]

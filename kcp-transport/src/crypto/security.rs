@@ -6,7 +6,7 @@ use super::{
 
 /// How packets are protected. Both sides need the same cipher and key.
 ///
-/// One key serves both directions and, at a listener, all its connections.
+/// One key protects both directions and, at a listener, all connections.
 ///
 /// ```
 /// use kcp_transport::crypto::Security;
@@ -17,16 +17,16 @@ use super::{
 /// # Ok::<(), kcp_transport::error::ConfigError>(())
 /// ```
 ///
-/// [`Aead`](Self::Aead) and [`Ring`](Self::Ring) are what new deployments should use. Under them,
-/// endpoints also refuse packets that come a second time and those of their own that are sent back.
-/// Weaker choices must be asked for by name. There is no default:
+/// New deployments should use [`Aead`](Self::Aead) or [`Ring`](Self::Ring). With them, endpoints also
+/// drop replayed packets and their own packets when these are reflected. Weaker choices have to be named.
+/// There is no default:
 ///
 /// ```compile_fail,E0277
 /// # use kcp_transport::crypto::Security;
 /// let security: Security = Default::default();
 /// ```
 ///
-/// A cipher without authentication passes for no AEAD, neither as a key:
+/// A cipher without authentication is not accepted as an AEAD, neither as a key:
 ///
 /// ```compile_fail,E0308
 /// # use kcp_transport::crypto::{LegacyCipher, Security};
@@ -41,7 +41,7 @@ use super::{
 /// let ring = KeyRing::new(LegacyCipher::none());
 /// ```
 ///
-/// nor as a cipher of one's own:
+/// nor as a custom cipher:
 ///
 /// ```compile_fail,E0277
 /// # use kcp_transport::crypto::{AeadKey, PacketCipher};
@@ -55,7 +55,7 @@ use super::{
 /// let key = AeadKey::custom("own", Own);
 /// ```
 ///
-/// And no protection at all has to be written down:
+/// No protection has to be named too:
 ///
 /// ```
 /// # use kcp_transport::crypto::{AeadKey, LegacyCipher, Security};
@@ -67,20 +67,21 @@ use super::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Security {
-    /// Authenticated encryption: nobody without the key reads, changes or makes packets.
+    /// Authenticated encryption: without the key, packets can be neither read, changed nor forged.
     Aead(AeadKey),
-    /// Authenticated encryption under keys that can be changed while connections last.
+    /// Authenticated encryption under keys that can be changed while connections are open.
     Ring(KeyRing),
-    /// Encryption without authentication, or a checksum alone. For peers that cannot do better.
+    /// Encryption without authentication, or a checksum alone. For peers that support no AEAD.
     Legacy(LegacyCipher),
-    /// Neither encryption nor a checksum: anyone on the path, and anyone who guesses addresses and
-    /// conversation, can read or write. For tests, or under TLS.
+    /// Neither encryption nor a checksum. Anyone on the path can read and change packets; anyone who
+    /// guesses the addresses and the conversation id can inject them. For tests, or with TLS inside the
+    /// connection.
     Plaintext,
 }
 
 impl Security {
-    /// The cipher's name, one of [`NAMES`](Self::NAMES) or that of a cipher of your own. Of a ring,
-    /// that of the key to send under.
+    /// The cipher's name: one of [`NAMES`](Self::NAMES), or that of a custom cipher. For a ring, the name
+    /// of the send key's cipher.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -91,8 +92,8 @@ impl Security {
         }
     }
 
-    /// Packets sealed under the key that is sent under; 0 for ciphers without authentication, whose
-    /// packets are not counted.
+    /// Packets sealed under the key, for a ring under its send key. 0 for ciphers without
+    /// authentication, whose packets are not counted.
     #[must_use]
     pub fn sealed(&self) -> u64 {
         match self {
@@ -102,7 +103,7 @@ impl Security {
         }
     }
 
-    /// Bytes the cipher adds to each packet.
+    /// Bytes that the cipher adds to each packet.
     #[must_use]
     pub const fn overhead(&self) -> Overhead {
         match self {

@@ -1,22 +1,22 @@
-//! Copies of keys that setting up a cipher leaves on the stack.
+//! Overwrites the copies of keys that setting up a cipher leaves on the stack.
 
 use std::hint::black_box;
 
 use zeroize::Zeroize;
 
-/// Sets up a cipher and overwrites the stack that this took.
+/// Calls `make`, which sets up a cipher, and overwrites the stack that the call used.
 ///
-/// Values are copied when they move, and the old copy stays where it was: a key schedule on its way
-/// to the heap leaves several. What `make` returns should be a handle, without the key in it.
+/// A move copies the value and leaves the old copy in place, so moving a key schedule to the heap leaves
+/// several. `make` should return a handle that does not contain the key.
 pub(super) fn wiping_stack<T>(make: impl FnOnce() -> T) -> T {
-    let made = apart(make);
+    let made = call_below(make);
     overwrite();
     made
 }
 
-/// Calls `make` below the frame of the caller, where [`overwrite`] comes after it.
+/// Calls `make` in a frame below the caller's, the part of the stack that [`overwrite`] overwrites.
 #[inline(never)]
-fn apart<T>(make: impl FnOnce() -> T) -> T {
+fn call_below<T>(make: impl FnOnce() -> T) -> T {
     make()
 }
 
@@ -27,5 +27,5 @@ fn overwrite() {
     black_box(&stack);
 }
 
-/// Bytes of stack that are overwritten; setting up the largest cipher takes less than half.
+/// Bytes of stack that are overwritten. Setting up the largest cipher uses less than half of them.
 const DEPTH: usize = 32 * 1024;

@@ -20,13 +20,13 @@ impl Security {
     /// `aead-ring` or `aead-rust` those of [`AeadKey`](super::AeadKey).
     pub const NAMES: &'static [&'static str] = &names();
 
-    /// The salt with which kcptun derives keys from passwords.
+    /// The salt that kcptun derives keys from passwords with.
     pub const KCPTUN_SALT: &'static [u8] = b"kcp-go";
 
     /// The cipher that kcptun calls `name`, under `key`.
     ///
-    /// `null` is [`Security::Plaintext`], and `aes` is AES-256 in CFB mode, which is not
-    /// authenticated. `null` and `none` need no key and ignore the one they get.
+    /// `null` is [`Security::Plaintext`], and `aes` is AES-256 in CFB mode, which does not authenticate
+    /// packets. `null` and `none` need no key and ignore `key`.
     ///
     /// # Errors
     ///
@@ -39,9 +39,9 @@ impl Security {
 
     /// The cipher that kcptun calls `name`, under a key derived from `password`.
     ///
-    /// As kcptun does: PBKDF2-HMAC-SHA1, 4096 rounds, cut to the cipher's key length; kcptun's salt
-    /// is [`KCPTUN_SALT`](Self::KCPTUN_SALT). This takes a few milliseconds. It slows down guessing
-    /// of weak passwords only a little, so the password should be long and random.
+    /// The derivation is kcptun's: PBKDF2-HMAC-SHA1 with 4096 rounds, as long as the cipher's key;
+    /// kcptun's salt is [`KCPTUN_SALT`](Self::KCPTUN_SALT). It takes a few milliseconds. That slows down
+    /// guesses of weak passwords only a little, so the password should be long and random.
     ///
     /// # Errors
     ///
@@ -61,14 +61,14 @@ impl Security {
 /// Makes the cipher under a key.
 type Build = fn(&[u8]) -> Result<Security, ConfigError>;
 
-/// A name and what it stands for.
+/// A name and the cipher it stands for.
 struct Suite {
     name: &'static str,
-    /// Bytes of a derived key that the cipher takes.
+    /// Length of the key that is derived from a password, in bytes.
     key_len: usize,
-    /// None if the feature is off.
+    /// None if the cipher's feature is off.
     build: Option<Build>,
-    /// The feature that has the cipher.
+    /// The feature that compiles the cipher in.
     feature: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! Authenticated encryption: what new deployments should use. And the trait to add one.
+//! Authenticated encryption (AEAD), for new deployments, and the trait to add a cipher.
 
 #[cfg(any(feature = "aead-ring", feature = "aead-rust"))]
 mod named;
@@ -13,14 +13,14 @@ use crate::error::{OpenError, SealError};
 /// Authenticated encryption (AEAD) with a nonce of 12 bytes and a tag of 16, under a key.
 ///
 /// Implement it for a cipher of your own and pass it to [`AeadKey::custom`]. kcp-go's counterpart is
-/// `NewAEADCrypt`, which takes any `cipher.AEAD` of these sizes. There is no associated data.
+/// `NewAEADCrypt`, which accepts any `cipher.AEAD` of these sizes. There is no associated data.
 ///
 /// ```
 /// use aes_gcm::aead::{AeadInOut, KeyInit};
 /// use kcp_transport::crypto::{AeadCipher, AeadKey, Security};
 /// use kcp_transport::error::OpenError;
 ///
-/// /// AES-256-GCM as the `aes-gcm` crate has it.
+/// /// AES-256-GCM from the `aes-gcm` crate.
 /// struct Gcm(aes_gcm::Aes256Gcm);
 ///
 /// impl AeadCipher for Gcm {
@@ -44,26 +44,26 @@ pub trait AeadCipher: Send + Sync {
     /// Encrypts `body` in place and returns the tag. The nonce is never the same twice.
     fn seal(&self, nonce: &[u8; 12], body: &mut [u8]) -> [u8; 16];
 
-    /// Checks the tag and, if it fits, decrypts `body` in place.
+    /// Verifies the tag and, if it is right, decrypts `body` in place.
     ///
-    /// The packet comes from anyone; it may have an empty body.
+    /// The packet may come from any sender, and its body may be empty.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Unauthentic`] if the tag does not fit. What `body` then holds is of no use.
+    /// [`OpenError::Unauthentic`] if the tag is wrong. The content of `body` is then discarded.
     fn open(&self, nonce: &[u8; 12], body: &mut [u8], tag: &[u8; 16]) -> Result<(), OpenError>;
 }
 
 /// A key for authenticated encryption (AEAD).
 ///
-/// Whoever lacks the key can neither read nor change packets. Cloning shares the key; [`Debug`]
+/// Without the key, packets can be neither read, changed nor forged. Clones share the key; [`Debug`]
 /// shows the cipher's name only.
 ///
-/// A key counts the packets that are sealed under it, for all clones together. At
-/// [`SOFT_LIMIT`](Self::SOFT_LIMIT) it warns, and beyond [`HARD_LIMIT`](Self::HARD_LIMIT) it seals
-/// nothing: connections end with
-/// [`ConnectionError::KeyExhausted`](crate::error::ConnectionError::KeyExhausted). A
-/// [`KeyRing`](super::KeyRing) changes keys before that.
+/// A key counts the packets that are sealed under it and its clones. At
+/// [`SOFT_LIMIT`](Self::SOFT_LIMIT) a warning is logged. Beyond [`HARD_LIMIT`](Self::HARD_LIMIT) nothing
+/// is sealed, and connections end with
+/// [`ConnectionError::KeyExhausted`](crate::error::ConnectionError::KeyExhausted). Change keys before
+/// that with a [`KeyRing`](super::KeyRing).
 ///
 /// The ciphers come from `ring` if the feature `aead-ring` is on, and from the RustCrypto crates if
 /// only `aead-rust` is; AES-192-GCM, which `ring` lacks, is always RustCrypto's. RustCrypto's keys are
@@ -82,28 +82,31 @@ pub trait AeadCipher: Send + Sync {
 pub struct AeadKey {
     name: &'static str,
     cipher: Arc<dyn AeadCipher>,
-    /// Apart from the cipher: bytes between two fields would be copied from the stack, with what
-    /// setting up the key left there.
+    /// Separate from the cipher: padding between two fields would be copied from the stack, and with it
+    /// what setting up the key left there.
     sealed: Arc<AtomicU64>,
 }
 
 impl AeadKey {
     /// Packets after which a key should be changed: 2^32.
     ///
-    /// That many random nonces of 12 bytes repeat with a chance of 2^-33, the most that is thought
-    /// safe; kcp-go's are random. Those of this crate never repeat, but the peer's count as well, and
-    /// this side does not know how many senders there are.
+    /// Among that many random nonces of 12 bytes two are equal with a probability of 2^-33, the highest
+    /// that counts as safe. kcp-go's nonces are random. Those of this crate never repeat, but the peer's
+    /// packets count as well, and this side does not know how many senders share the key.
     pub const SOFT_LIMIT: u64 = 1 << 32;
 
-    /// Packets after which a key seals no more: 2^36.
+    /// Packets after which a key seals nothing more: 2^36.
     ///
-    /// Full packets under an AES key are then 2^43 blocks, which can be told from random ones with a
-    /// chance of 2^-43.
+    /// With full packets these are 2^43 AES blocks, which can be distinguished from random data with a
+    /// probability of 2^-43.
     pub const HARD_LIMIT: u64 = 1 << 36;
 
     /// A cipher of your own.
     ///
-    /// `name` is what [`name`](Self::name) returns and [`Debug`] shows; no function looks it up.
+    /// [`name`](Self::name) returns `name` and [`Debug`] shows it. [`Security::from_name`] does not
+    /// know it.
+    ///
+    /// [`Security::from_name`]: super::Security::from_name
     #[must_use]
     pub fn custom(name: &'static str, cipher: impl AeadCipher + 'static) -> Self {
         Self {
@@ -113,8 +116,8 @@ impl AeadKey {
         }
     }
 
-    /// The cipher's name, as [`Security::from_name`](super::Security::from_name) takes it, or
-    /// what [`custom`](Self::custom) was given.
+    /// The cipher's name: what [`Security::from_name`](super::Security::from_name) takes, or what
+    /// [`custom`](Self::custom) was given.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
@@ -126,8 +129,8 @@ impl AeadKey {
         self.sealed.load(Ordering::Relaxed)
     }
 
-    /// Adds packets that were sealed elsewhere under the same key: by another process, or by this
-    /// one before it was started anew.
+    /// Adds packets that were sealed elsewhere under the same key: by another process, or by this one
+    /// before it was restarted.
     pub fn count_sealed(&self, packets: u64) {
         let before = self
             .sealed
@@ -163,7 +166,7 @@ impl AeadKey {
         self.cipher.seal(nonce, body)
     }
 
-    /// Checks the tag at the end of `sealed` and decrypts what is before it in place.
+    /// Verifies the tag at the end of `sealed` and decrypts the rest in place.
     ///
     /// Returns the decrypted part.
     pub(crate) fn open<'a>(

@@ -47,12 +47,12 @@ impl<C: BlockCipherEncrypt + Send + Sync> PacketCipher for Cfb<C> {
     }
 }
 
-/// Encrypts many packets in one visit to the block cipher, which is costly to enter: it looks for
-/// CPU features and may spread its round keys over wide registers first.
+/// Encrypts many packets in one call of the block cipher's backend. The call itself is costly: it
+/// detects CPU features and may load the round keys into wide registers first.
 ///
 /// Each block's key stream is the encrypted block before it, so one packet waits for the block
-/// cipher's whole latency at every block. Packets do not depend on each other: each takes a lane,
-/// all lanes move on by one block together, and a finished packet's lane goes to the next.
+/// cipher's whole latency at every block. Packets do not depend on each other: each takes a lane, all
+/// lanes advance by one block together, and the next packet takes the lane of one that is finished.
 struct Encrypt<'c, 'p, 'a, Size: ArraySize> {
     first: &'c Array<u8, Size>,
     packets: &'p mut dyn Iterator<Item = &'a mut [u8]>,
@@ -91,7 +91,7 @@ impl<Size: ArraySize> BlockCipherEncClosure for Encrypt<'_, '_, '_, Size> {
             for lane in &mut lanes[..busy] {
                 *lane = &mut std::mem::take(lane)[in_step * Size::USIZE..];
             }
-            // Backwards, so that what is swapped in has been looked at.
+            // Backwards, so that a lane that is swapped in has been examined already.
             for lane in (0..busy).rev() {
                 if lanes[lane].len() < Size::USIZE {
                     xor(lanes[lane], &streams[lane]);
@@ -104,7 +104,7 @@ impl<Size: ArraySize> BlockCipherEncClosure for Encrypt<'_, '_, '_, Size> {
     }
 }
 
-/// Encrypts the first `blocks` blocks of each lane and leaves the lane's rest.
+/// Encrypts the first `blocks` blocks of each lane.
 #[inline(always)]
 fn encrypt_in_step<B: BlockCipherEncBackend>(
     backend: &B,
@@ -136,8 +136,8 @@ fn encrypt_alone<B: BlockCipherEncBackend>(backend: &B, lane: &mut [u8], stream:
     *stream = next;
 }
 
-/// Decrypts one packet. All its key streams follow from its ciphertext, so that many blocks are
-/// encrypted at once.
+/// Decrypts one packet. All its key streams follow from its ciphertext, so many blocks are encrypted at
+/// once.
 struct Decrypt<'c, 'a, Size: ArraySize> {
     first: &'c Array<u8, Size>,
     packet: &'a mut [u8],
@@ -150,7 +150,7 @@ impl<Size: ArraySize> BlockSizeUser for Decrypt<'_, '_, Size> {
 impl<Size: ArraySize> BlockCipherEncClosure for Decrypt<'_, '_, Size> {
     #[inline(always)]
     fn call<B: BlockCipherEncBackend<BlockSize = Size>>(self, backend: &B) {
-        // The first is the key stream of the chunk's first block, carried over from chunk to chunk.
+        // The first is the key stream of the chunk's first block; the chunk before computed it.
         let mut streams: [Array<u8, Size>; CHUNK + 1] = array::from_fn(|_| Array::default());
         streams[0].clone_from(self.first);
         for chunk in self.packet.chunks_mut(CHUNK * Size::USIZE) {
@@ -178,7 +178,7 @@ fn encrypt_blocks<B: BlockCipherEncBackend>(backend: &B, blocks: &mut [Block<B>]
     backend.encrypt_tail_blocks_inplace(tail);
 }
 
-/// Builds a new block, because the compiler makes one wide operation of it only if nothing overlaps.
+/// Returns a new block: the compiler emits one wide operation only if the operands cannot overlap.
 #[inline(always)]
 fn xor_block<Size: ArraySize>(
     block: &Array<u8, Size>,
@@ -199,14 +199,14 @@ fn xor(text: &mut [u8], stream: &[u8]) {
 
 /// Packets that are encrypted in step.
 ///
-/// AES instructions take about four cycles and start twice a cycle, so eight keep the unit busy;
-/// sixteen measured no better.
+/// AES instructions have a latency of about four cycles and two start per cycle, so eight lanes keep the
+/// unit busy. Sixteen measured no faster.
 const LANES: usize = 8;
 
 /// Blocks that are decrypted at once.
 ///
-/// A multiple of what AES-NI takes, and less than the 64 of the `aes` crate's AVX-512 kernel, which
-/// measured 30 times slower here than one block after the other.
+/// A multiple of the `aes` crate's batch with AES-NI, and less than the 64 blocks of its AVX-512 kernel,
+/// which measured 30 times slower here than one block at a time.
 const CHUNK: usize = 16;
 
 /// kcp-go's initial vector; ciphers with blocks of 8 bytes take its first 8.
@@ -222,7 +222,7 @@ mod tests {
     use cipher::{InOut, KeyInit, KeyIvInit, ParBlocksSizeUser};
     use proptest::prelude::*;
 
-    /// CFB as the textbook has it: one packet, one block after the other.
+    /// CFB by its definition: one packet, one block after the other.
     fn textbook<C: BlockCipherEncrypt>(cipher: &C, packet: &mut [u8]) {
         let size = C::block_size();
         let mut feedback = INITIAL_VECTOR[..size].to_vec();
@@ -306,7 +306,7 @@ mod tests {
         }
     }
 
-    /// A permutation of eight bytes, of no use but here.
+    /// A permutation of eight bytes, for these tests only.
     #[derive(Clone)]
     struct Toy(u64);
 

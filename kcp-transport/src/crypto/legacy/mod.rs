@@ -1,4 +1,4 @@
-//! Ciphers that hide packets and do not authenticate them.
+//! Ciphers that encrypt packets and do not authenticate them.
 
 #[cfg(feature = "legacy-ciphers")]
 mod block;
@@ -14,14 +14,16 @@ use std::sync::Arc;
 
 use super::cipher::PacketCipher;
 
-/// A cipher without authentication, for peers that know nothing better.
+/// A cipher without authentication, for peers that support no AEAD.
 ///
-/// A CRC-32 inside the encryption finds accidents and wrong keys. It does not stop an attacker: who
-/// knows a packet's plaintext can change the packet. Use [`AeadKey`](super::AeadKey) or TLS on top
-/// wherever that matters.
+/// A CRC-32 inside the encryption detects transmission errors and wrong keys. It does not stop an
+/// attacker: anyone who knows a packet's plaintext can change the packet without being detected. Where
+/// that matters, use [`AeadKey`](super::AeadKey), or TLS inside the connection.
 ///
-/// Cloning shares the key; [`Debug`] shows the cipher's name only. Keys are overwritten with zeros
-/// when the last clone is dropped; those of a custom cipher are its own affair.
+/// The named ciphers need the feature `legacy-ciphers`, which is on by default.
+///
+/// Clones share the key; [`Debug`] shows the cipher's name only. Keys are overwritten with zeros when
+/// the last clone is dropped. A custom cipher has to do that itself.
 #[derive(Clone)]
 pub struct LegacyCipher {
     name: &'static str,
@@ -29,9 +31,12 @@ pub struct LegacyCipher {
 }
 
 impl LegacyCipher {
-    /// A cipher of your own, in the place of kcp-go's: after nonce and checksum are in the packet.
+    /// A cipher of your own. It is applied after nonce and checksum are in the packet, as kcp-go's are.
     ///
-    /// `name` is what [`name`](Self::name) returns and [`Debug`] shows; no function looks it up.
+    /// [`name`](Self::name) returns `name` and [`Debug`] shows it. [`Security::from_name`] does not
+    /// know it.
+    ///
+    /// [`Security::from_name`]: super::Security::from_name
     #[must_use]
     pub fn custom(name: &'static str, cipher: impl PacketCipher + 'static) -> Self {
         Self {
@@ -40,8 +45,8 @@ impl LegacyCipher {
         }
     }
 
-    /// The cipher's name, as [`Security::from_name`](super::Security::from_name) takes it, or
-    /// what [`custom`](Self::custom) was given.
+    /// The cipher's name: what [`Security::from_name`](super::Security::from_name) takes, or what
+    /// [`custom`](Self::custom) was given.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
@@ -49,7 +54,7 @@ impl LegacyCipher {
 
     pub(crate) fn encrypt(&self, packets: &mut dyn Iterator<Item = &mut [u8]>) {
         self.cipher.encrypt_batch(packets);
-        // No packet may leave as it is because somebody's cipher stopped early.
+        // No packet may leave unencrypted because a custom cipher stopped early.
         packets.for_each(|packet| self.cipher.encrypt(packet));
     }
 

@@ -12,7 +12,7 @@ use crate::error::ConfigError;
 
 /// With the feature `legacy-ciphers`.
 impl LegacyCipher {
-    /// Nonce and checksum, and nothing encrypted.
+    /// Nonce and checksum without encryption.
     #[must_use]
     pub fn none() -> Self {
         Self::custom("none", Identity)
@@ -47,7 +47,7 @@ impl LegacyCipher {
 
     /// Salsa20 with a key of 32 bytes.
     ///
-    /// kcp-go pads or cuts keys of other lengths without a word; here they are errors.
+    /// kcp-go silently pads or truncates keys of other lengths; here they are errors.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl LegacyCipher {
     ///
     /// [`ConfigError::KeyLength`] for a key of any other length.
     pub fn cast5(key: &[u8]) -> Result<Self, ConfigError> {
-        // The crate takes shorter keys too; kcp-go does not.
+        // The crate accepts shorter keys too; kcp-go does not.
         Self::block("cast5", key, "16", |key| {
             let key: &[u8; 16] = key.try_into().ok()?;
             cast5::Cast5::new_from_slice(key).ok()
@@ -127,9 +127,9 @@ impl LegacyCipher {
         Self::block("xtea", key, "16", Xtea::new)
     }
 
-    /// The same 1500 bytes, derived from a key of any length but 0, combined with every packet.
+    /// XOR of every packet with the same 1500 bytes, derived from a key of at least one byte.
     ///
-    /// This hides nothing from anyone who looks: two packets combined show where they differ.
+    /// It hides nothing from an observer: the XOR of two packets is the XOR of their plaintexts.
     ///
     /// # Errors
     ///
@@ -142,8 +142,8 @@ impl LegacyCipher {
         })
     }
 
-    /// The block cipher that `make` makes of the key, in CFB mode; `allowed` are the lengths that it
-    /// takes.
+    /// The block cipher that `make` makes of the key, in CFB mode. `allowed` are the key lengths for the
+    /// error.
     fn block<C>(
         name: &'static str,
         key: &[u8],

@@ -1,4 +1,4 @@
-//! Packet ciphers that are no block cipher in CFB mode.
+//! The packet ciphers that are not block ciphers in CFB mode.
 
 use cipher::{KeyIvInit, StreamCipher};
 use pbkdf2::pbkdf2_hmac;
@@ -9,14 +9,14 @@ use crate::crypto::PacketCipher;
 
 /// Salsa20 with a 32-byte key.
 ///
-/// The packet's first 8 bytes stay as they are and are the Salsa20 nonce. The rest is combined with
-/// the key stream from its start.
+/// The packet's first 8 bytes stay in clear and are the Salsa20 nonce. The rest is XORed with the key
+/// stream from its start.
 pub(super) struct Salsa20 {
     key: Zeroizing<[u8; KEY_LEN]>,
 }
 
 impl Salsa20 {
-    /// The cipher, unless `key` has a length other than 32 bytes.
+    /// The cipher, or none if `key` does not have 32 bytes.
     pub(super) fn new(key: &[u8]) -> Option<Self> {
         let key = Zeroizing::new(key.try_into().ok()?);
         Some(Self { key })
@@ -25,7 +25,7 @@ impl Salsa20 {
 
 impl PacketCipher for Salsa20 {
     fn encrypt(&self, packet: &mut [u8]) {
-        // Nothing follows the nonce of a shorter packet, which the checksum will refuse.
+        // A shorter packet has nothing after the nonce, and fails the checksum.
         if let Some((nonce, rest)) = packet.split_first_chunk_mut::<NONCE_LEN>() {
             let key: &[u8; KEY_LEN] = &self.key;
             salsa20::Salsa20::new(key.into(), (&*nonce).into()).apply_keystream(rest);
@@ -37,13 +37,13 @@ impl PacketCipher for Salsa20 {
     }
 }
 
-/// The same bytes, derived from the key, combined with every packet.
+/// XOR of every packet with the same bytes, derived from the key.
 pub(super) struct Xor {
     table: Box<Zeroizing<[u8; XOR_LEN]>>,
 }
 
 impl Xor {
-    /// The cipher, unless `key` is empty.
+    /// The cipher, or none if `key` is empty.
     pub(super) fn new(key: &[u8]) -> Option<Self> {
         if key.is_empty() {
             return None;
@@ -56,7 +56,7 @@ impl Xor {
 
 impl PacketCipher for Xor {
     fn encrypt(&self, packet: &mut [u8]) {
-        // As in kcp-go, what is beyond the table stays as it is.
+        // As in kcp-go, bytes beyond the table stay in clear.
         for (byte, key) in packet.iter_mut().zip(self.table.iter()) {
             *byte ^= key;
         }
@@ -81,7 +81,7 @@ const KEY_LEN: usize = 32;
 /// Bytes of the packet's nonce that Salsa20 uses.
 const NONCE_LEN: usize = 8;
 
-/// Bytes that the xor cipher covers: kcp-go's largest mtu.
+/// Bytes that the XOR cipher covers: kcp-go's largest mtu.
 const XOR_LEN: usize = 1500;
 
 const XOR_ROUNDS: u32 = 32;

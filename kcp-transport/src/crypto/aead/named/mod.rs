@@ -1,4 +1,4 @@
-//! The AEAD ciphers that have a name.
+//! The AEAD ciphers that can be chosen by name.
 
 #[cfg(feature = "aead-ring")]
 mod ring;
@@ -52,7 +52,7 @@ impl AeadKey {
         Self::build("chacha20-poly1305", key, "32", backend::chacha20_poly1305)
     }
 
-    /// The cipher that `make` makes of the key, unless the key's length is not the `allowed` one.
+    /// The cipher that `make` makes of the key. `allowed` is the key length for the error.
     fn build<C: AeadCipher + 'static>(
         name: &'static str,
         key: &[u8],

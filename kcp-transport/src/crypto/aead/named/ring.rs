@@ -25,7 +25,7 @@ pub(super) fn chacha20_poly1305(key: &[u8]) -> Option<RingCipher> {
 }
 
 impl RingCipher {
-    /// The cipher, unless `key` has another length than the algorithm's.
+    /// The cipher, or none if `key` has the wrong length.
     fn new(algorithm: &'static Algorithm, key: &[u8]) -> Option<Self> {
         let key = UnboundKey::new(algorithm, key).ok()?;
         Some(Self(LessSafeKey::new(key)))

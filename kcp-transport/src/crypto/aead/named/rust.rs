@@ -1,4 +1,4 @@
-//! All ciphers from the RustCrypto crates, where `ring` is not wanted.
+//! All ciphers from the RustCrypto crates, for builds without `ring`.
 
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use chacha20poly1305::ChaCha20Poly1305;

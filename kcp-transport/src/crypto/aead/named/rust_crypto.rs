@@ -19,7 +19,7 @@ pub(super) fn aes_192_gcm(key: &[u8]) -> Option<RustCipher<AesGcm<Aes192, U12>>>
 }
 
 impl<C: KeyInit> RustCipher<C> {
-    /// The cipher, unless `key` has another length than the algorithm's.
+    /// The cipher, or none if `key` has the wrong length.
     pub(super) fn new(key: &[u8]) -> Option<Self> {
         C::new_from_slice(key).ok().map(Self)
     }

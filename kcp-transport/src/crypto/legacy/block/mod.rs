@@ -1,13 +1,14 @@
-//! Block ciphers for which there is no crate, or none that comes near kcp-go.
+//! Block ciphers for which there is no crate, or none about as fast as kcp-go.
 //!
-//! The RustCrypto crates, in the same CFB, take 1.7 (SM4), 65 (Twofish) and 4.1 (3DES) times as long
-//! as kcp-go, and that for Blowfish refuses keys of less than 4 bytes, which kcp-go takes; these here
-//! take between 0.4 and 0.7 of its time. CAST5, where the crate is as fast, is the crate's. The
-//! tests compare each with its crate. Like the crates, they read tables at places that depend on the
-//! key, which leaves traces in the cache for other programs on the machine.
+//! The RustCrypto crates, in the same CFB code, take 1.7 (SM4), 65 (Twofish) and 4.1 (3DES) times as
+//! long as kcp-go; the one for Blowfish refuses keys of less than 4 bytes, which kcp-go accepts. The
+//! ciphers here take 0.4 to 0.7 of kcp-go's time. For CAST5 the crate is as fast, so the crate is used.
+//! The tests compare each cipher with its crate. Like the crates, the ciphers look up tables by index
+//! values that depend on the key, so other programs on the machine may learn about the key from the CPU
+//! cache.
 //!
-//! Each encrypts several independent blocks in step. Within a block every round waits for the round
-//! before it; the rounds of other blocks fill that time, or share a wide register.
+//! Each cipher encrypts several independent blocks in step. Within a block every round waits for the
+//! round before it; the rounds of other blocks fill that time, or share a wide register.
 
 mod blowfish;
 mod sm4;
@@ -88,14 +89,14 @@ fn store<const SIZE: usize, const LANES: usize>(
     }
 }
 
-/// The word's byte number `place`, from the least significant, as an index.
+/// Byte number `place` of the word, counted from the least significant, as an index.
 #[inline(always)]
 const fn byte(word: u32, place: u32) -> usize {
-    // Cutting off all higher bytes is the point.
+    // Narrowing cuts off the higher bytes.
     (word >> (8 * place)) as u8 as usize
 }
 
-/// The key as big-endian words, or none if its length is another.
+/// The key as big-endian words, or none if it has another length.
 fn key_words<const WORDS: usize>(key: &[u8]) -> Option<zeroize::Zeroizing<[u32; WORDS]>> {
     let (words, []) = key.as_chunks() else {
         return None;

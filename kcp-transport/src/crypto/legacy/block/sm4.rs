@@ -70,7 +70,7 @@ fn substitute(word: u32) -> u32 {
     u32::from_be_bytes(word.to_be_bytes().map(|byte| S_BOX[usize::from(byte)]))
 }
 
-/// Its bytes are multiples of 7, one after the other, modulo 256.
+/// Its bytes are consecutive multiples of 7, modulo 256.
 fn round_constant(round: u8) -> u32 {
     let byte = |place: u8| (4 * round + place).wrapping_mul(7);
     u32::from_be_bytes([byte(0), byte(1), byte(2), byte(3)])
@@ -97,7 +97,7 @@ const fn tables() -> [[u32; 256]; 4] {
 
 const ROUNDS: usize = 32;
 
-/// What each byte of a round's input, by its place, adds to the output.
+/// What each byte of a round's input, by its position, contributes to the output.
 static TABLES: [[u32; 256]; 4] = tables();
 
 const KEY_MASK: [u32; 4] = [0xa3b1_bac6, 0x56aa_3350, 0x677d_9197, 0xb270_22dc];

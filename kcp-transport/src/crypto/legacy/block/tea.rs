@@ -1,4 +1,4 @@
-//! TEA with the eight cycles that kcp-go asks for; the standard has 32.
+//! TEA with eight cycles, as in kcp-go; the standard has 32.
 
 use cipher::consts::U8;
 use zeroize::Zeroizing;

@@ -8,9 +8,9 @@ use super::{byte, encrypts_in_step, load, store};
 /// Triple DES with a 24-byte key: encrypt, decrypt, encrypt.
 ///
 /// Both halves of the state are kept rotated left by one bit, so that the eight groups of six bits
-/// that a round looks up stand at the bottom of bytes: four in the word as it is, and the others in
-/// the word rotated by four more. The permutations before and after the rounds cancel out between
-/// the three ciphers.
+/// that a round looks up are the low bits of bytes: four groups in the word itself, and four in the word
+/// rotated by four more bits. Between the three ciphers, the final permutation of one and the initial
+/// permutation of the next cancel out.
 pub(in crate::crypto) struct TripleDes {
     /// For each of the ciphers its rounds, for each round the bits for both sets of groups.
     schedule: Zeroizing<[[[u32; 2]; ROUNDS]; 3]>,
@@ -61,7 +61,7 @@ fn round<const LANES: usize>(to: &mut [u32; LANES], from: &[u32; LANES], key: [u
     }
 }
 
-/// What the S-boxes, lowest byte first, make of the low six bits of each byte.
+/// The output of four S-boxes for the low six bits of each byte, lowest byte first.
 #[inline(always)]
 fn look_up(boxes: [usize; 4], groups: u32) -> u32 {
     TABLES[boxes[0]][byte(groups, 0) & 63]
@@ -81,7 +81,7 @@ fn enter(mut left: u32, mut right: u32) -> (u32, u32) {
     (left.rotate_left(1), right.rotate_left(1))
 }
 
-/// The final permutation: the initial one backwards.
+/// The final permutation: the inverse of the initial one.
 #[inline(always)]
 fn leave(left: u32, right: u32) -> (u32, u32) {
     let (mut left, mut right) = (left.rotate_right(1), right.rotate_right(1));
@@ -108,14 +108,14 @@ fn round_keys(key: u64) -> [[u32; 2]; ROUNDS] {
     ROTATIONS.map(|by| {
         [high, low] = [high, low].map(|bits| half((bits << by) | (bits >> (28 - by))));
         let bits = choose((high << 28) | low, 56, &ROUND_KEY_BITS);
-        // Six bits for each S-box, those of the first on top.
+        // Six bits for each S-box; those of the first S-box are the most significant.
         let group = |index: u32| ((bits >> (42 - 6 * index)) & 63) as u8;
         let word = |groups: [u32; 4]| u32::from_le_bytes(groups.map(group));
         [word([7, 5, 3, 1]), word([0, 6, 4, 2])]
     })
 }
 
-/// The given bits of a word of `width` bits, the first on top. Bits count from 1 at the top.
+/// The given bits of a word of `width` bits, most significant first. Bit 1 is the most significant.
 const fn choose(word: u64, width: u32, places: &[u8]) -> u64 {
     let mut chosen = 0;
     let mut at = 0;
@@ -137,7 +137,7 @@ const fn tables() -> [[u32; 64]; 8] {
                 letter => letter - b'a' + 10,
             };
             let placed = (output as u64) << (28 - 4 * number);
-            // Of its 32 bits none is lost.
+            // It has 32 bits, so narrowing loses none.
             let permuted = choose(placed, 32, &PERMUTATION) as u32;
             tables[number][input] = permuted.rotate_left(1);
             input += 1;
@@ -149,7 +149,7 @@ const fn tables() -> [[u32; 64]; 8] {
 
 const ROUNDS: usize = 16;
 
-/// What each S-box adds to the other half.
+/// What each S-box contributes to the other half.
 static TABLES: [[u32; 64]; 8] = tables();
 
 /// The S-boxes, by their six input bits, in hexadecimal digits.
@@ -180,7 +180,7 @@ const KEY_BITS: [u8; 56] = [
     14, 6, 61, 53, 45, 37, 29, 21, 13, 5, 28, 20, 12, 4,
 ];
 
-/// Permuted choice 2: what a round takes of the rotated key.
+/// Permuted choice 2: the bits of the rotated key that a round uses.
 #[rustfmt::skip]
 const ROUND_KEY_BITS: [u8; 48] = [
     14, 17, 11, 24, 1, 5, 3, 28, 15, 6, 21, 10,
@@ -189,7 +189,7 @@ const ROUND_KEY_BITS: [u8; 48] = [
     44, 49, 39, 56, 34, 53, 46, 42, 50, 36, 29, 32,
 ];
 
-/// By how much the halves of the key are rotated before each round.
+/// Bits by which the halves of the key are rotated before each round.
 const ROTATIONS: [u32; ROUNDS] = [1, 1, 2, 2, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 2, 1];
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use super::{byte, encrypts_in_step, load, store};
 
 /// Twofish with a key of 16, 24 or 32 bytes.
 ///
-/// The key makes the S-boxes. They are computed once, with the matrix that follows them, so that a
-/// round is table look-ups alone.
+/// The S-boxes depend on the key. They are computed once, together with the matrix that follows them, so
+/// that a round consists of table look-ups.
 pub(in crate::crypto) struct Twofish {
-    /// Whitening of the input in the first four words, of the output in the next.
+    /// Whitening words of the input (four) and of the output (four), then the round keys.
     schedule: Zeroizing<[u32; 8 + 2 * ROUNDS]>,
     tables: Box<Zeroizing<[[u32; 256]; 4]>>,
 }
@@ -96,7 +96,7 @@ impl Twofish {
     fn round(&self, a: u32, b: u32, c: &mut u32, d: &mut u32, keys: [u32; 2]) {
         let [first, second, third, fourth] = &**self.tables;
         let left = first[byte(a, 0)] ^ second[byte(a, 1)] ^ third[byte(a, 2)] ^ fourth[byte(a, 3)];
-        // As the left half, of `b` rotated by a byte.
+        // The same function as for the left half, of `b` rotated by a byte.
         let right = first[byte(b, 3)] ^ second[byte(b, 0)] ^ third[byte(b, 1)] ^ fourth[byte(b, 2)];
         let sum = left.wrapping_add(right);
         *c = (*c ^ sum.wrapping_add(keys[0])).rotate_right(1);
@@ -124,7 +124,7 @@ fn substitute(column: usize, mut value: u8, keys: &[[u8; 4]]) -> u8 {
 
 /// One of the specification's permutations `q0` and `q1`.
 fn permute(permutation: usize, value: u8) -> u8 {
-    // One of 16 hexadecimal digits, the first of which is the highest.
+    // One of 16 hexadecimal digits; digit 0 is the most significant.
     let pick = |digits: u64, at: u8| (digits >> (60 - 4 * at)) as u8 & 15;
     let mix = |a: u8, b: u8| (a ^ b, (a ^ (b >> 1) ^ (b << 3) ^ (a << 3)) & 15);
     let boxes = &PERMUTATIONS[permutation];
@@ -168,7 +168,7 @@ fn multiply(mut a: u8, mut b: u8, polynomial: u8) -> u8 {
 
 const ROUNDS: usize = 16;
 
-/// Which permutation each column takes, one step after the other. Shorter keys skip the first ones.
+/// The permutation of each column at each step. Shorter keys skip the first steps.
 const ORDER: [[usize; 5]; 4] = [
     [1, 1, 0, 0, 1],
     [0, 1, 1, 0, 0],

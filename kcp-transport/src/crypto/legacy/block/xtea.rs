@@ -7,7 +7,7 @@ use super::{encrypts_in_step, key_words, load, store};
 
 /// XTEA with a 16-byte key and the standard's 32 cycles.
 pub(in crate::crypto) struct Xtea {
-    /// What each half cycle adds: the sum so far and a word of the key.
+    /// What each half cycle adds: the running sum and a word of the key.
     schedule: Zeroizing<[[u32; 2]; CYCLES]>,
 }
 
