@@ -194,7 +194,9 @@ impl KcpStream {
     /// # Examples
     ///
     /// ```no_run
-    /// The system reports a new route.
+    /// # async fn example(stream: kcp_transport::net::KcpStream) -> std::io::Result<()> {
+    /// // The system reports a new route.
+    /// stream.rebind()?;
     /// # Ok(())
     /// # }
     /// ```
