@@ -220,7 +220,7 @@ impl Router<'_> {
             now: self.now,
             peer: self.path.peer,
             conversation,
-            stranger: Unsolicited::of(payload),
+            unsolicited: Unsolicited::of(payload),
         };
         if let Some((group, shard)) = &self.registry.group
             && let Some(owner) = group.owner(self.path.peer, conversation, *shard)
@@ -300,7 +300,7 @@ impl Router<'_> {
     ) -> bool {
         let migration = self.registry.migration.as_ref();
         let has_left = matches!(time_wait, Some(TimeWaitEntry::Moved(_)));
-        (datagram.stranger != Unsolicited::Opening || has_left)
+        (datagram.unsolicited != Unsolicited::Opening || has_left)
             && !self.admission.is_address_response(datagram)
             && migration.is_some_and(|migration| migration.may_move(datagram.conversation))
     }

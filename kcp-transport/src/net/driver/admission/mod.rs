@@ -47,7 +47,7 @@ pub(in crate::net) struct UnmatchedDatagram {
     pub(in crate::net) now: Time,
     pub(in crate::net) peer: SocketAddr,
     pub(in crate::net) conversation: ConversationId,
-    pub(in crate::net) stranger: Unsolicited,
+    pub(in crate::net) unsolicited: Unsolicited,
 }
 
 /// The action for an unmatched datagram.
@@ -85,7 +85,7 @@ impl Admission {
         stats: &mut EndpointStats,
     ) -> Verdict {
         let (now, ip) = (datagram.now, datagram.peer.ip());
-        match (datagram.stranger, accepting) {
+        match (datagram.unsolicited, accepting) {
             (Unsolicited::Opening, AcceptState::Open) => {
                 if unvalidated < self.max_unvalidated && self.unvalidated.allows(ip, now) {
                     return Verdict::Open { validated: false };
@@ -145,7 +145,7 @@ impl Admission {
         stats: &mut EndpointStats,
     ) -> Verdict {
         stats.late += 1;
-        match datagram.stranger {
+        match datagram.unsolicited {
             Unsolicited::Data {
                 sequence,
                 fresh: false,
@@ -182,7 +182,7 @@ impl Admission {
 
     /// Whether a payload answers an address challenge of ours.
     pub(in crate::net) fn is_address_response(&self, datagram: UnmatchedDatagram) -> bool {
-        let Unsolicited::Answer(echo) = datagram.stranger else {
+        let Unsolicited::Answer(echo) = datagram.unsolicited else {
             return false;
         };
         self.cookies
@@ -241,13 +241,13 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn datagram(host: u32, stranger: Unsolicited, now: Time) -> UnmatchedDatagram {
+    fn datagram(host: u32, unsolicited: Unsolicited, now: Time) -> UnmatchedDatagram {
         let [_, a, b, c] = host.to_be_bytes();
         UnmatchedDatagram {
             now,
             peer: ([10, a, b, c], 1).into(),
             conversation: ConversationId::new(9),
-            stranger,
+            unsolicited,
         }
     }
 
@@ -328,8 +328,8 @@ mod tests {
     #[test]
     fn strays_are_answered_only_if_their_peer_waits_for_it() {
         let (mut admission, mut stats) = (admission(), EndpointStats::default());
-        let mut una = |stranger, accepting| {
-            let datagram = datagram(1, stranger, Time::ZERO);
+        let mut una = |unsolicited, accepting| {
+            let datagram = datagram(1, unsolicited, Time::ZERO);
             match admission.admit(datagram, accepting, 0, &mut stats) {
                 Verdict::Reply(header) => {
                     assert_eq!(header.command, Command::WindowUpdate);
@@ -352,10 +352,10 @@ mod tests {
     #[test]
     fn ended_session_still_acknowledges_what_it_had_received() {
         let (mut admission, mut stats) = (admission(), EndpointStats::default());
-        let mut una = |stranger| {
+        let mut una = |unsolicited| {
             let time_wait = TimeWaitEntry::new(Some(10));
             let verdict = admission.on_closed_conversation(
-                datagram(1, stranger, Time::ZERO),
+                datagram(1, unsolicited, Time::ZERO),
                 time_wait,
                 &mut stats,
             );
