@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::loss::Evidence;
 use super::receive::Arrival;
 use super::send::Acknowledged;
 use super::{Arq, Outcome, Provenance, stamp, trace};
@@ -21,8 +20,8 @@ struct DatagramSummary {
     una: SeqNumber,
     /// Whether at least one segment was neither outdated nor sent by a restarted peer.
     current: bool,
-    /// The newly acknowledged segment with the highest number.
-    evidence: Option<Evidence>,
+    /// Whether a segment was newly acknowledged by itself.
+    acked: bool,
     sample: Option<Duration>,
     segments: u64,
     outcome: Outcome,
@@ -65,7 +64,7 @@ impl Arq {
             from,
             una: self.send.flight().una(),
             current: false,
-            evidence: None,
+            acked: false,
             sample: None,
             segments: 0,
             outcome: Outcome::default(),
@@ -164,6 +163,11 @@ impl Arq {
             Command::WindowProbe => self.probe.announce(),
             Command::WindowUpdate => {
                 summary.outcome.answered = true;
+                if summary.from == Provenance::Direct
+                    && let Some(trip) = self.probe.on_announced(summary.now)
+                {
+                    self.on_handshake(trip);
+                }
                 if !data.is_empty() {
                     extension(data);
                 }
@@ -226,21 +230,17 @@ impl Arq {
             &mut self.buffers,
         )?;
         summary.outcome.answered = true;
-        let Some(Acknowledged { matched, evidence }) = acked else {
+        let Some(Acknowledged { matched, spurious }) = acked else {
             return Ok(());
         };
+        summary.acked = true;
         summary.outcome.acknowledged = true;
+        self.counters.spurious_retransmitted += u64::from(spurious);
         if let Some(sent) = matched {
             summary.outcome.validated = true;
             if sent >= self.woke_at {
                 summary.sample = Some(summary.now - sent);
             }
-        }
-        let higher = summary
-            .evidence
-            .is_none_or(|so_far| so_far.sequence < sequence);
-        if higher {
-            summary.evidence = Some(evidence);
         }
         Ok(())
     }
@@ -250,7 +250,7 @@ impl Arq {
         self.counters.segments_received += summary.segments;
         let direct = summary.from == Provenance::Direct;
         if direct && let Some(sample) = summary.sample {
-            self.rtt.on_sample(sample);
+            self.send.path_mut().on_sample(now, sample);
         }
         if direct && summary.segments > 0 {
             self.una_regressed = match self.una_regressed {
@@ -261,19 +261,22 @@ impl Arq {
         }
         summary.outcome.readable = self.receive.readable();
         let moves = summary.una > self.send.flight().una();
-        if !moves && summary.evidence.is_none() {
-            // The usual case in a one-way stream: nothing is newly acknowledged.
+        if !moves && !summary.acked {
+            // Most datagrams of a one-way stream acknowledge nothing new.
             return;
         }
         let (moved, acknowledged) = self.send.on_una(now, summary.una, &mut self.buffers);
         if moved > 0 {
             // Newly acknowledged data is proof of the peer's state, even if rebuilt from parity.
             self.una_regressed = None;
-            self.congestion.on_advance(self.remote_window);
+            if let Some(congestion) = &mut self.congestion {
+                congestion.on_advance(self.remote_window);
+            }
             self.receive.hasten_acks();
         }
-        self.send
-            .on_datagram(now, summary.evidence, moved > 0, self.config.flush_interval);
+        if acknowledged || summary.acked {
+            self.send.on_acknowledged(now);
+        }
         summary.outcome.acknowledged |= acknowledged;
     }
 }

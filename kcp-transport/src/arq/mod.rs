@@ -28,7 +28,6 @@ use crate::wire::{ConversationId, SeqNumber, Timestamp};
 
 use buffers::Buffers;
 use congestion::CongestionWindow;
-use loss::RttEstimator;
 use probe::Probe;
 use receive::Receiver;
 use send::Sender;
@@ -74,8 +73,8 @@ pub struct Arq {
     timestamp_offset: u32,
     send: Sender,
     receive: Receiver,
-    rtt: RttEstimator,
-    congestion: CongestionWindow,
+    /// Without one, only the two windows limit what is in flight.
+    congestion: Option<Box<CongestionWindow>>,
     probe: Probe,
     buffers: Buffers,
     #[doc(alias = "rmt_wnd")]
@@ -119,8 +118,10 @@ impl Arq {
             timestamp_offset,
             send: Sender::new(&config, SeqNumber::first(first_sent)),
             receive: Receiver::new(&config, SeqNumber::first(first_received)),
-            rtt: RttEstimator::new(config.no_delay, config.flush_interval),
-            congestion: CongestionWindow::new(config.congestion, config.mss()),
+            congestion: match config.congestion {
+                Congestion::Kcp => Some(Box::new(CongestionWindow::new(config.mss()))),
+                Congestion::Unlimited => None,
+            },
             probe: Probe::default(),
             buffers: Buffers::default(),
             remote_window: INITIAL_REMOTE_WINDOW,
@@ -266,16 +267,22 @@ impl Arq {
         self.send.flight().unacked()
     }
 
-    /// Current retransmission time-out.
+    /// Current probe time-out: how long nothing is acknowledged until data is sent again.
     #[must_use]
     pub fn rto(&self) -> Duration {
-        self.rtt.rto()
+        self.send.path().probe_timeout()
     }
 
     /// Smoothed round-trip time, once measured.
     #[must_use]
     pub fn smoothed_rtt(&self) -> Option<Duration> {
-        self.rtt.smoothed()
+        self.send.path().smoothed()
+    }
+
+    /// The peer has answered something that left `trip` ago: a first estimate of the round-trip
+    /// time, until data is acknowledged.
+    pub(crate) fn on_handshake(&mut self, trip: Duration) {
+        self.send.path_mut().on_handshake(trip);
     }
 
     /// Number of segments the peer can accept; 32 until it advertises a window.
@@ -319,7 +326,8 @@ impl Arq {
     /// Bytes of heap memory, spare capacity included. Takes constant time.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.send.memory() + self.receive.memory() + self.buffers.held()
+        let congestion = self.congestion.as_ref().map_or(0, |it| size_of_val(&**it));
+        self.send.memory() + self.receive.memory() + self.buffers.held() + congestion
     }
 
     /// Sets whether memory is short elsewhere.

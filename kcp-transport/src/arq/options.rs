@@ -16,13 +16,13 @@ pub struct ArqConfig {
     /// Maximum number of segments kept for the reader. As many again, at least 128, are kept after
     /// a gap.
     pub receive_window: u16,
-    /// Whether the RTO has a floor of 30 ms and grows by half on each time-out. Otherwise the floor
-    /// is 100 ms and it doubles.
+    /// Whether the probe time-out has a floor of 30 ms and, from the fourth in a row on, grows by half
+    /// of itself. Otherwise the floor is 100 ms and it grows by itself.
     pub no_delay: bool,
-    /// Lower bound of the RTO's variance term, and the longest time that batched acks and delayed
-    /// writes wait.
+    /// The longest time that batched acks and delayed writes wait.
     pub flush_interval: Duration,
-    /// Number of acks of later segments after which a segment counts as lost; `None` is off.
+    /// Number of later transmissions that must have arrived for one to count as lost at once, on a path
+    /// that keeps the order. With `None`, or more than 8, only time tells.
     pub fast_retransmit_after: Option<NonZeroU32>,
     /// Whether there is a congestion window.
     pub congestion: Congestion,

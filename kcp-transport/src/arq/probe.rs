@@ -19,6 +19,8 @@ pub(super) struct Probe {
     /// The due announcement is a repetition. An answer to the peer's request does not count as one.
     repeating: bool,
     repeats_left: u8,
+    /// When the window was last requested, until it is announced.
+    requested_at: Option<Time>,
 }
 
 impl Probe {
@@ -83,8 +85,19 @@ impl Probe {
     }
 
     /// Takes the due request, if any; the caller sends it.
-    pub(super) fn take_request(&mut self) -> bool {
+    pub(super) fn take_request(&mut self, now: Time) -> bool {
+        if self.request {
+            self.requested_at = Some(now);
+        }
         std::mem::take(&mut self.request)
+    }
+
+    /// The peer has announced its window. Returns the time since the last request, if there was one.
+    ///
+    /// The peer may have answered an earlier request, but then this is too short an estimate, which
+    /// costs a needless retransmission; one that is too long would leave a lost segment waiting.
+    pub(super) fn on_announced(&mut self, now: Time) -> Option<Duration> {
+        self.requested_at.take().map(|requested| now - requested)
     }
 
     /// Takes the due announcement, if any; the caller sends it. A reopening is repeated every
@@ -132,7 +145,7 @@ mod tests {
             waits.push((at - now).as_millis());
             now = at;
             probe.update(now, true);
-            assert!(probe.take_request());
+            assert!(probe.take_request(Time::ZERO));
         }
         assert_eq!(waits, [500, 750, 1125, 1687, 2000, 2000, 2000]);
     }
@@ -142,7 +155,7 @@ mod tests {
         let mut probe = Probe::default();
         probe.update(Time::ZERO, true);
         probe.update(Time::from_millis(600), true);
-        assert!(probe.take_request());
+        assert!(probe.take_request(Time::ZERO));
         assert_eq!(probe.next(false), None);
         probe.update(Time::from_millis(700), false);
         probe.update(Time::from_millis(800), true);

@@ -14,6 +14,7 @@ pub(super) struct Counters {
     pub(super) fast_retransmitted: u64,
     pub(super) early_retransmitted: u64,
     pub(super) timeout_retransmitted: u64,
+    pub(super) spurious_retransmitted: u64,
     pub(super) duplicates_received: u64,
     pub(super) out_of_window_received: u64,
 }
@@ -30,6 +31,7 @@ impl Arq {
         stats.fast_retransmitted = counters.fast_retransmitted;
         stats.early_retransmitted = counters.early_retransmitted;
         stats.timeout_retransmitted = counters.timeout_retransmitted;
+        stats.spurious_retransmitted = counters.spurious_retransmitted;
         stats.retransmitted = counters.fast_retransmitted
             + counters.early_retransmitted
             + counters.timeout_retransmitted;

@@ -48,7 +48,7 @@ impl Arq {
         let blocked = self.is_blocked();
         self.probe.update(now, blocked);
         let limit = self.limit();
-        self.send.update(now, limit, self.config.flush_interval);
+        self.send.update(now, self.config.flush_interval);
 
         let acks_due = self.receive.acks_due(&self.config);
         let data_due = self.send.peek(now, limit, false).is_some();
@@ -126,7 +126,8 @@ impl Arq {
     /// Most segments in flight.
     fn limit(&self) -> usize {
         let windows = self.config.send_window.min(self.remote_window);
-        usize::from(windows).min(self.congestion.limit())
+        let limit = self.congestion.as_ref().map(|it| it.limit());
+        usize::from(windows).min(limit.unwrap_or(usize::MAX))
     }
 
     /// Whether data waits for a window that only an answer of the peer can open.
@@ -179,7 +180,7 @@ impl Arq {
     }
 
     fn lay_probes(&mut self, now: Time, header: SegmentHeader, payload: &mut Payload<'_>) {
-        if payload.has_room(0) && self.probe.take_request() {
+        if payload.has_room(0) && self.probe.take_request(now) {
             // KCP ignores the number of a probe. A peer of this crate that has lost the
             // conversation learns from it whether we have sent data, and thus whether its
             // acknowledgement would show us the loss.
@@ -187,7 +188,7 @@ impl Arq {
             let header = SegmentHeader { sequence, ..header };
             self.push_control(Command::WindowProbe, header, &[], payload);
         }
-        if payload.has_room(0) && self.probe.take_announcement(now, self.rtt.rto()) {
+        if payload.has_room(0) && self.probe.take_announcement(now, self.rto()) {
             self.push_control(Command::WindowUpdate, header, &[], payload);
         }
     }
@@ -230,7 +231,6 @@ impl Arq {
     ) -> bool {
         header.command = Command::Push;
         header.timestamp = self.stamp(now);
-        let rto = self.rtt.rto();
         let before = payload.len;
         loop {
             let limit = self.limit();
@@ -241,7 +241,7 @@ impl Arq {
                 break;
             }
             let in_flight = self.send.flight().len();
-            let sequence = self.send.transmit(now, cause, rto, self.config.no_delay);
+            let sequence = self.send.transmit(now, cause);
             if let Some(sequence) = sequence
                 && let Some(sent) = self.send.flight().outstanding(sequence)
             {
@@ -266,14 +266,16 @@ impl Arq {
             Cause::Early => counters.early_retransmitted += 1,
             Cause::Timeout => counters.timeout_retransmitted += 1,
         }
+        let Some(congestion) = &mut self.congestion else {
+            return;
+        };
         match cause {
             Cause::New => {}
             Cause::Fast | Cause::Early => {
                 let threshold = self.config.fast_retransmit_after;
-                self.congestion
-                    .on_fast_retransmit(now, in_flight, threshold, tick);
+                congestion.on_fast_retransmit(now, in_flight, threshold, tick);
             }
-            Cause::Timeout => self.congestion.on_timeout(now, limit, tick),
+            Cause::Timeout => congestion.on_timeout(now, limit, tick),
         }
     }
 }

@@ -50,7 +50,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Lower floor of the RTO and gentler back-off.
+    /// Lower floor and slower growth of the probe time-out.
     pub fn no_delay(mut self, on: bool) -> Self {
         self.config.no_delay = on;
         self
@@ -62,7 +62,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Acks of later segments after which a segment counts as lost.
+    /// Later transmissions that must have arrived for one to count as lost at once.
     pub fn fast_retransmit_after(mut self, acks: Option<NonZeroU32>) -> Self {
         self.config.fast_retransmit_after = acks;
         self

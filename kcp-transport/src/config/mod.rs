@@ -140,8 +140,8 @@ impl Config {
         self.receive_window
     }
 
-    /// Whether the RTO may fall to 30 ms and backs off by half, else to 100 ms and doubles.
-    /// Default true.
+    /// Whether the probe time-out may fall to 30 ms and, from the fourth in a row on, grows by half of
+    /// itself, else to 100 ms and grows by itself. Default true.
     ///
     /// kcp-go `SetNoDelay`, first argument; kcptun `--nodelay`.
     #[must_use]
@@ -150,8 +150,7 @@ impl Config {
         self.no_delay
     }
 
-    /// KCP's clock tick: lower bound of the RTO's variance term, and how long batched acks and
-    /// delayed writes wait. Default 20 ms, 1 ms to 5 s.
+    /// KCP's clock tick: how long batched acks and delayed writes wait. Default 20 ms, 1 ms to 5 s.
     ///
     /// Nothing else waits for a tick. kcp-go `SetNoDelay`, second argument (100 ms by default, at
     /// least 10 ms); kcptun `--interval`.
@@ -161,7 +160,11 @@ impl Config {
         self.flush_interval
     }
 
-    /// Acks of later segments after which a segment counts as lost; `None` is off. Default 2.
+    /// Later transmissions that must have arrived for one to count as lost at once. Default 2.
+    ///
+    /// That holds on a path that keeps the order. Where segments were seen to overtake each other,
+    /// and with `None` or more than 8, a segment is lost when a later one has arrived and it is
+    /// overdue itself: by a fraction of the round-trip time that follows what the path does.
     ///
     /// kcp-go `SetNoDelay`, third argument (0 is off, and its default); kcptun `--resend`.
     #[must_use]

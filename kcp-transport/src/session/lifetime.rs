@@ -391,8 +391,12 @@ impl Lifetime {
     }
 }
 
-/// The first repetition of a connecting peer's question: KCP's initial RTO.
-const FIRST_CONNECT_PROBE: Duration = Duration::from_millis(200);
+/// Wait before the first repetition of a connecting side's window probe; each is twice the one
+/// before.
+///
+/// Nothing is known of the path yet, and a probe has some 60 bytes: to repeat it a few times for
+/// nothing on a long path costs less than to wait long for a lost one on a short path.
+const FIRST_CONNECT_PROBE: Duration = Duration::from_millis(50);
 
 /// Repetitions slow down to this, so that a lost answer costs a second at most.
 const MAX_CONNECT_PROBE: Duration = Duration::from_secs(1);

@@ -82,12 +82,14 @@ statistics! {
         data_segments_sent: u64,
         /// Data segments sent again, for any reason.
         retransmitted: u64,
-        /// Of these, because later segments were acknowledged.
+        /// Of these, because enough segments sent later were acknowledged.
         fast_retransmitted: u64,
-        /// Of these, because one later segment was acknowledged and nothing new waited.
+        /// Of these, because a segment sent later was acknowledged and this one was overdue.
         early_retransmitted: u64,
-        /// Of these, because the retransmission time-out passed.
+        /// Of these, because nothing was acknowledged until the probe time-out passed.
         timeout_retransmitted: u64,
+        /// Of these, for nothing, as far as is known: an earlier transmission was acknowledged.
+        spurious_retransmitted: u64,
         /// Data segments received twice.
         duplicates_received: u64,
         /// Data segments beyond the receive window.
@@ -119,7 +121,7 @@ statistics! {
         extension_frames_refused: u64,
         /// Smoothed round-trip time, once measured.
         smoothed_rtt: Option<Duration>,
-        /// Current retransmission time-out.
+        /// Current probe time-out: how long nothing is acknowledged until data is sent again.
         rto: Duration,
         /// Segments in flight.
         in_flight: usize,

@@ -7,21 +7,29 @@ use kcp_transport::session::Session;
 use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
 
-/// Whether each segment that is sent again has waited for its time-out, or is known to be lost by
-/// acknowledgements of later ones.
+/// Whether each segment that is sent again is known to be lost by acknowledgements of what was sent
+/// later, or nothing was acknowledged for a time-out.
 #[derive(Debug)]
 pub(crate) struct Resends {
-    /// Acknowledgements after which a segment is lost; none if that is off.
+    /// Later transmissions that must have arrived before one is lost at once; none if that is off.
     threshold: Option<usize>,
-    no_delay: bool,
-    /// Of each datagram the highest segment it newly acknowledged, when that had been sent, and when
-    /// the datagram came; none if that is so far ahead that not all before are looked at at once.
-    evidence: Vec<(u64, Time, Option<Time>)>,
-    /// Longest time that a segment waits while another was acknowledged and nothing new is sent;
-    /// none if a rate makes all wait.
-    early: Option<Duration>,
-    /// When a new segment was sent last.
-    new_at: Time,
+    /// Whether all that is due leaves at once: not if a rate makes it wait.
+    at_once: bool,
+    /// Transmissions so far.
+    count: u64,
+    /// The numbers of those that have arrived, and when that was heard.
+    arrived: Vec<(u64, Time)>,
+    /// When a segment was sent last, and when before the last batch.
+    sent_at: Time,
+    sent_before: Time,
+    /// The shortest time-out since then: what it made due may have had to wait.
+    rto: Duration,
+    /// How many more segments the last time-out may have made due that had to wait.
+    probes_left: u64,
+    /// The longest round trip that was heard of.
+    longest: Duration,
+    /// An acknowledgement answered another transmission than the last.
+    reordered: bool,
     /// What the session had counted before: fast, early, and by time-outs.
     counted: [u64; 3],
     batch: Reasons,
@@ -29,139 +37,166 @@ pub(crate) struct Resends {
     pub(crate) hears_parity: bool,
 }
 
-/// How many segments were sent again that had a reason of some kind. Whoever is lost by many
-/// acknowledgements is also by one.
+/// How many segments were sent again that had a reason of some kind. One that is lost by many
+/// acknowledgements is, after some time, also lost by one.
 #[derive(Debug, Default)]
 struct Reasons {
     all: u64,
-    /// Enough acknowledgements of later segments, or at least one.
+    /// Enough later transmissions have arrived, or one has and it is late.
     many: u64,
     one: u64,
     /// A time-out.
-    late: u64,
-    many_or_late: u64,
-    one_or_late: u64,
-    /// Should have been sent earlier: by one acknowledgement, or by many.
+    quiet: u64,
+    many_or_one: u64,
+    many_or_quiet: u64,
+    one_or_quiet: u64,
+    any: u64,
+    /// Should have been sent earlier.
     overdue: u64,
-    forgotten: u64,
 }
 
-/// When a segment was sent, and how long it waits at least before that is for nothing.
+/// The transmissions of a segment, with their numbers.
 #[derive(Debug)]
 pub(crate) struct Sending {
-    pub(crate) first: Time,
-    pub(crate) last: Time,
-    time_out: Duration,
+    all: Vec<(u64, Time)>,
+}
+
+impl Sending {
+    pub(crate) fn first(&self) -> Time {
+        self.all[0].1
+    }
+
+    pub(crate) fn last(&self) -> Time {
+        self.all[self.all.len() - 1].1
+    }
+
+    /// Those by which the session knows what was acknowledged.
+    pub(crate) fn recent(&self) -> &[(u64, Time)] {
+        &self.all[self.all.len().saturating_sub(3)..]
+    }
+
+    /// Its number, if there was no other.
+    fn only(&self) -> Option<u64> {
+        (self.all.len() == 1).then_some(self.all[0].0)
+    }
 }
 
 impl Resends {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             threshold: config.fast_retransmit_after().map(|it| it.get() as usize),
-            no_delay: config.no_delay(),
-            evidence: Vec::new(),
-            early: match config.send_rate() {
-                Some(_) => None,
-                None => Some(config.flush_interval() + TIMER_GRAIN),
-            },
-            new_at: Time::ZERO,
+            at_once: config.send_rate().is_none(),
+            count: 0,
+            arrived: Vec::new(),
+            sent_at: Time::ZERO,
+            sent_before: Time::ZERO,
+            rto: Duration::MAX,
+            probes_left: 0,
+            longest: Duration::ZERO,
+            reordered: false,
             counted: [0; 3],
             batch: Reasons::default(),
             hears_parity: false,
         }
     }
 
-    /// A datagram acknowledged this segment, the highest of those it newly acknowledged. All before
-    /// `una` are of no interest any more.
-    pub(crate) fn on_acknowledged(&mut self, now: Time, evidence: Option<(u64, Time)>, una: u64) {
-        let heard = |place: u64| (place < una + SEARCHED).then_some(now);
-        let evidence = evidence.map(|(place, sent)| (place, sent, heard(place)));
-        self.evidence.extend(evidence);
-        self.evidence.retain(|&(place, ..)| place >= una);
+    /// The segment that this transmission belongs to was acknowledged by its timestamp.
+    pub(crate) fn on_acknowledged(&mut self, now: Time, sending: &Sending, number: u64, at: Time) {
+        self.arrived.push((number, now));
+        self.longest = self.longest.max(now - at);
+        self.reordered |= at < sending.last();
+    }
+
+    /// A segment was acknowledged by `una` alone.
+    pub(crate) fn on_covered(&mut self, now: Time, sending: &Sending) {
+        self.arrived
+            .extend(sending.only().map(|number| (number, now)));
+    }
+
+    fn on_sent(&mut self, now: Time) -> (u64, Time) {
+        if now > self.sent_at {
+            self.sent_before = self.sent_at;
+        }
+        self.sent_at = now;
+        self.rto = Duration::MAX;
+        self.count += 1;
+        (self.count, now)
     }
 
     /// A segment is sent for the first time.
-    pub(crate) fn on_new(&mut self, now: Time, rto: Duration) -> Sending {
-        self.new_at = now;
+    pub(crate) fn on_new(&mut self, now: Time) -> Sending {
         Sending {
-            first: now,
-            last: now,
-            time_out: rto,
+            all: vec![self.on_sent(now)],
         }
     }
 
-    /// A segment is sent again.
-    pub(crate) fn on_resend(
-        &mut self,
-        now: Time,
-        place: u64,
-        sending: &mut Sending,
-        rto: Duration,
-    ) {
-        let last = sending.last;
-        let speaks =
-            |&&(later, sent, _): &&(u64, Time, Option<Time>)| later > place && sent >= last;
-        let acks = self.evidence.iter().filter(speaks).count();
-        let many = self.threshold.is_some_and(|threshold| acks >= threshold);
-        // Later on it is lost by no more than one acknowledgement.
-        let times = self.evidence.iter().filter(speaks);
-        let times = times.filter_map(|it| it.2.filter(|_| sending.first == last));
-        let nth = |n: usize| times.clone().nth(n - 1);
-        let overdue = self
-            .early
-            .zip(nth(1))
-            .is_some_and(|(limit, since)| now - since.max(self.new_at) > limit);
-        let lost = self
-            .threshold
-            .filter(|_| self.early.is_some())
-            .and_then(nth);
-        let forgotten = lost.is_some_and(|since| now - since > TIMER_GRAIN);
-        let one = acks > 0;
-        // Time has whole microseconds only.
-        let late = (now - sending.last).as_micros() >= sending.time_out.as_micros();
+    /// A segment is sent again, by a session with these statistics.
+    pub(crate) fn on_resend(&mut self, now: Time, sending: &mut Sending, stats: &Stats) {
+        let (number, last) = sending.all[sending.all.len() - 1];
+        let later = self.arrived.iter().filter(|it| it.0 > number);
+        let nth = |n: usize| later.clone().map(|it| it.1).nth(n - 1);
+        let lost_at = self.threshold.and_then(nth);
+        let trip = stats.smoothed_rtt.unwrap_or_default();
+        let many = lost_at.is_some();
+        let one = nth(1).is_some() && now - last >= trip;
+        let before = match now > self.sent_at {
+            true => self.sent_at,
+            false => self.sent_before,
+        };
+        let passed = now - before >= self.rto.min(stats.rto);
+        let quiet = passed || self.probes_left > 0;
+        self.probes_left = match passed {
+            true => PROBES - 1,
+            false => self.probes_left.saturating_sub(1),
+        };
+        // As late as reordering can make it.
+        let patience = stats.rto.max(self.longest) * 2;
+        let late = |since: Time| self.at_once && now - since > TIMER_GRAIN;
+        let overdue = nth(1).is_some_and(|since| late(since.max(last + patience)))
+            || (!self.reordered && lost_at.is_some_and(late));
         let batch = &mut self.batch;
         batch.all += 1;
         batch.many += u64::from(many);
         batch.one += u64::from(one);
-        batch.late += u64::from(late);
-        batch.many_or_late += u64::from(many || late);
-        batch.one_or_late += u64::from(one || late);
+        batch.quiet += u64::from(quiet);
+        batch.many_or_one += u64::from(many || one);
+        batch.many_or_quiet += u64::from(many || quiet);
+        batch.one_or_quiet += u64::from(one || quiet);
+        batch.any += u64::from(many || one || quiet);
         batch.overdue += u64::from(overdue);
-        batch.forgotten += u64::from(forgotten);
-        let more = if self.no_delay { rto / 2 } else { rto };
-        // Which of several reasons it was cannot be seen.
-        let backed_off = sending.time_out + more;
-        let time_out = if one || self.hears_parity {
-            backed_off.min(rto)
-        } else {
-            backed_off
-        };
-        sending.time_out = time_out.min(MAX_TIME_OUT);
-        sending.last = now;
+        let sent = self.on_sent(now);
+        sending.all.push(sent);
+    }
+
+    /// The session has read or sent something.
+    pub(crate) fn on_time_out(&mut self, rto: Duration) {
+        self.rto = self.rto.min(rto);
     }
 
     /// The session has laid out datagrams: what it counted must have had these reasons.
     pub(crate) fn check(&mut self, stats: &Stats) -> Result<(), String> {
+        self.on_time_out(stats.rto);
         let counted = [
             stats.fast_retransmitted,
             stats.early_retransmitted,
             stats.timeout_retransmitted,
         ];
-        let [fast, early, late] = [0, 1, 2].map(|it| counted[it] - self.counted[it]);
+        let [fast, early, quiet] = [0, 1, 2].map(|it| counted[it] - self.counted[it]);
         self.counted = counted;
         let batch = std::mem::take(&mut self.batch);
-        let fits = late <= batch.late
-            && fast + early + late == batch.all
+        let fits = quiet <= batch.quiet
+            && fast + early + quiet == batch.all
             && (self.hears_parity
                 || (fast <= batch.many
-                    && fast + early <= batch.one
-                    && fast + late <= batch.many_or_late
-                    && batch.all <= batch.one_or_late
-                    && batch.overdue <= fast + early
-                    && batch.forgotten == 0));
+                    && early <= batch.one
+                    && fast + early <= batch.many_or_one
+                    && fast + quiet <= batch.many_or_quiet
+                    && early + quiet <= batch.one_or_quiet
+                    && batch.any == batch.all
+                    && batch.overdue == 0));
         if !fits {
             return Err(format!(
-                "{fast} sent again fast, {early} early and {late} by time-outs, but {batch:?}"
+                "{fast} sent again fast, {early} early and {quiet} by time-outs, but {batch:?}"
             ));
         }
         Ok(())
@@ -208,11 +243,8 @@ impl Questions {
 /// Windows are asked for every two seconds at least.
 const LONGEST_SILENCE: Duration = Duration::from_millis(2_500);
 
-/// Segments that a datagram makes its receiver look at.
-const SEARCHED: u64 = 256;
+/// Segments that are sent again after a time-out.
+const PROBES: u64 = 4;
 
 /// How late timers are at most.
 const TIMER_GRAIN: Duration = Duration::from_millis(16);
-
-/// No time-out is longer.
-const MAX_TIME_OUT: Duration = Duration::from_secs(60);

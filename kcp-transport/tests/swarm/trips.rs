@@ -9,7 +9,6 @@ use kcp_transport::stats::Stats;
 #[derive(Debug)]
 pub(crate) struct Trips {
     least_rto: Duration,
-    flush_interval: Duration,
     smoothed: Option<Duration>,
     longest: Duration,
     /// The shortest and the longest that the last datagram tells.
@@ -21,7 +20,6 @@ impl Trips {
         let least = if config.no_delay() { 30 } else { 100 };
         Self {
             least_rto: Duration::from_millis(least),
-            flush_interval: config.flush_interval(),
             smoothed: None,
             longest: Duration::ZERO,
             told: None,
@@ -56,10 +54,12 @@ impl Trips {
             }
         }
         let (low, high) = match after {
-            None => (INITIAL_RTO, INITIAL_RTO),
+            // Only the handshake may have been measured, which is not seen here.
+            None if stats.rto == INITIAL_RTO => (INITIAL_RTO, INITIAL_RTO),
+            None => (self.least_rto, MAX_RTO),
             Some(trip) => {
-                let low = trip + self.flush_interval;
-                let high = trip + self.flush_interval.max(4 * self.longest);
+                let low = trip + GRANULARITY;
+                let high = trip + GRANULARITY.max(4 * self.longest);
                 (low.max(self.least_rto), high.max(self.least_rto))
             }
         };
@@ -75,6 +75,9 @@ impl Trips {
 
 /// Before anything is acknowledged.
 const INITIAL_RTO: Duration = Duration::from_millis(200);
+
+/// Least margin over the round-trip time.
+const GRANULARITY: Duration = Duration::from_millis(2);
 
 /// No time-out is longer.
 const MAX_RTO: Duration = Duration::from_secs(60);

@@ -3,13 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::arq::options::Congestion;
 use crate::time::Time;
 
 /// The number of segments that congestion control allows in flight.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CongestionWindow {
-    congestion: Congestion,
     cwnd: u32,
     ssthresh: u32,
     /// The window in bytes, which can grow by less than a segment.
@@ -26,10 +24,9 @@ impl CongestionWindow {
     ///
     /// kcp-go v5 kcp.go, flush: its window is zero until the first flush sets it to one, which
     /// delays the first segment by a tick. Ours starts at one.
-    pub(crate) fn new(congestion: Congestion, mss: usize) -> Self {
+    pub(crate) fn new(mss: usize) -> Self {
         let mss = u32::try_from(mss).unwrap_or(u32::MAX);
         Self {
-            congestion,
             cwnd: 1,
             ssthresh: MIN_SSTHRESH,
             bytes: mss,
@@ -41,10 +38,7 @@ impl CongestionWindow {
 
     /// Maximum number of segments in flight.
     pub(crate) fn limit(&self) -> usize {
-        match self.congestion {
-            Congestion::Kcp => usize::try_from(self.cwnd).unwrap_or(usize::MAX),
-            Congestion::Unlimited => usize::MAX,
-        }
+        usize::try_from(self.cwnd).unwrap_or(usize::MAX)
     }
 
     /// Grows the window after `una` moved: slow start below `ssthresh`, about a segment per round
@@ -126,7 +120,7 @@ mod tests {
     const TICK: Duration = Duration::from_millis(20);
 
     fn window() -> CongestionWindow {
-        CongestionWindow::new(Congestion::Kcp, 1000)
+        CongestionWindow::new(1000)
     }
 
     #[test]
@@ -183,12 +177,5 @@ mod tests {
         window.on_timeout(now, 32, TICK);
         window.on_timeout(now, 1, TICK);
         assert_eq!((window.limit(), window.ssthresh), (1, 16));
-    }
-
-    #[test]
-    fn unlimited_never_limits() {
-        let mut window = CongestionWindow::new(Congestion::Unlimited, 1000);
-        window.on_timeout(Time::ZERO, 32, TICK);
-        assert_eq!(window.limit(), usize::MAX);
     }
 }

@@ -1,64 +1,106 @@
-//! Segments in flight: sent, and not yet covered by the peer's `una`.
+//! Segments that were sent and are not yet covered by the peer's `una`.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::arq::buffers::Buffers;
 use crate::time::Time;
 use crate::wire::SeqNumber;
 
-/// A segment that was sent at least once.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    /// Empty once acknowledged.
-    pub(crate) data: Vec<u8>,
-    pub(crate) first_sent: Time,
-    pub(crate) last_sent: Time,
-    /// Time-out of the last transmission.
-    pub(crate) rto: Duration,
-    #[doc(alias = "xmit")]
-    pub(crate) transmissions: u32,
-    /// Datagrams that acknowledged a later segment sent no earlier than this one.
-    #[doc(alias = "fastack")]
-    pub(crate) later_acks: u32,
-    pub(crate) fragments_left: u8,
-    pub(crate) acked: bool,
-    pub(crate) suspicion: Suspicion,
+/// One transmission of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::arq) struct Transmission {
+    /// Counts all transmissions of the conversation, in their order.
+    pub(in crate::arq) number: u64,
+    pub(in crate::arq) at: Time,
 }
 
-/// How far loss detection has come with a segment.
+/// A segment that was sent at least once.
+#[derive(Debug)]
+pub(in crate::arq) struct Sent {
+    /// Empty once acknowledged.
+    pub(in crate::arq) data: Vec<u8>,
+    pub(in crate::arq) first_sent: Time,
+    /// The last transmissions, the newest first; before there are as many, the first is repeated.
+    recent: [Transmission; RECENT],
+    #[doc(alias = "xmit")]
+    pub(in crate::arq) transmissions: u32,
+    pub(in crate::arq) fragments_left: u8,
+    pub(in crate::arq) acked: bool,
+    pub(in crate::arq) state: SentState,
+    /// Why it was last sent again, copies aside, and the number of that transmission.
+    pub(in crate::arq) resent: Option<(Resent, u64)>,
+}
+
+/// What becomes of a segment next.
 ///
 /// ```text
-/// Unsuspected -> Counting -> (Suspected ->) Due -> Resent
-///                    ^                               |
-///                    +---- time-out passes ----------+
+/// Flying -> Lost ---> Flying      loss detection, then a retransmission
+/// Flying -> Probing -> Flying     the probe time-out passes, then a retransmission
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Suspicion {
-    /// No later segment is acknowledged, as far as was looked.
-    Unsuspected,
-    /// A later segment is acknowledged; acks are being counted.
-    Counting,
-    /// Only early retransmit is on, and it may have this segment.
-    Suspected,
-    /// Queued for retransmission.
-    Due,
-    /// Was fast or early retransmitted; only its time-out helps now.
-    Resent,
+pub(in crate::arq) enum SentState {
+    /// Its last transmission may yet be acknowledged.
+    Flying,
+    /// Its last transmission is lost; it is queued for another.
+    Lost,
+    /// It is queued for another transmission, to make the peer acknowledge something.
+    Probing,
+}
+
+/// Why a segment was sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::arq) enum Resent {
+    /// It was taken for lost.
+    Lost,
+    /// Nothing was acknowledged for too long.
+    Probe,
+}
+
+impl Sent {
+    pub(in crate::arq) fn new(data: Vec<u8>, fragments_left: u8, first: Transmission) -> Self {
+        Self {
+            data,
+            first_sent: first.at,
+            recent: [first; RECENT],
+            transmissions: 1,
+            fragments_left,
+            acked: false,
+            state: SentState::Flying,
+            resent: None,
+        }
+    }
+
+    /// The newest transmission.
+    pub(in crate::arq) fn last(&self) -> Transmission {
+        self.recent[0]
+    }
+
+    /// Counts another transmission.
+    pub(in crate::arq) fn on_sent(&mut self, transmission: Transmission) {
+        self.recent.copy_within(..RECENT - 1, 1);
+        self.recent[0] = transmission;
+        self.transmissions = self.transmissions.saturating_add(1);
+    }
+
+    /// The transmissions that are remembered, the newest first.
+    pub(in crate::arq) fn recent(&self) -> impl Iterator<Item = Transmission> {
+        let known = usize::try_from(self.transmissions).unwrap_or(RECENT);
+        self.recent.into_iter().take(known)
+    }
 }
 
 /// The segments from `una` on, in order, indexed by their distance from `una`.
 #[derive(Debug)]
-pub(crate) struct Flight {
+pub(in crate::arq) struct Flight {
     una: SeqNumber,
     ring: VecDeque<Sent>,
     unacked: usize,
-    /// Capacity of all segments' buffers, in bytes.
+    /// Bytes of all segments' buffers.
     bytes: usize,
 }
 
 impl Flight {
-    pub(crate) fn new(first: SeqNumber) -> Self {
+    pub(in crate::arq) fn new(first: SeqNumber) -> Self {
         Self {
             una: first,
             ring: VecDeque::new(),
@@ -67,50 +109,76 @@ impl Flight {
         }
     }
 
-    /// First sequence number that the peer has not acknowledged in order.
+    /// First sequence number that the peer has not confirmed to have received in order.
     #[doc(alias = "snd_una")]
-    pub(crate) fn una(&self) -> SeqNumber {
+    pub(in crate::arq) fn una(&self) -> SeqNumber {
         self.una
     }
 
     /// Sequence number of the next new segment.
     #[doc(alias = "snd_nxt")]
-    pub(crate) fn next(&self) -> SeqNumber {
+    pub(in crate::arq) fn next(&self) -> SeqNumber {
         self.una.advance(self.ring.len())
     }
 
     /// Number of segments from `una` to `next`, acknowledged ones included. The windows limit this
     /// number.
-    pub(crate) fn len(&self) -> usize {
+    pub(in crate::arq) fn len(&self) -> usize {
         self.ring.len()
     }
 
     /// Whether the segment at `una` is acknowledged.
-    pub(crate) fn is_first_acked(&self) -> bool {
+    pub(in crate::arq) fn is_first_acked(&self) -> bool {
         self.ring.front().is_some_and(|sent| sent.acked)
     }
 
     /// Number of segments that are not acknowledged.
-    pub(crate) fn unacked(&self) -> usize {
+    pub(in crate::arq) fn unacked(&self) -> usize {
         self.unacked
     }
 
     /// The segment with this number, if it is in flight and not acknowledged.
-    pub(crate) fn outstanding(&self, sequence: SeqNumber) -> Option<&Sent> {
+    pub(in crate::arq) fn outstanding(&self, sequence: SeqNumber) -> Option<&Sent> {
         let index = sequence.offset_from(self.una)?;
         self.ring.get(index).filter(|sent| !sent.acked)
     }
 
-    /// As [`Self::outstanding`], mutable.
-    pub(crate) fn outstanding_mut(&mut self, sequence: SeqNumber) -> Option<&mut Sent> {
+    fn outstanding_mut(&mut self, sequence: SeqNumber) -> Option<&mut Sent> {
         let index = sequence.offset_from(self.una)?;
         self.ring.get_mut(index).filter(|sent| !sent.acked)
     }
 
-    pub(crate) fn push(&mut self, sent: Sent) {
+    /// Whether a transmission is the last of its segment, and may yet be acknowledged.
+    pub(in crate::arq) fn is_flying(&self, sequence: SeqNumber, number: u64) -> bool {
+        let sent = self.outstanding(sequence);
+        sent.is_some_and(|it| it.state == SentState::Flying && it.last().number == number)
+    }
+
+    pub(in crate::arq) fn push(&mut self, sent: Sent) {
         self.bytes += sent.data.capacity();
         self.ring.push_back(sent);
         self.unacked += 1;
+    }
+
+    /// The last transmission of a segment is lost, or it is to be sent again as a probe.
+    pub(in crate::arq) fn queue_again(&mut self, sequence: SeqNumber, state: SentState) {
+        if let Some(sent) = self.outstanding_mut(sequence) {
+            sent.state = state;
+        }
+    }
+
+    /// A segment is sent again.
+    pub(in crate::arq) fn on_sent_again(
+        &mut self,
+        sequence: SeqNumber,
+        transmission: Transmission,
+        resent: Resent,
+    ) -> Option<&Sent> {
+        let sent = self.outstanding_mut(sequence)?;
+        sent.on_sent(transmission);
+        sent.resent = Some((resent, transmission.number));
+        sent.state = SentState::Flying;
+        self.outstanding(sequence)
     }
 
     /// Marks one segment as acknowledged and releases its data.
@@ -118,7 +186,7 @@ impl Flight {
     /// It keeps its entry until `una` covers it, because the peer's window counts from its `una`,
     /// and that does not advance while its reader is slow, however much was acknowledged. Returns
     /// the number of bytes released, or `None` if the segment was not outstanding.
-    pub(crate) fn acknowledge(
+    pub(in crate::arq) fn acknowledge(
         &mut self,
         sequence: SeqNumber,
         buffers: &mut Buffers,
@@ -133,8 +201,14 @@ impl Flight {
         Some(len)
     }
 
-    /// Drops every segment before `una` and returns what that changed.
-    pub(crate) fn advance(&mut self, una: SeqNumber, buffers: &mut Buffers) -> Advance {
+    /// Drops every segment before `una`, calls `acked` for those that were outstanding, and returns
+    /// what that changed.
+    pub(in crate::arq) fn advance(
+        &mut self,
+        una: SeqNumber,
+        buffers: &mut Buffers,
+        mut acked: impl FnMut(&Sent),
+    ) -> Advance {
         let mut advance = Advance::default();
         while self.una < una
             && let Some(sent) = self.ring.pop_front()
@@ -142,6 +216,7 @@ impl Flight {
             self.una = self.una.next();
             advance.segments += 1;
             if !sent.acked {
+                acked(&sent);
                 self.unacked -= 1;
                 advance.newly_acked += 1;
                 advance.bytes += sent.data.len();
@@ -153,21 +228,23 @@ impl Flight {
     }
 
     /// Releases unused memory.
-    pub(crate) fn shrink(&mut self) {
+    pub(in crate::arq) fn shrink(&mut self) {
         self.ring.shrink_to_fit();
     }
 
     /// Bytes of heap memory.
-    pub(crate) fn memory(&self) -> usize {
+    pub(in crate::arq) fn memory(&self) -> usize {
         self.bytes + self.ring.capacity() * size_of::<Sent>()
     }
 }
 
-/// The effect of moving `una`: segments dropped, those of them that were outstanding, and bytes
-/// released.
+/// What moving `una` changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Advance {
-    pub(crate) segments: usize,
-    pub(crate) newly_acked: usize,
-    pub(crate) bytes: usize,
+pub(in crate::arq) struct Advance {
+    pub(in crate::arq) segments: usize,
+    pub(in crate::arq) newly_acked: usize,
+    pub(in crate::arq) bytes: usize,
 }
+
+/// Transmissions of a segment that an acknowledgement can be told by: one, a copy and a probe.
+const RECENT: usize = 3;

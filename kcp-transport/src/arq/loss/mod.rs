@@ -1,11 +1,11 @@
 //! Segments in flight, their round-trip time, and which of them are lost.
 
-mod deadlines;
-mod detector;
 mod flight;
-mod rtt;
+mod path;
+mod probe_timeout;
+mod rack;
 
-pub(super) use deadlines::{Deadline, Deadlines};
-pub(super) use detector::{Evidence, LossDetector, Resend};
-pub(super) use flight::{Flight, Sent, Suspicion};
-pub(super) use rtt::{MAX_RTO, RttEstimator};
+pub(super) use flight::{Flight, Resent, Sent};
+pub(super) use path::PathModel;
+pub(super) use probe_timeout::ProbeTimer;
+pub(super) use rack::{Rack, Resend};

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use super::LONG_PAUSE;
 use super::buffers::Buffers;
-use super::loss::{
-    Deadline, Deadlines, Evidence, Flight, LossDetector, MAX_RTO, Resend, Sent, Suspicion,
-};
+use super::loss::{Flight, PathModel, ProbeTimer, Rack, Resend, Resent, Sent};
 use super::options::{ArqConfig, Mode};
 use crate::error::DecodeError;
 use crate::time::Time;
@@ -30,15 +28,18 @@ pub(super) enum Cause {
 pub(super) struct Acknowledged {
     /// When the transmission that arrived was sent, if the echoed timestamp identifies it.
     pub(super) matched: Option<Time>,
-    pub(super) evidence: Evidence,
+    /// The segment had been sent again for nothing.
+    pub(super) spurious: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Sender {
     queue: Queue,
     flight: Flight,
-    deadlines: Deadlines,
-    loss: LossDetector,
+    path: PathModel,
+    rack: Rack,
+    timer: ProbeTimer,
+    no_delay: bool,
     /// Bytes queued and in flight.
     buffered: usize,
     capacity: usize,
@@ -51,12 +52,22 @@ impl Sender {
         Self {
             queue: Queue::new(config),
             flight: Flight::new(first),
-            deadlines: Deadlines::default(),
-            loss: LossDetector::new(config.fast_retransmit_after, first),
+            path: PathModel::new(config.no_delay),
+            rack: Rack::new(config.fast_retransmit_after),
+            timer: ProbeTimer::default(),
+            no_delay: config.no_delay,
             buffered: 0,
             capacity: config.send_buffer,
             waiting_since: Time::ZERO,
         }
+    }
+
+    pub(super) fn path(&self) -> &PathModel {
+        &self.path
+    }
+
+    pub(super) fn path_mut(&mut self) -> &mut PathModel {
+        &mut self.path
     }
 
     pub(super) fn flight(&self) -> &Flight {
@@ -123,25 +134,41 @@ impl Sender {
         let Some(sent) = self.flight.outstanding(sequence) else {
             return Ok(None);
         };
-        let (first, last) = (sent.first_sent, sent.last_sent);
-        let age = echo.since(stamp(first));
-        let span = stamp(last).since(stamp(first));
-        // Without a match it was a transmission in between, so no earlier than the first.
-        let matched = match age {
-            _ if age > span => return Err(DecodeError::EchoesUnsent),
-            _ if age == span => Some(last),
-            0 => Some(first),
+        let first = stamp(sent.first_sent);
+        let age = echo.since(first);
+        if age > stamp(sent.last().at).since(first) {
+            return Err(DecodeError::EchoesUnsent);
+        }
+        // Several within a millisecond cannot be told apart.
+        let matches = || sent.recent().filter(|it| stamp(it.at) == echo);
+        let (oldest, newest) = (matches().last(), matches().next());
+        let first_sent = (age == 0).then_some(sent.first_sent);
+        let matched = oldest.map(|it| it.at).or(first_sent);
+        let spurious = match (sent.resent, newest) {
+            (Some((reason, again)), Some(newest)) if newest.number < again => Some(reason),
             _ => None,
         };
+        let probed = matches!(sent.resent, Some((Resent::Probe, _)));
+        if let Some(oldest) = oldest {
+            self.rack.on_arrived(oldest.number);
+        }
+        self.path.on_outcome(false);
+        match spurious {
+            Some(Resent::Lost) => {
+                self.rack.on_spurious();
+                self.path.on_spurious();
+            }
+            None if probed => self.path.on_outcome(true),
+            _ => {}
+        }
         let Some(released) = self.flight.acknowledge(sequence, buffers) else {
             return Ok(None);
         };
         self.buffered -= released;
         self.waiting_since = now;
-        let sent = matched.unwrap_or(first);
         Ok(Some(Acknowledged {
             matched,
-            evidence: Evidence { sequence, sent },
+            spurious: spurious.is_some(),
         }))
     }
 
@@ -153,32 +180,39 @@ impl Sender {
         una: SeqNumber,
         buffers: &mut Buffers,
     ) -> (usize, bool) {
-        let advance = self.flight.advance(una, buffers);
+        let path = &mut self.path;
+        let mut newest = 0;
+        let advance = self.flight.advance(una, buffers, |sent| {
+            path.on_outcome(false);
+            // Of others it is not known which transmission has arrived.
+            if sent.transmissions == 1 {
+                newest = newest.max(sent.last().number);
+            }
+        });
+        self.rack.on_arrived(newest);
         self.buffered -= advance.bytes;
         if advance.newly_acked > 0 {
             self.waiting_since = now;
         }
-        if advance.segments > 0 {
-            self.loss.on_advance(&self.flight);
-        }
         (advance.segments, advance.newly_acked > 0)
     }
 
-    /// Concludes a received datagram. `evidence` is the highest segment that it newly acknowledged,
-    /// and `moved` is whether it moved `una`.
-    pub(super) fn on_datagram(
-        &mut self,
-        now: Time,
-        evidence: Option<Evidence>,
-        moved: bool,
-        flush_interval: Duration,
-    ) {
-        let evidence = evidence.filter(|it| it.sequence >= self.flight.una());
-        let doubt = evidence.is_some_and(|it| self.loss.on_datagram(it, &mut self.flight));
-        if doubt || (moved && self.loss.has_doubts()) {
-            self.loss.consider_early(now, moved, flush_interval);
+    /// A whole datagram was read that acknowledged something.
+    pub(super) fn on_acknowledged(&mut self, now: Time) {
+        self.timer.on_progress();
+        self.detect_losses(now);
+        if self.flight.unacked() == 0 {
+            self.rack.clear();
         }
-        self.discard_stale_deadlines();
+    }
+
+    fn detect_losses(&mut self, now: Time) {
+        let mut lost = 0;
+        self.rack
+            .detect(now, &self.path, &mut self.flight, |_| lost += 1);
+        for _ in 0..lost {
+            self.path.on_outcome(true);
+        }
     }
 
     /// Whether a queued segment fits into a window of `limit` segments.
@@ -194,21 +228,61 @@ impl Sender {
             let release = self.queue.release(self.flight.len());
             release.filter(|_| self.flight.len() < limit)
         };
-        let deadline = self.deadlines.peek().map(|deadline| deadline.at);
-        [new_data, self.loss.next(), deadline]
-            .into_iter()
-            .flatten()
-            .min()
+        if self.flight.unacked() == 0 {
+            return new_data;
+        }
+        let again = self.rack.has_due().then_some(Time::ZERO);
+        let overdue = self.rack.next().unwrap_or_else(|| self.probe_at());
+        [new_data, again, Some(overdue)].into_iter().flatten().min()
+    }
+
+    fn probe_at(&self) -> Time {
+        let timeout = self.path.probe_timeout();
+        self.timer.at(timeout, self.step())
+    }
+
+    /// By how much a wait is longer than the one before.
+    ///
+    /// kcp-go v5 kcp.go, flush: a time-out lengthens the segment's own time-out by the current one,
+    /// or half of it.
+    fn step(&self) -> Duration {
+        let timeout = self.path.probe_timeout();
+        if self.no_delay { timeout / 2 } else { timeout }
     }
 
     /// Updates what is due, so that [`Self::peek`] finds it.
-    pub(super) fn update(&mut self, now: Time, limit: usize, flush_interval: Duration) {
+    pub(super) fn update(&mut self, now: Time, flush_interval: Duration) {
         self.queue.update(now, flush_interval);
-        let new_data = self.can_send_new(limit) && self.is_released(now);
-        self.loss
-            .poll_early(now, new_data, flush_interval, &mut self.flight);
-        self.discard_stale_deadlines();
-        self.forgive_pause(now);
+        if self.flight.unacked() == 0 {
+            return;
+        }
+        if self.rack.next().is_some_and(|at| at <= now) {
+            self.detect_losses(now);
+        }
+        // While losses are looked for, the peer acknowledges something; while there are any, their
+        // retransmission is as good as a probe.
+        let looks = self.rack.next().is_some() || self.rack.peek_due(&self.flight).is_some();
+        if !looks && self.probe_at() <= now {
+            self.probe(now);
+        }
+    }
+
+    /// The probe time-out has passed: the oldest segments are sent again.
+    ///
+    /// Of a few, all are: nothing else might show that the others are lost too. Of many, two: one
+    /// may be lost, and the acknowledgement of the other shows what became of the rest.
+    fn probe(&mut self, now: Time) {
+        let timeout = self.path.probe_timeout();
+        let most = if self.timer.is_overdue(now, timeout, self.step()) {
+            // That late, this side was suspended, and acks may be waiting unread.
+            1
+        } else if self.flight.unacked() <= THIN {
+            THIN
+        } else {
+            2
+        };
+        self.timer.on_passed(now);
+        self.rack.probe(most, &mut self.flight);
     }
 
     fn is_released(&self, now: Time) -> bool {
@@ -218,91 +292,45 @@ impl Sender {
     /// Why the next segment is due, and the length of its data; `None` if none is due. New data is
     /// not held back for coalescing if it can `ride` along in a datagram that is sent anyway.
     pub(super) fn peek(&mut self, now: Time, limit: usize, ride: bool) -> Option<(Cause, usize)> {
-        let len = |flight: &Flight, sequence| {
-            let sent = flight.outstanding(sequence);
-            sent.map_or(0, |sent| sent.data.len())
-        };
-        if let Some((sequence, resend)) = self.loss.peek_due(&self.flight) {
+        if let Some((sequence, resend)) = self.rack.peek_due(&self.flight) {
             let cause = match resend {
+                Resend::Probe => Cause::Timeout,
                 Resend::Fast => Cause::Fast,
                 Resend::Early => Cause::Early,
             };
-            return Some((cause, len(&self.flight, sequence)));
-        }
-        if self.deadlines.peek().is_some_and(|next| next.at <= now) {
-            // The deadline may be stale, which makes no difference until it has passed.
-            self.discard_stale_deadlines();
-            if let Some(deadline) = self.deadlines.peek().filter(|next| next.at <= now) {
-                return Some((Cause::Timeout, len(&self.flight, deadline.sequence)));
-            }
+            let sent = self.flight.outstanding(sequence);
+            return Some((cause, sent.map_or(0, |sent| sent.data.len())));
         }
         let front = self.queue.front().filter(|_| self.flight.len() < limit)?;
         (ride || self.is_released(now)).then_some((Cause::New, front.data.len()))
     }
 
     /// Marks the segment that [`Self::peek`] returned as sent now and returns its number.
-    pub(super) fn transmit(
-        &mut self,
-        now: Time,
-        cause: Cause,
-        rto: Duration,
-        no_delay: bool,
-    ) -> Option<SeqNumber> {
-        let sequence = match cause {
-            Cause::New => return self.transmit_new(now, rto),
-            Cause::Fast | Cause::Early => {
-                let (sequence, _) = self.loss.peek_due(&self.flight)?;
-                self.loss.pop_due(&mut self.flight);
-                sequence
-            }
-            Cause::Timeout => {
-                let sequence = self.deadlines.peek()?.sequence;
-                self.deadlines.pop();
-                self.loss.on_timeout(sequence, &mut self.flight);
-                sequence
-            }
+    pub(super) fn transmit(&mut self, now: Time, cause: Cause) -> Option<SeqNumber> {
+        self.timer.on_sent(now);
+        if cause == Cause::New {
+            return self.transmit_new(now);
+        }
+        let (sequence, resend) = self.rack.peek_due(&self.flight)?;
+        self.rack.pop_due();
+        let resent = match resend {
+            Resend::Probe => Resent::Probe,
+            Resend::Fast | Resend::Early => Resent::Lost,
         };
-        let sent = self.flight.outstanding_mut(sequence)?;
-        // kcp-go v5 kcp.go, flush: a time-out lengthens the segment's own time-out by the current
-        // RTO or half of it; a fast or early retransmit resets it to the RTO.
-        sent.rto = match cause {
-            Cause::Timeout if no_delay => (sent.rto + rto / 2).min(MAX_RTO),
-            Cause::Timeout => (sent.rto + rto).min(MAX_RTO),
-            _ => rto,
-        };
-        sent.last_sent = now;
-        sent.transmissions = sent.transmissions.saturating_add(1);
-        self.deadlines.push(Deadline {
-            at: now + sent.rto,
-            sequence,
-            transmission: sent.transmissions,
-        });
-        self.forgive_pause(now);
+        let transmission = self.rack.on_sent(sequence, now);
+        self.flight.on_sent_again(sequence, transmission, resent)?;
         Some(sequence)
     }
 
-    fn transmit_new(&mut self, now: Time, rto: Duration) -> Option<SeqNumber> {
+    fn transmit_new(&mut self, now: Time) -> Option<SeqNumber> {
         let queued = self.queue.pop()?;
         let sequence = self.flight.next();
         if self.flight.unacked() == 0 {
             self.waiting_since = now;
         }
-        self.flight.push(Sent {
-            data: queued.data,
-            first_sent: now,
-            last_sent: now,
-            rto,
-            transmissions: 1,
-            later_acks: 0,
-            fragments_left: queued.fragments_left,
-            acked: false,
-            suspicion: Suspicion::Unsuspected,
-        });
-        self.deadlines.push(Deadline {
-            at: now + rto,
-            sequence,
-            transmission: 1,
-        });
+        let transmission = self.rack.on_sent(sequence, now);
+        let sent = Sent::new(queued.data, queued.fragments_left, transmission);
+        self.flight.push(sent);
         Some(sequence)
     }
 
@@ -310,58 +338,29 @@ impl Sender {
     pub(super) fn shrink(&mut self) {
         self.queue.shrink();
         self.flight.shrink();
-        self.deadlines.shrink();
-        self.loss.shrink();
+        self.rack.shrink();
     }
 
-    /// Whether a time-out passed so long ago that this side must have been suspended.
+    /// Whether something was due so long ago that this side must have been suspended.
     pub(super) fn is_overdue(&self, now: Time) -> bool {
-        let deadline = self.deadlines.peek();
-        deadline.is_some_and(|deadline| deadline.at + LONG_PAUSE < now)
+        let timeout = self.path.probe_timeout();
+        let in_flight = self.flight.unacked() > 0;
+        in_flight
+            && (self.timer.is_overdue(now, timeout, self.step())
+                || self.rack.next().is_some_and(|at| at + LONG_PAUSE < now))
     }
 
-    fn discard_stale_deadlines(&mut self) {
-        if self.flight.unacked() == 0 {
-            self.deadlines.clear();
-            return;
-        }
-        while let Some(deadline) = self.deadlines.peek() {
-            let sent = self.flight.outstanding(deadline.sequence);
-            if sent.is_some_and(|sent| sent.transmissions == deadline.transmission) {
-                return;
-            }
-            self.deadlines.pop();
-        }
-    }
-
-    /// Extends time-outs that passed long ago, except for the oldest segment's.
-    ///
-    /// Such a delay means that this side was suspended, and acks may be waiting unread.
-    /// Retransmitting one segment is enough to learn the peer's state; retransmitting the whole
-    /// window would be a burst into a path that may have lost nothing.
-    fn forgive_pause(&mut self, now: Time) {
-        while let Some(deadline) = self.deadlines.peek()
-            && deadline.at + LONG_PAUSE < now
-            && deadline.sequence > self.flight.una()
-        {
-            self.deadlines.pop();
-            let sent = self.flight.outstanding(deadline.sequence);
-            if let Some(sent) = sent.filter(|sent| sent.transmissions == deadline.transmission) {
-                let at = now + sent.rto;
-                self.deadlines.push(Deadline { at, ..deadline });
-            }
-        }
-    }
-
-    /// Number of segments examined for losses.
+    /// Number of transmissions examined for losses.
     #[cfg(test)]
     pub(super) fn loss_steps(&self) -> usize {
-        self.loss.steps
+        self.rack.steps
     }
 
     /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
-        let segments = self.queue.memory() + self.flight.memory();
-        segments + self.deadlines.memory() + self.loss.memory()
+        self.queue.memory() + self.flight.memory() + self.rack.memory()
     }
 }
+
+/// Segments in flight that make a thin flow (Linux, `tcp-thin.txt`).
+const THIN: usize = 4;

@@ -1,6 +1,7 @@
 //! The rings against models that are too simple to be wrong.
 
 use super::*;
+use crate::arq::loss::PathModel;
 use crate::arq::receive::Arrival;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,12 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 struct Naive {
     sequence: u32,
     acked: bool,
-    last_sent: Time,
-    first_sent: Time,
-    due_at: Time,
-    rto: Duration,
-    later_acks: u32,
-    resent: bool,
+    lost: bool,
+    /// All its transmissions: their number among all, and their time.
+    sent: Vec<(usize, Time)>,
+}
+
+impl Naive {
+    fn last(&self) -> (usize, Time) {
+        *self.sent.last().expect("was sent")
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -38,103 +42,115 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// kcp-go's loss rules by walking the list, with an acknowledging datagram as one event.
+/// The rules of loss detection by walking the list, on a path that does not reorder.
+#[derive(Default)]
 struct NaiveSender {
     list: Vec<Naive>,
     next: u32,
     waiting: usize,
-    early_at: Option<Time>,
+    /// Transmissions so far, and the numbers of those that arrived.
+    count: usize,
+    arrived: Vec<usize>,
+    /// When something was sent last, and how often the probe time-out passed since an ack.
+    since: Time,
+    passed: u32,
 }
 
 impl NaiveSender {
-    const THRESHOLD: u32 = 2;
-    const TICK: Duration = ms(20);
+    const THRESHOLD: usize = 2;
 
     fn una(&self) -> u32 {
         self.list.first().map_or(self.next, |first| first.sequence)
     }
 
-    fn on_datagram(&mut self, now: Time, acks: &[u32], una: u32) {
-        let mut evidence = None;
+    fn outstanding(&self) -> usize {
+        self.list.iter().filter(|it| !it.acked).count()
+    }
+
+    fn on_datagram(&mut self, acks: &[u32], una: u32) {
+        let before = self.outstanding();
         for &sequence in acks {
             let found = self.list.iter_mut().find(|it| it.sequence == sequence);
             if let Some(segment) = found.filter(|it| !it.acked) {
                 segment.acked = true;
-                // The test acknowledges the last transmission.
-                evidence = evidence.max(Some((sequence, segment.last_sent)));
+                // The test acknowledges the last transmission; others of the same millisecond
+                // cannot be told from it.
+                let millis = segment.last().1.as_millis();
+                let newest = &segment.sent[segment.sent.len().saturating_sub(3)..];
+                let oldest = newest.iter().find(|it| it.1.as_millis() == millis);
+                self.arrived.extend(oldest.map(|it| it.0));
             }
         }
-        let before = self.list.len();
+        for segment in self.list.iter().filter(|it| it.sequence < una) {
+            if !segment.acked && segment.sent.len() == 1 {
+                self.arrived.push(segment.last().0);
+            }
+        }
         self.list.retain(|segment| segment.sequence >= una);
-        let moved = self.list.len() < before;
-        // What was in doubt is covered, as far as it is not in doubt for the acks of now.
-        let highest_acked = self.list.iter().filter(|it| it.acked).map(|it| it.sequence);
-        if moved && highest_acked.max().is_none_or(|highest| highest <= una) {
-            self.early_at = None;
-        }
-        let mut doubt = moved && self.early_at.is_some();
-        let (highest, sent) = evidence.unwrap_or((0, now));
-        for segment in &mut self.list {
-            if !segment.acked
-                && !segment.resent
-                && segment.sequence < highest
-                && segment.last_sent <= sent
-                && segment.later_acks < Self::THRESHOLD
-            {
-                segment.later_acks += 1;
-                doubt = true;
-            }
-        }
-        if doubt {
-            let full = |it: &Naive| !it.acked && it.later_acks >= Self::THRESHOLD && !it.resent;
-            let at = if moved || self.list.iter().any(full) {
-                now
-            } else {
-                now + Self::TICK
-            };
-            self.early_at = Some(self.early_at.map_or(at, |so_far| so_far.min(at)));
+        if self.outstanding() < before {
+            self.passed = 0;
         }
     }
 
-    /// Numbers of what is due, in order of sequence.
-    fn transmit(&mut self, now: Time, limit: usize, rto: Duration) -> Vec<u32> {
-        let mut early = self.early_at.is_some_and(|at| at <= now);
-        if early {
-            let new_data = self.waiting > 0 && self.list.len() < limit;
-            self.early_at = new_data.then_some(now + Self::TICK);
-            early = !new_data;
-        }
-        let mut due = Vec::new();
+    fn detect(&mut self, now: Time, path: &PathModel) {
+        let least = path.least().unwrap_or(path.probe_timeout());
+        let window = match self.outstanding() {
+            0..=4 => (least / 8).min(ms(5)),
+            _ => least / 4,
+        };
+        let trip = path
+            .smoothed()
+            .map_or(path.probe_timeout(), |_| path.current());
         for segment in self.list.iter_mut().filter(|it| !it.acked) {
-            let enough = if early { 1 } else { Self::THRESHOLD };
-            if !segment.resent && segment.later_acks >= enough {
-                segment.resent = true;
-                segment.rto = rto;
-            } else if segment.due_at <= now {
-                segment.resent = false;
-                segment.later_acks = 0;
-                segment.rto += rto / 2;
-            } else {
-                continue;
-            }
-            segment.last_sent = now;
-            segment.due_at = now + segment.rto;
-            due.push(segment.sequence);
+            let (number, at) = segment.last();
+            let later = self.arrived.iter().filter(|it| **it > number).count();
+            let overdue = at + trip + window <= now;
+            segment.lost |= later >= Self::THRESHOLD || (later > 0 && overdue);
         }
+    }
+
+    /// Numbers of what is due.
+    fn transmit(&mut self, now: Time, limit: usize, path: &PathModel) -> Vec<u32> {
+        self.detect(now, path);
+        let outstanding = self.outstanding();
+        let longer = self.passed.saturating_sub(2);
+        let timeout = path.probe_timeout();
+        let mut due: Vec<u32> = Vec::new();
+        let newest = self.arrived.iter().max().copied().unwrap_or(0);
+        let mut outstanding_ones = self.list.iter().filter(|it| !it.acked);
+        let looks = outstanding_ones.any(|it| it.lost || it.last().0 < newest);
+        if outstanding > 0 && !looks && self.since + timeout + timeout / 2 * longer <= now {
+            self.passed += 1;
+            self.since = now;
+            let flying = self.list.iter().filter(|it| !it.acked && !it.lost);
+            let mut oldest: Vec<_> = flying.map(|it| (it.last().0, it.sequence)).collect();
+            oldest.sort_unstable();
+            oldest.truncate(if outstanding <= 4 { 4 } else { 2 });
+            due.extend(oldest.iter().map(|it| it.1));
+        }
+        // In the order of the transmissions that are lost.
+        let lost = self.list.iter().filter(|it| !it.acked && it.lost);
+        let mut lost: Vec<_> = lost.map(|it| (it.last().0, it.sequence)).collect();
+        lost.sort_unstable();
+        due.extend(lost.iter().map(|it| it.1));
         while self.waiting > 0 && self.list.len() < limit {
             self.waiting -= 1;
             due.push(self.next);
             self.list.push(Naive {
                 sequence: self.next,
                 acked: false,
-                last_sent: now,
-                first_sent: now,
-                due_at: now + rto,
-                rto,
-                later_acks: 0,
-                resent: false,
+                lost: false,
+                sent: Vec::new(),
             });
             self.next += 1;
+        }
+        for sequence in &due {
+            self.since = now;
+            let found = self.list.iter_mut().find(|it| it.sequence == *sequence);
+            let segment = found.expect("in the list");
+            segment.lost = false;
+            segment.sent.push((self.count, now));
+            self.count += 1;
         }
         due
     }
@@ -145,7 +161,7 @@ proptest! {
     fn sender_sends_what_walking_a_list_would(steps in steps(), window in 1..30_u16) {
         let config = ArqConfig { send_window: window, ..config() };
         let mut arq = arq(config);
-        let mut naive = NaiveSender { list: vec![], next: 0, waiting: 0, early_at: None };
+        let mut naive = NaiveSender::default();
         let mut now = at(10);
         direct(&mut arq, now, &tell(0, 1000));
         for step in steps {
@@ -162,34 +178,28 @@ proptest! {
                     let mut payload = tell(una, 1000);
                     for &sequence in &acks {
                         let found = naive.list.iter().find(|it| it.sequence == sequence);
-                        let sent = found.map_or(now, |it| it.last_sent);
+                        let sent = found.map_or(now, |it| it.last().1);
                         payload.extend(ack(sequence, sent, una));
                     }
                     direct(&mut arq, now, &payload);
-                    naive.on_datagram(now, &acks, una);
+                    naive.on_datagram(&acks, una);
                 }
                 Step::Wait(millis) => now += ms(millis),
                 Step::WaitForTimer => now = arq.poll_timeout().map_or(now, |at| at.max(now)),
             }
-            let mut sent = pushes(&mut arq, now);
-            let mut expected = naive.transmit(now, usize::from(window), arq.rto());
-            sent.sort_unstable();
-            expected.sort_unstable();
+            let sent = pushes(&mut arq, now);
+            let expected = naive.transmit(now, usize::from(window), arq.send.path());
             prop_assert_eq!(sent, expected);
             let outstanding: Vec<&Naive> = naive.list.iter().filter(|it| !it.acked).collect();
             prop_assert_eq!(arq.in_flight(), outstanding.len());
             prop_assert_eq!(arq.queued(), naive.waiting);
             let bytes = (outstanding.len() + naive.waiting) * MSS;
             prop_assert_eq!(arq.send_capacity(), config.send_buffer - bytes);
-            let timer = outstanding.iter().map(|it| it.due_at).min();
-            prop_assert!(outstanding.iter().all(|it| it.first_sent <= it.last_sent));
-            if naive.waiting == 0 || !outstanding.is_empty() {
-                let early = naive.early_at.filter(|_| arq.send.flight().len() > 0);
-                let expected = [timer, early].into_iter().flatten().min();
-                // A timer may be early once its reason is gone, never late.
-                prop_assert!(timer.is_none() || arq.poll_timeout() <= timer);
-                prop_assert!(arq.poll_timeout() >= expected || early.is_none());
-            }
+            let latest = naive.since + Duration::from_secs(60);
+            // It may be early, for a loss that is looked for, but there is one.
+            prop_assert!(outstanding.is_empty() || arq.poll_timeout().is_some_and(|at| at <= latest));
+            prop_assert!(arq.poll_timeout().is_none_or(|at| at > now));
+            prop_assert_eq!(stats(&arq).spurious_retransmitted, 0);
         }
     }
 

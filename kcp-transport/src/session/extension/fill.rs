@@ -60,7 +60,7 @@ impl Extension {
             }
             return frames;
         }
-        self.fill_hello(now, &mut frames);
+        self.fill_hello(now, rto, &mut frames);
         if let Some(peer) = self.peer {
             self.fill_answers(peer.token, &mut frames);
             self.fill_fin(now, rto, peer.token, &mut frames);
@@ -68,7 +68,7 @@ impl Extension {
         frames
     }
 
-    fn fill_hello(&mut self, now: Time, frames: &mut FrameWriter) {
+    fn fill_hello(&mut self, now: Time, rto: Duration, frames: &mut FrameWriter) {
         let repeated = self.hello.is_due(now);
         // A peer that may not have heard our token must hear it with the first frame it matters for.
         let unheard = self.peer.is_some() && !self.confirmed && self.is_due(now);
@@ -85,8 +85,9 @@ impl Extension {
             return;
         }
         self.hello_due = false;
+        self.hello_at = Some(now);
         if repeated {
-            self.hello.on_sent(now, FIRST_HELLO_WAIT);
+            self.hello.on_sent(now, FIRST_HELLO_WAIT.min(rto * 2));
         }
     }
 

@@ -67,6 +67,10 @@ pub(super) struct Extension {
     started: bool,
     /// A hello is due now.
     hello_due: bool,
+    /// When a hello was last sent.
+    hello_at: Option<Time>,
+    /// When the hello was sent that the peer has just answered.
+    answered: Option<Time>,
     fin: Option<Fin>,
     fin_ack_due: Option<u32>,
     reset: Option<Reset>,
@@ -110,6 +114,8 @@ impl Extension {
             hello: Repeat::new(None, 0),
             started: false,
             hello_due: false,
+            hello_at: None,
+            answered: None,
             fin: None,
             fin_ack_due: None,
             reset: None,
@@ -214,6 +220,11 @@ impl Extension {
         self.ping_due = true;
     }
 
+    /// When the hello was sent that the peer has answered for the first time; once.
+    pub(super) fn take_answered(&mut self) -> Option<Time> {
+        self.answered.take()
+    }
+
     /// Takes in the payload of a window update.
     pub(super) fn on_payload(&mut self, payload: &[u8]) {
         for frame in Frames::new(payload) {
@@ -266,6 +277,9 @@ impl Extension {
         });
         match hello.echo {
             Some(echo) if self.is_own(echo) => {
+                if !self.confirmed {
+                    self.answered = self.hello_at;
+                }
                 self.confirmed = true;
                 self.started = true;
                 self.hello.stop();

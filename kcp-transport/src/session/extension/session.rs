@@ -222,7 +222,7 @@ pub(in crate::session) fn handle_payload(
     offer: Option<Offer>,
     (now, segments, from): (Time, &[u8], Provenance),
 ) -> Result<Outcome, DecodeError> {
-    arq.handle_payload_with(now, segments, from, &mut |payload| {
+    let result = arq.handle_payload_with(now, segments, from, &mut |payload| {
         if let Some(offer) = offer.filter(|_| extension.is_none() && Extension::has_hello(payload))
         {
             *extension = Some(Box::new(Extension::new(offer, false)));
@@ -230,5 +230,11 @@ pub(in crate::session) fn handle_payload(
         if let Some(extension) = extension {
             extension.on_payload(payload);
         }
-    })
+    });
+    if let Some(extension) = extension
+        && let Some(sent) = extension.take_answered()
+    {
+        arq.on_handshake(now - sent);
+    }
+    result
 }

@@ -15,8 +15,8 @@ fn no_delay_lowers_the_rto_and_its_back_off() {
         }
         sent
     };
-    assert_eq!(timeouts(true), [0, 200, 500, 900]);
-    assert_eq!(timeouts(false), [0, 200, 600]);
+    assert_eq!(timeouts(true), [0, 200, 400, 600, 900]);
+    assert_eq!(timeouts(false), [0, 200, 400, 600]);
 
     let floor = |no_delay| {
         let options = || Config::builder().no_delay(no_delay).flush_interval(ms(10));

@@ -16,7 +16,7 @@ use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKi
 use crate::frames::FrameWatch;
 use crate::ledger::{Identity, Ledger};
 use crate::parity::Groups;
-use crate::resends::{Questions, Resends, Sending};
+use crate::resends::{Questions, Resends};
 use crate::shards::FecWatch;
 use crate::trips::Trips;
 
@@ -125,7 +125,6 @@ impl Watch {
             return;
         }
         let mut heard = (self.heard_una, self.window, self.widest);
-        let mut evidence = None;
         for (header, data) in headers() {
             let una = self.place(header.unacknowledged);
             if una > count {
@@ -139,11 +138,17 @@ impl Watch {
                 self.fell_back_at.get_or_insert(now);
             }
             heard.2 = heard.2.max(Some(header.window));
-            if header.command == Command::Ack && !self.on_ack(now, &header, sent, &mut evidence) {
+            if header.command == Command::Ack && !self.on_ack(now, &header, sent) {
                 break;
             }
             if header.command == Command::WindowUpdate {
                 self.frames.on_believed(data);
+            }
+        }
+        for place in self.delivered..heard.0 {
+            if !self.acked.contains(&place) {
+                let index = usize::try_from(place).unwrap_or(usize::MAX);
+                self.reasons.on_covered(now, &sent.segments[index].sending);
             }
         }
         self.delivered = self.delivered.max(heard.0);
@@ -153,18 +158,11 @@ impl Watch {
         }
         self.advances += u64::from(heard.0 > self.heard_una);
         (self.heard_una, self.window, self.widest) = heard;
-        self.reasons.on_acknowledged(now, evidence, self.heard_una);
     }
 
     /// One acknowledgement was received. Returns whether what follows it counts: not after one of a
     /// segment in flight that repeats a time at which that cannot have been sent.
-    fn on_ack(
-        &mut self,
-        now: Time,
-        header: &SegmentHeader,
-        sent: &Ledger,
-        evidence: &mut Option<(u64, Time)>,
-    ) -> bool {
+    fn on_ack(&mut self, now: Time, header: &SegmentHeader, sent: &Ledger) -> bool {
         let place = self.place(header.sequence);
         let Some(record) = sent
             .segments
@@ -172,17 +170,20 @@ impl Watch {
         else {
             return true;
         };
-        let Sending { first, last, .. } = record.sending;
+        let sending = &record.sending;
         let echo = header.timestamp.to_wire();
-        let age = echo.wrapping_sub(self.stamp(first));
-        let span = self.stamp(last).wrapping_sub(self.stamp(first));
-        let matched = match age {
-            _ if age == span => Some(last),
-            0 => Some(first),
-            _ => None,
-        };
-        if let Some(matched) = matched {
-            self.trips.on_trip(now - matched);
+        let first = self.stamp(sending.first());
+        let (age, span) = (
+            echo.wrapping_sub(first),
+            self.stamp(sending.last()).wrapping_sub(first),
+        );
+        let recent = sending.recent().iter();
+        let matched: Vec<_> = recent.filter(|it| self.stamp(it.1) == echo).collect();
+        if age == 0 {
+            self.trips.on_trip(now - sending.first());
+        }
+        for (_, at) in &matched {
+            self.trips.on_trip(now - *at);
         }
         let outstanding = place >= self.delivered && !self.acked.contains(&place);
         if outstanding && age > span {
@@ -191,8 +192,10 @@ impl Watch {
         }
         if outstanding {
             self.acked.insert(place);
-            let sent = matched.unwrap_or(first);
-            *evidence = (*evidence).max(Some((place, sent)));
+            // Of several in a millisecond, the oldest.
+            if let Some((number, at)) = matched.first() {
+                self.reasons.on_acknowledged(now, sending, *number, *at);
+            }
         }
         true
     }
@@ -220,6 +223,7 @@ impl Watch {
     pub(crate) fn check_heard(&mut self, session: &Session, sent: &Ledger) -> Result<(), String> {
         let stats = session.stats();
         self.trips.check(&stats)?;
+        self.reasons.on_time_out(stats.rto);
         self.frames.check_dismissed(session)?;
         if self.hears_parity() {
             // A packet rebuilt from parity may have told more.

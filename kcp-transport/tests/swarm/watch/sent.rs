@@ -1,9 +1,8 @@
 //! What a session says, held against what it was told and has said before.
 
-use std::time::Duration;
-
 use kcp_transport::config::Congestion;
 use kcp_transport::session::State;
+use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
 
@@ -55,7 +54,7 @@ impl Watch {
                 return Err(format!("{unread} unread, but {header:?}"));
             }
             self.said_window = header.window;
-            self.check((now, stats.rto), &header, data, (own, other))
+            self.check((now, stats), &header, data, (own, other))
                 .map_err(|error| format!("{error}: {header:?}"))?;
         }
         if frames.is_empty() {
@@ -80,7 +79,7 @@ impl Watch {
 
     fn check(
         &mut self,
-        (now, rto): (Time, Duration),
+        (now, stats): (Time, &Stats),
         header: &SegmentHeader,
         data: &[u8],
         (own, other): (&mut Ledger, &mut Ledger),
@@ -100,7 +99,7 @@ impl Watch {
         match header.command {
             Command::Push => {
                 self.questions.on_asked();
-                self.check_push((now, rto), header, data, own)
+                self.check_push((now, stats), header, data, own)
             }
             Command::Ack => {
                 let stamp = (header.sequence, header.timestamp.to_wire());
@@ -120,7 +119,7 @@ impl Watch {
 
     fn check_push(
         &mut self,
-        (now, rto): (Time, Duration),
+        (now, stats): (Time, &Stats),
         header: &SegmentHeader,
         data: &[u8],
         own: &mut Ledger,
@@ -151,7 +150,7 @@ impl Watch {
         }
         own.stamps.insert((header.sequence, stamp));
         if place < count {
-            return self.check_resend((now, rto), place, header, data, own);
+            return self.check_resend((now, stats), place, header, data, own);
         }
         if own.frames.end.is_some() {
             return Err("a segment after the end".into());
@@ -173,7 +172,7 @@ impl Watch {
             len: header.payload_len,
             fragments_left: header.fragments_left,
             at: own.bytes,
-            sending: self.reasons.on_new(now, rto),
+            sending: self.reasons.on_new(now),
         };
         own.bytes += data.len() as u64;
         own.segments.push(record);
@@ -182,7 +181,7 @@ impl Watch {
 
     fn check_resend(
         &mut self,
-        (now, rto): (Time, Duration),
+        (now, stats): (Time, &Stats),
         place: u64,
         header: &SegmentHeader,
         data: &[u8],
@@ -199,7 +198,7 @@ impl Watch {
         if !same {
             return Err(format!("sent again, but not the same: {record:?}"));
         }
-        self.reasons.on_resend(now, place, &mut record.sending, rto);
+        self.reasons.on_resend(now, &mut record.sending, stats);
         Ok(())
     }
 

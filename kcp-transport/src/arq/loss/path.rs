@@ -1,0 +1,374 @@
+//! What is known of the path: how long a round trip takes, and how much is lost on it.
+//!
+//! Round-trip times are kept after RFC 6298 with kcp-go's changes, the probe time-out after
+//! RFC 9002. Losses are those that this side notices: of a datagram that is acknowledged by itself
+//! either direction may be lost.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// A model of one path, made from samples.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::arq) struct PathModel {
+    /// Smoothed round-trip time in microseconds; 0 before the first sample.
+    #[doc(alias = "rx_srtt")]
+    srtt: u64,
+    /// Mean deviation in microseconds.
+    rttvar: u64,
+    /// The last sample, in microseconds.
+    latest: u64,
+    least: WindowedMin,
+    /// What the handshake took in microseconds; 0 if it was not measured.
+    initial: u64,
+    /// In microseconds.
+    probe_timeout: u64,
+    no_delay: bool,
+    loss: LossRate,
+}
+
+impl PathModel {
+    /// A model without samples: the time-out is 200 ms.
+    pub(in crate::arq) fn new(no_delay: bool) -> Self {
+        Self {
+            srtt: 0,
+            rttvar: 0,
+            latest: 0,
+            least: WindowedMin::default(),
+            initial: 0,
+            probe_timeout: micros(INITIAL_TIMEOUT),
+            no_delay,
+            loss: LossRate::default(),
+        }
+    }
+
+    fn set_probe_timeout(&mut self, timeout: Duration) {
+        let least = if self.no_delay {
+            MIN_TIMEOUT_NO_DELAY
+        } else {
+            MIN_TIMEOUT
+        };
+        self.probe_timeout = micros(timeout.clamp(least, MAX_TIMEOUT));
+    }
+
+    /// Takes the time that the handshake took as a first estimate, unless there is a better one.
+    ///
+    /// kcp-go answers a window probe up to one of its ticks late, so this is replaced by the first
+    /// sample and not averaged with it.
+    pub(in crate::arq) fn on_handshake(&mut self, trip: Duration) {
+        if self.srtt > 0 {
+            return;
+        }
+        let trip = trip.clamp(GRANULARITY, MAX_TIMEOUT);
+        self.initial = micros(trip);
+        self.set_probe_timeout(trip + trip / 2);
+    }
+
+    /// Takes one sample into account.
+    ///
+    /// kcp-go v5 kcp.go, update_ack: a sample below the range the deviation spans moves the
+    /// deviation by 1/32 instead of 1/4, so that one quick answer does not widen the time-out.
+    /// We keep microseconds where kcp-go keeps milliseconds. Where kcp-go adds one of its ticks, we
+    /// add four deviations: a peer that acknowledges late makes those larger.
+    pub(in crate::arq) fn on_sample(&mut self, now: Time, sample: Duration) {
+        let rtt = micros(sample.min(MAX_TIMEOUT)).max(1);
+        if self.srtt == 0 {
+            self.srtt = rtt;
+            self.rttvar = match self.initial {
+                0 => rtt / 2,
+                // Two measurements that agree say more than one.
+                initial => (rtt.abs_diff(initial) / 2).clamp(rtt / 8, rtt / 2),
+            };
+        } else {
+            let deviation = rtt.abs_diff(self.srtt);
+            self.srtt = approach(self.srtt, rtt, 8);
+            let weight = if rtt + self.rttvar < self.srtt { 32 } else { 4 };
+            self.rttvar = approach(self.rttvar, deviation, weight);
+        }
+        self.latest = rtt;
+        self.least.on_sample(now, rtt);
+        let variance = Duration::from_micros(4 * self.rttvar).max(GRANULARITY);
+        self.set_probe_timeout(Duration::from_micros(self.srtt) + variance);
+    }
+
+    /// How long after the last transmission the peer is probed, if nothing is acknowledged.
+    pub(in crate::arq) fn probe_timeout(&self) -> Duration {
+        Duration::from_micros(self.probe_timeout)
+    }
+
+    /// Smoothed round-trip time, once there is a sample.
+    pub(in crate::arq) fn smoothed(&self) -> Option<Duration> {
+        known(self.srtt)
+    }
+
+    /// The longer of the smoothed and the latest round-trip time.
+    pub(in crate::arq) fn current(&self) -> Duration {
+        Duration::from_micros(self.srtt.max(self.latest))
+    }
+
+    /// The shortest round-trip time of the last ten seconds or more.
+    pub(in crate::arq) fn least(&self) -> Option<Duration> {
+        known(self.least.get()).or(known(self.initial))
+    }
+
+    /// What came of one transmission.
+    pub(in crate::arq) fn on_outcome(&mut self, lost: bool) {
+        self.loss.on_outcome(lost);
+    }
+
+    /// One transmission that counted as lost had arrived.
+    pub(in crate::arq) fn on_spurious(&mut self) {
+        self.loss.on_spurious();
+    }
+
+    /// The part of transmissions whose data or acknowledgement is lost, 0 to 1.
+    #[cfg(test)]
+    pub(in crate::arq) fn loss(&self) -> f64 {
+        self.loss.get()
+    }
+}
+
+/// The smallest sample of the last ten to twenty seconds, in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct WindowedMin {
+    /// Of the present span, and of the one before; 0 if there is none.
+    spans: [u64; 2],
+    since: Time,
+}
+
+impl WindowedMin {
+    fn on_sample(&mut self, now: Time, sample: u64) {
+        if now - self.since >= MIN_RTT_SPAN {
+            let is_recent = now - self.since < 2 * MIN_RTT_SPAN;
+            self.spans = [0, if is_recent { self.spans[0] } else { 0 }];
+            self.since = now;
+        }
+        self.spans[0] = match self.spans[0] {
+            0 => sample,
+            least => least.min(sample),
+        };
+    }
+
+    /// 0 without a sample.
+    fn get(&self) -> u64 {
+        let known = self.spans.into_iter().filter(|it| *it > 0);
+        known.min().unwrap_or(0)
+    }
+}
+
+/// How much is lost: a moving average over some hundred transmissions.
+///
+/// It begins with a little loss, so that a new connection is protected until it has seen enough of
+/// its path to know that it need not be.
+#[derive(Clone, Copy, Debug)]
+struct LossRate {
+    /// In parts of [`Self::ONE`].
+    rate: u32,
+    /// Before the last outcome that was a loss, so that one can be taken back.
+    step: u32,
+}
+
+impl LossRate {
+    const ONE: u32 = 1 << 24;
+
+    fn on_outcome(&mut self, lost: bool) {
+        // Rounded up, so that it comes down to nothing.
+        let gone = self.rate.div_ceil(LOSS_WEIGHT);
+        self.rate -= gone;
+        if lost {
+            self.step = (Self::ONE / LOSS_WEIGHT).min(Self::ONE - self.rate);
+            self.rate += self.step;
+        }
+    }
+
+    fn on_spurious(&mut self) {
+        self.rate = self.rate.saturating_sub(self.step);
+    }
+
+    #[cfg(test)]
+    fn get(&self) -> f64 {
+        f64::from(self.rate) / f64::from(Self::ONE)
+    }
+}
+
+impl Default for LossRate {
+    fn default() -> Self {
+        Self {
+            rate: Self::ONE / PRIOR_LOSS,
+            step: 0,
+        }
+    }
+}
+
+/// Moves `value` towards `target` by the `weight`-th part of their distance.
+fn approach(value: u64, target: u64, weight: u64) -> u64 {
+    if target >= value {
+        value + (target - value) / weight
+    } else {
+        value - (value - target) / weight
+    }
+}
+
+/// Microseconds, of which 0 are not known.
+fn known(micros: u64) -> Option<Duration> {
+    (micros > 0).then(|| Duration::from_micros(micros))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Longest time-out, also one that was backed off.
+#[doc(alias = "IKCP_RTO_MAX")]
+pub(in crate::arq) const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time-out before anything is measured.
+#[doc(alias = "IKCP_RTO_DEF")]
+const INITIAL_TIMEOUT: Duration = Duration::from_millis(200);
+
+#[doc(alias = "IKCP_RTO_MIN")]
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+
+#[doc(alias = "IKCP_RTO_NDL")]
+const MIN_TIMEOUT_NO_DELAY: Duration = Duration::from_millis(30);
+
+/// Least margin over the smoothed round-trip time: timers and timestamps have a grain of one
+/// millisecond each.
+const GRANULARITY: Duration = Duration::from_millis(2);
+
+/// How long a shortest round-trip time counts at least. BBR uses the same.
+const MIN_RTT_SPAN: Duration = Duration::from_secs(10);
+
+/// Transmissions that the average of losses reaches back to.
+const LOSS_WEIGHT: u32 = 256;
+
+/// One in so many transmissions is taken to be lost before any outcome is known.
+const PRIOR_LOSS: u32 = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn sample(path: &mut PathModel, sample: Duration) {
+        path.on_sample(Time::ZERO, sample);
+    }
+
+    #[test]
+    fn time_out_starts_at_200_ms_and_has_a_floor_by_mode() {
+        for (no_delay, floor) in [(true, ms(30)), (false, ms(100))] {
+            let mut path = PathModel::new(no_delay);
+            assert_eq!((path.probe_timeout(), path.smoothed()), (ms(200), None));
+            for _ in 0..100 {
+                sample(&mut path, ms(1));
+            }
+            let settled = (path.probe_timeout(), path.smoothed());
+            assert_eq!(settled, (floor, Some(ms(1))));
+        }
+    }
+
+    #[test]
+    fn first_sample_counts_in_full() {
+        let mut path = PathModel::new(true);
+        sample(&mut path, ms(80));
+        let first = (path.smoothed(), path.probe_timeout());
+        assert_eq!(first, (Some(ms(80)), ms(240)));
+    }
+
+    #[test]
+    fn handshake_gives_a_time_out_until_the_first_sample() {
+        let mut path = PathModel::new(true);
+        path.on_handshake(ms(50));
+        assert_eq!((path.least(), path.smoothed()), (Some(ms(50)), None));
+        assert_eq!(path.probe_timeout(), ms(75));
+        sample(&mut path, ms(50));
+        assert_eq!(path.probe_timeout(), ms(75), "an eighth, four times");
+        path.on_handshake(ms(500));
+        assert_eq!(path.probe_timeout(), ms(75));
+    }
+
+    #[test]
+    fn handshake_that_disagrees_with_the_first_sample_widens_the_time_out() {
+        let mut path = PathModel::new(true);
+        path.on_handshake(ms(80));
+        sample(&mut path, ms(50));
+        assert_eq!(path.probe_timeout(), ms(50 + 4 * 15));
+    }
+
+    #[test]
+    fn steady_path_has_a_time_out_just_above_the_round_trip() {
+        let mut path = PathModel::new(true);
+        for _ in 0..200 {
+            sample(&mut path, ms(50));
+        }
+        assert_eq!(path.probe_timeout(), ms(52));
+    }
+
+    #[test]
+    fn sample_below_the_range_weighs_an_eighth() {
+        let settled = || PathModel {
+            srtt: 100_000,
+            ..PathModel::new(true)
+        };
+        let (mut slow, mut quick) = (settled(), settled());
+        sample(&mut slow, ms(180));
+        sample(&mut quick, ms(20));
+        assert_eq!(slow.rttvar / 8, quick.rttvar);
+    }
+
+    #[test]
+    fn time_out_never_exceeds_a_minute() {
+        let mut path = PathModel::new(true);
+        sample(&mut path, Duration::MAX);
+        assert_eq!(path.probe_timeout(), MAX_TIMEOUT);
+        let mut path = PathModel::new(true);
+        path.on_handshake(Duration::MAX);
+        assert_eq!(path.probe_timeout(), MAX_TIMEOUT);
+    }
+
+    #[test]
+    fn least_round_trip_is_forgotten_after_ten_to_twenty_seconds() {
+        let mut path = PathModel::new(true);
+        path.on_sample(Time::from_millis(0), ms(20));
+        for second in 1..40 {
+            path.on_sample(Time::from_millis(second * 1000), ms(50));
+            let expected = if second < 20 { ms(20) } else { ms(50) };
+            assert_eq!(path.least(), Some(expected), "after {second} s");
+        }
+    }
+
+    #[test]
+    fn least_round_trip_of_before_a_long_silence_does_not_count() {
+        let mut path = PathModel::new(true);
+        path.on_sample(Time::from_millis(0), ms(20));
+        path.on_sample(Time::from_millis(3_600_000), ms(50));
+        assert_eq!(path.least(), Some(ms(50)));
+    }
+
+    #[test]
+    fn loss_rate_follows_what_is_lost_and_comes_down_to_nothing() {
+        for percent in [0, 1, 5, 20] {
+            let mut path = PathModel::new(true);
+            for index in 0..5000 {
+                path.on_outcome(index % 100 < percent);
+            }
+            let (rate, expected) = (path.loss() * 100.0, f64::from(percent));
+            // The average reaches back about two rounds of a hundred.
+            assert!((rate - expected).abs() <= 0.25 * expected + 0.001, "{rate}");
+        }
+    }
+
+    #[test]
+    fn spurious_loss_is_taken_back() {
+        let mut path = PathModel::new(true);
+        for _ in 0..2000 {
+            path.on_outcome(false);
+        }
+        path.on_outcome(true);
+        path.on_spurious();
+        assert!(path.loss() < 0.001);
+    }
+}

@@ -1,0 +1,302 @@
+//! Which transmissions are lost, as far as acknowledgements of later ones tell.
+//!
+//! After RACK (RFC 8985): what counts is the order in which segments were sent, retransmissions
+//! included, not that of their numbers. Acknowledgements repeat the time of the transmission they
+//! answer, so it is known which one arrived. A transmission is lost once one that was sent later
+//! has arrived and it is overdue itself, or, on a path that has not reordered anything, once enough
+//! later ones have arrived. A lost retransmission is found like any other.
+//!
+//! kcp-go walks its whole send buffer for every ack segment. Here transmissions are kept in the
+//! order of sending, each is looked at once, and none behind the first that is not yet lost.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::flight::{Flight, SentState, Transmission};
+use super::path::PathModel;
+use crate::arq::LONG_PAUSE;
+use crate::time::Time;
+use crate::wire::SeqNumber;
+
+/// Why a segment is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::arq) enum Resend {
+    /// Nothing is acknowledged, and this is among the oldest.
+    Probe,
+    /// Enough later transmissions have arrived.
+    Fast,
+    /// A later transmission has arrived, and this one is overdue.
+    Early,
+}
+
+impl Resend {
+    /// What a segment is while it is queued for that.
+    fn state(self) -> SentState {
+        match self {
+            Self::Probe => SentState::Probing,
+            Self::Fast | Self::Early => SentState::Lost,
+        }
+    }
+}
+
+/// All transmissions that may be lost, and those that are.
+#[derive(Debug)]
+pub(in crate::arq) struct Rack {
+    /// In order of sending. Those acknowledged or sent again since are dropped when met.
+    order: VecDeque<(SeqNumber, Time)>,
+    /// Number of the first transmission in `order`; numbers begin at 1.
+    first: u64,
+    /// Numbers of the newest transmissions that arrived, the newest first; 0 where there are none.
+    arrived: [u64; MAX_THRESHOLD],
+    /// Of these, which one shows a loss.
+    threshold: Option<u8>,
+    reordering: Reordering,
+    /// When the first transmission is lost that has later ones arrived.
+    timer: Option<Time>,
+    /// Segments to send again, probes first. Those that have been since are dropped when met.
+    due: VecDeque<(SeqNumber, Resend)>,
+    /// Transmissions looked at.
+    #[cfg(test)]
+    pub(in crate::arq) steps: usize,
+}
+
+impl Rack {
+    /// `threshold` is how many later transmissions must arrive before one counts as lost at once;
+    /// with `None`, or more than eight, only time tells.
+    pub(in crate::arq) fn new(threshold: Option<NonZeroU32>) -> Self {
+        let threshold = threshold.and_then(|it| u8::try_from(it.get()).ok());
+        Self {
+            order: VecDeque::new(),
+            first: 1,
+            arrived: [0; MAX_THRESHOLD],
+            threshold: threshold.filter(|it| usize::from(*it) <= MAX_THRESHOLD),
+            reordering: Reordering::default(),
+            timer: None,
+            due: VecDeque::new(),
+            #[cfg(test)]
+            steps: 0,
+        }
+    }
+
+    /// A segment is sent now. Returns the transmission.
+    pub(in crate::arq) fn on_sent(&mut self, sequence: SeqNumber, at: Time) -> Transmission {
+        let number = self.next_number();
+        self.order.push_back((sequence, at));
+        Transmission { number, at }
+    }
+
+    fn next_number(&self) -> u64 {
+        self.first + self.order.len() as u64
+    }
+
+    /// A transmission has arrived.
+    pub(in crate::arq) fn on_arrived(&mut self, number: u64) {
+        let place = self.arrived.iter().position(|it| *it <= number);
+        if let Some(place) = place.filter(|it| self.arrived[*it] < number) {
+            self.arrived[place..].rotate_right(1);
+            self.arrived[place] = number;
+        }
+    }
+
+    /// An earlier transmission of a segment arrived that was taken for lost and sent again.
+    pub(in crate::arq) fn on_spurious(&mut self) {
+        let next = self.next_number();
+        self.reordering.on_spurious(self.arrived[0], next);
+    }
+
+    /// Finds what is lost by what has arrived, and queues it; shows each to `lost`. To be called
+    /// after acknowledgements, and when [`Self::next`] says so.
+    pub(in crate::arq) fn detect(
+        &mut self,
+        now: Time,
+        path: &PathModel,
+        flight: &mut Flight,
+        mut lost: impl FnMut(u64),
+    ) {
+        let was = self.timer.take();
+        let window = self.window(path, flight.unacked());
+        let trip = match path.current() {
+            Duration::ZERO => path.probe_timeout(),
+            trip => trip,
+        };
+        for _ in 0..STEPS {
+            let Some(&(sequence, sent)) = self.order.front() else {
+                return;
+            };
+            let number = self.first;
+            self.count_step();
+            if flight.is_flying(sequence, number) {
+                if number >= self.arrived[0] {
+                    return;
+                }
+                let counted = self.is_lost_by_count(number);
+                let at = sent + trip + window;
+                if !counted && at > now {
+                    self.timer = Some(at);
+                    return;
+                }
+                if !counted && was.is_some_and(|was| was + LONG_PAUSE < now) {
+                    // That late, this side was suspended, and acks may be waiting unread.
+                    self.timer = Some(now + path.probe_timeout());
+                    return;
+                }
+                flight.queue_again(sequence, SentState::Lost);
+                let resend = if counted { Resend::Fast } else { Resend::Early };
+                self.due.push_back((sequence, resend));
+                let next = self.next_number();
+                self.reordering.on_lost(number, next);
+                lost(number);
+            }
+            self.order.pop_front();
+            self.first += 1;
+        }
+        // The rest has its turn at the next call.
+        self.timer = Some(now);
+    }
+
+    /// Queues the segments whose last transmission is the oldest, up to `most`, to make the peer
+    /// acknowledge something.
+    pub(in crate::arq) fn probe(&mut self, most: usize, flight: &mut Flight) {
+        let mut place = 0;
+        for (index, &(sequence, _)) in self.order.iter().enumerate().take(STEPS) {
+            if place < most && flight.is_flying(sequence, self.first + index as u64) {
+                flight.queue_again(sequence, SentState::Probing);
+                self.due.insert(place, (sequence, Resend::Probe));
+                place += 1;
+            }
+        }
+    }
+
+    /// How long beyond a round trip a transmission may take when later ones have arrived.
+    fn window(&self, path: &PathModel, unacked: usize) -> Duration {
+        let least = path.least().unwrap_or_else(|| path.probe_timeout());
+        if self.reordering.seen {
+            let multiplier = u32::from(self.reordering.multiplier);
+            (least / 4 * multiplier).min(path.current())
+        } else if unacked <= FEW {
+            (least / 8).min(FEW_WINDOW)
+        } else {
+            least / 4
+        }
+    }
+
+    /// Whether enough transmissions after this one have arrived, on a path that keeps the order.
+    fn is_lost_by_count(&self, number: u64) -> bool {
+        let enough = self.threshold.map(|it| self.arrived[usize::from(it) - 1]);
+        !self.reordering.seen && enough.is_some_and(|nth| number < nth)
+    }
+
+    /// The next segment to send again, without taking it.
+    pub(in crate::arq) fn peek_due(&mut self, flight: &Flight) -> Option<(SeqNumber, Resend)> {
+        while let Some(&(sequence, resend)) = self.due.front() {
+            let sent = flight.outstanding(sequence);
+            if sent.is_some_and(|sent| sent.state == resend.state()) {
+                return Some((sequence, resend));
+            }
+            self.due.pop_front();
+        }
+        None
+    }
+
+    /// Takes what [`Self::peek_due`] returned.
+    pub(in crate::arq) fn pop_due(&mut self) {
+        self.due.pop_front();
+    }
+
+    /// Whether there is something to send again; it may be acknowledged meanwhile.
+    pub(in crate::arq) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// When to call [`Self::detect`].
+    pub(in crate::arq) fn next(&self) -> Option<Time> {
+        self.timer
+    }
+
+    /// Nothing is in flight any more.
+    pub(in crate::arq) fn clear(&mut self) {
+        self.first = self.next_number();
+        self.order.clear();
+        self.due.clear();
+        self.timer = None;
+    }
+
+    /// Releases memory that is not used.
+    pub(in crate::arq) fn shrink(&mut self) {
+        self.order.shrink_to_fit();
+        self.due.shrink_to_fit();
+    }
+
+    /// Bytes held.
+    pub(in crate::arq) fn memory(&self) -> usize {
+        self.order.capacity() * size_of::<(SeqNumber, Time)>()
+            + self.due.capacity() * size_of::<(SeqNumber, Resend)>()
+    }
+
+    fn count_step(&mut self) {
+        #[cfg(test)]
+        {
+            self.steps += 1;
+        }
+    }
+}
+
+/// How much reordering there is on the path.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reordering {
+    /// Something that was taken for lost had only been overtaken.
+    seen: bool,
+    /// The window, in quarters of the shortest round trip.
+    multiplier: u8,
+    /// Recoveries after which all this is forgotten.
+    persist: u8,
+    /// Transmissions from this one on belong to another round trip.
+    round_end: u64,
+    recovery_end: u64,
+}
+
+impl Reordering {
+    fn on_spurious(&mut self, arrived: u64, next: u64) {
+        if !self.seen || arrived >= self.round_end {
+            self.multiplier = (self.multiplier + 1).min(MAX_MULTIPLIER);
+            self.round_end = next;
+        }
+        self.seen = true;
+        self.persist = PERSIST;
+    }
+
+    fn on_lost(&mut self, number: u64, next: u64) {
+        if number < self.recovery_end {
+            return;
+        }
+        self.recovery_end = next;
+        self.persist = self.persist.saturating_sub(1);
+        if self.seen && self.persist == 0 {
+            self.seen = false;
+            self.multiplier = 0;
+        }
+    }
+}
+
+/// Most transmissions that must arrive before an earlier one is lost by their number.
+const MAX_THRESHOLD: usize = 8;
+
+/// Transmissions looked at in one call.
+///
+/// More than a window of 1024 has at half of all segments lost; one forged ack at the far end of
+/// the window cannot make it long.
+const STEPS: usize = 512;
+
+/// Segments in flight that make a thin flow: there, a few milliseconds count and a needless
+/// retransmission costs little.
+const FEW: usize = 4;
+
+/// Most that is waited for one of a few that was overtaken.
+const FEW_WINDOW: Duration = Duration::from_millis(5);
+
+/// Recoveries without reordering after which none is expected any more (RFC 8985, section 6.2).
+const PERSIST: u8 = 16;
+
+/// The window is at most twice the shortest round trip.
+const MAX_MULTIPLIER: u8 = 8;
