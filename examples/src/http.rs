@@ -44,7 +44,10 @@ async fn bytes(Path(count): Path<usize>) -> Result<Bytes, StatusCode> {
 /// If a socket cannot be made. What goes wrong with a request is in its [`Fetch`].
 pub async fn demo(transport: &Transport) -> Result<Vec<Fetch>, HttpError> {
     let Transport { security, config } = transport;
-    let incoming = KcpIncoming::bind_with(([127, 0, 0, 1], 0).into(), security, config).await?;
+    let incoming = KcpIncoming::builder(security)
+        .config(config.clone())
+        .bind("127.0.0.1:0")
+        .await?;
     let server = incoming.local_addr()?;
     let app = router().into_make_service_with_connect_info::<KcpConnectInfo>();
     let mut serving = JoinSet::new();
@@ -54,10 +57,12 @@ pub async fn demo(transport: &Transport) -> Result<Vec<Fetch>, HttpError> {
             .into_future(),
     );
 
-    let connector = KcpConnector::new(security.clone()).with_config(config.clone());
+    let connector = KcpConnector::builder(security)
+        .config(config.clone())
+        .build()?;
     let mut fetches = Vec::new();
     for version in [Version::HTTP_11, Version::HTTP_2] {
-        fetches.extend(fetch_all(connector.clone(), server, version).await?);
+        fetches.extend(fetch_all(&connector, server, version).await?);
     }
     Ok(fetches)
 }
@@ -68,13 +73,14 @@ pub async fn demo(transport: &Transport) -> Result<Vec<Fetch>, HttpError> {
 ///
 /// None of the requests': they are in each [`Fetch`].
 pub async fn fetch_all(
-    connector: KcpConnector,
+    connector: &KcpConnector,
     server: SocketAddr,
     version: Version,
 ) -> Result<Vec<Fetch>, HttpError> {
-    let client: HttpClient = kcp_tower::client_builder()
+    let client: HttpClient = connector
+        .client_builder()
         .http2_only(version == Version::HTTP_2)
-        .build(connector);
+        .build(connector.clone());
     let pattern = Pattern::new(MAX_BODY);
     let mut fetches = Vec::new();
     for bytes in SIZES {
@@ -171,6 +177,9 @@ pub enum HttpError {
     /// A request cannot be written down.
     #[error("cannot make the request")]
     Request(#[from] http::Error),
+    /// The options contradict each other.
+    #[error(transparent)]
+    Config(#[from] kcp_tower::ConfigError),
 }
 
 type HttpClient = Client<KcpConnector, Full<Bytes>>;

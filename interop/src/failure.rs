@@ -28,7 +28,10 @@ pub enum Failure {
     /// The peer failed, or says that we did.
     #[error("the peer failed")]
     Peer(#[from] PeerError),
-    /// No gRPC connection, or its server failed.
+    /// There is no gRPC channel.
+    #[error(transparent)]
+    Channel(#[from] kcp_tonic::ChannelError),
+    /// The gRPC server failed.
     #[error("gRPC failed")]
     Transport(#[from] tonic::transport::Error),
     /// A call failed.

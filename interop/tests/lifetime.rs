@@ -12,7 +12,7 @@ use kcp_interop::go::Programs;
 use kcp_interop::grpc::proto::EchoRequest;
 use kcp_interop::grpc::proto::echo_client::EchoClient;
 use kcp_interop::process::PeerServer;
-use kcp_tonic::{KcpConnector, UnavailableLayer};
+use kcp_tonic::KcpChannel;
 use kcp_transport::config::Config;
 use kcp_transport::error::ConnectionError;
 use kcp_transport::net::KcpStream;
@@ -20,7 +20,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
-use tower_layer::Layer;
 
 use support::nat::Nat;
 
@@ -54,9 +53,9 @@ async fn call_to_a_killed_server_fails() {
         ..CASE
     };
     let server = start(programs, "grpc-server", None).await;
-    let connector = KcpConnector::new(case.security().expect("known")).with_config(impatient());
-    let endpoint = kcp_tonic::endpoint(format!("http://{}", server.addr())).expect("a URI");
-    let channel = kcp_tonic::connect(&endpoint, connector)
+    let channel = KcpChannel::builder(&case.security().expect("known"))
+        .config(impatient())
+        .connect(format!("kcp://{}", server.addr()))
         .await
         .expect("connects");
 
@@ -65,7 +64,7 @@ async fn call_to_a_killed_server_fails() {
         message: "ping".to_owned(),
     };
     sender.send(request()).await.expect("there is room");
-    let mut replies = EchoClient::new(UnavailableLayer::new().layer(channel))
+    let mut replies = EchoClient::new(channel)
         .bidirectional_streaming_echo(ReceiverStream::new(requests))
         .await
         .expect("answers")
@@ -179,12 +178,12 @@ async fn channel_to_grpc_go_reconnects_by_itself_from_a_changed_address() {
     };
     let server = start(programs, "grpc-server", None).await;
     let nat = Nat::to(server.addr()).await;
-    let connector = KcpConnector::new(case.security().expect("known")).with_config(impatient());
-    let endpoint = kcp_tonic::endpoint(format!("http://{}", nat.addr())).expect("a URI");
-    let channel = kcp_tonic::connect(&endpoint, connector)
+    let channel = KcpChannel::builder(&case.security().expect("known"))
+        .config(impatient())
+        .connect(format!("kcp://{}", nat.addr()))
         .await
         .expect("connects");
-    let mut client = EchoClient::new(UnavailableLayer::new().layer(channel));
+    let mut client = EchoClient::new(channel);
     let request = || EchoRequest {
         message: "ping".to_owned(),
     };

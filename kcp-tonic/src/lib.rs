@@ -2,72 +2,51 @@
 //!
 //! # Server
 //!
-//! [`server_builder`] is tonic's `Server::builder()` with settings fit for KCP, and with
-//! `Request::remote_addr()` working. [`KcpIncoming`] goes where `TcpIncoming` would:
+//! [`server_builder`] is tonic's `Server::builder()` with settings for KCP; [`serve()`] runs it until
+//! a signal, and then drains it:
 //!
 //! ```no_run
 //! # #[cfg(feature = "server")]
-//! # async fn run(routes: tonic::service::Routes) -> Result<(), Box<dyn std::error::Error>> {
-//! use kcp_tonic::KcpIncoming;
-//! use kcp_tonic::kcp_transport::crypto::Security;
+//! # async fn run(greeter: tonic::service::Routes) -> std::io::Result<()> {
+//! use kcp_tonic::{KcpIncoming, Security, serve, server_builder};
 //!
-//! let incoming = KcpIncoming::bind("0.0.0.0:4000".parse()?, &Security::Plaintext).await?;
-//! kcp_tonic::server_builder()
-//!     .add_routes(routes)
-//!     .serve_with_incoming(incoming)
-//!     .await?;
-//! # Ok(())
+//! let incoming = KcpIncoming::bind("0.0.0.0:4000", &Security::Plaintext).await?;
+//! // or: server_builder().add_service(GreeterServer::new(greeter))
+//! serve(incoming, server_builder().add_routes(greeter))
+//!     .with_graceful_shutdown(async { tokio::signal::ctrl_c().await.unwrap_or_default() })
+//!     .await
 //! # }
 //! ```
 //!
 //! # Client
 //!
-//! [`endpoint`] is tonic's `Endpoint` with settings fit for KCP; [`connect`] and [`connect_lazy`]
-//! make an ordinary [`Channel`](tonic::transport::Channel) of it:
+//! A [`KcpChannel`] goes where tonic's `Channel` would:
 //!
 //! ```no_run
 //! # #[cfg(feature = "channel")]
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! use kcp_tonic::KcpConnector;
-//! use kcp_tonic::kcp_transport::crypto::Security;
+//! # async fn run() -> Result<(), kcp_tonic::ChannelError> {
+//! use kcp_tonic::{KcpChannel, Security};
 //!
-//! let endpoint = kcp_tonic::endpoint("http://example.com:4000")?;
-//! let channel = kcp_tonic::connect(&endpoint, KcpConnector::new(Security::Plaintext)).await?;
-//! // GreeterClient::new(channel)
+//! let channel = KcpChannel::connect("kcp://example.com:4000", &Security::Plaintext).await?;
+//! // let mut client = GreeterClient::new(channel);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Changing networks
 //!
-//! A mobile client that is told of a new route keeps a clone of its connector. Calls and streams in
-//! flight go on from the new address, without a new connection:
-//!
-//! ```no_run
-//! # #[cfg(feature = "channel")]
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! # use kcp_tonic::KcpConnector;
-//! # use kcp_tonic::kcp_transport::crypto::Security;
-//! let connector = KcpConnector::new(Security::Plaintext);
-//! let endpoint = kcp_tonic::endpoint("http://example.com:4000")?;
-//! let channel = kcp_tonic::connect(&endpoint, connector.clone()).await?;
-//! // The system says that the network has changed.
-//! connector.rebind();
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # Lost connections
-//!
-//! tonic reports a connection that broke during a call as `Code::Unknown`. [`UnavailableLayer`]
-//! around a channel makes `Code::Unavailable` of it, which is what retry policies look for.
+//! [`KcpChannel::rebind`] moves a channel to another socket when a client's network has changed. Calls
+//! and streams in flight go on from the new address.
 //!
 //! # TLS
 //!
-//! With one of the features `tls-ring` and `tls-aws-lc`, `Endpoint::tls_config` and
-//! `Server::tls_config` work as over TCP. Then [`Security::Plaintext`] below is enough.
+//! With one of the features `tls-ring` and `tls-aws-lc`, a channel to `kcps://host:port` with
+//! `KcpChannelBuilder::tls_config`, and a server with `Server::tls_config`, use TLS inside KCP, with
+//! client certificates if wanted. [`Security::Plaintext`] below is enough then.
 //!
-//! [`Security::Plaintext`]: kcp_transport::crypto::Security::Plaintext
+//! # HTTP/2 over KCP
+//!
+//! [`http2`](kcp_tower::http2) of kcp-tower has the settings and their reasons.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -75,34 +54,29 @@
 #[cfg(feature = "channel")]
 mod channel;
 #[cfg(feature = "server")]
-mod connect_info;
-#[cfg(feature = "server")]
-mod incoming;
-#[cfg(feature = "server")]
 mod server;
-#[cfg(feature = "channel")]
-mod unavailable;
 
 #[cfg(feature = "channel")]
 #[cfg_attr(docsrs, doc(cfg(feature = "channel")))]
-pub use crate::channel::{connect, connect_lazy, endpoint, with_kcp_defaults};
-#[cfg(feature = "server")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub use crate::connect_info::{KcpRequestExt, RemoteAddr, RemoteAddrLayer};
-#[cfg(feature = "server")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub use crate::incoming::{KcpIncoming, KcpServerIo};
-#[cfg(feature = "server")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub use crate::server::server_builder;
-#[cfg(feature = "channel")]
-#[cfg_attr(docsrs, doc(cfg(feature = "channel")))]
-pub use crate::unavailable::{
-    Unavailable, UnavailableBody, UnavailableFuture, UnavailableLayer, status_from_transport,
+pub use crate::channel::{
+    CallFuture, ChannelError, ChannelStats, ConnectFailure, KcpChannel, KcpChannelBuilder,
 };
-pub use kcp_tower::KcpConnectInfo;
-#[cfg(feature = "channel")]
-#[cfg_attr(docsrs, doc(cfg(feature = "channel")))]
-pub use kcp_tower::KcpConnector;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use crate::server::{
+    KcpIncoming, KcpIncomingBuilder, KcpRequestExt, KcpServerIo, RemoteAddr, RemoteAddrLayer,
+    Serve, Serving, serve, server_builder,
+};
+
+pub use kcp_tower;
 /// The transport underneath, in the version this crate was built with.
 pub use kcp_tower::kcp_transport;
+#[doc(no_inline)]
+pub use kcp_tower::{
+    Config, ConfigBuilder, ConfigError, ConnectionInfo, FecRatio, KcpConnectInfo, KcpListener,
+    Security, Stats, Transport,
+};
+#[cfg(feature = "channel")]
+#[cfg_attr(docsrs, doc(cfg(feature = "channel")))]
+#[doc(no_inline)]
+pub use kcp_tower::{ConnectError, KcpConnector, KcpConnectorBuilder, Name};

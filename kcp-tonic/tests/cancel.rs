@@ -9,10 +9,8 @@ mod support;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use kcp_tonic::KcpIncoming;
-use kcp_tonic::kcp_transport::config::Config;
-use kcp_tonic::kcp_transport::crypto::Security;
-use kcp_tonic::kcp_transport::net::KcpStream;
+use kcp_tonic::{KcpIncoming, Security};
+use kcp_tower::KcpStream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
@@ -23,14 +21,14 @@ use support::{Hello, Setup, hello, loopback};
 
 #[test]
 fn bind_that_is_dropped_binds_nothing() {
-    for (name, with) in [
+    for (name, built) in [
         ("kcp_tonic::KcpIncoming::bind", false),
-        ("kcp_tonic::KcpIncoming::bind_with", true),
+        ("kcp_tonic::KcpIncomingBuilder::bind", true),
     ] {
         sweep(name, 1, real, async |case: Case| {
-            let (security, config) = (Security::Plaintext, Config::default());
-            let incoming = if with {
-                let binding = KcpIncoming::bind_with(loopback(), &security, &config);
+            let security = Security::Plaintext;
+            let incoming = if built {
+                let binding = KcpIncoming::builder(&security).bind(loopback());
                 case.drive(binding).await
             } else {
                 case.drive(KcpIncoming::bind(loopback(), &security)).await
@@ -45,14 +43,13 @@ fn bind_that_is_dropped_binds_nothing() {
 
 #[test]
 fn connect_that_is_dropped_leaves_nothing_and_can_be_repeated() {
-    sweep("kcp_tonic::connect", 1, real, async |case: Case| {
+    sweep("KcpChannelBuilder::connect", 1, real, async |case: Case| {
         let setup = Setup::impatient();
         let addr = setup.serve(Hello::default()).await;
         let before = Handle::current().metrics().num_alive_tasks();
-        let endpoint = kcp_tonic::endpoint(format!("http://{addr}")).unwrap();
-        let connected = case
-            .drive(kcp_tonic::connect(&endpoint, setup.connector()))
-            .await;
+        let destination = format!("kcp://{addr}");
+        let connecting = setup.connecting().connect(destination.clone());
+        let connected = case.drive(connecting).await;
         let done = connected.is_some();
         drop(connected.map(Result::unwrap));
         let gone = async {
@@ -63,7 +60,7 @@ fn connect_that_is_dropped_leaves_nothing_and_can_be_repeated() {
         };
         let gone = timeout(Duration::from_secs(10), gone).await;
         gone.expect("tasks of a connection that was given up");
-        let again = kcp_tonic::connect(&endpoint, setup.connector()).await;
+        let again = setup.connecting().connect(destination).await;
         let mut client = GreeterClient::new(again.unwrap());
         let reply = client.say_hello(hello("x")).await.unwrap();
         assert_eq!(reply.into_inner().message, "Hello x!");

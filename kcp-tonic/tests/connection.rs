@@ -7,16 +7,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use kcp_tonic::UnavailableLayer;
-use kcp_tonic::kcp_transport::net::KcpStream;
 use support::helloworld::greeter_client::GreeterClient;
 use support::helloworld::greeter_server::GreeterServer;
 use support::{Hello, Line, Process, Setup, deaf_addr, hello, loopback};
-use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tonic::Code;
-use tower::Layer;
+use tonic::{Code, Request, Status};
 
 /// Far longer than the time-outs of [`Setup::impatient`], far shorter than a hang.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,25 +28,22 @@ fn chain(error: &dyn Error) -> String {
 }
 
 #[tokio::test]
-async fn connecting_to_nobody_is_a_clear_error() {
+async fn connecting_to_a_closed_port_is_a_clear_error() {
     let addr = deaf_addr().await;
-    let endpoint = kcp_tonic::endpoint(format!("http://{addr}")).unwrap();
-    let connecting = kcp_tonic::connect(&endpoint, Setup::impatient().connector());
+    let setup = Setup::impatient();
+    let connecting = setup.connecting().connect(format!("kcp://{addr}"));
     let error = timeout(PATIENCE, connecting).await.unwrap().unwrap_err();
     let text = chain(&error);
-    assert!(
-        text.contains(&format!("no KCP connection to {addr}")),
-        "{text}"
-    );
+    let reason = format!("no KCP connection to {addr}");
+    assert_eq!(text.matches(&reason).count(), 1, "{text}");
 }
 
 #[tokio::test]
 async fn lazy_channel_connects_once_there_is_a_server() {
     let setup = Setup::impatient();
     let addr = deaf_addr().await;
-    let endpoint = kcp_tonic::endpoint(format!("kcp://{addr}")).unwrap();
-    let channel = kcp_tonic::connect_lazy(&endpoint, setup.connector());
-    let mut client = GreeterClient::new(channel);
+    let channel = setup.connecting().connect_lazy(format!("kcp://{addr}"));
+    let mut client = GreeterClient::new(channel.unwrap());
     let early = timeout(PATIENCE, client.say_hello(hello("x"))).await;
     assert_eq!(early.unwrap().unwrap_err().code(), Code::Unavailable);
 
@@ -65,8 +58,7 @@ async fn call_to_a_vanished_peer_fails_as_unavailable() {
     let setup = Setup::impatient();
     let greeter = Hello::default();
     let line = Line::to(setup.serve(greeter.clone()).await).await;
-    let channel = UnavailableLayer::new().layer(setup.channel(line.addr).await);
-    let mut client = GreeterClient::new(channel);
+    let mut client = setup.client(line.addr).await;
     let call = tokio::spawn(async move { client.say_hello(hello("wait")).await });
     greeter.waiting.notified().await;
     line.cut();
@@ -82,8 +74,7 @@ async fn call_to_a_vanished_peer_fails_as_unavailable() {
 async fn stream_of_a_vanished_peer_fails_as_unavailable() {
     let setup = Setup::impatient();
     let line = Line::to(setup.serve(Hello::default()).await).await;
-    let channel = UnavailableLayer::new().layer(setup.channel(line.addr).await);
-    let mut client = GreeterClient::new(channel);
+    let mut client = setup.client(line.addr).await;
     let replies = client.lots_of_replies(hello("wait")).await.unwrap();
     let mut replies = replies.into_inner();
     assert_eq!(replies.next().await.unwrap().unwrap().message, "wait");
@@ -94,11 +85,10 @@ async fn stream_of_a_vanished_peer_fails_as_unavailable() {
 }
 
 #[tokio::test]
-async fn calls_that_fail_keep_their_status_under_the_layer() {
+async fn status_of_the_server_is_kept() {
     let setup = Setup::plaintext();
     let addr = setup.serve(Hello::default()).await;
-    let channel = UnavailableLayer::new().layer(setup.channel(addr).await);
-    let mut grpc = tonic::client::Grpc::new(channel);
+    let mut grpc = tonic::client::Grpc::new(setup.channel(addr).await);
     grpc.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<
         support::helloworld::HelloRequest,
@@ -144,24 +134,44 @@ async fn killed_server_fails_the_call_in_flight() {
 }
 
 #[tokio::test]
-async fn peer_that_never_speaks_is_let_go_of_and_holds_up_no_shutdown() {
-    let setup = Setup::plaintext();
+async fn first_call_after_a_graceful_stop_is_unavailable() {
+    let setup = Setup::impatient();
     let incoming = setup.incoming(loopback()).await.unwrap();
-    let incoming = incoming.with_first_byte_timeout(Duration::from_millis(50));
     let addr = incoming.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = kcp_tonic::server_builder()
-        .add_service(GreeterServer::new(Hello::default()))
-        .serve_with_incoming_shutdown(incoming, async { stopped.await.unwrap_or_default() });
-    let server = tokio::spawn(server);
-    let mut silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
-        .await
-        .unwrap();
-    // The server's settings: it has the connection.
-    silent.read_u8().await.unwrap();
+    let router = kcp_tonic::server_builder().add_service(GreeterServer::new(Hello::default()));
+    let server = kcp_tonic::serve(incoming, router)
+        .with_graceful_shutdown(async { stopped.await.unwrap_or_default() });
+    let server = tokio::spawn(server.into_future());
+    let mut client = setup.client(addr).await;
+    client.say_hello(hello("x")).await.unwrap();
     stop.send(()).unwrap();
-    timeout(PATIENCE, server).await.unwrap().unwrap().unwrap();
-    let mut rest = Vec::new();
-    let end = timeout(PATIENCE, silent.read_to_end(&mut rest)).await;
-    end.unwrap().unwrap();
+    server.await.unwrap().unwrap();
+    for _ in 0..3 {
+        let call = timeout(PATIENCE, client.say_hello(hello("x")));
+        let status = call.await.unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn interceptors_work_over_a_channel() {
+    let setup = Setup::plaintext();
+    let channel = setup.channel(setup.serve(Hello::default()).await).await;
+    let refuse = |_: Request<()>| Err::<Request<()>, _>(Status::permission_denied("no"));
+    let mut refused = GreeterClient::with_interceptor(channel.clone(), refuse);
+    let status = refused.say_hello(hello("x")).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let mut passed = GreeterClient::with_interceptor(channel, Ok);
+    passed.say_hello(hello("x")).await.unwrap();
+}
+
+#[tokio::test]
+async fn timeout_of_the_channel_is_an_exceeded_deadline() {
+    let setup = Setup::plaintext();
+    let addr = setup.serve(Hello::default()).await;
+    let connecting = setup.connecting().timeout(Duration::from_millis(50));
+    let channel = connecting.connect(format!("kcp://{addr}")).await.unwrap();
+    let status = GreeterClient::new(channel).say_hello(hello("wait")).await;
+    assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
 }

@@ -4,11 +4,10 @@
 mod support;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
-use kcp_tonic::{KcpConnectInfo, KcpIncoming, KcpServerIo};
+use kcp_tonic::{KcpConnectInfo, KcpServerIo};
 use support::helloworld::greeter_client::GreeterClient;
 use support::{Hello, Setup, deaf_addr, hello, loopback};
 use tokio::io::AsyncWrite;
-use tokio::sync::oneshot;
 use tonic::Code;
 
 async fn calls_of_all_kinds(setup: Setup) {
@@ -66,16 +65,14 @@ async fn bidirectional_stream_alternates() {
 async fn stream_in_flight_goes_on_from_another_socket() {
     let setup = Setup::sealed();
     let addr = setup.serve(Hello::default()).await;
-    let connector = setup.connector();
-    let endpoint = kcp_tonic::endpoint(format!("http://{addr}")).unwrap();
-    let channel = kcp_tonic::connect(&endpoint, connector.clone()).await;
-    let mut client = GreeterClient::new(channel.unwrap());
+    let channel = setup.channel(addr).await;
+    let mut client = GreeterClient::new(channel.clone());
     let (say, said) = tokio::sync::mpsc::channel(1);
     let said = tokio_stream::wrappers::ReceiverStream::new(said);
     let mut replies = client.bidi_hello(said).await.unwrap().into_inner();
     for i in 0..20 {
         say.send(hello(i.to_string())).await.unwrap();
-        assert_eq!(connector.rebind(), 1);
+        assert_eq!(channel.rebind(), 1);
         let reply = replies.next().await.unwrap().unwrap();
         assert_eq!(reply.message, i.to_string());
     }
@@ -108,7 +105,7 @@ async fn large_messages_pass() {
 }
 
 #[tokio::test]
-async fn handlers_know_the_address_of_the_client() {
+async fn handlers_see_the_address_of_the_client() {
     let setup = Setup::plaintext();
     let addr = setup.serve(Hello::default()).await;
     let (first, second) = (setup.client(addr).await, setup.client(addr).await);
@@ -138,7 +135,7 @@ async fn handlers_see_live_statistics() {
 
 #[tokio::test]
 async fn vectored_writes_reach_the_stream() {
-    use kcp_tonic::kcp_transport::net::KcpStream;
+    use kcp_tower::KcpStream;
     let setup = Setup::plaintext();
     let peer = deaf_addr().await;
     let stream = KcpStream::connect_lazy(peer, &setup.security, &setup.config).unwrap();
@@ -149,37 +146,6 @@ async fn vectored_writes_reach_the_stream() {
 }
 
 #[tokio::test]
-async fn call_in_flight_survives_the_shutdown_signal() {
-    let setup = Setup::plaintext();
-    let incoming: KcpIncoming = setup.incoming(loopback()).await.unwrap();
-    let addr = incoming.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let service = support::helloworld::greeter_server::GreeterServer::new(Hello::default());
-    let server = tokio::spawn(
-        kcp_tonic::server_builder()
-            .add_service(service)
-            .serve_with_incoming_shutdown(incoming, async { stopped.await.unwrap_or_default() }),
-    );
-    let mut client = setup.client(addr).await;
-    let (say, said) = tokio::sync::mpsc::channel(1);
-    let said = tokio_stream::wrappers::ReceiverStream::new(said);
-    let mut replies = client.bidi_hello(said).await.unwrap().into_inner();
-    say.send(hello("before")).await.unwrap();
-    replies.next().await.unwrap().unwrap();
-    stop.send(()).unwrap();
-
-    for word in ["during", "still"] {
-        say.send(hello(word)).await.unwrap();
-        assert_eq!(replies.next().await.unwrap().unwrap().message, word);
-    }
-    assert!(!server.is_finished());
-    drop(say);
-    assert!(replies.next().await.is_none());
-    server.await.unwrap().unwrap();
-    drop(client);
-}
-
-#[tokio::test]
 async fn deadlines_of_calls_are_kept() {
     let setup = Setup::plaintext();
     let addr = setup.serve(Hello::default()).await;
@@ -187,10 +153,7 @@ async fn deadlines_of_calls_are_kept() {
     let mut request = tonic::Request::new(hello("wait"));
     request.set_timeout(std::time::Duration::from_millis(50));
     let status = client.say_hello(request).await.unwrap_err();
-    assert!(matches!(
-        status.code(),
-        Code::Cancelled | Code::DeadlineExceeded
-    ));
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     let reply = client.say_hello(hello("again")).await.unwrap();
     assert_eq!(reply.into_inner().message, "Hello again!");
 }

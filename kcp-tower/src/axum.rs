@@ -1,7 +1,8 @@
 //! [`KcpIncoming`] as a listener of [`axum::serve`].
 //!
-//! `axum::serve` sets neither timers nor PINGs, so a vanished peer is noticed by the transport's
-//! time-outs only; [`serve`](crate::serve()) takes routers too and sets both.
+//! `axum::serve` cannot be configured: it has no timers of HTTP/1, and hyper's own windows of HTTP/2,
+//! under which one response that is not read can hold up its connection. [`serve`](crate::serve())
+//! takes routers too, and has the settings of [`http2`](crate::http2).
 
 use std::future::{pending, poll_fn};
 use std::io;
@@ -16,10 +17,9 @@ use crate::{KcpConnectInfo, KcpIncoming, KcpIo};
 ///
 /// ```no_run
 /// # async fn run(router: axum::Router) -> std::io::Result<()> {
-/// use kcp_tower::kcp_transport::crypto::Security;
-/// use kcp_tower::{KcpConnectInfo, KcpIncoming};
+/// use kcp_tower::{KcpConnectInfo, KcpIncoming, Security};
 ///
-/// let incoming = KcpIncoming::bind(([0, 0, 0, 0], 4000).into(), &Security::Plaintext).await?;
+/// let incoming = KcpIncoming::bind("0.0.0.0:4000", &Security::Plaintext).await?;
 /// axum::serve(
 ///     incoming,
 ///     router.into_make_service_with_connect_info::<KcpConnectInfo>(),
@@ -45,7 +45,7 @@ use crate::{KcpConnectInfo, KcpIncoming, KcpIo};
 /// # }
 /// ```
 ///
-/// When the socket fails, that is logged once and nothing is accepted any more.
+/// When the socket fails, the error is logged once and no more connections are accepted.
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 impl Listener for KcpIncoming {
     type Io = KcpIo;

@@ -1,61 +1,141 @@
-//! Settings of HTTP/2 that are fit for KCP, kept in one place.
+//! HTTP/2 settings for KCP, kept in one place.
 //!
-//! KCP has no FIN and no reset that every peer knows, so a peer that vanishes is only noticed by
-//! asking: PINGs are on, also while idle. The windows are fixed rather than adaptive: hyper's
-//! adaptive window measures the path with PINGs that queue behind KCP's retransmissions, and only
-//! ever grows.
+//! - **No PINGs.** Whether a peer is alive is decided by the transport: its keepalive probes, its
+//!   user time-out and its idle time-out. A PING queues behind what was written before it, so on a
+//!   slow link its answer is late although data flows, and hyper would close a healthy connection.
+//!   grpc-go's servers also close connections of clients that send PINGs more often than every five
+//!   minutes, or without an open call.
+//! - **Fixed windows**, see [`Windows`]. hyper's adaptive window measures the path with PINGs that
+//!   queue behind KCP's retransmissions, and only ever grows.
+//! - **A limit of concurrent streams**, see [`MAX_CONCURRENT_STREAMS`].
 
-use std::time::Duration;
+use kcp_transport::config::Config;
+use kcp_transport::crypto::Security;
+use kcp_transport::error::ConfigError;
 
-/// Silence after which a PING is sent.
+/// Flow-control windows of HTTP/2, in bytes: how much a receiver takes before its application has
+/// read it.
 ///
-/// As long as the transport's own keepalive; longer than the 10 s that grpc-go accepts as a
-/// minimum, and short enough for NAT bindings of 30 s.
-pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-
-/// How long the answer to a PING may take.
+/// Two rules make them:
 ///
-/// A PING queues behind what was written before it, so this must cover a full send buffer on a
-/// slow path.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Bytes in flight of one stream, 1 MiB.
-pub const STREAM_WINDOW: u32 = 1 << 20;
-
-/// Bytes in flight of all streams of a connection, 1 MiB.
+/// - The connection's window fits into the transport's buffers, the sender's send buffer and the
+///   receiver's window together. HTTP/2 stops reading while it cannot write an answer to a PING or
+///   SETTINGS frame. As long as everything that flow control allows fits below it, two peers cannot
+///   block each other that way.
+/// - A stream's window is a quarter of the connection's. A stream that is not read keeps its share of
+///   the connection's window, so three such streams leave room for the other calls of the connection.
 ///
-/// HTTP/2 stops reading while it cannot write an answer to a PING or SETTINGS. If everything its
-/// flow control allows fits below it, into the sender's buffer and the receiver's window, two
-/// peers can never block each other that way. The default configuration of the transport has
-/// room for 2.6 MiB.
-pub const CONNECTION_WINDOW: u32 = 1 << 20;
+/// The default fits [`Config::default`]. A connection of long delay needs a stream window of
+/// bandwidth times round-trip time: configure larger windows of the transport for it, on both sides,
+/// and take [`Windows::for_config`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Windows {
+    /// Of one stream: a quarter of the connection's.
+    pub stream: u32,
+    /// Of all streams of a connection together.
+    pub connection: u32,
+}
 
-/// Requests a server works on at a time for one connection.
+impl Windows {
+    /// The windows that fit a configuration of the transport, if the peer has the same one.
+    ///
+    /// At least the 65 535 bytes that every HTTP/2 connection starts with, and at most 8 MiB for a
+    /// connection, which bounds the memory that a peer can fill.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::MtuTooSmall`] if the mtu has no room for data.
+    pub fn for_config(config: &Config, security: &Security) -> Result<Self, ConfigError> {
+        let segment = config.layout(security.overhead())?.mss();
+        let send = usize::from(config.send_window()) * segment;
+        let send = config.send_buffer().map_or(send, |limit| limit.min(send));
+        let receive = usize::from(config.receive_window()) * segment;
+        // A receive buffer counts the memory of segments, not their bytes.
+        let receive = config
+            .receive_buffer()
+            .map_or(receive, |limit| receive.min(limit / 2));
+        let room = send + receive;
+        // Frames without flow control, such as HEADERS and PING, need room too.
+        let connection = (room - room / 8).clamp(MIN_CONNECTION, MAX_CONNECTION);
+        let connection = u32::try_from(connection).unwrap_or(u32::MAX);
+        Ok(Self {
+            stream: connection / 4,
+            connection,
+        })
+    }
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self {
+            stream: DEFAULT_CONNECTION / 4,
+            connection: DEFAULT_CONNECTION,
+        }
+    }
+}
+
+/// Requests that a server works on at a time for one connection.
 ///
-/// Each may hold a share of the connection's window; beyond this number the shares are smaller
-/// than one frame of 16 KiB and requests only wait for each other.
-pub const MAX_CONCURRENT_STREAMS: u32 = 128;
+/// A gRPC client holds one stream for each open call, and a call that waits for events can be open
+/// for days, so the limit is far above the 100 streams that HTTP/2 recommends as a minimum. The
+/// next call waits, without an error, until a stream ends: `KcpChannel::stats` of kcp-tonic counts
+/// such calls. A client respects the limit of its server, whatever that is, and starts with 100
+/// streams until it has learned it.
+pub const MAX_CONCURRENT_STREAMS: u32 = 1024;
+
+/// HTTP/2 starts with this window; it can grow but not shrink.
+const MIN_CONNECTION: usize = 65_535;
+
+const MAX_CONNECTION: usize = 8 << 20;
+
+/// Below what [`Windows::for_config`] gives for the default configuration; a test compares them.
+const DEFAULT_CONNECTION: u32 = 2 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kcp_transport::config::Config;
-    use kcp_transport::packet::Overhead;
+
+    fn security() -> Security {
+        Security::from_password("aes-128-gcm", "secret", b"salt").unwrap()
+    }
 
     #[test]
-    fn transport_holds_all_that_flow_control_lets_through() {
-        let config = Config::default();
-        // The most that any cipher adds: nonce and tag of an AEAD.
-        let layout = config
-            .layout(Overhead {
-                front: 16,
-                back: 16,
-            })
+    fn default_windows_fit_the_default_configuration() {
+        let fitting = Windows::for_config(&Config::default(), &security()).unwrap();
+        assert!(Windows::default().connection <= fitting.connection);
+    }
+
+    #[test]
+    fn windows_follow_the_buffers_of_the_transport() {
+        let windows = |send: u16, receive: u16| {
+            let config = Config::builder()
+                .windows(send.into(), receive.into())
+                .build()
+                .unwrap();
+            let segment = config.layout(security().overhead()).unwrap().mss();
+            let windows = Windows::for_config(&config, &security()).unwrap();
+            let room = (usize::from(send) + usize::from(receive)) * segment;
+            (windows, room)
+        };
+        for (send, receive) in [(64, 64), (128, 1024), (1024, 1024), (2048, 2048)] {
+            let (windows, room) = windows(send, receive);
+            assert!(windows.connection as usize <= room);
+            assert!(windows.connection as usize >= room / 2);
+            assert_eq!(windows.stream, windows.connection / 4);
+        }
+        assert_eq!(windows(1, 1).0.connection, 65_535);
+        assert_eq!(windows(65_535, 65_535).0.connection, 8 << 20);
+    }
+
+    #[test]
+    fn buffers_in_bytes_bound_the_windows_too() {
+        let config = Config::builder()
+            .send_buffer(100_000)
+            .receive_buffer(100_000)
+            .build()
             .unwrap();
-        let send = config
-            .send_buffer()
-            .unwrap_or(usize::from(config.send_window()) * layout.mss());
-        let receive = usize::from(config.receive_window()) * layout.mss();
-        assert!(send + receive >= CONNECTION_WINDOW as usize);
+        let windows = Windows::for_config(&config, &security()).unwrap();
+        assert!(windows.connection <= 150_000);
     }
 }

@@ -3,80 +3,64 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
-use kcp_transport::net::KcpListener;
+use kcp_transport::net::{KcpListener, Transport};
+use tokio::net::ToSocketAddrs;
 
 use crate::KcpIo;
+use crate::http2::Windows;
 
 /// A stream of accepted connections.
 ///
-/// What a single peer does never shows up here. If the socket itself fails, the error is yielded
-/// once, then the stream ends. Dropping it stops accepting; accepted connections live on.
+/// No single peer can make it fail. If the socket itself fails, the error is yielded once, then the
+/// stream ends. Dropping it stops accepting; accepted connections go on.
 ///
 /// With feature `axum` it is an `axum::serve::Listener` as well.
 #[derive(Debug)]
 pub struct KcpIncoming {
     listener: KcpListener,
+    windows: Windows,
     first_byte_timeout: Option<Duration>,
     ended: bool,
 }
 
 impl KcpIncoming {
-    /// Listens at an address, with the default configuration.
+    /// Listens on `addr`, anything that tokio resolves, with the default [`Config`]. Port 0 picks a
+    /// free port.
     ///
     /// # Errors
     ///
-    /// What binding the socket gives.
+    /// As [`KcpIncomingBuilder::bind`].
     ///
     /// # Cancel safety
     ///
-    /// Never waits: a future that is dropped was not polled, and has bound nothing.
-    pub async fn bind(addr: SocketAddr, security: &Security) -> io::Result<Self> {
-        KcpListener::bind(addr, security).await.map(Self::from)
+    /// As [`KcpIncomingBuilder::bind`].
+    pub async fn bind(addr: impl ToSocketAddrs, security: &Security) -> io::Result<Self> {
+        Self::builder(security).bind(addr).await
     }
 
-    /// Listens at an address.
-    ///
-    /// # Errors
-    ///
-    /// What binding the socket gives; [`io::ErrorKind::InvalidInput`] if the configuration does
-    /// not go with the cipher.
-    ///
-    /// # Cancel safety
-    ///
-    /// Never waits: a future that is dropped was not polled, and has bound nothing.
-    pub async fn bind_with(
-        addr: SocketAddr,
-        security: &Security,
-        config: &Config,
-    ) -> io::Result<Self> {
-        KcpListener::bind_with(addr, security, config)
-            .await
-            .map(Self::from)
+    /// Everything else: configuration, time-outs, a socket or a transport of one's own.
+    pub fn builder(security: &Security) -> KcpIncomingBuilder {
+        KcpIncomingBuilder::new(security)
     }
 
-    /// How long a peer may be connected without saying anything. Default 30 s; `None` is for ever.
-    ///
-    /// After that reads fail with [`io::ErrorKind::TimedOut`], which makes HTTP servers close the
-    /// connection. Neither hyper nor axum nor tonic has a limit for this phase of its own. What the
-    /// server writes meanwhile does not count: for a protocol in which the server speaks first and the
-    /// client need not answer, set none.
+    /// The HTTP/2 windows that fit the configuration of the connections.
     #[must_use]
-    pub fn with_first_byte_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.first_byte_timeout = timeout.into();
-        self
+    pub fn http2_windows(&self) -> Windows {
+        self.windows
     }
 
     /// The address of the socket.
     ///
     /// # Errors
     ///
-    /// What the system gives.
+    /// The system's, if the socket is gone.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -110,10 +94,113 @@ impl KcpIncoming {
     }
 }
 
+/// Makes a [`KcpIncoming`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use kcp_tower::{KcpIncoming, Security};
+///
+/// # async fn run() -> std::io::Result<()> {
+/// let incoming = KcpIncoming::builder(&Security::Plaintext)
+///     .first_byte_timeout(Duration::from_secs(5))
+///     .bind("[::]:4000")
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it binds"]
+pub struct KcpIncomingBuilder {
+    security: Security,
+    config: Config,
+    first_byte_timeout: Option<Duration>,
+}
+
+impl KcpIncomingBuilder {
+    fn new(security: &Security) -> Self {
+        Self {
+            security: security.clone(),
+            config: Config::default(),
+            first_byte_timeout: Some(FIRST_BYTE_TIMEOUT),
+        }
+    }
+
+    /// The configuration of the listener and its connections. Default [`Config::default`].
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How long a peer may be connected before its first byte arrives. Default 30 s; `None` is no
+    /// limit.
+    ///
+    /// After that, reads fail with [`io::ErrorKind::TimedOut`], which makes HTTP servers close the
+    /// connection. hyper, axum and tonic have no limit of their own for this phase, and such a peer
+    /// holds up a graceful shutdown. What the server writes meanwhile does not count: for a protocol in
+    /// which the server speaks first and the client need not answer, set no limit.
+    pub fn first_byte_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.first_byte_timeout = timeout.into();
+        self
+    }
+
+    /// Listens on the first of the addresses that can be bound. Port 0 picks a free port.
+    ///
+    /// # Errors
+    ///
+    /// Errors of resolving the address and of binding the socket; [`io::ErrorKind::InvalidInput`] if
+    /// the mtu has no room for data under the cipher.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future binds nothing. It waits for the resolution of names only.
+    pub async fn bind(self, addr: impl ToSocketAddrs) -> io::Result<KcpIncoming> {
+        let mut failed = None;
+        for addr in tokio::net::lookup_host(addr).await? {
+            match KcpListener::bind_with(addr, &self.security, &self.config).await {
+                Ok(listener) => return self.incoming(listener),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed
+            .unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+    }
+
+    /// Listens on a socket that the caller has bound. It is made non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpIncomingBuilder::bind`]. Must be called within a tokio runtime.
+    pub fn from_socket(self, socket: std::net::UdpSocket) -> io::Result<KcpIncoming> {
+        let listener = KcpListener::from_socket(socket, &self.security, &self.config)?;
+        self.incoming(listener)
+    }
+
+    /// Listens on any transport of datagrams.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpIncomingBuilder::bind`]. Must be called within a tokio runtime.
+    pub fn from_transport(self, transport: Arc<dyn Transport>) -> io::Result<KcpIncoming> {
+        let listener = KcpListener::from_transport(transport, &self.security, &self.config)?;
+        self.incoming(listener)
+    }
+
+    fn incoming(&self, listener: KcpListener) -> io::Result<KcpIncoming> {
+        Ok(KcpIncoming {
+            listener,
+            windows: Windows::for_config(&self.config, &self.security)?,
+            first_byte_timeout: self.first_byte_timeout,
+            ended: false,
+        })
+    }
+}
+
 impl From<KcpListener> for KcpIncoming {
     fn from(listener: KcpListener) -> Self {
         Self {
             listener,
+            windows: Windows::default(),
             first_byte_timeout: Some(FIRST_BYTE_TIMEOUT),
             ended: false,
         }

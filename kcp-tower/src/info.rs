@@ -1,4 +1,4 @@
-//! What a handler or a client can learn about the connection underneath.
+//! A description of the connection, for handlers and clients.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,19 +18,19 @@ pub struct KcpConnectInfo {
 }
 
 impl KcpConnectInfo {
-    /// Where the peer's packets come from at present.
+    /// The peer's present address.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.connection.peer_addr()
     }
 
-    /// The address of our socket, if the system tells it.
+    /// The address of our socket, if the system reports it.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.connection.local_addr()
     }
 
-    /// The number that both sides know the connection by.
+    /// The id of the conversation, the same on both sides.
     #[must_use]
     #[doc(alias = "conv")]
     pub fn conversation(&self) -> ConversationId {
@@ -38,11 +38,11 @@ impl KcpConnectInfo {
     }
 
     /// Moves a client's connection to another socket, after a change of network. See
-    /// [`KcpStream::rebind`](kcp_transport::net::KcpStream::rebind).
+    /// [`KcpStream::rebind`](crate::KcpStream::rebind).
     ///
     /// # Errors
     ///
-    /// As [`KcpStream::rebind`](kcp_transport::net::KcpStream::rebind).
+    /// As [`KcpStream::rebind`](crate::KcpStream::rebind).
     pub fn rebind(&self) -> io::Result<()> {
         self.connection.rebind()
     }

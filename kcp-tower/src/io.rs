@@ -15,16 +15,15 @@ use crate::KcpConnectInfo;
 
 /// A [`KcpStream`] for hyper, tonic and axum.
 ///
-/// It implements the I/O traits of tokio and of hyper, both as plain forwards: nothing is buffered
-/// here, no buffer is initialised, and vectored writes reach the stream. Since it has both, it
-/// needs no `TokioIo` around it.
+/// It implements the I/O traits of tokio and of hyper, both as plain forwards: it buffers nothing,
+/// initialises no buffer, and passes vectored writes on to the stream. It needs no `TokioIo` around it.
 #[derive(Debug)]
 pub struct KcpIo {
     inner: TokioIo<KcpStream>,
-    /// Until the peer has said something: when to stop waiting for that.
+    /// The end of the wait for the peer's first byte; `None` once it has arrived.
     ///
-    /// A write does not end it: servers of HTTP/2 send their settings before the client has said a
-    /// word.
+    /// A write does not end the wait: servers of HTTP/2 send their settings before the client's first
+    /// byte.
     first_byte: Option<Pin<Box<Sleep>>>,
 }
 
@@ -38,7 +37,7 @@ impl KcpIo {
         }
     }
 
-    /// Fails reads with [`io::ErrorKind::TimedOut`] if nothing was read in that time.
+    /// Makes reads fail with [`io::ErrorKind::TimedOut`] if nothing arrives in that time.
     pub(crate) fn with_first_byte_timeout(mut self, timeout: Duration) -> Self {
         self.first_byte = Some(Box::pin(tokio::time::sleep(timeout)));
         self

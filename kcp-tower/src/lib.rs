@@ -1,48 +1,47 @@
 //! KCP under [hyper], tower and axum: the same services and clients, over reliable UDP.
 //!
-//! | here | what it is | who uses it |
+//! | here | what it is | for |
 //! |---|---|---|
-//! | [`KcpIo`] | a stream with the traits of tokio and of hyper | everyone |
 //! | [`KcpConnector`] | `Service<Uri>` and `Service<SocketAddr>` | hyper-util's client, tonic, tower |
 //! | [`KcpIncoming`] | a stream of accepted connections; with feature `axum` a listener for `axum::serve` | servers |
-//! | [`serve()`] | HTTP/1 and HTTP/2 for any tower service, with graceful shutdown | servers without axum |
+//! | [`serve()`] | HTTP/1 and HTTP/2 for any tower service, with TLS, upgrades and graceful shutdown | servers, axum routers among them |
+//! | [`KcpIo`] | a stream with the traits of tokio and of hyper | all of these |
 //! | [`KcpConnectInfo`] | addresses and live statistics, in the extensions of requests and responses | handlers |
 //!
 //! # Server
 //!
-//! ```no_run
-//! # #[cfg(feature = "server")]
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! use http::{Request, Response};
-//! use kcp_tower::kcp_transport::crypto::Security;
-//! use kcp_tower::{KcpConnectInfo, KcpIncoming};
+//! An axum router, or any other service, under [`serve()`]:
 //!
-//! let hello = tower::service_fn(|request: Request<hyper::body::Incoming>| async move {
-//!     let info = request.extensions().get::<KcpConnectInfo>().expect("serve inserts it");
-//!     Ok::<_, std::convert::Infallible>(Response::new(format!("hello {}\n", info.peer_addr())))
-//! });
-//! let incoming = KcpIncoming::bind("0.0.0.0:4000".parse()?, &Security::Plaintext).await?;
-//! kcp_tower::serve(incoming, tower::make::Shared::new(hello))
+//! ```no_run
+//! # #[cfg(all(feature = "server", feature = "axum"))]
+//! # async fn run() -> std::io::Result<()> {
+//! use axum::{Router, routing::get};
+//! use kcp_tower::{KcpIncoming, Security, serve};
+//!
+//! let router = Router::new().route("/", get(async || "hello"));
+//! let incoming = KcpIncoming::bind("0.0.0.0:4000", &Security::Plaintext).await?;
+//! serve(incoming, router.into_make_service())
 //!     .with_graceful_shutdown(async { tokio::signal::ctrl_c().await.unwrap_or_default() })
-//!     .await?;
-//! # Ok(())
+//!     .await
 //! # }
 //! ```
 //!
 //! # Client
+//!
+//! hyper-util's client, over a [`KcpConnector`]:
 //!
 //! ```no_run
 //! # #[cfg(feature = "client")]
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use bytes::Bytes;
 //! use http_body_util::Empty;
-//! use kcp_tower::KcpConnector;
-//! use kcp_tower::kcp_transport::crypto::Security;
+//! use kcp_tower::{KcpConnector, Security};
 //!
-//! let connector = KcpConnector::new(Security::Plaintext);
-//! let client = kcp_tower::client_builder()
+//! let connector = KcpConnector::new(&Security::Plaintext);
+//! let client = connector
+//!     .client_builder()
 //!     .http2_only(true)
-//!     .build::<_, Empty<Bytes>>(connector);
+//!     .build::<_, Empty<Bytes>>(connector.clone());
 //! let response = client.get("http://example.com:4000/".parse()?).await?;
 //! # Ok(())
 //! # }
@@ -50,9 +49,10 @@
 //!
 //! # HTTP/2 over KCP
 //!
-//! [`http2`] has the settings that [`serve()`] and [`client_builder`] use, and the reasons. The one that
-//! matters most: all that HTTP/2's flow control lets through must fit into KCP's buffers, so
-//! hyper's client default of 5 MiB is too much for KCP's default windows.
+//! [`http2`] has the settings that [`serve()`] and [`KcpConnector::client_builder`] use, and their
+//! reasons. Two matter most. All that HTTP/2's flow control lets through must fit into KCP's buffers,
+//! and hyper's client default of 5 MiB does not fit the default windows. The transport finds dead
+//! peers; a PING that waits behind data on a slow link would end a healthy connection.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -65,23 +65,38 @@ pub mod http2;
 mod incoming;
 mod info;
 mod io;
-#[cfg(feature = "client")]
-mod resolve;
 #[cfg(feature = "server")]
 mod serve;
 
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
-pub use crate::connector::{ConnectError, Connecting, KcpConnector, client_builder};
-pub use crate::incoming::KcpIncoming;
+pub use crate::connector::{ConnectError, Connecting, KcpConnector, KcpConnectorBuilder};
+pub use crate::incoming::{KcpIncoming, KcpIncomingBuilder};
 pub use crate::info::KcpConnectInfo;
 pub use crate::io::KcpIo;
-#[cfg(feature = "client")]
-#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
-pub use crate::resolve::{Resolve, Resolving, SystemResolver};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use crate::serve::{Serve, Serving, serve};
 
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+#[doc(no_inline)]
+pub use hyper_util::client::legacy::connect::dns::Name;
+
 /// The transport underneath, in the version this crate was built with.
 pub use kcp_transport;
+#[doc(no_inline)]
+pub use kcp_transport::config::{Config, ConfigBuilder};
+#[doc(no_inline)]
+pub use kcp_transport::crypto::Security;
+#[doc(no_inline)]
+pub use kcp_transport::error::ConfigError;
+#[doc(no_inline)]
+pub use kcp_transport::fec::FecRatio;
+#[doc(no_inline)]
+pub use kcp_transport::net::{ConnectionInfo, KcpListener, KcpStream, Transport};
+#[doc(no_inline)]
+pub use kcp_transport::stats::Stats;
+
+/// An error of any type, as tower and hyper pass them.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

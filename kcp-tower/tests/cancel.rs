@@ -17,15 +17,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
-use kcp_tower::kcp_transport::config::Config;
-use kcp_tower::kcp_transport::crypto::Security;
-use kcp_tower::kcp_transport::net::KcpStream;
-use kcp_tower::{KcpConnector, KcpIncoming, KcpIo, Resolve, SystemResolver};
+use kcp_tower::{KcpConnector, KcpIncoming, KcpIo, KcpStream, Name, Security};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use tower::Service;
+use tower::{Service, service_fn};
 
 use harness::{Alarm, Case, real, sweep};
 use support::{Setup, loopback, pattern, serve_fn};
@@ -34,7 +31,7 @@ async fn bound() -> (KcpIncoming, SocketAddr) {
     Setup::plaintext().incoming().await
 }
 
-/// The next connection of that client: who gave up may have been there first.
+/// The next connection of that client; one that was given up may have come first.
 async fn accept_from(incoming: &mut KcpIncoming, client: &KcpIo) -> KcpIo {
     let wanted = client.info().conversation();
     loop {
@@ -58,14 +55,14 @@ async fn check_echo(client: &mut KcpIo, server: &mut KcpIo) {
 
 #[test]
 fn bind_that_is_dropped_binds_nothing() {
-    for (name, with) in [
+    for (name, built) in [
         ("kcp_tower::KcpIncoming::bind", false),
-        ("kcp_tower::KcpIncoming::bind_with", true),
+        ("kcp_tower::KcpIncomingBuilder::bind", true),
     ] {
         sweep(name, 1, real, async |case: Case| {
-            let (security, config) = (Security::Plaintext, Config::default());
-            let incoming = if with {
-                let binding = KcpIncoming::bind_with(loopback(), &security, &config);
+            let security = Security::Plaintext;
+            let incoming = if built {
+                let binding = KcpIncoming::builder(&security).bind(loopback());
                 case.drive(binding).await
             } else {
                 case.drive(KcpIncoming::bind(loopback(), &security)).await
@@ -83,13 +80,13 @@ fn connector_call_that_is_dropped_leaves_nothing_and_can_be_repeated() {
     for by_name in [false, true] {
         sweep("KcpConnector::call", 2, real, async |case: Case| {
             let (mut incoming, addr) = bound().await;
-            let mut connector = KcpConnector::new(Security::Plaintext).with_resolver(
-                move |_: String, _: u16| async move {
-                    sleep(Duration::from_millis(1)).await;
-                    Ok(vec![addr])
-                },
-            );
-            let uri = Uri::from_static("http://a.example:9");
+            let resolver = service_fn(move |_: Name| async move {
+                sleep(Duration::from_millis(1)).await;
+                Ok::<_, std::io::Error>(std::iter::once(addr))
+            });
+            let connecting = KcpConnector::builder(&Security::Plaintext).resolver(resolver);
+            let mut connector = connecting.build().unwrap();
+            let uri: Uri = format!("http://a.example:{}", addr.port()).parse().unwrap();
             let connected = if by_name {
                 case.drive(connector.call(uri.clone())).await
             } else {
@@ -108,24 +105,6 @@ fn connector_call_that_is_dropped_leaves_nothing_and_can_be_repeated() {
             done
         });
     }
-}
-
-#[test]
-fn question_for_a_name_that_is_dropped_harms_no_other() {
-    sweep("SystemResolver::resolve", 1, real, async |case: Case| {
-        let resolver = SystemResolver::default();
-        let resolved = case.drive(resolver.resolve("localhost", 9)).await;
-        let again = resolver.resolve("localhost", 9).await.unwrap();
-        assert!(again.iter().all(|addr| addr.ip().is_loopback()));
-        // The thread that asked lets go of the waker in its own time.
-        let gone = async {
-            while case.alarm.kept() > 0 {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(Duration::from_secs(20), gone).await.unwrap();
-        resolved.is_some()
-    });
 }
 
 #[test]
@@ -154,7 +133,7 @@ fn accept_that_is_dropped_loses_no_connection() {
             };
             let mut client = KcpIo::new(connecting.await.unwrap().unwrap());
             check_echo(&mut client, &mut server).await;
-            // Nobody waits any more, but for the task that last polled.
+            // No task waits any more but the one that polled last.
             drop(incoming);
             done
         });
@@ -243,7 +222,7 @@ fn server_that_is_dropped_closes_everything_and_can_be_replaced() {
 #[test]
 fn connector_without_a_runtime_fails_and_does_not_panic() {
     for uri in ["http://127.0.0.1:9", "http://a.example:9"] {
-        let mut connector = KcpConnector::new(Security::Plaintext);
+        let mut connector = KcpConnector::new(&Security::Plaintext);
         let mut connecting = pin!(connector.call(Uri::from_static(uri)));
         let polled = connecting
             .as_mut()

@@ -12,9 +12,8 @@ use futures_util::StreamExt;
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use kcp_tower::kcp_transport::net::KcpStream;
-use kcp_tower::{KcpConnectInfo, KcpIo, client_builder};
-use support::{HttpClient, Setup, deaf_addr, pattern, serve_fn};
+use kcp_tower::{KcpConnectInfo, KcpIncoming, KcpIo, KcpStream};
+use support::{HttpClient, Setup, client, deaf_addr, loopback, pattern, serve_fn};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 async fn echo(request: Request<Incoming>) -> Result<Response<Incoming>, Infallible> {
@@ -74,7 +73,7 @@ async fn connections_of_a_connector_move_to_other_sockets() {
     );
     let connector = setup.connector();
     assert_eq!(connector.rebind(), 0);
-    let client: HttpClient = client_builder().http2_only(true).build(connector.clone());
+    let client = client(&connector, true);
     let uri = format!("http://{addr}/");
     let mut seen = Vec::new();
     for _ in 0..5 {
@@ -112,7 +111,7 @@ async fn http2_requests_share_a_connection() {
 }
 
 #[tokio::test]
-async fn both_sides_learn_about_the_connection() {
+async fn extensions_describe_the_connection_on_both_sides() {
     let setup = Setup::plaintext();
     let (incoming, addr) = setup.incoming().await;
     let server = tokio::spawn(
@@ -148,7 +147,7 @@ async fn version_can_be_fixed() {
 }
 
 #[tokio::test]
-async fn requests_of_unequal_peers_are_kept_apart() {
+async fn clients_of_both_versions_get_their_own_answers() {
     let setup = Setup::plaintext();
     let (incoming, addr) = setup.incoming().await;
     let server = tokio::spawn(serve_fn(incoming, echo).into_future());
@@ -176,11 +175,18 @@ async fn vectored_writes_reach_the_stream() {
     assert!(hyper::rt::Write::is_write_vectored(&io));
 }
 
+/// Waits 50 ms for the first byte of a peer.
+async fn impatient_incoming(setup: &Setup) -> KcpIncoming {
+    let listening = setup.listening();
+    let listening = listening.first_byte_timeout(Duration::from_millis(50));
+    listening.bind(loopback()).await.unwrap()
+}
+
 #[tokio::test]
 async fn silent_peer_fails_the_wait_for_the_first_byte() {
     let setup = Setup::plaintext();
-    let (incoming, addr) = setup.incoming().await;
-    let mut incoming = incoming.with_first_byte_timeout(Duration::from_millis(50));
+    let mut incoming = impatient_incoming(&setup).await;
+    let addr = incoming.local_addr().unwrap();
     let _silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
         .await
         .unwrap();
@@ -191,26 +197,26 @@ async fn silent_peer_fails_the_wait_for_the_first_byte() {
 }
 
 #[tokio::test]
-async fn greeting_a_silent_peer_does_not_end_the_wait_for_its_first_byte() {
+async fn settings_sent_to_a_silent_peer_do_not_end_the_wait_for_its_first_byte() {
     let setup = Setup::plaintext();
-    let (incoming, addr) = setup.incoming().await;
-    let incoming = incoming.with_first_byte_timeout(Duration::from_millis(50));
+    let incoming = impatient_incoming(&setup).await;
+    let addr = incoming.local_addr().unwrap();
     let server = tokio::spawn(serve_fn(incoming, echo).http2_only().into_future());
     let mut silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
         .await
         .unwrap();
-    let mut greeting = Vec::new();
-    let end = tokio::time::timeout(PATIENCE, silent.read_to_end(&mut greeting)).await;
+    let mut settings = Vec::new();
+    let end = tokio::time::timeout(PATIENCE, silent.read_to_end(&mut settings)).await;
     end.expect("the connection must end").unwrap();
-    assert!(!greeting.is_empty(), "HTTP/2 begins with settings");
+    assert!(!settings.is_empty(), "HTTP/2 begins with settings");
     server.abort();
 }
 
 #[tokio::test]
-async fn whoever_has_spoken_may_fall_silent() {
+async fn peer_may_be_silent_after_its_first_byte() {
     let setup = Setup::plaintext();
-    let (incoming, addr) = setup.incoming().await;
-    let mut incoming = incoming.with_first_byte_timeout(Duration::from_millis(50));
+    let mut incoming = impatient_incoming(&setup).await;
+    let addr = incoming.local_addr().unwrap();
     let mut peer = KcpStream::connect_with(addr, &setup.security, &setup.config)
         .await
         .unwrap();

@@ -14,15 +14,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use kcp_tower::KcpConnectInfo;
-use kcp_tower::kcp_transport::net::KcpStream;
-use support::{Setup, impatient, serve_fn};
+use kcp_tower::{KcpConnectInfo, KcpStream};
+use support::{Setup, impatient, loopback, serve_fn};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, oneshot};
 use tower::Service;
 use tower::util::BoxCloneService;
 
-/// A handler that tells when a request came, and answers when told to.
+/// A handler that notifies of a request, and answers once the gate is open.
 #[derive(Clone, Default)]
 struct Gate {
     entered: Arc<Notify>,
@@ -109,8 +108,10 @@ async fn idle_connections_do_not_delay_the_end() {
 #[tokio::test]
 async fn silent_peer_of_http2_delays_the_end_by_its_first_byte_timeout_only() {
     let setup = Setup::plaintext();
-    let (incoming, addr) = setup.incoming().await;
-    let incoming = incoming.with_first_byte_timeout(Duration::from_millis(50));
+    let listening = setup.listening();
+    let listening = listening.first_byte_timeout(Duration::from_millis(50));
+    let incoming = listening.bind(loopback()).await.unwrap();
+    let addr = incoming.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(
         serve_fn(incoming, |_| async {
@@ -129,7 +130,7 @@ async fn silent_peer_of_http2_delays_the_end_by_its_first_byte_timeout_only() {
     end.expect("the server must end").unwrap().unwrap();
 }
 
-/// Is asked for services, and is never ready to make one.
+/// Never ready to make a service.
 #[derive(Clone, Default)]
 struct Busy {
     asked: Arc<Notify>,
@@ -151,7 +152,7 @@ impl Service<KcpConnectInfo> for Busy {
 }
 
 #[tokio::test]
-async fn signal_is_heard_while_no_service_can_be_made() {
+async fn signal_stops_a_server_whose_services_are_never_ready() {
     let setup = Setup::plaintext();
     let (incoming, addr) = setup.incoming().await;
     let (stop, stopped) = oneshot::channel::<()>();

@@ -137,7 +137,10 @@ async fn run_demo(args: DemoArgs) -> Result<(), Failure> {
 async fn run_server(server: ServerArgs, transport: options::Args) -> Result<(), Failure> {
     let Transport { security, config } = transport.transport()?;
     let cannot_listen = || Failure::io(format!("cannot listen on {}", server.listen));
-    let incoming = KcpIncoming::bind_with(server.listen, &security, &config).await;
+    let incoming = KcpIncoming::builder(&security)
+        .config(config)
+        .bind(server.listen)
+        .await;
     let incoming = incoming.map_err(cannot_listen())?;
     let stopped = server.stopped();
     server.announce(incoming.local_addr().map_err(cannot_listen())?)?;

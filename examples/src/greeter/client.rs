@@ -7,13 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use kcp_tonic::KcpConnector;
+use kcp_tonic::KcpChannel;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Uri};
 use tonic::{Code, Status};
-use tower_service::Service;
 
 use super::proto::HelloRequest;
 use super::proto::greeter_client::GreeterClient;
@@ -30,21 +28,14 @@ pub async fn open(
     server: SocketAddr,
     transport: &Transport,
     connections: &Connections,
-) -> Result<Channel, GreeterError> {
-    let connector =
-        KcpConnector::new(transport.security.clone()).with_config(transport.config.clone());
+) -> Result<KcpChannel, GreeterError> {
     let connections = connections.clone();
-    let connector = tower::service_fn(move |uri: Uri| {
-        let connecting = connector.clone().call(uri);
-        let connections = connections.clone();
-        async move {
-            let io = connecting.await?;
-            connections.add(io.info());
-            Ok::<_, std::io::Error>(io)
-        }
-    });
-    let endpoint = kcp_tonic::endpoint(format!("http://{server}"))?;
-    Ok(endpoint.connect_with_connector(connector).await?)
+    let channel = KcpChannel::builder(&transport.security)
+        .config(transport.config.clone())
+        .connector(|it| it.on_connect(move |made| connections.add(made.clone().into())))
+        .connect(format!("kcp://{server}"))
+        .await?;
+    Ok(channel)
 }
 
 /// What to call.
@@ -104,7 +95,7 @@ impl std::fmt::Display for StreamOutcome {
 /// every answer.
 ///
 /// A worker with [`MAX_ERRORS`] makes no more calls; with as many in all the streams are not tried.
-pub async fn drive(channel: Channel, plan: Plan) -> Outcome {
+pub async fn drive(channel: KcpChannel, plan: Plan) -> Outcome {
     let client = GreeterClient::new(channel);
     let mut outcome = unary_calls(&client, plan).await;
     if outcome.errors < MAX_ERRORS {
@@ -141,7 +132,7 @@ impl Outcome {
     }
 }
 
-async fn unary_calls(client: &GreeterClient<Channel>, plan: Plan) -> Outcome {
+async fn unary_calls(client: &GreeterClient<KcpChannel>, plan: Plan) -> Outcome {
     let next = Arc::new(AtomicUsize::new(0));
     let mut workers = JoinSet::new();
     for _ in 0..plan.workers.min(plan.calls) {
@@ -159,7 +150,11 @@ async fn unary_calls(client: &GreeterClient<Channel>, plan: Plan) -> Outcome {
     total
 }
 
-async fn worker(mut client: GreeterClient<Channel>, plan: Plan, next: Arc<AtomicUsize>) -> Outcome {
+async fn worker(
+    mut client: GreeterClient<KcpChannel>,
+    plan: Plan,
+    next: Arc<AtomicUsize>,
+) -> Outcome {
     let mut outcome = Outcome::default();
     while outcome.errors < MAX_ERRORS {
         let call = next.fetch_add(1, Ordering::Relaxed);
@@ -181,7 +176,7 @@ async fn worker(mut client: GreeterClient<Channel>, plan: Plan, next: Arc<Atomic
     outcome
 }
 
-async fn server_stream(mut client: GreeterClient<Channel>) -> Result<usize, Status> {
+async fn server_stream(mut client: GreeterClient<KcpChannel>) -> Result<usize, Status> {
     let name = "stream";
     let replies = client.say_hello_stream_reply(request(name)).await?;
     let mut replies = replies.into_inner();
@@ -200,7 +195,7 @@ async fn server_stream(mut client: GreeterClient<Channel>) -> Result<usize, Stat
 }
 
 /// Sends a name, waits for its greeting, and so on.
-async fn bidi_stream(mut client: GreeterClient<Channel>) -> Result<usize, Status> {
+async fn bidi_stream(mut client: GreeterClient<KcpChannel>) -> Result<usize, Status> {
     let (requests, outgoing) = mpsc::channel(1);
     let name = |index| format!("guest {index}");
     // Some servers answer nothing at all before the first message.

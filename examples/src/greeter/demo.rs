@@ -36,7 +36,10 @@ pub async fn demo(config: DemoConfig) -> Result<Summary, GreeterError> {
         config: kcp,
     } = &config.transport;
     let server_side = Connections::default();
-    let incoming = KcpIncoming::bind_with(([127, 0, 0, 1], 0).into(), security, kcp).await?;
+    let incoming = KcpIncoming::builder(security)
+        .config(kcp.clone())
+        .bind("127.0.0.1:0")
+        .await?;
     let server = incoming.local_addr()?;
     let mut serving = JoinSet::new();
     serving.spawn(serve(

@@ -32,7 +32,10 @@ pub enum GreeterError {
     /// A socket failed.
     #[error("socket failed")]
     Io(#[from] io::Error),
-    /// No connection, or the server failed.
+    /// There is no connection.
+    #[error(transparent)]
+    Channel(#[from] kcp_tonic::ChannelError),
+    /// The server failed.
     #[error("gRPC failed")]
     Transport(#[from] tonic::transport::Error),
 }

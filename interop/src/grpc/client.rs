@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 
 use kcp_examples::greeter::proto::HelloRequest;
 use kcp_examples::greeter::proto::greeter_client::GreeterClient;
-use kcp_tonic::KcpConnector;
+use kcp_tonic::KcpChannel;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 
 use super::proto::EchoRequest;
 use super::proto::echo_client::EchoClient;
@@ -23,9 +22,10 @@ use crate::case::{CallKind, Case};
 pub async fn call(case: &Case, server: SocketAddr, kind: CallKind) -> Result<(), Failure> {
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
-    let connector = KcpConnector::new(security).with_config(config);
-    let endpoint = kcp_tonic::endpoint(format!("http://{server}"))?;
-    let channel = kcp_tonic::connect(&endpoint, connector).await?;
+    let channel = KcpChannel::builder(&security)
+        .config(config)
+        .connect(format!("kcp://{server}"))
+        .await?;
     greet(channel.clone()).await?;
     let client = EchoClient::new(channel);
     match kind {
@@ -36,7 +36,7 @@ pub async fn call(case: &Case, server: SocketAddr, kind: CallKind) -> Result<(),
     }
 }
 
-async fn greet(channel: Channel) -> Result<(), Failure> {
+async fn greet(channel: KcpChannel) -> Result<(), Failure> {
     let name = "interop".to_owned();
     let reply = GreeterClient::new(channel)
         .say_hello(HelloRequest { name })
@@ -46,7 +46,7 @@ async fn greet(channel: Channel) -> Result<(), Failure> {
     same("Hello interop", reply.message.trim_end_matches('!'))
 }
 
-async fn unary(mut client: EchoClient<Channel>) -> Result<(), Failure> {
+async fn unary(mut client: EchoClient<KcpChannel>) -> Result<(), Failure> {
     for message in [String::new(), "one".to_owned(), large()] {
         let reply = client
             .unary_echo(request(&message))
@@ -57,7 +57,7 @@ async fn unary(mut client: EchoClient<Channel>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn server_stream(mut client: EchoClient<Channel>) -> Result<(), Failure> {
+async fn server_stream(mut client: EchoClient<KcpChannel>) -> Result<(), Failure> {
     const CALL: &str = "ServerStreamingEcho";
     let replies = client.server_streaming_echo(request("message")).await;
     let mut replies = replies.map_err(Failure::call(CALL))?.into_inner();
@@ -69,7 +69,7 @@ async fn server_stream(mut client: EchoClient<Channel>) -> Result<(), Failure> {
     same(&STREAM_REPLIES.to_string(), &count.to_string())
 }
 
-async fn client_stream(mut client: EchoClient<Channel>) -> Result<(), Failure> {
+async fn client_stream(mut client: EchoClient<KcpChannel>) -> Result<(), Failure> {
     let messages: Vec<String> = (0..MESSAGES).map(|index| format!("part-{index}")).collect();
     let requests: Vec<EchoRequest> = messages.iter().map(|message| request(message)).collect();
     let reply = client
@@ -80,7 +80,7 @@ async fn client_stream(mut client: EchoClient<Channel>) -> Result<(), Failure> {
 }
 
 /// Each request waits for the reply to the one before, so both directions are open at once.
-async fn bidi(mut client: EchoClient<Channel>) -> Result<(), Failure> {
+async fn bidi(mut client: EchoClient<KcpChannel>) -> Result<(), Failure> {
     const CALL: &str = "BidirectionalStreamingEcho";
     let mut messages: Vec<String> = (0..MESSAGES).map(|index| format!("ping-{index}")).collect();
     messages.push(large());

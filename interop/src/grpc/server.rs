@@ -27,7 +27,9 @@ pub async fn serve(
 ) -> Result<(SocketAddr, JoinSet<Result<(), tonic::transport::Error>>), Failure> {
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
-    let incoming = KcpIncoming::bind_with(listen_addr(case), &security, &config)
+    let incoming = KcpIncoming::builder(&security)
+        .config(config)
+        .bind(listen_addr(case))
         .await
         .map_err(Failure::Setup)?;
     let addr = incoming.local_addr().map_err(Failure::Setup)?;

@@ -1,97 +1,143 @@
-//! Channels: tonic's endpoint with settings for KCP, and a KCP connector below it.
+//! gRPC channels over KCP.
 
-use std::error::Error as StdError;
+mod builder;
+mod calls;
+mod destination;
+mod error;
+mod service;
+mod status;
 
-use http::uri::{PathAndQuery, Scheme, Uri};
-use kcp_tower::{KcpConnector, http2};
-use tonic::transport::{Channel, Endpoint, Error};
+use std::fmt;
+use std::sync::Arc;
 
-/// An endpoint with the settings of [`with_kcp_defaults`].
+use http::Uri;
+use kcp_tower::{BoxError, ConnectionInfo, KcpConnector, Security};
+use tonic::transport::Channel;
+
+pub use self::builder::KcpChannelBuilder;
+use self::calls::Calls;
+pub use self::calls::ChannelStats;
+pub use self::error::{ChannelError, ConnectFailure};
+pub use self::service::CallFuture;
+
+/// A gRPC channel over KCP, for the generated clients of tonic.
 ///
-/// `http://host:port` is the usual form. Of `kcp://host:port`, which servers would not
-/// understand, the scheme is not sent to the server: it sees `http`.
+/// Clones are cheap and share the connection. When the connection is lost, the next call makes a new
+/// one.
 ///
-/// # Errors
+/// # Destinations
 ///
-/// If `destination` is no URI.
-pub fn endpoint<D>(destination: D) -> Result<Endpoint, Error>
-where
-    D: TryInto<Endpoint>,
-    D::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    Endpoint::new(destination).map(with_kcp_defaults)
+/// | form | connection |
+/// |---|---|
+/// | `kcp://host:port`, `host:port` | KCP, protected by [`Security`] |
+/// | `kcps://host:port` | the same with TLS inside, see [`KcpChannelBuilder::tls_config`] |
+/// | `http://`, `https://` | as `kcp` and `kcps`, with the default ports 80 and 443 |
+///
+/// The server sees the scheme `http` or `https`.
+///
+/// # Status codes
+///
+/// The codes are those of gRPC's specification, also where tonic's own channel reports `Unknown` or
+/// `Cancelled`:
+///
+/// - `Unavailable`: there is no connection, it was lost during the call, or the server closed it.
+/// - `DeadlineExceeded`: the call took longer than its timeout.
+///
+/// # Concurrent calls
+///
+/// A server limits the open calls of one connection; those of [`server_builder`](crate::server_builder)
+/// allow [`MAX_CONCURRENT_STREAMS`](kcp_tower::http2::MAX_CONCURRENT_STREAMS), which is 1024. A call
+/// above the limit waits, without an error, until another one ends. [`KcpChannel::stats`] shows how
+/// many wait.
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use kcp_tonic::{KcpChannel, Security};
+///
+/// let security = Security::from_password("aes-128-gcm", "a password", b"a salt")?;
+/// let channel = KcpChannel::connect("kcp://example.com:4000", &security).await?;
+/// // let mut client = GreeterClient::new(channel);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct KcpChannel {
+    channel: Channel,
+    connector: KcpConnector,
+    calls: Arc<Calls>,
 }
 
-/// Gives an endpoint the HTTP/2 settings of [`kcp_tower::http2`]: PINGs, also while idle, and
-/// fixed windows.
-///
-/// What was set for them before is lost; what is set later counts. tonic's settings for TCP have
-/// no effect over KCP: use the connector's configuration. A `connect_timeout` here bounds name
-/// resolution and connecting together.
-pub fn with_kcp_defaults(endpoint: Endpoint) -> Endpoint {
-    let endpoint = match http_origin(endpoint.uri()) {
-        Some(origin) => endpoint.origin(origin),
-        None => endpoint,
-    };
-    endpoint
-        .http2_keep_alive_interval(http2::KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(http2::KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(http2::STREAM_WINDOW)
-        .initial_connection_window_size(http2::CONNECTION_WINDOW)
-        .http2_adaptive_window(false)
-}
-
-/// Connects, and returns a channel that connects again when the connection is lost.
-///
-/// # Errors
-///
-/// If there was no connection; the error's sources say why and name the addresses tried.
-///
-/// # Cancel safety
-///
-/// Dropping the future gives the connection up: no channel is left that would try again.
-pub async fn connect(endpoint: &Endpoint, connector: KcpConnector) -> Result<Channel, Error> {
-    endpoint.connect_with_connector(connector).await
-}
-
-/// A channel that connects at the first call, and again when the connection is lost.
-///
-/// Calls made while there is no connection fail with `Code::Unavailable`. Must be called inside a
-/// tokio runtime.
-#[must_use]
-pub fn connect_lazy(endpoint: &Endpoint, connector: KcpConnector) -> Channel {
-    endpoint.connect_with_connector_lazy(connector)
-}
-
-fn http_origin(uri: &Uri) -> Option<Uri> {
-    if uri.scheme_str() != Some("kcp") {
-        return None;
-    }
-    let mut parts = uri.clone().into_parts();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.path_and_query = Some(PathAndQuery::from_static("/"));
-    Uri::from_parts(parts).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_kcp_scheme_is_replaced() {
-        let origin = |uri: &str| http_origin(&uri.parse().unwrap());
-        assert_eq!(origin("http://a.example:9"), None);
-        assert_eq!(origin("https://a.example:9"), None);
-        assert_eq!(
-            origin("kcp://a.example:9/x").unwrap(),
-            "http://a.example:9/"
-        );
+impl KcpChannel {
+    /// Connects with the default configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpChannelBuilder::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`KcpChannelBuilder::connect`].
+    pub async fn connect<D>(destination: D, security: &Security) -> Result<Self, ChannelError>
+    where
+        D: TryInto<Uri>,
+        D::Error: Into<BoxError>,
+    {
+        Self::builder(security).connect(destination).await
     }
 
-    #[test]
-    fn what_is_no_uri_is_refused() {
-        assert!(endpoint("http://not a uri").is_err());
-        assert_eq!(endpoint("http://[::1]:9").unwrap().uri(), "http://[::1]:9/");
+    /// A channel that connects at the first call. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpChannelBuilder::connect_lazy`].
+    pub fn connect_lazy<D>(destination: D, security: &Security) -> Result<Self, ChannelError>
+    where
+        D: TryInto<Uri>,
+        D::Error: Into<BoxError>,
+    {
+        Self::builder(security).connect_lazy(destination)
+    }
+
+    /// Everything else: configuration, TLS, timeouts, limits, resolver.
+    pub fn builder(security: &Security) -> KcpChannelBuilder {
+        KcpChannelBuilder::new(security)
+    }
+
+    /// The calls of this channel and its clones.
+    #[must_use]
+    pub fn stats(&self) -> ChannelStats {
+        self.calls.stats()
+    }
+
+    /// The connections that have not ended, for their addresses and statistics.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.connector.connections()
+    }
+
+    /// Moves the connection to another socket, after a change of network; returns how many
+    /// connections have moved. Calls and streams in flight go on from the new address.
+    ///
+    /// See [`KcpConnector::rebind`].
+    pub fn rebind(&self) -> usize {
+        self.connector.rebind()
+    }
+
+    fn new(channel: Channel, connector: KcpConnector) -> Self {
+        Self {
+            channel,
+            connector,
+            calls: Arc::default(),
+        }
+    }
+}
+
+impl fmt::Debug for KcpChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KcpChannel")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }

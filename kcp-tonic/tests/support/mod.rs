@@ -9,21 +9,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
-use kcp_tonic::kcp_transport::config::Config;
-use kcp_tonic::kcp_transport::crypto::Security;
-use kcp_tonic::kcp_transport::fec::FecRatio;
-use kcp_tonic::kcp_transport::net::KcpListener;
-use kcp_tonic::{KcpConnector, KcpIncoming, KcpRequestExt};
+use kcp_tonic::{
+    Config, FecRatio, KcpChannel, KcpChannelBuilder, KcpIncoming, KcpIncomingBuilder, KcpListener,
+    KcpRequestExt, Security, Transport,
+};
 use tokio::net::UdpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod helloworld {
     include!("../generated/helloworld.rs");
 }
+
+#[path = "../../../kcp-tower/tests/support/network.rs"]
+pub mod network;
+
+use network::{Host, Network};
 
 use helloworld::greeter_client::GreeterClient;
 use helloworld::greeter_server::{Greeter, GreeterServer};
@@ -70,12 +73,28 @@ impl Setup {
         }
     }
 
-    pub fn connector(&self) -> KcpConnector {
-        KcpConnector::new(self.security.clone()).with_config(self.config.clone())
+    pub fn connecting(&self) -> KcpChannelBuilder {
+        KcpChannel::builder(&self.security).config(self.config.clone())
+    }
+
+    /// Channels whose connections each have a host of a network in memory.
+    pub fn connecting_in(&self, network: &Network) -> KcpChannelBuilder {
+        let network = network.clone();
+        let host = move |_| Ok(network.host() as Arc<dyn Transport>);
+        self.connecting().connector(|it| it.transport(host))
+    }
+
+    pub fn listening(&self) -> KcpIncomingBuilder {
+        KcpIncoming::builder(&self.security).config(self.config.clone())
     }
 
     pub async fn incoming(&self, addr: SocketAddr) -> io::Result<KcpIncoming> {
-        KcpIncoming::bind_with(addr, &self.security, &self.config).await
+        self.listening().bind(addr).await
+    }
+
+    /// A listener on a host of a network in memory.
+    pub fn incoming_on(&self, host: Arc<Host>) -> KcpIncoming {
+        self.listening().from_transport(host).unwrap()
     }
 
     /// A greeter on a port of its own, until the runtime ends.
@@ -86,31 +105,26 @@ impl Setup {
         addr
     }
 
-    pub async fn channel(&self, addr: SocketAddr) -> Channel {
-        let endpoint = kcp_tonic::endpoint(format!("http://{addr}")).unwrap();
-        kcp_tonic::connect(&endpoint, self.connector())
-            .await
-            .unwrap()
+    pub async fn channel(&self, addr: SocketAddr) -> KcpChannel {
+        let connecting = self.connecting().connect(format!("kcp://{addr}"));
+        connecting.await.unwrap()
     }
 
-    pub async fn client(&self, addr: SocketAddr) -> GreeterClient<Channel> {
+    pub async fn client(&self, addr: SocketAddr) -> GreeterClient<KcpChannel> {
         GreeterClient::new(self.channel(addr).await)
     }
 }
 
 pub async fn serve(incoming: KcpIncoming, greeter: Hello) {
-    kcp_tonic::server_builder()
-        .add_service(GreeterServer::new(greeter))
-        .serve_with_incoming(incoming)
-        .await
-        .unwrap();
+    let router = kcp_tonic::server_builder().add_service(GreeterServer::new(greeter));
+    kcp_tonic::serve(incoming, router).await.unwrap();
 }
 
 pub fn loopback() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// A port that the system gave to us and where nobody listens any more.
+/// A port of the system's choice at which nothing listens any more.
 pub async fn deaf_addr() -> SocketAddr {
     KcpListener::bind(loopback(), &Security::Plaintext)
         .await
@@ -133,7 +147,9 @@ fn reply(message: impl Into<String>) -> HelloReply {
 ///
 /// - "addr": the answer is the caller's address.
 /// - "stats": the answer says how much the connection has read.
-/// - "wait": the answer never comes; `waiting` is told.
+/// - "wait": the answer never comes; `waiting` is notified.
+/// - "flood": answers of 16 KiB without an end.
+/// - "hold": a stream of greetings that is not read and not answered.
 #[derive(Clone, Default)]
 pub struct Hello {
     pub waiting: Arc<Notify>,
@@ -169,7 +185,7 @@ impl Greeter for Hello {
 
     type LotsOfRepliesStream = Replies;
 
-    /// Ten thousand answers; "wait" sends one and then nothing.
+    /// Ten thousand answers; "wait" sends one and then nothing, "flood" sends them without an end.
     async fn lots_of_replies(
         &self,
         request: Request<HelloRequest>,
@@ -177,6 +193,8 @@ impl Greeter for Hello {
         let name = request.into_inner().name;
         let replies: Replies = if name == "wait" {
             Box::pin(stream::iter([Ok(reply(name))]).chain(stream::pending()))
+        } else if name == "flood" {
+            Box::pin(stream::repeat_with(|| Ok(reply("x".repeat(16 << 10)))))
         } else {
             let numbered = (0..10_000).map(move |i| Ok(reply(format!("{name} {i}"))));
             Box::pin(stream::iter(numbered))
@@ -184,7 +202,7 @@ impl Greeter for Hello {
         Ok(Response::new(replies))
     }
 
-    /// The answer is the length of all names together.
+    /// The answer is the length of all names together. After "hold" nothing is read.
     async fn lots_of_greetings(
         &self,
         request: Request<Streaming<HelloRequest>>,
@@ -192,6 +210,9 @@ impl Greeter for Hello {
         let mut greetings = request.into_inner();
         let mut bytes = 0;
         while let Some(greeting) = greetings.message().await? {
+            if greeting.name == "hold" {
+                std::future::pending::<()>().await;
+            }
             bytes += greeting.name.len();
         }
         Ok(Response::new(reply(bytes.to_string())))

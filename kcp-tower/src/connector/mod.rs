@@ -1,8 +1,13 @@
 //! Connections for clients of hyper, tonic and tower.
 
+mod builder;
+mod error;
+mod resolve;
+mod target;
+
 use std::fmt;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -10,88 +15,134 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
-use kcp_transport::net::{ConnectionInfo, KcpStream, WeakConnectionInfo};
+use kcp_transport::net::{ConnectionInfo, KcpStream, Transport, WeakConnectionInfo};
 use tokio::runtime::Handle;
 use tower_service::Service;
 
-use crate::{KcpIo, Resolve, SystemResolver, http2};
+pub use self::builder::KcpConnectorBuilder;
+pub use self::error::ConnectError;
+use self::resolve::{Lookup, Resolver};
+use self::target::Target;
+use crate::KcpIo;
+use crate::http2::Windows;
 
 /// Makes KCP connections.
 ///
-/// It is a `Service<Uri>`, which is what hyper-util's client and tonic ask of a connector, and a
-/// `Service<SocketAddr>`, which makes it a `MakeConnection<SocketAddr>` of tower. Each connection
-/// has a UDP socket of its own, as servers made with kcp-go need it.
+/// It is a `Service<Uri>`, the connector of hyper-util's client and of tonic, and a
+/// `Service<SocketAddr>`, which makes it a `MakeConnection<SocketAddr>` of tower. Each connection has
+/// a UDP socket of its own, as servers made with kcp-go need it.
 ///
-/// Of a URI it reads host and port; the scheme `http` means port 80 and `https` port 443 unless a
-/// port is given, `kcp` has no default port. It does no TLS: that goes around it. Prefer
-/// `http://host:port`, because HTTP clients send the scheme to the server.
+/// Of a URI it uses host and port. The default port is 80 for `http` and `ws`, and 443 for `https`
+/// and `wss`; `kcp` and `kcps` have none. It does no TLS, so URIs of `https`, `wss` and `kcps` are
+/// errors unless a layer around the connector does TLS: see [`KcpConnectorBuilder::enforce_http`].
+/// HTTP clients send the scheme to the server, so prefer `http://host:port`.
 ///
-/// A name can have several addresses. They are tried in order, and share
-/// [`Config::connect_timeout`] equally. Finding them may take as long once more, so that connecting
-/// by name can take twice the time-out.
+/// The addresses of a name are tried in order, and share [`Config::connect_timeout`] equally.
+/// Resolving the name may take as long once more.
 #[derive(Clone)]
 pub struct KcpConnector {
     shared: Arc<Shared>,
 }
 
-#[derive(Clone)]
 struct Shared {
     security: Security,
     config: Config,
-    resolver: Arc<dyn Resolve>,
-    made: Arc<Made>,
+    windows: Windows,
+    resolver: Arc<dyn Lookup>,
+    make_transport: Option<MakeTransport>,
+    on_connect: Option<OnConnect>,
+    enforce_http: bool,
+    made: Made,
 }
+
+type MakeTransport = Arc<dyn Fn(SocketAddr) -> io::Result<Arc<dyn Transport>> + Send + Sync>;
+
+type OnConnect = Arc<dyn Fn(&ConnectionInfo) + Send + Sync>;
 
 /// The connections that were made.
 #[derive(Default)]
 struct Made(Mutex<Vec<WeakConnectionInfo>>);
 
 impl KcpConnector {
-    /// A connector with the default configuration and the system's name resolution.
+    /// A connector with the default [`Config`] and the system's name resolution.
+    ///
+    /// ```
+    /// use kcp_tower::{KcpConnector, Security};
+    ///
+    /// let connector = KcpConnector::new(&Security::Plaintext);
+    /// ```
     #[must_use]
-    pub fn new(security: Security) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                security,
-                config: Config::default(),
-                resolver: Arc::new(SystemResolver),
-                made: Arc::default(),
-            }),
-        }
+    pub fn new(security: &Security) -> Self {
+        Self::builder(security).build_with(Windows::default())
     }
 
-    /// Uses another configuration for the connections made from now on.
-    #[must_use]
-    pub fn with_config(mut self, config: Config) -> Self {
-        Arc::make_mut(&mut self.shared).config = config;
-        self
+    /// Everything else: configuration, resolver, transport.
+    pub fn builder(security: &Security) -> KcpConnectorBuilder {
+        KcpConnectorBuilder::new(security)
     }
 
-    /// Uses another way to find the addresses of names.
+    /// A builder of hyper-util's client, with timers and with the settings of
+    /// [`http2`](crate::http2).
+    ///
+    /// It closes idle connections before a server made with [`serve`](crate::serve()) would do so.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::Empty;
+    /// use kcp_tower::{KcpConnector, Security};
+    ///
+    /// # #[tokio::main] async fn main() {
+    /// let connector = KcpConnector::new(&Security::Plaintext);
+    /// let client = connector
+    ///     .client_builder()
+    ///     .http2_only(true)
+    ///     .build::<_, Empty<Bytes>>(connector.clone());
+    /// # }
+    /// ```
     #[must_use]
-    pub fn with_resolver(mut self, resolver: impl Resolve + 'static) -> Self {
-        Arc::make_mut(&mut self.shared).resolver = Arc::new(resolver);
-        self
+    pub fn client_builder(&self) -> legacy::Builder {
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .http2_adaptive_window(false)
+            .http2_initial_stream_window_size(self.shared.windows.stream)
+            .http2_initial_connection_window_size(self.shared.windows.connection);
+        builder
     }
 
     /// Moves all connections that this connector and its clones have made to other sockets, after a
     /// change of network; returns how many have moved.
     ///
-    /// The others are those of peers that do not follow, see
-    /// [`KcpStream::rebind`](kcp_transport::net::KcpStream::rebind); they end by their time-outs if the old
-    /// address is gone. Must be called within a tokio runtime.
+    /// A connection stays where it is if its peer does not support migration, see
+    /// [`KcpStream::rebind`]; it ends by its time-outs if the old address is gone. Must be called
+    /// within a tokio runtime.
     pub fn rebind(&self) -> usize {
-        let made = self.shared.made.alive();
-        made.iter().filter(|it| it.rebind().is_ok()).count()
+        let alive = self.connections();
+        alive.iter().filter(|it| it.rebind().is_ok()).count()
+    }
+
+    /// The connections that this connector and its clones have made and that have not ended.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.shared.made.alive()
     }
 
     /// The configuration of connections.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// The HTTP/2 windows that fit the configuration of connections.
+    #[must_use]
+    pub fn http2_windows(&self) -> Windows {
+        self.shared.windows
     }
 }
 
@@ -116,7 +167,7 @@ impl Service<Uri> for KcpConnector {
     fn call(&mut self, uri: Uri) -> Connecting {
         let shared = Arc::clone(&self.shared);
         Connecting::new(async move {
-            let target = Target::of(&uri)?;
+            let target = Target::of(&uri, shared.enforce_http)?;
             let addresses = shared.addresses(&target).await?;
             shared.connect(&target, addresses).await
         })
@@ -134,13 +185,7 @@ impl Service<SocketAddr> for KcpConnector {
 
     fn call(&mut self, addr: SocketAddr) -> Connecting {
         let shared = Arc::clone(&self.shared);
-        Connecting::new(async move {
-            let target = Target {
-                host: addr.ip().to_string(),
-                port: addr.port(),
-            };
-            shared.connect(&target, vec![addr]).await
-        })
+        Connecting::new(async move { shared.connect(&Target::from(addr), vec![addr]).await })
     }
 }
 
@@ -152,7 +197,7 @@ impl Made {
             .collect()
     }
 
-    /// Adds one, and forgets those that are over.
+    /// Adds one, and forgets those that have ended.
     fn push(&self, connection: &ConnectionInfo) {
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         made.retain(|it| it.upgrade().is_some());
@@ -162,41 +207,61 @@ impl Made {
 
 impl Shared {
     async fn addresses(&self, target: &Target) -> io::Result<Vec<SocketAddr>> {
-        if let Ok(ip) = target.host.parse() {
-            return Ok(vec![SocketAddr::new(ip, target.port)]);
+        if let Some(addr) = target.addr() {
+            return Ok(vec![addr]);
         }
         // The time-out needs a runtime, and panics without one.
-        Handle::try_current()
-            .map_err(|missing| target.failed(Vec::new(), io::Error::other(missing)))?;
-        let resolving = self.resolver.resolve(&target.host, target.port);
-        let addresses = tokio::time::timeout(self.config.connect_timeout(), resolving)
+        Handle::try_current().map_err(|missing| target.unresolved(io::Error::other(missing)))?;
+        let lookup = if target.has_zone() {
+            // The system alone knows the names of its interfaces.
+            Resolver(GaiResolver::new()).lookup(&target.host)
+        } else {
+            self.resolver.lookup(&target.host)
+        };
+        let addresses = tokio::time::timeout(self.config.connect_timeout(), lookup)
             .await
             .unwrap_or_else(|elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)))
-            .map_err(|source| target.failed(Vec::new(), source))?;
+            .map_err(|error| target.unresolved(error))?;
         if addresses.is_empty() {
-            let source = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            return Err(target.failed(addresses, source));
+            let error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            return Err(target.unresolved(error));
         }
-        Ok(addresses)
+        Ok(addresses
+            .into_iter()
+            .map(|it| target.with_port(it))
+            .collect())
     }
 
     async fn connect(&self, target: &Target, addresses: Vec<SocketAddr>) -> io::Result<KcpIo> {
         let config = self.config_for_one_of(addresses.len())?;
-        let mut last = None;
-        for &addr in &addresses {
-            match KcpStream::connect_with(addr, &self.security, &config).await {
+        let mut attempts = Vec::new();
+        for addr in addresses {
+            match self.connect_to(addr, &config).await {
                 Ok(stream) => {
-                    self.made.push(&stream.info());
+                    let info = stream.info();
+                    self.made.push(&info);
+                    if let Some(hook) = &self.on_connect {
+                        hook(&info);
+                    }
                     return Ok(KcpIo::new(stream));
                 }
                 Err(error) => {
                     tracing::debug!(%addr, %error, "address did not answer");
-                    last = Some(error);
+                    attempts.push((addr, error));
                 }
             }
         }
-        let last = last.unwrap_or_else(|| io::ErrorKind::NotFound.into());
-        Err(target.failed(addresses, last))
+        Err(target.unreachable(attempts))
+    }
+
+    async fn connect_to(&self, addr: SocketAddr, config: &Config) -> io::Result<KcpStream> {
+        match &self.make_transport {
+            Some(make) => {
+                let transport = make(addr)?;
+                KcpStream::connect_transport(transport, addr, &self.security, config).await
+            }
+            None => KcpStream::connect_with(addr, &self.security, config).await,
+        }
     }
 
     fn config_for_one_of(&self, addresses: usize) -> io::Result<Config> {
@@ -207,90 +272,7 @@ impl Shared {
     }
 }
 
-/// Host and port to connect to. The host is without brackets.
-#[derive(Debug, PartialEq, Eq)]
-struct Target {
-    host: String,
-    port: u16,
-}
-
-impl Target {
-    fn of(uri: &Uri) -> io::Result<Self> {
-        let refused = |problem| {
-            let message = format!("cannot connect to {uri:?}: {problem}");
-            io::Error::new(io::ErrorKind::InvalidInput, message)
-        };
-        let default_port = match uri.scheme_str() {
-            Some("http") => Some(80),
-            Some("https") => Some(443),
-            Some("kcp") | None => None,
-            Some(_) => return Err(refused("the scheme is none of http, https and kcp")),
-        };
-        let host = uri.host().filter(|host| !host.is_empty());
-        let host = host.ok_or_else(|| refused("it has no host"))?;
-        let port = uri.port_u16().or(default_port);
-        let port = port.ok_or_else(|| refused("it has no port, and its scheme no default"))?;
-        let host = match host.strip_prefix('[').and_then(|v6| v6.strip_suffix(']')) {
-            Some(v6) => match v6.parse::<Ipv6Addr>() {
-                Ok(ip) => ip.to_string(),
-                Err(_) => return Err(refused("the host is no IPv6 address")),
-            },
-            None => host.to_owned(),
-        };
-        Ok(Self { host, port })
-    }
-
-    fn failed(&self, addresses: Vec<SocketAddr>, source: io::Error) -> io::Error {
-        io::Error::new(
-            source.kind(),
-            ConnectError {
-                host: self.host.clone(),
-                port: self.port,
-                addresses,
-                source,
-            },
-        )
-    }
-}
-
-/// Why no connection was made: inside the [`io::Error`] of a [`KcpConnector`], which has the kind
-/// of the last cause.
-#[derive(Debug, thiserror::Error)]
-pub struct ConnectError {
-    host: String,
-    port: u16,
-    addresses: Vec<SocketAddr>,
-    source: io::Error,
-}
-
-impl ConnectError {
-    /// The addresses that were tried, all in vain. None if the name could not be resolved.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, .. } = self;
-        match self.addresses.as_slice() {
-            [] => write!(f, "cannot find the address of {host}: {}", self.source),
-            [addr] if addr.ip().to_string() == *host => {
-                write!(f, "no KCP connection to {addr}: {}", self.source)
-            }
-            [first, rest @ ..] => {
-                write!(f, "no KCP connection to {host}:{port}, tried {first}")?;
-                for addr in rest {
-                    write!(f, ", {addr}")?;
-                }
-                write!(f, ": {}", self.source)
-            }
-        }
-    }
-}
-
-/// A connection in the making.
+/// A connection that is being made.
 ///
 /// # Cancel safety
 ///
@@ -322,25 +304,6 @@ impl fmt::Debug for Connecting {
     }
 }
 
-/// A builder of hyper-util's client with the settings of [`http2`], timers included.
-///
-/// Idle connections are closed before a server made with [`serve`](crate::serve()) would do it.
-#[must_use]
-pub fn client_builder() -> legacy::Builder {
-    let mut builder = legacy::Client::builder(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .http2_adaptive_window(false)
-        .http2_initial_stream_window_size(http2::STREAM_WINDOW)
-        .http2_initial_connection_window_size(http2::CONNECTION_WINDOW)
-        .http2_keep_alive_interval(http2::KEEP_ALIVE_INTERVAL)
-        .http2_keep_alive_timeout(http2::KEEP_ALIVE_TIMEOUT)
-        .http2_keep_alive_while_idle(true);
-    builder
-}
-
 /// Shortest connect time-out that the transport takes.
 const MIN_SHARE: Duration = Duration::from_millis(10);
 
@@ -351,54 +314,9 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
 mod tests {
     use super::*;
 
-    fn target(uri: &str) -> Result<(String, u16), String> {
-        let target = Target::of(&uri.parse().unwrap()).map_err(|error| {
-            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-            error.to_string()
-        })?;
-        Ok((target.host, target.port))
-    }
-
-    #[test]
-    fn port_follows_scheme_unless_given() {
-        assert_eq!(target("http://a.example/x"), Ok(("a.example".into(), 80)));
-        assert_eq!(target("https://a.example"), Ok(("a.example".into(), 443)));
-        assert_eq!(target("https://a.example:9"), Ok(("a.example".into(), 9)));
-        assert_eq!(target("kcp://a.example:9"), Ok(("a.example".into(), 9)));
-        assert_eq!(target("a.example:9"), Ok(("a.example".into(), 9)));
-    }
-
-    #[test]
-    fn ipv6_addresses_stand_in_brackets() {
-        assert_eq!(target("http://[::1]:9"), Ok(("::1".into(), 9)));
-        assert_eq!(target("http://[::1]"), Ok(("::1".into(), 80)));
-        let error = target("http://[v1.a]:9").unwrap_err();
-        assert!(error.ends_with("the host is no IPv6 address"), "{error}");
-    }
-
-    #[test]
-    fn uris_that_name_no_server_are_refused() {
-        for (uri, problem) in [
-            ("/only/a/path", "it has no host"),
-            (
-                "kcp://a.example/",
-                "it has no port, and its scheme no default",
-            ),
-            (
-                "ftp://a.example:9/",
-                "the scheme is none of http, https and kcp",
-            ),
-        ] {
-            assert_eq!(
-                target(uri),
-                Err(format!("cannot connect to {uri}: {problem}"))
-            );
-        }
-    }
-
     #[test]
     fn addresses_share_the_connect_timeout() {
-        let connector = KcpConnector::new(Security::Plaintext);
+        let connector = KcpConnector::new(&Security::Plaintext);
         let share = |n| {
             let config = connector.shared.config_for_one_of(n).unwrap();
             config.connect_timeout()
@@ -406,20 +324,5 @@ mod tests {
         let whole = connector.config().connect_timeout();
         assert_eq!((share(0), share(1), share(4)), (whole, whole, whole / 4));
         assert_eq!(share(usize::MAX), MIN_SHARE);
-    }
-
-    #[test]
-    fn error_names_all_addresses_and_the_last_cause() {
-        let target = Target {
-            host: "a.example".into(),
-            port: 9,
-        };
-        let addresses = vec![([10, 0, 0, 1], 9).into(), (Ipv6Addr::LOCALHOST, 9).into()];
-        let error = target.failed(addresses, io::ErrorKind::ConnectionRefused.into());
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        assert_eq!(
-            error.to_string(),
-            "no KCP connection to a.example:9, tried 10.0.0.1:9, [::1]:9: connection refused"
-        );
     }
 }

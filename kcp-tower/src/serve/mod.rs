@@ -1,59 +1,71 @@
 //! An HTTP/1 and HTTP/2 server for any tower service.
 
-use std::error::Error;
+mod accept;
+mod connection;
+mod handshake;
+mod http1_only;
+mod with_info;
+
 use std::fmt;
-use std::future::{Pending, pending, poll_fn};
+use std::future::{Pending, pending};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
-use tokio::task::JoinSet;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
-use crate::{KcpConnectInfo, KcpIncoming, KcpIo, http2};
+use self::connection::{Server, Version};
+use self::handshake::Handshake;
+use crate::{BoxError, KcpConnectInfo, KcpIncoming, KcpIo};
 
 /// Serves HTTP/1 and HTTP/2 on the connections of `incoming`.
 ///
-/// `make_service` is asked for a service for each connection. `tower::make::Shared` makes one of
-/// a service that can be cloned, and axum's `Router::into_make_service` of a router. Requests
-/// carry a [`KcpConnectInfo`] in their extensions.
+/// `make_service` makes a service for each connection. `tower::make::Shared` does so from a service
+/// that can be cloned, and axum's `Router::into_make_service` from a router. Requests carry a
+/// [`KcpConnectInfo`] in their extensions. Upgrades work, WebSockets over HTTP/1 and HTTP/2 among
+/// them; `hyper_util::server::conn::auto::upgrade::downcast` finds a `TokioIo<KcpIo>`.
 ///
-/// Accepting ends when the shutdown signal of [`Serve::with_graceful_shutdown`] comes; and with an
-/// error when the socket has failed, or when `make_service` fails to become ready. Then connections
-/// drain as after a signal, and the future ends with the last of them. A service that cannot be made
-/// once `make_service` was ready costs the connection that it was for, nothing else. Dropping the
-/// future closes all connections at once, except those that were upgraded to another protocol.
+/// The server accepts until the signal of [`Serve::with_graceful_shutdown`] comes. It also ends, with
+/// an error, when the socket has failed or `make_service` does not become ready. In each case the
+/// connections drain as after a signal, and the future completes with the last of them. A service that
+/// cannot be made ends the one connection that it was for. Dropping the future closes all connections
+/// at once, except those that were upgraded to another protocol.
 pub fn serve<M>(incoming: impl Into<KcpIncoming>, make_service: M) -> Serve<M> {
+    let incoming = incoming.into();
     Serve {
-        incoming: incoming.into(),
+        server: Server::new(incoming.http2_windows()),
+        incoming,
         make_service,
-        server: Server::new(),
+        handshake: Handshake::none(),
         signal: pending(),
-        drain_timeout: None,
+        drain_timeout: Some(DRAIN_TIMEOUT),
     }
 }
 
-/// A server in the making, see [`serve()`]. It runs when awaited.
+/// A server that is being configured, see [`serve()`]. It runs when awaited.
+///
+/// `I` is the stream that HTTP runs on, see [`Serve::with_handshake`].
 #[must_use = "a server does nothing unless awaited"]
-pub struct Serve<M, F = Pending<()>> {
+pub struct Serve<M, F = Pending<()>, I = KcpIo> {
     incoming: KcpIncoming,
     make_service: M,
     server: Server,
+    handshake: Handshake<I>,
     signal: F,
     drain_timeout: Option<Duration>,
 }
 
-impl<M, F> Serve<M, F> {
-    /// Stops when `signal` completes: accepts no more, lets the requests at work finish.
-    pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<M, G>
+impl<M, F, I> Serve<M, F, I> {
+    /// Stops when `signal` completes: the server accepts no more connections, and requests that have
+    /// begun may finish within [`Serve::drain_timeout`].
+    pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<M, G, I>
     where
         G: Future<Output = ()>,
     {
@@ -61,25 +73,79 @@ impl<M, F> Serve<M, F> {
             incoming: self.incoming,
             make_service: self.make_service,
             server: self.server,
+            handshake: self.handshake,
             signal,
             drain_timeout: self.drain_timeout,
         }
     }
 
-    /// How long requests may take to finish after the shutdown signal. Default: as long as they
-    /// like. What is still open then is cut.
+    /// How long requests may take to finish after the shutdown signal; connections that are still
+    /// open then are closed. Default 30 s; `None` is no limit.
     pub fn drain_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.drain_timeout = timeout.into();
         self
     }
 
-    /// Speaks HTTP/1 only. The default is to look at what the client sends first.
+    /// Does a handshake on each connection before HTTP, such as that of TLS.
+    ///
+    /// A connection whose handshake fails or takes too long is closed, and others do not wait for it.
+    /// Graceful shutdown and [`KcpConnectInfo`] work as without a handshake. For TLS with HTTP/2, let
+    /// the TLS configuration offer the ALPN protocol `h2`.
+    ///
+    /// ```no_run
+    /// # async fn run(
+    /// #     router: axum::Router,
+    /// #     config: std::sync::Arc<tokio_rustls::rustls::ServerConfig>,
+    /// # ) -> std::io::Result<()> {
+    /// use kcp_tower::{KcpIncoming, Security, serve};
+    /// use tokio_rustls::TlsAcceptor;
+    ///
+    /// let acceptor = TlsAcceptor::from(config);
+    /// let incoming = KcpIncoming::bind("[::]:443", &Security::Plaintext).await?;
+    /// serve(incoming, router.into_make_service())
+    ///     .with_handshake(move |io| acceptor.accept(io))
+    ///     .await
+    /// # }
+    /// ```
+    pub fn with_handshake<H, R, J>(self, handshake: H) -> Serve<M, F, J>
+    where
+        H: Fn(KcpIo) -> R + Send + Sync + 'static,
+        R: Future<Output = io::Result<J>> + Send + 'static,
+    {
+        Serve {
+            incoming: self.incoming,
+            make_service: self.make_service,
+            server: self.server,
+            handshake: Handshake::new(handshake),
+            signal: self.signal,
+            drain_timeout: self.drain_timeout,
+        }
+    }
+
+    /// Puts a value into the extensions of each request, made once for each connection after its
+    /// handshake: the client's certificate, for one.
+    pub fn with_handshake_info<T>(mut self, info: impl Fn(&I) -> T + Send + Sync + 'static) -> Self
+    where
+        T: Clone + Send + Sync + 'static,
+        I: 'static,
+    {
+        self.handshake = self.handshake.with_info(info);
+        self
+    }
+
+    /// How long the handshake of [`Serve::with_handshake`] may take. Default 10 s.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake.timeout = timeout;
+        self
+    }
+
+    /// HTTP/1 only. By default the first bytes of the client decide.
     pub fn http1_only(mut self) -> Self {
         self.server.version = Version::Http1;
         self
     }
 
-    /// Speaks HTTP/2 only, as gRPC servers do.
+    /// HTTP/2 only, as gRPC servers do.
     pub fn http2_only(mut self) -> Self {
         self.server.version = Version::Http2;
         self
@@ -87,14 +153,15 @@ impl<M, F> Serve<M, F> {
 
     /// Changes settings of HTTP/1 and HTTP/2.
     ///
-    /// Set before: timers for both, and of HTTP/2 what [`http2`] says.
+    /// Set before are timers for both versions, extended CONNECT for WebSockets over HTTP/2, and what
+    /// [`http2`](crate::http2) describes.
     pub fn configure(mut self, change: impl FnOnce(&mut auto::Builder<TokioExecutor>)) -> Self {
         change(&mut self.server.builder);
         self
     }
 }
 
-impl<M, F> fmt::Debug for Serve<M, F> {
+impl<M, F, I> fmt::Debug for Serve<M, F, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serve")
             .field("incoming", &self.incoming)
@@ -103,7 +170,7 @@ impl<M, F> fmt::Debug for Serve<M, F> {
     }
 }
 
-impl<M, F, S, B> IntoFuture for Serve<M, F>
+impl<M, F, I, S, B> IntoFuture for Serve<M, F, I>
 where
     M: Service<KcpConnectInfo, Response = S> + Send + 'static,
     M::Future: Send,
@@ -115,6 +182,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
     F: Future<Output = ()> + Send + 'static,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     type Output = io::Result<()>;
     type IntoFuture = Serving;
@@ -123,175 +191,6 @@ where
         Serving {
             run: Box::pin(self.run()),
         }
-    }
-}
-
-impl<M, F> Serve<M, F> {
-    async fn run<S, B>(self) -> io::Result<()>
-    where
-        M: Service<KcpConnectInfo, Response = S>,
-        M::Future: Send + 'static,
-        M::Error: Into<BoxError>,
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send,
-        S::Error: Into<BoxError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-        F: Future<Output = ()>,
-    {
-        let Self {
-            mut incoming,
-            mut make_service,
-            server,
-            signal,
-            drain_timeout,
-        } = self;
-        let mut signal = pin!(signal);
-        let graceful = GracefulShutdown::new();
-        let mut connections = JoinSet::new();
-
-        let ended = loop {
-            let io = tokio::select! {
-                () = &mut signal => break Ok(()),
-                Some(_) = connections.join_next() => continue,
-                io = poll_fn(|cx| incoming.poll_accept(cx)) => match io {
-                    Some(Ok(io)) => io,
-                    Some(Err(error)) => break Err(error),
-                    None => break Ok(()),
-                },
-            };
-            let ready = tokio::select! {
-                () = &mut signal => break Ok(()),
-                ready = poll_fn(|cx| make_service.poll_ready(cx)) => ready,
-            };
-            if let Err(error) = ready {
-                break Err(io::Error::other(error));
-            }
-            let service = make_service.call(io.info());
-            let service = async { service.await.map_err(Into::into) };
-            let connection = server.clone().connection(io, service, graceful.watcher());
-            connections.spawn(connection);
-        };
-
-        // Clients that come now find nobody, rather than a server that never answers.
-        drop(incoming);
-        drain(graceful, connections, drain_timeout).await;
-        ended
-    }
-}
-
-async fn drain(graceful: GracefulShutdown, mut open: JoinSet<()>, timeout: Option<Duration>) {
-    let drained = graceful.shutdown();
-    match timeout {
-        None => drained.await,
-        Some(timeout) => {
-            if tokio::time::timeout(timeout, drained).await.is_err() {
-                tracing::warn!(connections = open.len(), "cut after the drain time-out");
-            }
-        }
-    }
-    open.shutdown().await;
-}
-
-/// What a connection needs to be served.
-#[derive(Clone)]
-struct Server {
-    builder: auto::Builder<TokioExecutor>,
-    version: Version,
-}
-
-#[derive(Clone, Copy)]
-enum Version {
-    Any,
-    Http1,
-    Http2,
-}
-
-impl Server {
-    fn new() -> Self {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new());
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .adaptive_window(false)
-            .initial_stream_window_size(http2::STREAM_WINDOW)
-            .initial_connection_window_size(http2::CONNECTION_WINDOW)
-            .max_concurrent_streams(http2::MAX_CONCURRENT_STREAMS)
-            .keep_alive_interval(http2::KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(http2::KEEP_ALIVE_TIMEOUT);
-        Self {
-            builder,
-            version: Version::Any,
-        }
-    }
-
-    async fn connection<S, B>(
-        self,
-        io: KcpIo,
-        service: impl Future<Output = Result<S, BoxError>>,
-        watcher: Watcher,
-    ) where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send,
-        S::Error: Into<BoxError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        let info = io.info();
-        let peer = info.peer_addr();
-        let ended = match service.await {
-            Ok(service) => {
-                let service = TowerToHyperService::new(WithInfo { service, info });
-                let Self { builder, version } = self;
-                match version {
-                    Version::Any => {
-                        let connection = builder.serve_connection_with_upgrades(io, service);
-                        watcher.watch(connection).await
-                    }
-                    // The form with upgrades ignores the choice of a version.
-                    Version::Http1 => {
-                        let builder = builder.http1_only();
-                        watcher.watch(builder.serve_connection(io, service)).await
-                    }
-                    Version::Http2 => {
-                        let builder = builder.http2_only();
-                        watcher.watch(builder.serve_connection(io, service)).await
-                    }
-                }
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%peer, error, "connection ended");
-        }
-    }
-}
-
-/// Puts the connection's info into each request.
-#[derive(Clone)]
-struct WithInfo<S> {
-    service: S,
-    info: KcpConnectInfo,
-}
-
-impl<S, B> Service<Request<B>> for WithInfo<S>
-where
-    S: Service<Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.service.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        request.extensions_mut().insert(self.info.clone());
-        self.service.call(request)
     }
 }
 
@@ -320,4 +219,5 @@ impl fmt::Debug for Serving {
     }
 }
 
-type BoxError = Box<dyn Error + Send + Sync>;
+/// As long as Kubernetes gives a container to end after SIGTERM.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);

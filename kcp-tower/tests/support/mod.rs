@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,12 +12,15 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use kcp_tower::kcp_transport::config::Config;
-use kcp_tower::kcp_transport::crypto::Security;
-use kcp_tower::kcp_transport::fec::FecRatio;
-use kcp_tower::kcp_transport::net::KcpListener;
-use kcp_tower::{KcpConnector, KcpIncoming, Serve};
+use kcp_tower::{
+    Config, FecRatio, KcpConnector, KcpConnectorBuilder, KcpIncoming, KcpIncomingBuilder,
+    KcpListener, Security, Serve, Transport,
+};
 use tower::make::Shared;
+
+use network::{Host, Network};
+
+pub mod network;
 
 /// One way to run the transport.
 #[derive(Clone)]
@@ -44,23 +48,46 @@ impl Setup {
         }
     }
 
+    pub fn listening(&self) -> KcpIncomingBuilder {
+        KcpIncoming::builder(&self.security).config(self.config.clone())
+    }
+
     pub async fn incoming(&self) -> (KcpIncoming, SocketAddr) {
-        let incoming = KcpIncoming::bind_with(loopback(), &self.security, &self.config)
-            .await
-            .unwrap();
+        let incoming = self.listening().bind(loopback()).await.unwrap();
         let addr = incoming.local_addr().unwrap();
         (incoming, addr)
     }
 
+    /// A listener on a host of a network in memory.
+    pub fn incoming_on(&self, host: Arc<Host>) -> KcpIncoming {
+        self.listening().from_transport(host).unwrap()
+    }
+
+    pub fn connecting(&self) -> KcpConnectorBuilder {
+        KcpConnector::builder(&self.security).config(self.config.clone())
+    }
+
     pub fn connector(&self) -> KcpConnector {
-        KcpConnector::new(self.security.clone()).with_config(self.config.clone())
+        self.connecting().build().unwrap()
+    }
+
+    /// A connector that makes a host in a network in memory for each connection.
+    pub fn connector_in(&self, network: &Network) -> KcpConnector {
+        let network = network.clone();
+        let host = move |_| Ok(network.host() as Arc<dyn Transport>);
+        self.connecting().transport(host).build().unwrap()
     }
 
     pub fn client(&self, http2_only: bool) -> HttpClient {
-        kcp_tower::client_builder()
-            .http2_only(http2_only)
-            .build(self.connector())
+        client(&self.connector(), http2_only)
     }
+}
+
+pub fn client(connector: &KcpConnector, http2_only: bool) -> HttpClient {
+    connector
+        .client_builder()
+        .http2_only(http2_only)
+        .build(connector.clone())
 }
 
 pub type HttpClient = Client<KcpConnector, Full<Bytes>>;

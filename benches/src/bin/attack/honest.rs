@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use kcp_examples::greeter::proto::HelloRequest;
 use kcp_examples::greeter::proto::greeter_client::GreeterClient;
-use kcp_tonic::KcpConnector;
+use kcp_tonic::KcpChannel;
 use kcp_transport::crypto::Security;
 use kcp_transport::net::KcpStream;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tonic::transport::Channel;
 
 /// What the server does for its clients.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -135,7 +134,7 @@ type CallError = Box<dyn std::error::Error + Send + Sync>;
 /// A connection to a service.
 enum Client {
     Echo(KcpStream),
-    Greeter(GreeterClient<Channel>),
+    Greeter(GreeterClient<KcpChannel>),
 }
 
 impl Client {
@@ -144,9 +143,7 @@ impl Client {
         Ok(match target.service {
             Service::Echo => Self::Echo(KcpStream::connect(*addr, security).await?),
             Service::Greeter => {
-                let endpoint = kcp_tonic::endpoint(format!("http://{addr}"))?;
-                let connector = KcpConnector::new(security.clone());
-                let channel = endpoint.connect_with_connector(connector).await?;
+                let channel = KcpChannel::connect(format!("kcp://{addr}"), security).await?;
                 Self::Greeter(GreeterClient::new(channel))
             }
         })

@@ -1,4 +1,4 @@
-//! What handlers learn about the connection.
+//! What handlers can learn about the connection of a request.
 
 use std::task::{Context, Poll};
 

@@ -1,0 +1,260 @@
+//! How a channel is made.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderValue, Uri};
+use kcp_tower::{BoxError, Config, KcpConnector, KcpConnectorBuilder, Security};
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+use tonic::transport::ClientTlsConfig;
+use tonic::transport::Endpoint;
+
+use super::destination::Destination;
+use super::error::ConnectFailure;
+use super::{ChannelError, KcpChannel};
+
+/// Makes a [`KcpChannel`].
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use kcp_tonic::{Config, KcpChannel, Security};
+///
+/// let channel = KcpChannel::builder(&Security::Plaintext)
+///     .config(Config::builder().windows(4096, 4096).build()?)
+///     .timeout(Duration::from_secs(5))
+///     .connect("kcp://example.com:4000")
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a builder does nothing until it connects"]
+pub struct KcpChannelBuilder {
+    connector: KcpConnectorBuilder,
+    settings: Settings,
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+    tls: Option<ClientTlsConfig>,
+}
+
+/// Settings for tonic's endpoint; what is `None` is left to tonic.
+#[derive(Default)]
+struct Settings {
+    timeout: Option<Duration>,
+    user_agent: Option<HeaderValue>,
+    origin: Option<Uri>,
+    concurrency_limit: Option<usize>,
+    rate_limit: Option<(u64, Duration)>,
+    buffer_size: Option<usize>,
+    max_frame_size: Option<u32>,
+    max_header_list_size: Option<u32>,
+    keep_alive_interval: Option<Duration>,
+}
+
+impl KcpChannelBuilder {
+    pub(super) fn new(security: &Security) -> Self {
+        Self {
+            connector: KcpConnector::builder(security),
+            settings: Settings::default(),
+            #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+            tls: None,
+        }
+    }
+
+    /// The configuration of the transport. Default [`Config::default`]. The windows of HTTP/2 follow
+    /// from it, see [`Windows`](kcp_tower::http2::Windows).
+    pub fn config(mut self, config: Config) -> Self {
+        self.connector = self.connector.config(config);
+        self
+    }
+
+    /// Changes the connector: its resolver, its transport.
+    pub fn connector(
+        mut self,
+        change: impl FnOnce(KcpConnectorBuilder) -> KcpConnectorBuilder,
+    ) -> Self {
+        self.connector = change(self.connector);
+        self
+    }
+
+    /// TLS inside the connection, as tonic configures it. For destinations `kcps://` and `https://`,
+    /// which need it; with others it is an error, so that TLS is never left out silently.
+    ///
+    /// The name to check in the server's certificate is the host of the destination, unless
+    /// [`ClientTlsConfig::domain_name`] is set.
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))))]
+    pub fn tls_config(mut self, tls: ClientTlsConfig) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// How long a call may take, unless its request has a timeout of its own. Default: no limit.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = Some(timeout);
+        self
+    }
+
+    /// What stands in the header `user-agent` before tonic's own name.
+    pub fn user_agent(mut self, user_agent: HeaderValue) -> Self {
+        self.settings.user_agent = Some(user_agent);
+        self
+    }
+
+    /// Scheme and authority of requests as the server sees them. Default: those of the destination.
+    pub fn origin(mut self, origin: Uri) -> Self {
+        self.settings.origin = Some(origin);
+        self
+    }
+
+    /// Most calls at a time. A call is counted until its response begins. Default: no limit.
+    pub fn concurrency_limit(mut self, calls: usize) -> Self {
+        self.settings.concurrency_limit = Some(calls);
+        self
+    }
+
+    /// Most calls that begin within a time. Default: no limit.
+    pub fn rate_limit(mut self, calls: u64, within: Duration) -> Self {
+        self.settings.rate_limit = Some((calls, within));
+        self
+    }
+
+    /// Calls that may wait for the connection before further ones are not ready. Default 1024.
+    pub fn buffer_size(mut self, calls: usize) -> Self {
+        self.settings.buffer_size = Some(calls);
+        self
+    }
+
+    /// Largest HTTP/2 frame that the server may send, in bytes, 16 384 to 16 777 215. Default 16 384.
+    pub fn max_frame_size(mut self, bytes: u32) -> Self {
+        self.settings.max_frame_size = Some(bytes);
+        self
+    }
+
+    /// Most bytes of the headers of a response. Default 16 384.
+    pub fn max_header_list_size(mut self, bytes: u32) -> Self {
+        self.settings.max_header_list_size = Some(bytes);
+        self
+    }
+
+    /// Sends an HTTP/2 PING after each interval without received data. Default: none.
+    ///
+    /// The transport finds dead peers itself, by [`Config::keepalive`], [`Config::user_timeout`] and
+    /// [`Config::idle_timeout`], and a PING that queues behind data of a slow link can end a healthy
+    /// connection. grpc-go's servers allow no interval under five minutes. It is for middleboxes of HTTP/2
+    /// behind the KCP server. The answer may take as long as the interval, and at least 20 s.
+    pub fn http2_keep_alive_interval(mut self, interval: Duration) -> Self {
+        self.settings.keep_alive_interval = Some(interval);
+        self
+    }
+
+    /// Connects, and returns a channel that connects again when the connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// - [`ChannelError::Uri`], [`ChannelError::Destination`]: no connection can be made to such a
+    ///   destination.
+    /// - [`ChannelError::TlsUnused`], [`ChannelError::TlsMissing`]: scheme and TLS do not go together.
+    /// - [`ChannelError::Tls`]: the TLS configuration is invalid.
+    /// - [`ChannelError::Config`]: the mtu has no room for data under the cipher.
+    /// - [`ChannelError::Connect`]: there was no connection; its sources name each address tried.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the connection up and leaves nothing behind.
+    pub async fn connect<D>(self, destination: D) -> Result<KcpChannel, ChannelError>
+    where
+        D: TryInto<Uri>,
+        D::Error: Into<BoxError>,
+    {
+        let (endpoint, connector) = self.build(Destination::parse(destination)?)?;
+        let connecting = endpoint.connect_with_connector(connector.clone());
+        let channel = connecting.await.map_err(|error| {
+            ChannelError::Connect(ConnectFailure::new(endpoint.uri().clone(), error))
+        })?;
+        Ok(KcpChannel::new(channel, connector))
+    }
+
+    /// A channel that connects at the first call. Must be called within a tokio runtime.
+    ///
+    /// Calls fail with `Unavailable` while no connection can be made.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpChannelBuilder::connect`], but for [`ChannelError::Connect`].
+    pub fn connect_lazy<D>(self, destination: D) -> Result<KcpChannel, ChannelError>
+    where
+        D: TryInto<Uri>,
+        D::Error: Into<BoxError>,
+    {
+        let (endpoint, connector) = self.build(Destination::parse(destination)?)?;
+        let channel = endpoint.connect_with_connector_lazy(connector.clone());
+        Ok(KcpChannel::new(channel, connector))
+    }
+
+    fn build(self, to: Destination) -> Result<(Endpoint, KcpConnector), ChannelError> {
+        // tonic does TLS around the connector, by the scheme that is checked here.
+        let connector = self.connector.enforce_http(false).build()?;
+        let windows = connector.http2_windows();
+        let endpoint = Endpoint::from(to.uri.clone())
+            .initial_stream_window_size(windows.stream)
+            .initial_connection_window_size(windows.connection)
+            .http2_adaptive_window(false);
+        let endpoint = self.settings.apply(endpoint);
+        #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+        let endpoint = match (self.tls, to.tls) {
+            (Some(tls), true) => endpoint.tls_config(tls).map_err(ChannelError::Tls)?,
+            (Some(_), false) => return Err(ChannelError::TlsUnused { uri: to.uri }),
+            (None, true) => return Err(ChannelError::TlsMissing { uri: to.uri }),
+            (None, false) => endpoint,
+        };
+        #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
+        if to.tls {
+            return Err(ChannelError::TlsMissing { uri: to.uri });
+        }
+        Ok((endpoint, connector))
+    }
+}
+
+impl Settings {
+    fn apply(self, mut endpoint: Endpoint) -> Endpoint {
+        if let Some(timeout) = self.timeout {
+            endpoint = endpoint.timeout(timeout);
+        }
+        if let Some(user_agent) = self.user_agent {
+            // A header value cannot be refused: it is one already.
+            endpoint = endpoint.clone().user_agent(user_agent).unwrap_or(endpoint);
+        }
+        if let Some(origin) = self.origin {
+            endpoint = endpoint.origin(origin);
+        }
+        if let Some(calls) = self.concurrency_limit {
+            endpoint = endpoint.concurrency_limit(calls);
+        }
+        if let Some((calls, within)) = self.rate_limit {
+            endpoint = endpoint.rate_limit(calls, within);
+        }
+        if let Some(bytes) = self.max_header_list_size {
+            endpoint = endpoint.http2_max_header_list_size(bytes);
+        }
+        if let Some(interval) = self.keep_alive_interval {
+            endpoint = endpoint
+                .http2_keep_alive_interval(interval)
+                .keep_alive_timeout(interval.max(MIN_KEEP_ALIVE_TIMEOUT));
+        }
+        endpoint
+            .buffer_size(self.buffer_size)
+            .max_frame_size(self.max_frame_size)
+    }
+}
+
+impl fmt::Debug for KcpChannelBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KcpChannelBuilder")
+            .field("connector", &self.connector)
+            .finish_non_exhaustive()
+    }
+}
+
+/// hyper's default.
+const MIN_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);

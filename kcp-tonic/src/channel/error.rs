@@ -1,0 +1,85 @@
+//! Why there is no channel.
+
+use std::error::Error;
+use std::fmt;
+
+use http::Uri;
+use kcp_tower::{BoxError, ConfigError};
+
+/// Why a channel could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The destination is not a URI.
+    #[error("the destination is not a URI")]
+    Uri(#[source] BoxError),
+    /// The destination is a URI, but no channel leads there.
+    #[error("cannot connect to {uri}: {problem}")]
+    Destination {
+        /// The URI that was given.
+        uri: Uri,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// TLS is configured, but the scheme of the destination does not use it.
+    #[error("TLS is configured, but {uri} does not use it; write kcps:// or https://")]
+    TlsUnused {
+        /// The destination.
+        uri: Uri,
+    },
+    /// The scheme of the destination means TLS, but there is no TLS configuration.
+    #[error(
+        "{uri} means TLS, but none is configured; \
+         enable tls-ring or tls-aws-lc and call tls_config, or write kcp:// or http://"
+    )]
+    TlsMissing {
+        /// The destination.
+        uri: Uri,
+    },
+    /// The TLS configuration is invalid.
+    #[error("the TLS configuration is invalid")]
+    Tls(#[source] tonic::transport::Error),
+    /// The configuration of the transport does not fit the cipher.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No connection was made.
+    #[error(transparent)]
+    Connect(ConnectFailure),
+}
+
+/// Why the first connection of a channel was not made. The text has the cause; an
+/// [`io::Error`](std::io::Error) of the connector, or an error of TLS or HTTP/2.
+#[derive(Debug)]
+pub struct ConnectFailure {
+    uri: Uri,
+    error: tonic::transport::Error,
+}
+
+impl ConnectFailure {
+    pub(super) fn new(uri: Uri, error: tonic::transport::Error) -> Self {
+        Self { uri, error }
+    }
+
+    /// What went wrong, below the errors that tonic wraps around it.
+    #[must_use]
+    pub fn cause(&self) -> &(dyn Error + 'static) {
+        let mut cause: &(dyn Error + 'static) = &self.error;
+        while cause.is::<tonic::transport::Error>() || cause.is::<tonic::ConnectError>() {
+            let Some(inner) = cause.source() else { break };
+            cause = inner;
+        }
+        cause
+    }
+}
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot connect to {}: {}", self.uri, self.cause())
+    }
+}
+
+impl Error for ConnectFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause().source()
+    }
+}

@@ -1,0 +1,138 @@
+//! A channel as a service, and its calls.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::transport::channel;
+use tower_service::Service;
+
+use super::KcpChannel;
+use super::calls::{OpenCall, WaitingCall};
+use super::status::status_of;
+
+impl Service<Request<Body>> for KcpChannel {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = CallFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        let ready = self.channel.poll_ready(cx);
+        ready.map_err(|error| status_of(Box::new(error)))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> CallFuture {
+        let open = OpenCall::start(&self.calls);
+        let waiting = Some(WaitingCall::start(&self.calls));
+        let request = request.map(|inner| Body::new(RequestBody { inner, waiting }));
+        CallFuture {
+            inner: self.channel.call(request),
+            open: Some(open),
+        }
+    }
+}
+
+pin_project! {
+    /// A call of [`KcpChannel`] that waits for the response.
+    #[derive(Debug)]
+    pub struct CallFuture {
+        #[pin]
+        inner: channel::ResponseFuture,
+        open: Option<OpenCall>,
+    }
+}
+
+impl Future for CallFuture {
+    type Output = Result<Response<Body>, Status>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx));
+        let open = this.open.take();
+        Poll::Ready(match response {
+            Ok(response) => Ok(response.map(|inner| Body::new(ResponseBody { inner, open }))),
+            Err(error) => {
+                open.iter().for_each(OpenCall::failed);
+                Err(status_of(Box::new(error)))
+            }
+        })
+    }
+}
+
+/// The body of a request, which is read for the first time once the call has its stream.
+#[derive(Debug)]
+struct RequestBody {
+    inner: Body,
+    waiting: Option<WaitingCall>,
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        this.waiting = None;
+        Pin::new(&mut this.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The body of a response, with the codes that gRPC wants for its errors.
+#[derive(Debug)]
+struct ResponseBody {
+    inner: Body,
+    open: Option<OpenCall>,
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                if frame.is_trailers() {
+                    this.open = None;
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => {
+                this.open.take().iter().for_each(OpenCall::failed);
+                Some(Err(status_of(Box::new(error))))
+            }
+            None => {
+                this.open = None;
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,115 @@
+//! Accepted connections as tonic's server takes them.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use kcp_tower::{KcpConnectInfo, KcpIo};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::server::Connected;
+
+use super::cut::Cut;
+
+/// A connection that describes itself to tonic's server.
+///
+/// The [`KcpConnectInfo`] is in the extensions of each request: see
+/// [`KcpRequestExt`](crate::KcpRequestExt).
+#[derive(Debug)]
+pub struct KcpServerIo {
+    inner: KcpIo,
+    cut: Option<Cut>,
+}
+
+impl KcpServerIo {
+    /// The stream inside.
+    #[must_use]
+    pub fn get_ref(&self) -> &KcpIo {
+        &self.inner
+    }
+
+    /// The stream inside.
+    #[must_use]
+    pub fn into_inner(self) -> KcpIo {
+        self.inner
+    }
+
+    pub(super) fn with_cut(mut self, cut: Cut) -> Self {
+        self.cut = Some(cut);
+        self
+    }
+
+    fn io(self: Pin<&mut Self>) -> Pin<&mut KcpIo> {
+        Pin::new(&mut self.get_mut().inner)
+    }
+
+    /// What to return where the stream itself is pending.
+    fn or_cut<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match (&mut self.cut, poll) {
+            (Some(cut), Poll::Pending) => cut.poll(cx),
+            (_, poll) => poll,
+        }
+    }
+}
+
+impl From<KcpIo> for KcpServerIo {
+    fn from(inner: KcpIo) -> Self {
+        Self { inner, cut: None }
+    }
+}
+
+impl Connected for KcpServerIo {
+    type ConnectInfo = KcpConnectInfo;
+
+    fn connect_info(&self) -> KcpConnectInfo {
+        self.inner.info()
+    }
+}
+
+impl AsyncRead for KcpServerIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = AsyncRead::poll_read(self.as_mut().io(), cx, buf);
+        self.or_cut(cx, read)
+    }
+}
+
+impl AsyncWrite for KcpServerIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = AsyncWrite::poll_write(self.as_mut().io(), cx, buf);
+        self.or_cut(cx, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = AsyncWrite::poll_flush(self.as_mut().io(), cx);
+        self.or_cut(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = AsyncWrite::poll_shutdown(self.as_mut().io(), cx);
+        self.or_cut(cx, shut)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = AsyncWrite::poll_write_vectored(self.as_mut().io(), cx, bufs);
+        self.or_cut(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        AsyncWrite::is_write_vectored(&self.inner)
+    }
+}

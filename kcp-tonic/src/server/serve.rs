@@ -1,0 +1,206 @@
+//! Serving tonic's router, with an end within bounds.
+
+use std::fmt;
+use std::future::{Pending, pending};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{Request, Response};
+use kcp_tower::BoxError;
+use tokio::sync::oneshot;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::transport::server::Router;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::cut::Cutter;
+use super::{KcpIncoming, KcpServerIo};
+
+/// Serves the services of a router on the connections of `incoming`.
+///
+/// It runs until the signal of [`Serve::with_graceful_shutdown`] comes, or until the socket fails:
+/// then it ends with the socket's error.
+///
+/// ```no_run
+/// # async fn run(routes: tonic::service::Routes) -> std::io::Result<()> {
+/// use kcp_tonic::{KcpIncoming, Security, serve, server_builder};
+///
+/// let incoming = KcpIncoming::bind("[::]:4000", &Security::Plaintext).await?;
+/// serve(incoming, server_builder().add_routes(routes))
+///     .with_graceful_shutdown(async { tokio::signal::ctrl_c().await.unwrap_or_default() })
+///     .await
+/// # }
+/// ```
+pub fn serve<L>(incoming: impl Into<KcpIncoming>, router: Router<L>) -> Serve<L> {
+    Serve {
+        incoming: incoming.into(),
+        router,
+        signal: pending(),
+        drain_timeout: Some(DRAIN_TIMEOUT),
+    }
+}
+
+/// A server that is being configured, see [`serve()`]. It runs when awaited.
+#[must_use = "a server does nothing unless awaited"]
+pub struct Serve<L, F = Pending<()>> {
+    incoming: KcpIncoming,
+    router: Router<L>,
+    signal: F,
+    drain_timeout: Option<Duration>,
+}
+
+impl<L, F> Serve<L, F> {
+    /// Stops when `signal` completes: the server accepts no more connections, sends GOAWAY on those
+    /// it has, and calls that have begun may finish within [`Serve::drain_timeout`].
+    pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<L, G>
+    where
+        G: Future<Output = ()>,
+    {
+        Serve {
+            incoming: self.incoming,
+            router: self.router,
+            signal,
+            drain_timeout: self.drain_timeout,
+        }
+    }
+
+    /// How long calls may take to finish after the shutdown signal; connections that are still open
+    /// then are closed. Default 30 s; `None` is no limit.
+    pub fn drain_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.drain_timeout = timeout.into();
+        self
+    }
+}
+
+impl<L, F> fmt::Debug for Serve<L, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve")
+            .field("incoming", &self.incoming)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<L, F, S, B> IntoFuture for Serve<L, F>
+where
+    L: Layer<Routes, Service = S> + Send + 'static,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError> + Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    type Output = io::Result<()>;
+    type IntoFuture = Serving;
+
+    fn into_future(self) -> Serving {
+        Serving {
+            run: Box::pin(self.run()),
+        }
+    }
+}
+
+impl<L, F> Serve<L, F> {
+    async fn run<S, B>(self) -> io::Result<()>
+    where
+        L: Layer<Routes, Service = S>,
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError> + Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        F: Future<Output = ()>,
+    {
+        let cutter = Arc::new(Cutter::new());
+        let failed = Arc::<Mutex<Option<io::Error>>>::default();
+        let incoming = Connections {
+            inner: self.incoming,
+            cutter: Arc::clone(&cutter),
+            failed: Arc::clone(&failed),
+        };
+        let (stopping, stopped) = oneshot::channel();
+        let signal = async move {
+            self.signal.await;
+            // The receiver lives as long as the server runs.
+            let _ = stopping.send(());
+        };
+        let serving = self.router.serve_with_incoming_shutdown(incoming, signal);
+        let mut serving = pin!(serving);
+        let late = async {
+            match (stopped.await, self.drain_timeout) {
+                (Ok(()), Some(timeout)) => tokio::time::sleep(timeout).await,
+                _ => pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = &mut serving => ended,
+            () = late => {
+                tracing::warn!("connections closed after the drain time-out");
+                cutter.cut();
+                serving.await
+            }
+        };
+        ended.map_err(io::Error::other)?;
+        let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// The connections of a server, which can all be ended.
+struct Connections {
+    inner: KcpIncoming,
+    cutter: Arc<Cutter>,
+    /// tonic only logs errors of this stream.
+    failed: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Stream for Connections {
+    type Item = io::Result<KcpServerIo>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.inner)
+            .poll_next(cx)
+            .map(|item| match item? {
+                Ok(io) => Some(Ok(io.with_cut(self.cutter.for_connection()))),
+                Err(error) => {
+                    let failed = self.failed.lock();
+                    *failed.unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    None
+                }
+            })
+    }
+}
+
+/// A running server, see [`serve()`].
+///
+/// # Cancel safety
+///
+/// Dropping it stops accepting. Open connections and their calls go on, in tasks of tonic's.
+#[must_use = "futures do nothing unless polled"]
+pub struct Serving {
+    run: Pin<Box<dyn Future<Output = io::Result<()>> + Send>>,
+}
+
+impl Future for Serving {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.run.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").finish_non_exhaustive()
+    }
+}
+
+/// As long as Kubernetes gives a container to end after SIGTERM.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,96 @@
+//! Accepting connections, and the end of a server.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tower_service::Service;
+
+use super::Serve;
+use super::connection::Ending;
+use crate::{BoxError, KcpConnectInfo};
+
+impl<M, F, I> Serve<M, F, I> {
+    pub(super) async fn run<S, B>(self) -> io::Result<()>
+    where
+        M: Service<KcpConnectInfo, Response = S>,
+        M::Future: Send + 'static,
+        M::Error: Into<BoxError>,
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+        F: Future<Output = ()>,
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self {
+            mut incoming,
+            mut make_service,
+            server,
+            handshake,
+            signal,
+            drain_timeout,
+        } = self;
+        let mut signal = pin!(signal);
+        let graceful = GracefulShutdown::new();
+        let (stop, stopping) = watch::channel(());
+        let mut connections = JoinSet::new();
+
+        let ended = loop {
+            let io = tokio::select! {
+                () = &mut signal => break Ok(()),
+                Some(_) = connections.join_next() => continue,
+                io = poll_fn(|cx| incoming.poll_accept(cx)) => match io {
+                    Some(Ok(io)) => io,
+                    Some(Err(error)) => break Err(error),
+                    None => break Ok(()),
+                },
+            };
+            let ready = tokio::select! {
+                () = &mut signal => break Ok(()),
+                ready = poll_fn(|cx| make_service.poll_ready(cx)) => ready,
+            };
+            if let Err(error) = ready {
+                break Err(io::Error::other(error));
+            }
+            let service = make_service.call(io.info());
+            let service = async { service.await.map_err(Into::into) };
+            let ending = Ending {
+                watcher: graceful.watcher(),
+                stopping: stopping.clone(),
+            };
+            let server = server.clone();
+            connections.spawn(server.connection(io, handshake.clone(), service, ending));
+        };
+
+        // The listener closes first: a client that connects now is refused, and does not wait for a
+        // server that never answers.
+        drop(incoming);
+        drop(stop);
+        drain(graceful, connections, drain_timeout).await;
+        ended
+    }
+}
+
+async fn drain(graceful: GracefulShutdown, mut open: JoinSet<()>, timeout: Option<Duration>) {
+    let drained = graceful.shutdown();
+    match timeout {
+        None => drained.await,
+        Some(timeout) => {
+            if tokio::time::timeout(timeout, drained).await.is_err() {
+                tracing::warn!(connections = open.len(), "closed after the drain time-out");
+            }
+        }
+    }
+    open.shutdown().await;
+}
