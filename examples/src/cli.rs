@@ -2,7 +2,6 @@
 //!
 //! Status 0 is success, 1 a failure at work, 2 a refused option.
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -16,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::greeter::GreeterError;
 use crate::http::HttpError;
 use crate::options::{OptionError, address};
+use crate::report::one_line;
 
 /// Options of the servers.
 #[derive(Clone, Debug, clap::Args)]
@@ -152,21 +152,6 @@ pub fn parse<C: FromArgMatches>(
             }
             _ => Failure::Usage(first_paragraphs(&error.render().to_string())),
         })
-}
-
-/// An error with its sources, those left out that an earlier message has in it.
-#[must_use]
-pub fn one_line(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let message = source.to_string();
-        if !line.contains(&message) {
-            line = format!("{line}: {message}");
-        }
-        next = source.source();
-    }
-    line.replace('\n', " ")
 }
 
 /// Writes text to standard output.

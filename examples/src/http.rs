@@ -18,10 +18,9 @@ use kcp_tower::{KcpConnectInfo, KcpConnector, KcpIncoming};
 use serde::{Serialize, Serializer};
 use tokio::task::JoinSet;
 
-use crate::cli::one_line;
 use crate::options::Transport;
 use crate::pattern::Pattern;
-use crate::report::Table;
+use crate::report::{Table, one_line};
 
 /// `GET /bytes/N` answers N bytes of the [`Pattern`], `POST /echo` what it is sent, as it comes.
 pub fn router() -> Router {

@@ -1,5 +1,6 @@
 //! What programs print at the end.
 
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
@@ -88,6 +89,21 @@ impl Latencies {
 #[must_use]
 pub fn milliseconds(micros: u64) -> String {
     format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10)
+}
+
+/// An error with its sources, those left out that an earlier message has in it.
+#[must_use]
+pub fn one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let message = source.to_string();
+        if !line.contains(&message) {
+            line = format!("{line}: {message}");
+        }
+        next = source.source();
+    }
+    line.replace('\n', " ")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What came back, held against what was sent as it comes.
 
 use crate::Failure;
-use crate::echo::hex;
+use crate::data::hex;
 
 /// Compares what comes back, piece by piece, and notes where it first differs.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ const EXCERPT: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::echo::bytes;
+    use crate::data::bytes;
 
     fn compare(sent: &[u8], pieces: &[&[u8]]) -> Result<(), String> {
         let mut comparison = Comparison::new(sent);

@@ -1,14 +1,12 @@
-//! Echo over a plain stream: our client and server, and what must come back.
+//! Echo over a plain stream: our client, and what must come back.
 
-use kcp_transport::config::Mode;
-use kcp_transport::net::{ConnectionInfo, KcpListener, KcpStream, OwnedReadHalf, OwnedWriteHalf};
-use sha2::{Digest, Sha256};
+use kcp_transport::net::{KcpStream, OwnedReadHalf, OwnedWriteHalf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::oneshot;
 
+use crate::Failure;
 use crate::case::{Case, Shape};
 use crate::comparison::Comparison;
-use crate::{Failure, messages, out_of_band};
+use crate::data::bytes;
 
 /// Writes [`bytes`] as the shape says, with a pause after half of them, reads them back meanwhile and
 /// compares them; then shuts down. A peer that is told so shuts down, too.
@@ -76,81 +74,6 @@ async fn read(reader: &mut OwnedReadHalf, data: &[u8]) -> Result<(), Failure> {
         comparison.update(&buffer[..read]);
     }
     comparison.finish()
-}
-
-/// Accepts one connection and echoes until it ends, whole messages in message mode, and datagrams
-/// out of band. Says over `accepted` how to look at it.
-///
-/// # Errors
-///
-/// If accepting fails. How the connection ends is the client's business.
-pub async fn serve_one(
-    listener: &KcpListener,
-    mode: Mode,
-    accepted: oneshot::Sender<ConnectionInfo>,
-) -> Result<(), Failure> {
-    let (mut stream, _) = listener
-        .accept()
-        .await
-        .map_err(Failure::stream("accepting"))?;
-    // Nobody may care.
-    let _ = accepted.send(stream.info());
-    let datagrams = stream.datagrams();
-    let serving = async {
-        if mode == Mode::Message {
-            messages::serve(stream).await;
-            return;
-        }
-        let mut buffer = vec![0; BUFFER];
-        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-            if stream.write_all(&buffer[..read]).await.is_err() {
-                break;
-            }
-        }
-    };
-    tokio::select! {
-        () = serving => Ok(()),
-        () = out_of_band::serve(datagrams) => Ok(()),
-    }
-}
-
-/// Whether the digest is the expected one.
-///
-/// # Errors
-///
-/// [`Failure::Wrong`] if not.
-pub fn compare(expected: &str, received: &str) -> Result<(), Failure> {
-    if received == expected {
-        Ok(())
-    } else {
-        Err(Failure::Wrong(format!(
-            "bytes with SHA-256 {received} came back, not {expected}"
-        )))
-    }
-}
-
-/// What the Go client sends for this seed: SplitMix64 outputs as little-endian words.
-#[must_use]
-pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed;
-    let words = std::iter::repeat_with(move || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = state;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    });
-    words.flat_map(u64::to_le_bytes).take(len).collect()
-}
-
-/// In hexadecimal digits, as the Go client prints it.
-#[must_use]
-pub fn sha256(data: &[u8]) -> String {
-    hex(&Sha256::digest(data))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const BUFFER: usize = 64 << 10;

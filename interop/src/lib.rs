@@ -5,10 +5,12 @@
 //! | [`go`] | builds the Go peers |
 //! | [`native`] | peers made of other crates, and of ours |
 //! | [`process`] | runs peers as child processes |
-//! | [`peer`] | what each peer is, and what it cannot do |
-//! | [`case`] | what can be run: a case is data |
+//! | [`peer`] | what each peer is |
+//! | [`case`] | what can be run, and what each peer cannot do: a case is data |
 //! | [`run`] | runs cases, each with ports and a time limit of its own |
+//! | [`data`] | the bytes that are sent |
 //! | [`echo`], [`messages`], [`out_of_band`], [`grpc`] | our side of a case, and what is checked |
+//! | [`serve`] | our echo server |
 //! | [`watch`] | whether options did what they are for |
 //! | [`report`] | tables, JSON and HTML |
 //!
@@ -22,6 +24,7 @@
 
 pub mod case;
 mod comparison;
+pub mod data;
 pub mod echo;
 mod failure;
 pub mod go;
@@ -33,6 +36,7 @@ pub mod peer;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod serve;
 pub mod watch;
 
 pub use failure::Failure;

@@ -7,7 +7,7 @@ use kcp_transport::net::{KcpStream, MessageReceiver, MessageSender};
 use crate::Failure;
 use crate::case::{Case, Shape};
 use crate::comparison::Comparison;
-use crate::echo::bytes;
+use crate::data::bytes;
 
 /// Sends the bytes as messages, receives them back meanwhile and compares them; then shuts down. A
 /// peer that is told so shuts down, too.

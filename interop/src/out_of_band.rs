@@ -5,7 +5,7 @@ use std::time::Duration;
 use kcp_transport::net::Datagrams;
 
 use crate::Failure;
-use crate::echo::bytes;
+use crate::data::bytes;
 
 /// Sends datagrams of all sizes, from empty to the largest, and awaits the echo of each.
 ///

@@ -16,7 +16,7 @@ use crate::go::Programs;
 use crate::process::{PeerServer, run_client};
 use crate::report::{Cell, Verdict};
 use crate::watch::Watch;
-use crate::{Failure, echo, grpc, messages, out_of_band};
+use crate::{Failure, data, echo, grpc, messages, out_of_band, serve};
 
 /// What all cases have in common.
 #[derive(Clone, Copy, Debug)]
@@ -165,7 +165,7 @@ async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
     let path = Line::to(addr, case, plan.seed)?;
     let (accepted, connection) = oneshot::channel();
     let mut serving = JoinSet::new();
-    serving.spawn(async move { echo::serve_one(&listener, shape.mode, accepted).await });
+    serving.spawn(async move { serve::serve_one(&listener, shape.mode, accepted).await });
     let (watched, watch) = oneshot::channel();
     let (start, case_watched) = (Instant::now(), *case);
     serving.spawn(async move {
@@ -202,8 +202,8 @@ async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
     if !report.ok {
         return Err(Failure::Wrong(report.error));
     }
-    let sent = echo::bytes(seed, shape.bytes as usize);
-    echo::compare(&echo::sha256(&sent), &report.sha256)?;
+    let sent = data::bytes(seed, shape.bytes as usize);
+    data::compare(&data::sha256(&sent), &report.sha256)?;
     watch.await.map_err(|_| no_connection())?.check()
 }
 

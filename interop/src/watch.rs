@@ -146,10 +146,6 @@ impl Watch {
     }
 }
 
-/// How long nothing is written around a change of the FEC ratio: we keep a ratio for at least five
-/// seconds, whatever packets say.
-pub const PAUSE: Duration = Duration::from_millis(5300);
-
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Of which a good part of FEC groups is lost and rebuilt at 10 % loss.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kcp_examples::relay::{Relay, RelayConfig};
 use kcp_interop::case::{CallKind, Case, Direction, Fec, Payload, Peer};
-use kcp_interop::echo;
+use kcp_interop::data;
 use kcp_interop::go::Programs;
 use kcp_interop::grpc::proto::EchoRequest;
 use kcp_interop::grpc::proto::echo_client::EchoClient;
@@ -118,7 +118,7 @@ async fn shutdown_returns_when_the_server_has_everything() {
     };
     let relay = Relay::start(server.addr(), config).expect("a socket");
     let mut stream = connect(relay.local_addr()).await;
-    let data = echo::bytes(1, 100_000);
+    let data = data::bytes(1, 100_000);
     stream.write_all(&data).await.expect("there is room");
     stream.shutdown().await.expect("all is acknowledged");
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kcp_interop::case::{Case, Direction, Peer};
-use kcp_interop::echo;
+use kcp_interop::data;
 use kcp_interop::go::Programs;
 use kcp_interop::process::{PeerServer, run_client};
 use kcp_transport::config::Config;
@@ -157,7 +157,7 @@ async fn kcp_gos_close_loses_the_tail_and_our_reader_is_told() {
     assert_eq!(report.expect("reports")["ok"], true);
     assert!(received.len() < WRITTEN, "{} bytes came", received.len());
     // What came is right, and its end is no end of the stream.
-    assert!(echo::bytes(1, WRITTEN).starts_with(&received));
+    assert!(data::bytes(1, WRITTEN).starts_with(&received));
     let error = result.expect_err("the stream did not end well");
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error:?}");
 }

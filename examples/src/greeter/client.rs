@@ -16,8 +16,8 @@ use tonic::{Code, Status};
 use super::proto::HelloRequest;
 use super::proto::greeter_client::GreeterClient;
 use super::{Connections, GreeterError};
-use crate::cli::one_line;
 use crate::options::Transport;
+use crate::report::one_line;
 
 /// Opens a channel to a greeter. Its connections, the later ones included, join `connections`.
 ///

@@ -1,5 +1,6 @@
 //! What can be run. A case is data; [`run`](crate::run) runs it.
 
+mod capability;
 mod matrix;
 mod name;
 mod options;
@@ -17,7 +18,7 @@ use kcp_transport::error::ConfigError;
 use kcp_transport::fec::FecRatio;
 use kcp_transport::packet::{Overhead, PacketLayout};
 
-use crate::watch::PAUSE;
+use options::PAUSE;
 
 pub use crate::peer::Peer;
 pub use matrix::{

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
+use std::time::Duration;
 
 use kcp_transport::config::{AckPolicy, ConfigBuilder, Congestion, Extensions, WriteCoalescing};
 use kcp_transport::wire::ConversationId;
@@ -128,3 +129,7 @@ impl Options {
 fn some<T: FromStr>(text: &str) -> Result<Option<T>, String> {
     number(text).map(Some)
 }
+
+/// How long nothing is written around a change of the FEC ratio: we keep a ratio for at least five
+/// seconds, whatever packets say.
+pub(super) const PAUSE: Duration = Duration::from_millis(5300);

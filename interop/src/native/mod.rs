@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::comparison::Comparison;
-use crate::echo;
+use crate::data;
 
 /// A peer's command line.
 #[derive(Debug, Parser)]
@@ -276,7 +276,7 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     });
     let mut connection = C::connect(options, bind, plan.connect).await?;
-    let data = echo::bytes(plan.seed, plan.bytes);
+    let data = data::bytes(plan.seed, plan.bytes);
     let room = (usize::from(options.rcvwnd) / 2).max(1) * options.mss();
     // What has no room would be written while nobody reads what comes back.
     let longest = if options.stream { room } else { MAX_MESSAGE };
@@ -321,7 +321,7 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
     }
     comparison.finish().map_err(io::Error::other)?;
     connection.finish().await?;
-    Ok(echo::sha256(&data))
+    Ok(data::sha256(&data))
 }
 
 /// The line a server begins with.

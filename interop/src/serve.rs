@@ -1,0 +1,46 @@
+//! Our echo server.
+
+use kcp_transport::config::Mode;
+use kcp_transport::net::{ConnectionInfo, KcpListener};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+
+use crate::{Failure, messages, out_of_band};
+
+/// Accepts one connection and echoes until it ends, whole messages in message mode, and datagrams
+/// out of band. Says over `accepted` how to look at it.
+///
+/// # Errors
+///
+/// If accepting fails. How the connection ends is the client's business.
+pub async fn serve_one(
+    listener: &KcpListener,
+    mode: Mode,
+    accepted: oneshot::Sender<ConnectionInfo>,
+) -> Result<(), Failure> {
+    let (mut stream, _) = listener
+        .accept()
+        .await
+        .map_err(Failure::stream("accepting"))?;
+    // Nobody may care.
+    let _ = accepted.send(stream.info());
+    let datagrams = stream.datagrams();
+    let serving = async {
+        if mode == Mode::Message {
+            messages::serve(stream).await;
+            return;
+        }
+        let mut buffer = vec![0; BUFFER];
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            if stream.write_all(&buffer[..read]).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! {
+        () = serving => Ok(()),
+        () = out_of_band::serve(datagrams) => Ok(()),
+    }
+}
+
+const BUFFER: usize = 64 << 10;
