@@ -61,8 +61,6 @@ func grpcServer(ctx context.Context, o *options, timers grpcTimers, listen strin
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: timers.ping, Timeout: timers.pingTimeout, MaxConnectionIdle: timers.maxIdle,
 		}),
-		// The default policy answers frequent pings with GOAWAY; over UDP they are the only way to notice a death.
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 	)
 	helloworld.RegisterGreeterServer(server, greeter{})
 	echo.RegisterEchoServer(server, echoService{})

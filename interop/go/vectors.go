@@ -38,11 +38,15 @@ var vectorFiles = []struct {
 
 func setupVectors(fs *flag.FlagSet, _ *options) action {
 	dir := fs.String("out", "../vectors", "directory to write to")
+	only := fs.String("only", "", "write this file alone, such as api.json")
 	return func(ctx context.Context, out io.Writer) error {
 		if err := os.MkdirAll(*dir, 0o755); err != nil {
 			return err
 		}
 		for _, file := range vectorFiles {
+			if *only != "" && file.name != *only {
+				continue
+			}
 			contents, err := file.make(ctx)
 			if err != nil {
 				return err

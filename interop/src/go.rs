@@ -1,4 +1,5 @@
-//! Builds the Go peers from `interop/go` and `interop/go-v5.4`.
+//! Builds the Go peers from `interop/go` and `interop/go-v5.4`, those of `interop/go` twice: with the
+//! kcp-go of its own `go.mod`, and with that of `interop/go-v5.7`.
 
 use std::fs::{self, File};
 use std::io;
@@ -40,6 +41,7 @@ pub enum GoError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Programs {
     kcp_go: PathBuf,
+    kcp_go_5_7: PathBuf,
     kcp_go_5_4: PathBuf,
     native: PathBuf,
 }
@@ -62,8 +64,9 @@ impl Programs {
         }
         let directory = target_dir().join("interop-go");
         let built = Self {
-            kcp_go: build_into(&directory, "go", "kcp-interop")?,
-            kcp_go_5_4: build_into(&directory, "go-v5.4", "kcp-interop-v5.4")?,
+            kcp_go: build_into(&directory, "go", "go.mod", "kcp-interop")?,
+            kcp_go_5_7: build_into(&directory, "go", "../go-v5.7/go.mod", "kcp-interop-v5.7")?,
+            kcp_go_5_4: build_into(&directory, "go-v5.4", "go.mod", "kcp-interop-v5.4")?,
             native: native.to_owned(),
         };
         Ok(PROGRAMS.get_or_init(|| built))
@@ -74,13 +77,20 @@ impl Programs {
     pub fn of(&self, peer: Peer) -> &Path {
         match peer {
             Peer::KcpGo | Peer::GrpcGo => &self.kcp_go,
+            Peer::KcpGo5_7 => &self.kcp_go_5_7,
             Peer::KcpGo5_4 => &self.kcp_go_5_4,
             Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio | Peer::Ours => &self.native,
         }
     }
 }
 
-fn build_into(directory: &Path, sources: &str, name: &str) -> Result<PathBuf, GoError> {
+/// Builds the sources with the dependencies of `modfile`, a path relative to them.
+fn build_into(
+    directory: &Path,
+    sources: &str,
+    modfile: &str,
+    name: &str,
+) -> Result<PathBuf, GoError> {
     let unprepared = |source| GoError::Directory {
         path: directory.to_owned(),
         source,
@@ -93,7 +103,7 @@ fn build_into(directory: &Path, sources: &str, name: &str) -> Result<PathBuf, Go
     let program = directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(sources);
     let output = Command::new("go")
-        .args(["build", "-o"])
+        .args(["build", "-modfile", modfile, "-o"])
         .arg(&program)
         .arg(".")
         .current_dir(&sources)

@@ -18,7 +18,7 @@
 //! came of them. `-- --list` names the cases, `-- --filter TEXT` picks some, `-- --case NAME` runs
 //! one. `-- --random 300 --seed 1` draws from the whole space of options instead. A case that fails
 //! prints the command that runs it again. The Go peers are in `interop/go` and `interop/go-v5.4`,
-//! next to this crate's sources.
+//! next to this crate's sources; `interop/go-v5.7` has another `go.mod` for the first.
 
 #![forbid(unsafe_code)]
 

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Peer {
     /// kcp-go v5.6.72.
     KcpGo,
+    /// kcp-go v5.7.5.
+    KcpGo5_7,
     /// kcp-go v5.4.20, which rpcx links.
     KcpGo5_4,
     /// The reference in C, as the crate `kcp-io` bundles it.
@@ -23,8 +25,9 @@ pub enum Peer {
 
 impl Peer {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::KcpGo,
+        Self::KcpGo5_7,
         Self::KcpGo5_4,
         Self::Ikcp,
         Self::TokioKcp,
@@ -36,11 +39,16 @@ impl Peer {
     /// Those that speak plain KCP: no cipher, no FEC.
     pub const PLAIN: [Self; 3] = [Self::Ikcp, Self::TokioKcp, Self::KcpTokio];
 
+    /// Those that take every flag of the Go peers: AEADs, datagrams out of band, a code point, another FEC
+    /// ratio later on.
+    pub const GO: [Self; 2] = [Self::KcpGo, Self::KcpGo5_7];
+
     /// In tables and names of cases.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::KcpGo => "kcp-go",
+            Self::KcpGo5_7 => "kcp-go-5.7",
             Self::KcpGo5_4 => "kcp-go-5.4",
             Self::Ikcp => "ikcp",
             Self::TokioKcp => "tokio_kcp",
@@ -60,6 +68,21 @@ impl Peer {
     #[must_use]
     pub fn is_native(self) -> bool {
         self.is_plain() || self == Self::Ours
+    }
+
+    /// Whether it is one of [`GO`](Self::GO).
+    #[must_use]
+    pub fn takes_go_flags(self) -> bool {
+        Self::GO.contains(&self)
+    }
+
+    /// The largest datagram that it receives, in bytes of UDP payload.
+    #[must_use]
+    pub const fn max_mtu(self) -> u16 {
+        match self {
+            Self::KcpGo5_7 => 1472,
+            _ => 1500,
+        }
     }
 
     /// What selects it on its program's command line.

@@ -71,7 +71,8 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
 
 /// Names of all that kcp-go exports, those of methods and fields behind that of their type.
 fn exported() -> BTreeSet<String> {
-    let api: serde_json::Value = serde_json::from_str(&read("vectors/api.json")).expect("is JSON");
+    let api: serde_json::Value =
+        serde_json::from_str(&read("vectors/v5.7/api.json")).expect("is JSON");
     let list = api["exported"].as_array().expect("a list").iter();
     let names = list.map(|line| line.as_str().expect("a kind and a name"));
     names

@@ -13,7 +13,7 @@ use kcp_interop::report::{self, Cell};
 use kcp_interop::run::{Plan, run_all};
 
 /// Runs this workspace against other implementations of KCP: kcp-go, with every cipher and FEC
-/// setting and every other option, an older kcp-go, the reference in C, two Rust crates, grpc-go, and
+/// setting and every other option, the newest kcp-go and an older one, the reference in C, two Rust crates, grpc-go, and
 /// this workspace itself; in both directions, with and without loss.
 ///
 /// Exit status: 0 if no case fails, 1 if one does, 2 if none could be run.

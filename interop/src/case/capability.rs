@@ -14,7 +14,9 @@ impl Peer {
             Self::Ikcp | Self::TokioKcp => window.min(127),
             Self::KcpTokio => window.min(128),
             // Its writes are cut to segments, each a message of its own. It takes longer ones.
-            Self::KcpGo | Self::KcpGo5_4 | Self::GrpcGo | Self::Ours => window.min(255),
+            Self::KcpGo | Self::KcpGo5_7 | Self::KcpGo5_4 | Self::GrpcGo | Self::Ours => {
+                window.min(255)
+            }
         }
     }
 
@@ -25,10 +27,13 @@ impl Peer {
         if let Some(reason) = self.refuses_options(case) {
             return Some(reason);
         }
+        if case.mtu > self.max_mtu() {
+            return Some("v5.7 receives at most 1472 bytes in a datagram");
+        }
         match self {
-            Self::KcpGo | Self::GrpcGo if empty => Some(EMPTY_STALLS),
+            Self::KcpGo | Self::KcpGo5_7 | Self::GrpcGo if empty => Some(EMPTY_STALLS),
             Self::Ours if empty => Some("we send no empty messages"),
-            Self::KcpGo | Self::GrpcGo | Self::Ours => None,
+            Self::KcpGo | Self::KcpGo5_7 | Self::GrpcGo | Self::Ours => None,
             Self::KcpGo5_4 => {
                 // The tag.
                 let aead = case.overhead().back > 0;
@@ -65,7 +70,7 @@ impl Peer {
         let options = &case.options;
         let no_fec = case.fec.ours.is_none() || case.fec.theirs.is_none();
         let opens = case.direction == Direction::PeerToRust;
-        if self == Self::KcpGo {
+        if self.takes_go_flags() {
             if options.datagrams && no_fec {
                 Some("out-of-band datagrams need FEC on both sides")
             } else if options.fec_then.is_some() && case.fec.theirs.is_none() {

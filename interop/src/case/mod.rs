@@ -23,7 +23,7 @@ use options::PAUSE;
 pub use crate::peer::Peer;
 pub use matrix::{
     CALL_KINDS, DIRECTIONS, FECS, PRESETS, all, covering, echo_matrix, filled_windows, grpc_matrix,
-    options, ours, parameters, parameters_of_others, plain_peers, version_5_4,
+    options, ours, parameters, parameters_of_others, plain_peers, version_5_4, version_5_7,
 };
 pub use name::NameError;
 pub use options::Options;
@@ -322,7 +322,7 @@ impl Case {
         if !self.peer.is_native() {
             self.options.flags(&mut option);
         }
-        if self.peer == Peer::KcpGo {
+        if self.peer.takes_go_flags() {
             self.kcp_go_flags(&mut option);
         }
         args

@@ -39,9 +39,9 @@ fn draw(luck: &mut Luck) -> Case {
     let smallest = match peer {
         // Below 50 its setting is refused without a word, and what is reserved for headers wraps.
         Peer::KcpGo5_4 | Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio => 100,
-        Peer::KcpGo | Peer::GrpcGo | Peer::Ours => smallest_mtu(&case).into(),
+        Peer::KcpGo | Peer::KcpGo5_7 | Peer::GrpcGo | Peer::Ours => smallest_mtu(&case).into(),
     };
-    case.mtu = luck.between(smallest, MAX_MTU.into());
+    case.mtu = luck.between(smallest, peer.max_mtu().into());
     case.windows = windows(luck, 1);
     case.payload = Payload::Echo(shape(luck, &case));
     case.options = options(luck, &case);
@@ -52,7 +52,7 @@ fn options(luck: &mut Luck, case: &Case) -> Options {
     let mut options = timing(luck);
     options.rate = luck.sometimes(16, 250_000..=2_000_000);
     options.conversation = luck.sometimes(16, 1..=u32::MAX.into());
-    if case.peer == Peer::KcpGo {
+    if case.peer.takes_go_flags() {
         options.dscp = luck.sometimes(8, 1..=63).unwrap_or(0);
         options.datagrams = luck.below(8) == 0;
         // It takes more than five seconds.
@@ -193,8 +193,8 @@ impl Luck {
 const PEERS: [Peer; 11] = [
     Peer::KcpGo,
     Peer::KcpGo,
-    Peer::KcpGo,
-    Peer::KcpGo,
+    Peer::KcpGo5_7,
+    Peer::KcpGo5_7,
     Peer::KcpGo5_4,
     Peer::KcpGo5_4,
     Peer::Ikcp,

@@ -99,7 +99,7 @@ impl Cell {
                 row: format!("{direction} {}", kind.name()),
                 column: format!("{cipher} {path}"),
             },
-            (_, Peer::KcpGo | Peer::KcpGo5_4) if unusual.is_empty() => Place {
+            (_, Peer::KcpGo | Peer::KcpGo5_7 | Peer::KcpGo5_4) if unusual.is_empty() => Place {
                 table: name.to_owned(),
                 row: format!("{direction} {cipher}"),
                 column: path,

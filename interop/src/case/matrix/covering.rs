@@ -54,7 +54,7 @@ fn traits(case: &Case) -> BTreeSet<String> {
         let extensions = case.options.extensions;
         traits.push(format!("{peer}, {cipher}, {extensions:?}, {direction}"));
     }
-    if matches!(peer, Peer::KcpGo | Peer::KcpGo5_4) {
+    if matches!(peer, Peer::KcpGo | Peer::KcpGo5_7 | Peer::KcpGo5_4) {
         traits.push(format!("{peer}, {cipher}"));
         traits.push(format!("{peer}, FEC {fec}, {direction}"));
         traits.push(format!("{peer}, FEC {fec}, loss {}", case.trouble.loss));
@@ -123,9 +123,9 @@ mod tests {
             assert!(cases.iter().any(is), "{what} is not met");
         };
         for cipher in Security::NAMES {
-            met(cipher, &|case| {
-                case.peer == Peer::KcpGo && case.cipher == *cipher
-            });
+            for peer in Peer::GO {
+                met(cipher, &|case| case.peer == peer && case.cipher == *cipher);
+            }
         }
         for direction in DIRECTIONS {
             for peer in Peer::ALL {
@@ -158,7 +158,7 @@ mod tests {
                 case.windows.theirs == window
             });
         }
-        for mtu in [128, 576, 1350, 1500] {
+        for mtu in [128, 576, 1350, 1472, 1500] {
             met(&format!("mtu {mtu}"), &|case| case.mtu == mtu);
         }
         for peer in Peer::PLAIN {

@@ -18,6 +18,7 @@ pub use parameters::{parameters, parameters_of_others};
 pub fn all() -> Vec<Case> {
     let lists = [
         echo_matrix(),
+        version_5_7(),
         version_5_4(),
         plain_peers(),
         filled_windows(),
@@ -38,6 +39,25 @@ pub fn echo_matrix() -> Vec<Case> {
         for direction in DIRECTIONS {
             for fec in FECS {
                 let case = Case::new(Peer::KcpGo, direction);
+                cases.extend(with_and_without_loss(Case {
+                    cipher,
+                    fec,
+                    ..case
+                }));
+            }
+        }
+    }
+    cases
+}
+
+/// Every cipher against the newest kcp-go: without FEC, with it, and with another ratio on each side.
+#[must_use]
+pub fn version_5_7() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for cipher in Security::NAMES.iter().copied() {
+        for direction in DIRECTIONS {
+            for fec in [FECS[0], FECS[3], FECS[5]] {
+                let case = Case::new(Peer::KcpGo5_7, direction);
                 cases.extend(with_and_without_loss(Case {
                     cipher,
                     fec,
@@ -113,7 +133,8 @@ fn message_shapes(case: &Case) -> [Shape; 4] {
 #[must_use]
 pub fn filled_windows() -> Vec<Case> {
     let mut cases = Vec::new();
-    let others = [Peer::KcpGo, Peer::KcpGo5_4].into_iter().chain(Peer::PLAIN);
+    let others = Peer::GO.into_iter().chain([Peer::KcpGo5_4]);
+    let others = others.chain(Peer::PLAIN);
     for (peer, direction) in others.flat_map(|peer| DIRECTIONS.map(|it| (peer, it))) {
         for (window, messages) in FILLED {
             let windows = Windows {

@@ -14,23 +14,32 @@ pub fn options() -> Vec<Case> {
         for peer in others.filter(|peer| !matches!(peer, Peer::GrpcGo | Peer::Ours)) {
             cases.extend(of_all(Case::new(peer, direction)));
         }
-        let case = Case {
-            cipher: "aes-128-gcm",
-            fec: FECS[3],
-            ..Case::new(Peer::KcpGo, direction)
-        };
-        cases.extend(of_kcp_go(case));
-        cases.extend(changes_of_fec(case));
-        for cipher in ["null", "aes", "aes-128-gcm"] {
-            for mtu in [128, 1400, 1500] {
-                let case = Case {
-                    cipher,
-                    mtu,
-                    ..case
-                };
-                let case = with(case, |options| options.datagrams = true);
-                cases.extend(with_and_without_loss(super::fitted(case)));
-            }
+        for peer in Peer::GO {
+            let case = Case {
+                cipher: "aes-128-gcm",
+                fec: FECS[3],
+                ..Case::new(peer, direction)
+            };
+            cases.extend(of_kcp_go(case));
+            cases.extend(changes_of_fec(case));
+            cases.extend(datagrams(case));
+        }
+    }
+    cases
+}
+
+/// Datagrams out of band, for each layout of packets, from little room to the most there is.
+fn datagrams(case: Case) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for cipher in ["null", "aes", "aes-128-gcm"] {
+        for mtu in [128, 1400, case.peer.max_mtu()] {
+            let case = Case {
+                cipher,
+                mtu,
+                ..case
+            };
+            let case = with(case, |options| options.datagrams = true);
+            cases.extend(with_and_without_loss(super::fitted(case)));
         }
     }
     cases

@@ -6,15 +6,18 @@ use kcp_transport::crypto::Security;
 use super::{DIRECTIONS, FECS, PRESETS, WINDOWS, fitted, smallest_mtu, with_and_without_loss};
 use crate::case::{Case, Network, Payload, Peer, Shape, Windows};
 
-/// One option at a time against kcp-go.
+/// One option at a time against kcp-go, the newest too.
 #[must_use]
 pub fn parameters() -> Vec<Case> {
     let mut cases = Vec::new();
-    for direction in DIRECTIONS {
+    for (peer, direction) in Peer::GO
+        .into_iter()
+        .flat_map(|peer| DIRECTIONS.map(|it| (peer, it)))
+    {
         let case = Case {
             cipher: "aes-128-gcm",
             fec: FECS[3],
-            ..Case::new(Peer::KcpGo, direction)
+            ..Case::new(peer, direction)
         };
         cases.extend(MTUS.map(|mtu| fitted(Case { mtu, ..case })));
         for cipher in Security::NAMES.iter().copied() {
@@ -84,7 +87,7 @@ pub fn parameters_of_others() -> Vec<Case> {
     cases
 }
 
-const MTUS: [u16; 4] = [128, 576, 1350, 1500];
+const MTUS: [u16; 5] = [128, 576, 1350, 1472, 1500];
 
 /// From one byte to a mebibyte, around the size of a segment too.
 const WRITES: [u32; 9] = [
