@@ -2,39 +2,92 @@
 
 use std::borrow::Borrow;
 use std::io;
-use std::time::Instant;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use indicatif::ProgressBar;
 use kcp_transport::net::{KcpListener, KcpStream, OwnedReadHalf, OwnedWriteHalf};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use crate::address::HostPort;
+use crate::options::Transport;
 use crate::pattern::Pattern;
 use crate::report::{Latencies, Table, milliseconds};
+use crate::stop::Stop;
 
-/// Echoes whatever arrives on each connection, until the listener fails. It may be shared, by who
-/// wants to look at its statistics.
+/// Echoes what arrives on each connection, until the listener fails. The listener may be shared, so
+/// that its statistics can be read meanwhile.
 ///
-/// Dropping the future stops accepting; connections go on as long as the runtime does.
+/// Dropping the future stops accepting, and ends the connections.
 ///
 /// # Errors
 ///
 /// The listener's.
 pub async fn serve(listener: impl Borrow<KcpListener>) -> io::Result<()> {
-    let listener = listener.borrow();
+    serve_until(listener, Stop::never()).await.map(drop)
+}
+
+/// As [`serve`], until `stop` is requested: then nothing more is accepted, and each connection gets the
+/// echo of what was read so far, and the end of the stream. Returns how many connections there were.
+///
+/// Connections whose peers do not acknowledge that within two seconds are cut off.
+///
+/// # Errors
+///
+/// The listener's.
+pub async fn serve_until(listener: impl Borrow<KcpListener>, stop: Stop) -> io::Result<u64> {
+    let mut connections = JoinSet::new();
+    let mut accepted = 0;
     loop {
-        let (stream, _) = listener.accept().await?;
+        let stream = tokio::select! {
+            stream = listener.borrow().accept() => stream?.0,
+            Some(_) = connections.join_next() => continue,
+            () = stop.requested() => break,
+        };
+        accepted += 1;
+        let stop = stop.clone();
         // How a connection ends is the client's business: it has seen its bytes, or an error.
-        tokio::spawn(async move { echo(stream).await.ok() });
+        connections.spawn(async move { echo(stream, stop).await.ok() });
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    // What is left is cut off with the set.
+    let _ = timeout(DRAIN_TIMEOUT, drained).await;
+    Ok(accepted)
+}
+
+async fn echo(mut stream: KcpStream, stop: Stop) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let len = tokio::select! {
+            read = stream.read(&mut buffer) => read?,
+            () = stop.requested() => 0,
+        };
+        match len {
+            0 => return stream.shutdown().await,
+            len => stream.write_all(&buffer[..len]).await?,
+        }
     }
 }
 
-async fn echo(mut stream: KcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
+/// Connects to the first address of a host that answers.
+///
+/// # Errors
+///
+/// If the host has no address, or no address answers: the error of the last one tried.
+pub async fn connect(server: &HostPort, transport: &Transport) -> io::Result<KcpStream> {
+    let Transport { security, config } = transport;
+    let mut addresses = server.resolve().await?.into_iter().peekable();
     loop {
-        match stream.read(&mut buffer).await? {
-            0 => return stream.shutdown().await,
-            len => stream.write_all(&buffer[..len]).await?,
+        let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
+        match KcpStream::connect_with(address, security, config).await {
+            Err(error) if addresses.peek().is_some() => {
+                tracing::info!(%address, %error, "does not answer");
+            }
+            connected => return connected,
         }
     }
 }
@@ -80,6 +133,59 @@ impl Measurement {
     }
 }
 
+/// What a measurement has seen so far, for a look at it while it runs.
+#[derive(Debug)]
+pub struct Meter {
+    start: Instant,
+    /// From the first write until the last byte was back.
+    echoed: OnceLock<Duration>,
+    /// Shows the bytes that came back right, and counts them.
+    progress: ProgressBar,
+    pings: Mutex<Vec<Duration>>,
+}
+
+impl Meter {
+    /// A meter that has seen nothing, and begins to count the time.
+    #[must_use]
+    pub fn new(progress: ProgressBar) -> Self {
+        Self {
+            start: Instant::now(),
+            echoed: OnceLock::new(),
+            progress,
+            pings: Mutex::default(),
+        }
+    }
+
+    /// What has been seen so far.
+    #[must_use]
+    pub fn measurement(&self) -> Measurement {
+        let bytes = self.progress.position();
+        let elapsed = self.echoed.get().copied();
+        let seconds = elapsed
+            .unwrap_or_else(|| self.start.elapsed())
+            .as_secs_f64();
+        let pings = self.pings.lock().unwrap_or_else(PoisonError::into_inner);
+        let pings = Latencies::new(pings.clone());
+        Measurement {
+            bytes,
+            seconds,
+            mb_per_s: bytes as f64 / 1e6 / seconds,
+            p50_us: pings.percentile_us(50),
+            p99_us: pings.percentile_us(99),
+        }
+    }
+
+    /// Takes the progress from the terminal. To be called after the last look at the measurement.
+    pub fn clear(&self) {
+        self.progress.finish_and_clear();
+    }
+
+    fn on_ping(&self, round_trip: Duration) {
+        let mut pings = self.pings.lock().unwrap_or_else(PoisonError::into_inner);
+        pings.push(round_trip);
+    }
+}
+
 /// Writes and reads back what the plan says, then pings, then shuts down.
 ///
 /// # Errors
@@ -87,10 +193,20 @@ impl Measurement {
 /// The stream's; [`io::ErrorKind::UnexpectedEof`] if the server ended it early, and
 /// [`io::ErrorKind::InvalidData`] if a byte came back wrong.
 pub async fn measure(stream: KcpStream, plan: Plan) -> io::Result<Measurement> {
+    let meter = Meter::new(ProgressBar::hidden());
+    measure_with(stream, plan, &meter).await?;
+    Ok(meter.measurement())
+}
+
+/// As [`measure`], with a meter that may be read meanwhile, and after the future was dropped.
+///
+/// # Errors
+///
+/// As [`measure`].
+pub async fn measure_with(stream: KcpStream, plan: Plan, meter: &Meter) -> io::Result<()> {
     let pattern = Pattern::new(BUFFER.max(plan.message));
     let (mut reader, writer) = stream.into_split();
 
-    let start = Instant::now();
     // A task of its own, so that writing and comparing run side by side; the set ends it if this
     // future fails or is dropped.
     let mut writing = JoinSet::new();
@@ -101,20 +217,14 @@ pub async fn measure(stream: KcpStream, plan: Plan) -> io::Result<Measurement> {
             .expect("one task was spawned")
             .map_err(io::Error::other)?
     };
-    let read = read_back(&mut reader, plan.bytes, &pattern);
+    let read = read_back(&mut reader, plan.bytes, &pattern, &meter.progress);
     let ((), writer) = tokio::try_join!(read, written)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let _ = meter.echoed.set(meter.start.elapsed());
+    meter.progress.finish_and_clear();
     let mut stream = reader.reunite(writer).map_err(io::Error::other)?;
 
-    let pings = ping(&mut stream, plan.pings, &pattern).await?;
-    stream.shutdown().await?;
-    Ok(Measurement {
-        bytes: plan.bytes,
-        seconds,
-        mb_per_s: plan.bytes as f64 / 1e6 / seconds,
-        p50_us: pings.percentile_us(50),
-        p99_us: pings.percentile_us(99),
-    })
+    ping(&mut stream, plan.pings, &pattern, meter).await?;
+    stream.shutdown().await
 }
 
 async fn write(
@@ -133,7 +243,12 @@ async fn write(
     Ok(writer)
 }
 
-async fn read_back(reader: &mut OwnedReadHalf, bytes: u64, pattern: &Pattern) -> io::Result<()> {
+async fn read_back(
+    reader: &mut OwnedReadHalf,
+    bytes: u64,
+    pattern: &Pattern,
+    progress: &ProgressBar,
+) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     let mut read = 0;
     while read < bytes {
@@ -152,6 +267,7 @@ async fn read_back(reader: &mut OwnedReadHalf, bytes: u64, pattern: &Pattern) ->
             )
         } else {
             read += len as u64;
+            progress.set_position(read);
             continue;
         };
         let (kind, problem) = problem;
@@ -161,21 +277,25 @@ async fn read_back(reader: &mut OwnedReadHalf, bytes: u64, pattern: &Pattern) ->
     Ok(())
 }
 
-async fn ping(stream: &mut KcpStream, pings: usize, pattern: &Pattern) -> io::Result<Latencies> {
-    let mut samples = Vec::with_capacity(pings);
+async fn ping(
+    stream: &mut KcpStream,
+    pings: usize,
+    pattern: &Pattern,
+    meter: &Meter,
+) -> io::Result<()> {
     let mut answer = [0; PING];
     for position in (0..).step_by(PING).take(pings) {
         let start = Instant::now();
         stream.write_all(pattern.slice(position, PING)).await?;
         stream.flush().await?;
         stream.read_exact(&mut answer).await?;
-        samples.push(start.elapsed());
+        meter.on_ping(start.elapsed());
         if !pattern.matches(position, &answer) {
             let message = "other bytes came back than were pinged";
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
     }
-    Ok(Latencies::new(samples))
+    Ok(())
 }
 
 /// Bytes of a ping.
@@ -183,3 +303,6 @@ pub const PING: usize = 64;
 
 /// Bytes read at a time: dozens of segments, and no more than a second-level cache holds twice.
 const BUFFER: usize = 64 << 10;
+
+/// Far more than the last acknowledgements take, and short for someone who waits for a prompt.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

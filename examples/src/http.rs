@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::options::Transport;
 use crate::pattern::Pattern;
 use crate::report::{Table, one_line};
+use crate::stop::Stop;
 
 /// `GET /bytes/N` answers N bytes of the [`Pattern`], `POST /echo` what it is sent, as it comes.
 pub fn router() -> Router {
@@ -36,12 +37,13 @@ async fn bytes(Path(count): Path<usize>) -> Result<Bytes, StatusCode> {
     Ok(Pattern::new(count).bytes(0, count))
 }
 
-/// Serves the app and fetches every size with every method, over HTTP/1.1 and HTTP/2.
+/// Serves the app and fetches every size with every method, over HTTP/1.1 and HTTP/2, until `stop` is
+/// requested: then the request under way is given up, and not part of what is returned.
 ///
 /// # Errors
 ///
 /// If a socket cannot be made. What goes wrong with a request is in its [`Fetch`].
-pub async fn demo(transport: &Transport) -> Result<Vec<Fetch>, HttpError> {
+pub async fn demo(transport: &Transport, stop: &Stop) -> Result<Vec<Fetch>, HttpError> {
     let Transport { security, config } = transport;
     let incoming = KcpIncoming::builder(security)
         .config(config.clone())
@@ -61,12 +63,12 @@ pub async fn demo(transport: &Transport) -> Result<Vec<Fetch>, HttpError> {
         .build()?;
     let mut fetches = Vec::new();
     for version in [Version::HTTP_11, Version::HTTP_2] {
-        fetches.extend(fetch_all(&connector, server, version).await?);
+        fetches.extend(fetch_all(&connector, server, version, stop).await?);
     }
     Ok(fetches)
 }
 
-/// Fetches every size with every method over one version of HTTP.
+/// Fetches every size with every method over one version of HTTP, until `stop` is requested.
 ///
 /// # Errors
 ///
@@ -75,6 +77,7 @@ pub async fn fetch_all(
     connector: &KcpConnector,
     server: SocketAddr,
     version: Version,
+    stop: &Stop,
 ) -> Result<Vec<Fetch>, HttpError> {
     let client: HttpClient = connector
         .client_builder()
@@ -91,7 +94,10 @@ pub async fn fetch_all(
             let method = request.method().clone();
             let start = Instant::now();
             let checked = fetch(&client, request, version, bytes, &pattern);
-            let checked = tokio::time::timeout(REQUEST_TIMEOUT, checked).await;
+            let checked = tokio::select! {
+                checked = tokio::time::timeout(REQUEST_TIMEOUT, checked) => checked,
+                () = stop.requested() => return Ok(fetches),
+            };
             fetches.push(Fetch {
                 version,
                 method,
@@ -124,7 +130,7 @@ pub struct Fetch {
     pub problem: Option<String>,
 }
 
-/// What the program tells at the end.
+/// What the program prints at the end.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary<'a> {
     /// Requests made.

@@ -3,7 +3,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`options`] | kcptun's command-line options as a cipher and a configuration |
-//! | [`cli`] | parsing, one-line errors, exit status, stop signals |
+//! | [`address`] | hosts and ports, by name too |
+//! | [`cli`] | parsing, one-line errors, exit status, logs, progress |
+//! | [`stop`] | Ctrl-C, SIGTERM, and the end of standard input |
 //! | [`relay`] | a UDP relay that loses, delays, reorders and duplicates |
 //! | [`echo`] | echo server, throughput and ping client |
 //! | [`greeter`] | gRPC greeter: service, client, and both through the relay |
@@ -13,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod cli;
 pub mod echo;
 pub mod greeter;
@@ -21,6 +24,7 @@ pub mod options;
 pub mod pattern;
 pub mod relay;
 pub mod report;
+pub mod stop;
 
 /// The README's programs, compiled as documentation tests.
 #[cfg(doctest)]

@@ -1,8 +1,11 @@
-//! The options of a connection, named as in kcptun, whose values mean the same here.
+//! The options of a connection, with the names and meanings of kcptun's. Where a default is not
+//! kcptun's, the help gives both.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::fs;
+use std::io;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -21,36 +24,41 @@ pub struct Args {
     #[arg(value_parser = PossibleValuesParser::new(Security::NAMES))]
     pub crypt: String,
 
-    /// Password that the cipher's key is derived from, the same on both sides
-    #[arg(long, value_name = "PASSWORD", default_value = "it's a secrect")]
-    pub key: Password,
+    /// Password that the cipher's key is derived from, the same on both sides. Without it and
+    /// --key-file: the environment variable KCPTUN_KEY, else kcptun's default, "it's a secrect"
+    #[arg(long, value_name = "PASSWORD", conflicts_with = "key_file")]
+    pub key: Option<Password>,
 
-    /// Largest UDP payload in bytes, 1500 at most
+    /// File with the password; one line break at its end does not count. kcptun has no such flag
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+
+    /// Largest UDP payload in bytes, 1500 at most (kcptun's default: 1350)
     #[arg(long, value_name = "BYTES", default_value_t = 1400)]
     #[arg(value_parser = within(1..=1500_usize))]
     pub mtu: usize,
 
-    /// Send window in segments
+    /// Send window in segments (kcptun's default: 128 for clients, 1024 for servers)
     #[arg(long, value_name = "SEGMENTS", default_value_t = 1024)]
     #[arg(value_parser = within(1..=65_535_u32))]
     pub sndwnd: u32,
 
-    /// Receive window in segments
+    /// Receive window in segments (kcptun's default: 512 for clients, 1024 for servers)
     #[arg(long, value_name = "SEGMENTS", default_value_t = 1024)]
     #[arg(value_parser = within(1..=65_535_u32))]
     pub rcvwnd: u32,
 
-    /// Data packets of a FEC group; 0, with --parityshard 0, is no FEC
+    /// Data packets of a FEC group; 0, with --parityshard 0, is no FEC (kcptun's default: 10)
     #[arg(long, value_name = "PACKETS", default_value_t = 0)]
     #[arg(value_parser = within(0..=255_usize))]
     pub datashard: usize,
 
-    /// Parity packets of a FEC group: as many losses are repaired at once
+    /// Parity packets of a FEC group, which make up for as many lost ones (kcptun's default: 3)
     #[arg(long, value_name = "PACKETS", default_value_t = 0)]
     #[arg(value_parser = within(0..=255_usize))]
     pub parityshard: usize,
 
-    /// Timing: the later in the list, the sooner is sent again
+    /// Timing: later ones retransmit sooner (kcptun's default: fast)
     #[arg(long, value_name = "NAME", default_value = "fast2", value_parser = mode())]
     pub mode: Preset,
 
@@ -67,11 +75,12 @@ pub struct Args {
     #[arg(long)]
     pub acknodelay: bool,
 
-    /// Seconds that sent data may stay unacknowledged before the connection ends; 0 is for ever
+    /// Seconds that sent data may stay unacknowledged before the connection ends; 0 is no limit.
+    /// kcptun has no such flag
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub user_timeout: Duration,
 
-    /// Seconds that connecting may take
+    /// Seconds that connecting may take. kcptun has no such flag
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub connect_timeout: Duration,
 }
@@ -81,9 +90,30 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// If no cipher has this name.
-    pub fn security(&self) -> Result<Security, ConfigError> {
-        Security::from_password(&self.crypt, &self.key.0, Security::KCPTUN_SALT)
+    /// If no cipher has this name, or the key's file cannot be read.
+    pub fn security(&self) -> Result<Security, OptionError> {
+        let password = self.password(std::env::var(KEY_VARIABLE).ok())?;
+        let salt = Security::KCPTUN_SALT;
+        Ok(Security::from_password(&self.crypt, &password.0, salt)?)
+    }
+
+    /// From the command line or the file that it names, else from the environment.
+    fn password(&self, environment: Option<String>) -> Result<Password, OptionError> {
+        if let Some(key) = &self.key {
+            return Ok(key.clone());
+        }
+        let Some(path) = &self.key_file else {
+            return Ok(Password(environment.unwrap_or_else(|| DEFAULT_KEY.into())));
+        };
+        let unreadable = |error: io::Error| OptionError::KeyFile {
+            path: path.clone(),
+            problem: error.to_string(),
+        };
+        let mut password = fs::read_to_string(path).map_err(unreadable)?;
+        let line = password.strip_suffix('\n').unwrap_or(&password);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        password.truncate(line.len());
+        Ok(Password(password))
     }
 
     /// Everything else.
@@ -176,6 +206,14 @@ pub enum OptionError {
         /// Parity packets in a group.
         parity: usize,
     },
+    /// The password cannot be read.
+    #[error("--key-file is {}, which cannot be read: {problem}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system reported.
+        problem: String,
+    },
     /// The transport refused a value.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -194,18 +232,6 @@ where
     }
 }
 
-/// Parses a UDP address.
-///
-/// # Errors
-///
-/// If it is not an IP address with a port; names are not looked up.
-pub fn address(given: &str) -> Result<SocketAddr, String> {
-    given.parse().map_err(|_| {
-        "allowed are IP:PORT, such as 127.0.0.1:4000 or [::1]:4000, with a port of 0 to 65535"
-            .to_owned()
-    })
-}
-
 /// Parses seconds, fractions included.
 fn seconds(given: &str) -> Result<Duration, String> {
     let refused = || format!("allowed are 0 to {MAX_SECONDS} seconds, fractions included");
@@ -217,6 +243,12 @@ fn mode() -> impl TypedValueParser<Value = Preset> {
     PossibleValuesParser::new(["normal", "fast", "fast2", "fast3"])
         .try_map(|name| name.parse::<Preset>())
 }
+
+/// kcptun's.
+const KEY_VARIABLE: &str = "KCPTUN_KEY";
+
+/// kcptun's, its spelling included.
+const DEFAULT_KEY: &str = "it's a secrect";
 
 /// 30 days, the longest time-out that the transport takes.
 const MAX_SECONDS: f64 = 2_592_000.0;
@@ -234,8 +266,68 @@ mod tests {
         args.transport().map_err(|error| error.to_string())
     }
 
+    /// kcptun's defaults for clients, as its help prints them.
+    const KCPTUN: [(&str, &str); 9] = [
+        ("crypt", "aes"),
+        ("mode", "fast"),
+        ("mtu", "1350"),
+        ("sndwnd", "128"),
+        ("rcvwnd", "512"),
+        ("datashard", "10"),
+        ("parityshard", "3"),
+        ("dscp", "0"),
+        ("sockbuf", "4194304"),
+    ];
+
     #[test]
-    fn defaults_are_kcptuns() {
+    fn default_is_kcptuns_or_the_help_names_kcptuns_too() {
+        let command = Args::command();
+        for (name, theirs) in KCPTUN {
+            let arg = command.get_arguments().find(|arg| arg.get_id() == name);
+            let arg = arg.unwrap();
+            let help = arg.get_help().unwrap().to_string();
+            let named = format!("kcptun's default: {theirs}");
+            let same = arg.get_default_values() == [theirs];
+            assert_eq!(same, !help.contains(&named), "--{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn key_is_that_of_the_command_line_or_the_file_or_the_environment() {
+        let args = |arguments: &[&str]| -> Args {
+            cli::parse(Args::command(), [&["test"], arguments].concat()).unwrap()
+        };
+        let password = |arguments: &[&str], environment: Option<&str>| {
+            let password = args(arguments).password(environment.map(str::to_owned));
+            password.map(|it| it.0)
+        };
+        assert_eq!(password(&[], None).unwrap(), "it's a secrect");
+        assert_eq!(password(&[], Some("variable")).unwrap(), "variable");
+        assert_eq!(password(&["--key=flag"], Some("variable")).unwrap(), "flag");
+
+        let directory = std::env::temp_dir();
+        let path = directory.join(format!("kcp-examples-key-{}", std::process::id()));
+        let flag = format!("--key-file={}", path.display());
+        let from_file = |text: &str| {
+            fs::write(&path, text).unwrap();
+            password(&[&flag], Some("variable")).unwrap()
+        };
+        assert_eq!(from_file("in a file\n"), "in a file");
+        assert_eq!(from_file("in a file\r\n"), "in a file");
+        assert_eq!(
+            from_file(" spaces, and\na second line"),
+            " spaces, and\na second line"
+        );
+        fs::remove_file(&path).unwrap();
+        let error = password(&[&flag], Some("variable")).unwrap_err();
+        assert!(error.to_string().contains("--key-file is "), "{error}");
+
+        let both: Result<Args, _> = cli::parse(Args::command(), ["test", "--key=a", &flag]);
+        both.unwrap_err();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_transport() {
         let Transport { security, config } = parse(&[]).unwrap();
         assert_eq!(security.name(), "aes");
         let expected = Config::builder()
@@ -332,23 +424,6 @@ mod tests {
             for part in parts {
                 assert!(message.contains(part), "{message:?} lacks {part:?}");
             }
-        }
-    }
-
-    #[test]
-    fn address_is_an_ip_with_a_port() {
-        assert!(address("127.0.0.1:0").is_ok());
-        assert!(address("[::1]:4000").is_ok());
-        for given in [
-            "",
-            "4000",
-            "127.0.0.1",
-            "127.0.0.1:65536",
-            "::1:x",
-            "host:1",
-        ] {
-            let message = address(given).unwrap_err();
-            assert!(message.contains("IP:PORT"), "{message}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The programs as a shell sees them: what they print, and their exit status.
 
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -22,6 +24,87 @@ fn last_line_as_json(output: &Output) -> Value {
     let last = text.lines().last().expect("something is printed");
     serde_json::from_str(last).expect("JSON")
 }
+
+/// A running echo server.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    /// With nothing on standard input, and with this password in the environment.
+    fn start(arguments: &str, key: Option<&str>) -> Self {
+        let mut command = Command::new(ECHO);
+        command.args(arguments.split_whitespace());
+        command.envs(key.map(|key| ("KCPTUN_KEY", key)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("starts");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("reads");
+        let ready: Value = serde_json::from_str(&line).expect("JSON");
+        let address = ready["listening"].as_str().expect("a string").to_owned();
+        Self { child, address }
+    }
+
+    /// Its address, with a name for the host.
+    fn named(&self) -> String {
+        let (_, port) = self.address.rsplit_once(':').expect("has a port");
+        format!("localhost:{port}")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client with far more to echo than it will.
+struct EndlessClient {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl EndlessClient {
+    /// Returns when it is connected, of which an event tells.
+    fn start(server: &Server) -> Self {
+        let mut child = Command::new(ECHO)
+            .args(["client", "--connect", &server.address, "--json", "-vv"])
+            .args(["--bytes", "1000000000000"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("is piped"));
+        let mut line = String::new();
+        while !line.contains("Established") {
+            line.clear();
+            assert!(stderr.read_line(&mut line).expect("reads") > 0, "it ended");
+        }
+        Self { child, stderr }
+    }
+
+    fn wait(mut self) -> Output {
+        let mut stderr = Vec::new();
+        self.stderr.read_to_end(&mut stderr).expect("reads");
+        let output = self.child.wait_with_output().expect("ends");
+        Output { stderr, ..output }
+    }
+}
+
+/// As a shell sends them.
+fn signal(process: u32, signal: &str) {
+    let process = process.to_string();
+    let status = Command::new("kill").args([signal, &process]).status();
+    assert!(status.expect("starts").success());
+}
+
+/// Far less than the 30 seconds that a peer waits for one that has vanished.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn refused_options_are_one_line_and_status_2() {
@@ -104,4 +187,95 @@ fn greeter_ends_with_one_json_object() {
     assert_eq!(keys, expected);
     assert_eq!(summary["calls"], 20);
     assert_eq!(summary["errors"], 0);
+}
+
+#[test]
+fn every_program_has_version_and_levels_of_logging() {
+    for program in [ECHO, GREETER, HTTP] {
+        let output = run(program, "--version");
+        assert!(output.status.success());
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.trim().ends_with(env!("CARGO_PKG_VERSION")), "{text}");
+        let help = run(program, "--help");
+        assert!(help.status.success());
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        assert!(help.contains("RUST_LOG"), "{help}");
+    }
+}
+
+#[test]
+fn events_are_logged_on_standard_error_when_asked_for() {
+    let log = |option: Option<&str>, variable: &str| {
+        let output = Command::new(ECHO)
+            .args(["client", "--connect", "127.0.0.1:9"])
+            .args(["--connect-timeout", "0.1"])
+            .args(option)
+            .env("RUST_LOG", variable)
+            .stdin(Stdio::null())
+            .output()
+            .expect("starts");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(!log(None, "").contains("TRACE"));
+    for traced in [log(Some("-vvv"), ""), log(None, "trace")] {
+        assert!(traced.contains("TRACE"), "{traced}");
+    }
+}
+
+#[test]
+fn bad_filter_in_the_environment_is_refused() {
+    let output = Command::new(ECHO)
+        .args(["server", "--listen", "127.0.0.1:0"])
+        .env("RUST_LOG", "kcp_transport=loud")
+        .stdin(Stdio::null())
+        .output()
+        .expect("starts");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("RUST_LOG"), "{message}");
+}
+
+#[test]
+fn hosts_are_taken_by_name_and_keys_from_the_environment() {
+    let server = Server::start("server --listen localhost:0 --json", Some("from outside"));
+    let output = Command::new(ECHO)
+        .args(["client", "--connect", &server.named(), "--bytes", "1000"])
+        .args(["--pings", "1", "--json"])
+        .env("KCPTUN_KEY", "from outside")
+        .output()
+        .expect("starts");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(last_line_as_json(&output)["bytes"], 1000);
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_end_servers_at_once_and_their_clients_see_the_end_of_the_stream() {
+    for signal in ["-INT", "-TERM"] {
+        let mut server = Server::start("server --listen 127.0.0.1:0 --json", None);
+        let client = EndlessClient::start(&server);
+        let start = Instant::now();
+        self::signal(server.child.id(), signal);
+        let ended = client.wait();
+        assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+        let message = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{message}");
+        assert!(
+            message.contains("the server ended the connection"),
+            "{message}"
+        );
+        assert!(server.child.wait().expect("ends").success());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_client_prints_what_it_measured() {
+    let server = Server::start("server --listen 127.0.0.1:0 --json", None);
+    let client = EndlessClient::start(&server);
+    signal(client.child.id(), "-INT");
+    let ended = client.wait();
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+    let seconds = last_line_as_json(&ended)["seconds"].as_f64();
+    assert!(seconds.expect("a number") > 0.0);
 }

@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use kcp_examples::greeter::{self, DemoConfig, StreamOutcome};
 use kcp_examples::options::{Args, Transport};
 use kcp_examples::relay::RelayConfig;
+use kcp_examples::stop::Stop;
 use kcp_examples::{cli, echo, http as web};
 use kcp_transport::net::{KcpListener, KcpStream};
 
@@ -31,6 +32,7 @@ async fn greeter_makes_all_calls_through_a_bad_path() {
         },
         transport: transport(&["--crypt=aes-128-gcm", "--datashard=10", "--parityshard=3"]),
         progress: ProgressBar::hidden(),
+        stop: Stop::never(),
     };
     let summary = greeter::demo(config).await.expect("runs");
     assert_eq!(summary.first_error, None);
@@ -74,7 +76,7 @@ async fn echo_gives_every_byte_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http_answers_are_right_in_both_versions() {
     let transport = transport(&["--acknodelay"]);
-    let fetches = web::demo(&transport).await.expect("runs");
+    let fetches = web::demo(&transport, &Stop::never()).await.expect("runs");
     assert_eq!(fetches.len(), 2 * 2 * web::SIZES.len());
     for fetch in &fetches {
         assert_eq!(fetch.problem, None, "{fetch:?}");

@@ -3,22 +3,25 @@
 //! Ratios of medians are what counts; absolute figures depend on the machine and its neighbours.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use kcp_examples::address::HostPort;
+use kcp_examples::cli::{self, Failure};
 use kcp_examples::echo::{self, Plan};
 use kcp_examples::options::Args;
+use kcp_examples::stop::Stop;
 use kcp_interop::go::Programs;
 use kcp_interop::peer::Peer;
-use kcp_transport::net::{KcpListener, KcpStream};
+use kcp_transport::net::KcpListener;
 use serde_json::Value;
 
-type AnyError = Box<dyn std::error::Error>;
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Echo throughput and latency beside kcp-go's.
-#[derive(Debug, Parser)]
+/// Echo throughput and latency beside kcp-go's. Ctrl-C prints the rows that are complete.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "compare")]
 struct Options {
     #[command(subcommand)]
     command: Option<Half>,
@@ -37,7 +40,7 @@ struct Options {
 }
 
 /// What a measurement starts as processes of its own.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Half {
     #[command(hide = true)]
     Server(Args),
@@ -46,7 +49,7 @@ enum Half {
         #[command(flatten)]
         transport: Args,
         #[arg(long)]
-        connect: SocketAddr,
+        connect: HostPort,
         #[arg(long)]
         bytes: u64,
         #[arg(long)]
@@ -83,34 +86,38 @@ const SETUPS: [(&str, &[&str]); 4] = [
 ];
 
 fn main() -> ExitCode {
-    match run(Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+    cli::main(Options::command(), |options: Options| async move {
+        // The halves of a measurement end with Ctrl-C as any program does.
+        let stop = match options.command {
+            Some(_) => Stop::never(),
+            None => Stop::on_signals(),
+        };
+        let result = run(options, stop.clone()).await;
+        match result {
+            _ if stop.is_requested() => Err(Failure::Interrupted),
+            Ok(()) => Ok(()),
+            Err(error) => Err(Failure::Check(error.to_string())),
         }
-    }
+    })
 }
 
-fn run(options: Options) -> Result<(), AnyError> {
-    let runtime = tokio::runtime::Runtime::new()?;
+async fn run(options: Options, stop: Stop) -> Result<(), AnyError> {
     match options.command {
-        Some(Half::Server(transport)) => runtime.block_on(serve(&transport)),
+        Some(Half::Server(transport)) => serve(&transport).await,
         Some(Half::Client {
             transport,
             connect,
             bytes,
             message,
-        }) => runtime.block_on(measure(
-            &transport,
-            connect,
-            Plan {
+        }) => {
+            let plan = Plan {
                 bytes,
                 message,
                 pings: 200,
-            },
-        )),
-        None => compare(&options),
+            };
+            measure(&transport, &connect, plan).await
+        }
+        None => tokio::task::spawn_blocking(move || compare(&options, &stop)).await?,
     }
 }
 
@@ -128,15 +135,14 @@ async fn serve(transport: &Args) -> Result<(), AnyError> {
     Ok(echo::serve(listener).await?)
 }
 
-async fn measure(transport: &Args, peer: SocketAddr, plan: Plan) -> Result<(), AnyError> {
-    let stream =
-        KcpStream::connect_with(peer, &transport.security()?, &transport.config()?).await?;
+async fn measure(transport: &Args, peer: &HostPort, plan: Plan) -> Result<(), AnyError> {
+    let stream = echo::connect(peer, &transport.transport()?).await?;
     let measurement = echo::measure(stream, plan).await?;
     println!("{}", serde_json::to_string(&measurement)?);
     Ok(())
 }
 
-fn compare(options: &Options) -> Result<(), AnyError> {
+fn compare(options: &Options, stop: &Stop) -> Result<(), AnyError> {
     let ours = std::env::current_exe()?;
     let theirs = Programs::build(&ours)?.of(Peer::KcpGo);
     let mut rows = Vec::new();
@@ -147,17 +153,11 @@ fn compare(options: &Options) -> Result<(), AnyError> {
         );
     }
     for (name, flags) in SETUPS {
-        let mut mine = Vec::new();
-        let mut others = Vec::new();
-        for _ in 0..options.rounds.max(1) {
-            mine.push(echo_once(&ours, ["server", "client"], flags, options)?);
-            others.push(echo_once(
-                theirs,
-                ["echo-server", "echo-client"],
-                flags,
-                options,
-            )?);
+        let rounds = rounds(&ours, theirs, flags, options);
+        if stop.is_requested() {
+            break;
         }
+        let (mine, others) = rounds?;
         let speed = |runs: &[Value]| median(runs, "mb_per_s");
         let (ours, theirs) = (speed(&mine), speed(&others));
         let (p50, their_p50) = (median(&mine, "p50_us"), median(&others, "p50_us"));
@@ -176,6 +176,23 @@ fn compare(options: &Options) -> Result<(), AnyError> {
         println!("{}", serde_json::json!({ "echo": rows }));
     }
     Ok(())
+}
+
+/// Measurements of ours and of the other's, in turn.
+fn rounds(
+    ours: &Path,
+    theirs: &Path,
+    flags: &[&str],
+    options: &Options,
+) -> Result<(Vec<Value>, Vec<Value>), AnyError> {
+    let mut mine = Vec::new();
+    let mut others = Vec::new();
+    for _ in 0..options.rounds.max(1) {
+        mine.push(echo_once(ours, ["server", "client"], flags, options)?);
+        let halves = ["echo-server", "echo-client"];
+        others.push(echo_once(theirs, halves, flags, options)?);
+    }
+    Ok((mine, others))
 }
 
 /// One server process, one client process, one measurement.
@@ -200,7 +217,7 @@ fn echo_once(
     let ready: Value = serde_json::from_str(&ready)?;
     let addr = ready["listening"]
         .as_str()
-        .ok_or("server did not say where it listens")?;
+        .ok_or("the server printed no address")?;
     let output = Command::new(program)
         .arg(client)
         .args(["--connect", addr])

@@ -1,13 +1,17 @@
 //! Echo over KCP: a server, and a client that measures.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::CommandFactory;
+use kcp_examples::address::HostPort;
 use kcp_examples::cli::{self, Failure, ServerArgs};
-use kcp_examples::echo::{Plan, measure, serve};
-use kcp_examples::options::{self, address, within};
-use kcp_transport::net::{KcpListener, KcpStream};
+use kcp_examples::echo::{Meter, Plan, connect, measure_with, serve_until};
+use kcp_examples::options::{self, within};
+use kcp_examples::stop::Stop;
+use kcp_transport::net::{ConnectionInfo, KcpListener};
+use kcp_transport::session::State;
+use tokio::time::{sleep, timeout};
 
 /// Echoes bytes over KCP, for any KCP peer with the same cipher and key
 #[derive(Debug, clap::Parser)]
@@ -24,7 +28,8 @@ enum Echo {
         #[command(flatten)]
         transport: options::Args,
     },
-    /// Write and read back, compare, and measure throughput and round trips
+    /// Write and read back, compare, and measure throughput and round trips. Ctrl-C prints what was
+    /// measured so far
     Client {
         #[command(flatten)]
         client: ClientArgs,
@@ -35,9 +40,9 @@ enum Echo {
 
 #[derive(Debug, clap::Args)]
 struct ClientArgs {
-    /// UDP address of the server
-    #[arg(long, value_name = "IP:PORT", value_parser = address)]
-    connect: SocketAddr,
+    /// UDP address of the server, by name too
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: HostPort,
 
     /// Bytes to send through the server
     #[arg(long, value_name = "N", default_value_t = 64 << 20, value_parser = within(0..=1_u64 << 50))]
@@ -69,34 +74,61 @@ fn main() -> ExitCode {
 
 async fn run_server(server: ServerArgs, transport: options::Args) -> Result<(), Failure> {
     let transport = transport.transport()?;
-    let cannot_listen = || Failure::io(format!("cannot listen on {}", server.listen));
-    let listener =
-        KcpListener::bind_with(server.listen, &transport.security, &transport.config).await;
-    let listener = listener.map_err(cannot_listen())?;
-    let stopped = server.stopped();
-    server.announce(listener.local_addr().map_err(cannot_listen())?)?;
-    tokio::select! {
-        ended = serve(listener) => ended.map_err(Failure::io("cannot accept")),
-        () = stopped => Ok(()),
-    }
+    let address = server.address().await?;
+    let stop = server.stop();
+    let listener = KcpListener::bind_with(address, &transport.security, &transport.config).await;
+    let listener = listener.map_err(server.cannot_listen())?;
+    server.announce(listener.local_addr().map_err(server.cannot_listen())?)?;
+    let served = serve_until(listener, stop).await;
+    let connections = served.map_err(Failure::io("cannot accept"))?;
+    cli::note(&format!("stopped after {connections} connections"))
 }
 
 async fn run_client(client: ClientArgs, transport: options::Args) -> Result<(), Failure> {
     let transport = transport.transport()?;
-    let stream =
-        KcpStream::connect_with(client.connect, &transport.security, &transport.config).await;
+    let stop = Stop::on_signals();
     let failed = |doing: &str| Failure::io(format!("{doing} {}", client.connect));
+    let stream = tokio::select! {
+        stream = connect(&client.connect, &transport) => stream,
+        () = stop.requested() => return Err(Failure::Interrupted),
+    };
     let stream = stream.map_err(failed("cannot connect to"))?;
     let plan = Plan {
         bytes: client.bytes,
         message: client.message,
         pings: client.pings,
     };
-    let measured = measure(stream, plan).await;
-    let measured = measured.map_err(failed("lost the echo of"))?;
-    if client.json {
-        cli::print_json(&measured)
-    } else {
-        cli::print(&measured.table().to_string())
+    let connection = stream.info();
+    let meter = Meter::new(cli::progress(plan.bytes, true));
+    let ended = tokio::select! {
+        measured = measure_with(stream, plan, &meter) => {
+            measured.map_err(failed("lost the echo of"))
+        }
+        () = stop.requested() => Err(Failure::Interrupted),
+    };
+    if let Err(Failure::Io { .. }) = ended {
+        meter.clear();
+        return ended;
     }
+    let measured = meter.measurement();
+    meter.clear();
+    if client.json {
+        cli::print_json(&measured)?;
+    } else {
+        cli::print(&measured.table().to_string())?;
+    }
+    if ended.is_err() {
+        closed(&connection).await;
+    }
+    ended
+}
+
+/// Waits until the peer knows that the connection is over, or for two seconds.
+async fn closed(connection: &ConnectionInfo) {
+    let closing = async {
+        while !matches!(connection.state(), State::Closed(_)) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = timeout(Duration::from_secs(2), closing).await;
 }

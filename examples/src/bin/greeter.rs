@@ -1,15 +1,16 @@
 //! gRPC's greeter over KCP: through a lossy relay in one process, or server and client apart.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Command, CommandFactory};
 use indicatif::ProgressBar;
+use kcp_examples::address::HostPort;
 use kcp_examples::cli::{self, Failure, ServerArgs};
 use kcp_examples::greeter::{Connections, DemoConfig, Plan, Summary, demo, drive, open, serve};
-use kcp_examples::options::{self, Transport, address, within};
+use kcp_examples::options::{self, Transport, within};
 use kcp_examples::relay::RelayConfig;
+use kcp_examples::stop::Stop;
 use kcp_tonic::KcpIncoming;
 
 /// Greets over gRPC over KCP.
@@ -38,9 +39,9 @@ enum Half {
     },
     /// Call a greeter
     Client {
-        /// UDP address of the server
-        #[arg(long, value_name = "IP:PORT", value_parser = address)]
-        connect: SocketAddr,
+        /// UDP address of the server, by name too
+        #[arg(long, value_name = "HOST:PORT")]
+        connect: HostPort,
         #[command(flatten)]
         calls: CallArgs,
         #[command(flatten)]
@@ -83,7 +84,7 @@ struct DemoArgs {
     #[arg(value_parser = within(0.0..=90.0))]
     reorder: f64,
 
-    /// What the relay's luck depends on
+    /// Seed of the relay's losses and delays
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = within(0..=u64::MAX))]
     seed: u64,
@@ -115,6 +116,7 @@ fn command() -> Command {
 }
 
 async fn run_demo(args: DemoArgs) -> Result<(), Failure> {
+    let stop = Stop::on_signals();
     let relay = RelayConfig {
         loss: args.loss / 100.0,
         delay: Duration::from_millis(args.delay),
@@ -129,53 +131,60 @@ async fn run_demo(args: DemoArgs) -> Result<(), Failure> {
         relay,
         transport: args.transport.transport()?,
         progress: args.calls.progress(),
+        stop: stop.clone(),
     };
     let summary = demo(config).await?;
-    args.calls.report(&summary)
+    args.calls.report(&summary, &stop)
 }
 
 async fn run_server(server: ServerArgs, transport: options::Args) -> Result<(), Failure> {
     let Transport { security, config } = transport.transport()?;
-    let cannot_listen = || Failure::io(format!("cannot listen on {}", server.listen));
+    let stop = server.stop();
     let incoming = KcpIncoming::builder(&security)
         .config(config)
-        .bind(server.listen)
+        .bind(server.address().await?)
         .await;
-    let incoming = incoming.map_err(cannot_listen())?;
-    let stopped = server.stopped();
-    server.announce(incoming.local_addr().map_err(cannot_listen())?)?;
-    Ok(serve(incoming, None, stopped).await?)
+    let incoming = incoming.map_err(server.cannot_listen())?;
+    server.announce(incoming.local_addr().map_err(server.cannot_listen())?)?;
+    let connections = serve(incoming, None, stop.requested()).await?;
+    cli::note(&format!("stopped after {connections} connections"))
 }
 
 async fn run_client(
-    connect: SocketAddr,
+    connect: HostPort,
     calls: CallArgs,
     transport: options::Args,
 ) -> Result<(), Failure> {
     let connections = Connections::default();
-    let channel = open(connect, &transport.transport()?, &connections).await?;
+    let stop = Stop::on_signals();
+    let transport = transport.transport()?;
+    let channel = tokio::select! {
+        channel = open(&connect, &transport, &connections) => channel?,
+        () = stop.requested() => return Err(Failure::Interrupted),
+    };
     let plan = Plan {
         calls: calls.calls,
         workers: calls.workers,
         progress: calls.progress(),
+        stop: stop.clone(),
     };
     let outcome = drive(channel, plan).await;
-    calls.report(&Summary::new(outcome, connections.totals()))
+    calls.report(&Summary::new(outcome, connections.totals()), &stop)
 }
 
 impl CallArgs {
-    /// Shows itself on a terminal only.
     fn progress(&self) -> ProgressBar {
-        ProgressBar::new(self.calls as u64)
+        cli::progress(self.calls as u64, false)
     }
 
-    fn report(&self, summary: &Summary) -> Result<(), Failure> {
+    fn report(&self, summary: &Summary, stop: &Stop) -> Result<(), Failure> {
         if self.json {
             cli::print_json(summary)?;
         } else {
             cli::print(&summary.table().to_string())?;
         }
         match &summary.first_error {
+            None if stop.is_requested() => Err(Failure::Interrupted),
             None => Ok(()),
             Some(error) => Err(Failure::Check(format!(
                 "{} calls failed, the first: {error}",

@@ -6,6 +6,7 @@ use clap::CommandFactory;
 use kcp_examples::cli::{self, Failure};
 use kcp_examples::http::{Summary, demo};
 use kcp_examples::options;
+use kcp_examples::stop::Stop;
 
 /// Serves an axum app over KCP and fetches from it, over HTTP/1.1 and HTTP/2: bodies of 0 bytes to
 /// 16 MiB, each by GET and as the echo of a POST, compared byte by byte
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(http: Http) -> Result<(), Failure> {
-    let fetches = demo(&http.transport.transport()?).await?;
+    let stop = Stop::on_signals();
+    let fetches = demo(&http.transport.transport()?, &stop).await?;
     let summary = Summary::new(&fetches);
     if http.json {
         cli::print_json(&summary)?;
@@ -33,6 +35,7 @@ async fn run(http: Http) -> Result<(), Failure> {
         cli::print(&summary.table().to_string())?;
     }
     match summary.mismatches {
+        0 if stop.is_requested() => Err(Failure::Interrupted),
         0 => Ok(()),
         wrong => Err(Failure::Check(format!(
             "{wrong} of {} answers were wrong",

@@ -1,9 +1,8 @@
 //! The client's side: makes calls, times them, checks the answers.
 
 use std::error::Error;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
@@ -16,8 +15,10 @@ use tonic::{Code, Status};
 use super::proto::HelloRequest;
 use super::proto::greeter_client::GreeterClient;
 use super::{Connections, GreeterError};
+use crate::address::HostPort;
 use crate::options::Transport;
 use crate::report::one_line;
+use crate::stop::Stop;
 
 /// Opens a channel to a greeter. Its connections, the later ones included, join `connections`.
 ///
@@ -25,7 +26,7 @@ use crate::report::one_line;
 ///
 /// If the server does not answer.
 pub async fn open(
-    server: SocketAddr,
+    server: &HostPort,
     transport: &Transport,
     connections: &Connections,
 ) -> Result<KcpChannel, GreeterError> {
@@ -47,6 +48,8 @@ pub struct Plan {
     pub workers: usize,
     /// Goes on by one with each unary call.
     pub progress: ProgressBar,
+    /// Ends the calls early.
+    pub stop: Stop,
 }
 
 /// What came of the calls.
@@ -95,16 +98,36 @@ impl std::fmt::Display for StreamOutcome {
 /// every answer.
 ///
 /// A worker with [`MAX_ERRORS`] makes no more calls; with as many in all the streams are not tried.
+/// When the plan's stop is requested, calls under way are given up, and are not part of the outcome.
 pub async fn drive(channel: KcpChannel, plan: Plan) -> Outcome {
-    let client = GreeterClient::new(channel);
-    let mut outcome = unary_calls(&client, plan).await;
-    if outcome.errors < MAX_ERRORS {
-        let ended = server_stream(client.clone()).await;
-        outcome.server_stream = outcome.stream_ended("server stream", ended);
-        let ended = bidi_stream(client).await;
-        outcome.bidi_stream = outcome.stream_ended("bidirectional stream", ended);
+    let record = Record::default();
+    let stop = plan.stop.clone();
+    tokio::select! {
+        () = all_calls(channel, plan, &record) => {}
+        () = stop.requested() => {}
     }
-    outcome
+    std::mem::take(&mut *record.lock())
+}
+
+async fn all_calls(channel: KcpChannel, plan: Plan, record: &Record) {
+    let client = GreeterClient::new(channel);
+    unary_calls(&client, plan, record).await;
+    if record.lock().errors < MAX_ERRORS {
+        let ended = server_stream(client.clone()).await;
+        record.lock().on_server_stream(ended);
+        let ended = bidi_stream(client).await;
+        record.lock().on_bidi_stream(ended);
+    }
+}
+
+/// The outcome so far, which all workers add to.
+#[derive(Clone, Default)]
+struct Record(Arc<Mutex<Outcome>>);
+
+impl Record {
+    fn lock(&self) -> MutexGuard<'_, Outcome> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Outcome {
@@ -124,39 +147,38 @@ impl Outcome {
         }
     }
 
-    fn merge(&mut self, other: Self) {
-        self.latencies.extend(other.latencies);
-        self.calls += other.calls;
-        self.errors += other.errors;
-        self.first_error = self.first_error.take().or(other.first_error);
+    fn on_server_stream(&mut self, ended: Result<usize, Status>) {
+        self.server_stream = self.stream_ended("server stream", ended);
+    }
+
+    fn on_bidi_stream(&mut self, ended: Result<usize, Status>) {
+        self.bidi_stream = self.stream_ended("bidirectional stream", ended);
     }
 }
 
-async fn unary_calls(client: &GreeterClient<KcpChannel>, plan: Plan) -> Outcome {
+async fn unary_calls(client: &GreeterClient<KcpChannel>, plan: Plan, record: &Record) {
     let next = Arc::new(AtomicUsize::new(0));
     let mut workers = JoinSet::new();
     for _ in 0..plan.workers.min(plan.calls) {
-        let (client, plan, next) = (client.clone(), plan.clone(), Arc::clone(&next));
-        workers.spawn(worker(client, plan, next));
+        let (client, plan) = (client.clone(), plan.clone());
+        workers.spawn(worker(client, plan, Arc::clone(&next), record.clone()));
     }
-    let mut total = Outcome::default();
     while let Some(worked) = workers.join_next().await {
-        match worked {
-            Ok(outcome) => total.merge(outcome),
-            Err(error) => total.failed(error.to_string()),
+        if let Err(error) = worked {
+            record.lock().failed(error.to_string());
         }
     }
     plan.progress.finish_and_clear();
-    total
 }
 
 async fn worker(
     mut client: GreeterClient<KcpChannel>,
     plan: Plan,
     next: Arc<AtomicUsize>,
-) -> Outcome {
-    let mut outcome = Outcome::default();
-    while outcome.errors < MAX_ERRORS {
+    record: Record,
+) {
+    let mut errors = 0;
+    while errors < MAX_ERRORS {
         let call = next.fetch_add(1, Ordering::Relaxed);
         if call >= plan.calls {
             break;
@@ -166,14 +188,18 @@ async fn worker(
         let replied = client.say_hello(request(&name)).await;
         let latency = start.elapsed();
         let checked = replied.and_then(|reply| check(&name, &reply.into_inner().message));
+        let mut outcome = record.lock();
         outcome.calls += 1;
         match checked {
             Ok(()) => outcome.latencies.push(latency),
-            Err(status) => outcome.failed(format!("call {call}: {}", explain(&status))),
+            Err(status) => {
+                errors += 1;
+                outcome.failed(format!("call {call}: {}", explain(&status)));
+            }
         }
+        drop(outcome);
         plan.progress.inc(1);
     }
-    outcome
 }
 
 async fn server_stream(mut client: GreeterClient<KcpChannel>) -> Result<usize, Status> {

@@ -9,6 +9,7 @@ use super::{Connections, GreeterError, Outcome, Plan, StreamOutcome, Totals, dri
 use crate::options::Transport;
 use crate::relay::{Relay, RelayConfig};
 use crate::report::{Latencies, Table, milliseconds};
+use crate::stop::Stop;
 
 /// What to run, and over what.
 #[derive(Clone, Debug)]
@@ -23,9 +24,11 @@ pub struct DemoConfig {
     pub transport: Transport,
     /// Goes on by one with each unary call.
     pub progress: ProgressBar,
+    /// Ends the calls early.
+    pub stop: Stop,
 }
 
-/// Runs server, relay and client, until the client is through.
+/// Runs server, relay and client, until the client is through or stopped.
 ///
 /// # Errors
 ///
@@ -50,18 +53,20 @@ pub async fn demo(config: DemoConfig) -> Result<Summary, GreeterError> {
 
     let relay = Relay::start(server, config.relay)?;
     let client_side = Connections::default();
-    let channel = open(relay.local_addr(), &config.transport, &client_side).await?;
+    let relayed = relay.local_addr().into();
+    let channel = open(&relayed, &config.transport, &client_side).await?;
     let plan = Plan {
         calls: config.calls,
         workers: config.workers,
         progress: config.progress,
+        stop: config.stop,
     };
     let outcome = drive(channel, plan).await;
     let totals = client_side.totals() + server_side.totals();
     Ok(Summary::new(outcome, totals))
 }
 
-/// What the greeter's programs tell at the end.
+/// What the greeter's programs print at the end.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// Unary calls made.

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kcp_tonic::KcpServerIo;
@@ -60,19 +62,22 @@ fn greet(request: &HelloRequest) -> HelloReply {
     }
 }
 
-/// Serves the greeter until `stop` completes; calls at work then get a little time to finish. What
-/// comes in is a `KcpIncoming`, or what one yields.
+/// Serves the greeter until `stop` completes; calls in progress then have two seconds to finish.
+/// `incoming` is a `KcpIncoming`, or yields what one does. Returns how many connections there were.
 ///
 /// # Errors
 ///
 /// Those of tonic, which has none when the listener fails: it traces the error, and the server ends
-/// as if it had been told to stop.
+/// as if `stop` had completed.
 pub async fn serve(
     incoming: impl Stream<Item = io::Result<KcpServerIo>>,
     connections: Option<Connections>,
     stop: impl Future<Output = ()>,
-) -> Result<(), GreeterError> {
+) -> Result<u64, GreeterError> {
+    let accepted = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&accepted);
     let incoming = incoming.map(move |accepted| {
+        count.fetch_add(accepted.is_ok().into(), Ordering::Relaxed);
         if let (Some(connections), Ok(io)) = (&connections, &accepted) {
             connections.add(io.get_ref().info());
         }
@@ -91,13 +96,14 @@ pub async fn serve(
         tokio::time::sleep(DRAIN_TIMEOUT).await;
     };
     tokio::select! {
-        ended = serving => Ok(ended?),
-        () = overdue => Ok(()),
+        ended = serving => ended?,
+        () = overdue => {}
     }
+    Ok(accepted.load(Ordering::Relaxed))
 }
 
 /// Replies of a server stream.
 pub const STREAM_REPLIES: usize = 10;
 
-/// Time for the calls at work after the stop signal.
+/// Time for the calls in progress after the stop signal.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

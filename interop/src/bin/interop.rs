@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use kcp_examples::cli::{self, Failure};
+use kcp_examples::report::one_line;
+use kcp_examples::stop::Stop;
 use kcp_interop::case::{self, Case};
 use kcp_interop::go::Programs;
 use kcp_interop::native;
@@ -16,9 +19,10 @@ use kcp_interop::run::{Plan, run_all};
 /// setting and every other option, the newest kcp-go and an older one, the reference in C, two Rust crates, grpc-go, and
 /// this workspace itself; in both directions, with and without loss.
 ///
-/// Exit status: 0 if no case fails, 1 if one does, 2 if none could be run.
+/// Ctrl-C prints the results so far. Exit status: 0 if no case fails, 1 if one does, 2 if none could be
+/// run, 130 after Ctrl-C.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(name = "interop", args_conflicts_with_subcommands = true)]
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -51,14 +55,14 @@ struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 4)]
     jobs: usize,
 
-    /// What losses and contents depend on, and the cases drawn at random
+    /// Seed of losses and contents, and of the cases drawn at random
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Play a peer that is made of another crate
+    /// Run a peer that is made of another crate
     #[command(hide = true)]
     Peer(native::Args),
 }
@@ -76,8 +80,12 @@ impl Args {
 }
 
 fn main() -> ExitCode {
-    let mut args = Args::parse();
-    if let Some(Command::Peer(peer)) = args.command.take() {
+    // A peer has its own runtime and output.
+    if let Ok(Args {
+        command: Some(Command::Peer(peer)),
+        ..
+    }) = Args::try_parse()
+    {
         return match native::run(peer) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -86,28 +94,28 @@ fn main() -> ExitCode {
             }
         };
     }
+    cli::main(Args::command(), run)
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
     let cases = args.cases();
     if cases.is_empty() {
-        eprintln!(
-            "interop: no case is named like {:?}; --list shows all",
-            args.filter
-        );
-        return ExitCode::from(COULD_NOT_RUN);
+        let problem = format!("no case is named like {:?}; --list shows all", args.filter);
+        return Err(Failure::CannotBegin(problem));
     }
     if args.list {
         return list(&cases);
     }
-    match run(&args, &cases) {
-        Ok(cells) if cells.iter().all(Cell::is_right) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(problem) => {
-            eprintln!("interop: {problem}");
-            ExitCode::from(COULD_NOT_RUN)
-        }
+    let stop = Stop::on_signals();
+    let cells = run_cases(&args, &cases, &stop).await?;
+    match cells.iter().filter(|cell| !cell.is_right()).count() {
+        0 if stop.is_requested() => Err(Failure::Interrupted),
+        0 => Ok(()),
+        failed => Err(Failure::Check(format!("{failed} cases failed"))),
     }
 }
 
-fn list(cases: &[Case]) -> ExitCode {
+fn list(cases: &[Case]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     for case in cases {
         if writeln!(out, "{case}").is_err() {
@@ -115,14 +123,18 @@ fn list(cases: &[Case]) -> ExitCode {
             break;
         }
     }
-    ExitCode::SUCCESS
+    Ok(())
 }
 
-fn run(args: &Args, cases: &[Case]) -> Result<Vec<Cell>, String> {
+/// Runs the cases, or those that end before `stop` is requested, and writes the reports.
+async fn run_cases(args: &Args, cases: &[Case], stop: &Stop) -> Result<Vec<Cell>, Failure> {
     // This program plays some of the peers, too.
-    let this = std::env::current_exe().map_err(|error| error.to_string())?;
-    let programs = Programs::build(&this).map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let this = std::env::current_exe().map_err(Failure::io("cannot find this program"))?;
+    let build = tokio::task::spawn_blocking(move || Programs::build(&this));
+    let programs = build
+        .await
+        .map_err(|panic| Failure::CannotBegin(panic.to_string()))?;
+    let programs = programs.map_err(|error| Failure::CannotBegin(one_line(&error)))?;
     let plan = Plan {
         programs,
         seed: args.seed,
@@ -130,22 +142,30 @@ fn run(args: &Args, cases: &[Case]) -> Result<Vec<Cell>, String> {
     };
     let start = Instant::now();
     let mut progress = Progress::new(cases.len());
-    let cells = runtime.block_on(run_all(cases, plan, |cell| {
+    let mut done = Vec::new();
+    let all = run_all(cases, plan, |cell| {
         progress.on_done(cell, args.seed);
-    }));
+        done.push(cell.clone());
+    });
+    let all = tokio::select! {
+        cells = all => Some(cells),
+        () = stop.requested() => None,
+    };
     progress.clear();
+    let cells = all.unwrap_or(done);
 
-    let stdout = io::stdout();
-    print!("{}", report::table(&cells, stdout.is_terminal()));
-    println!("in {:.1} s", start.elapsed().as_secs_f64());
+    let terminal = io::stdout().is_terminal();
+    let elapsed = start.elapsed().as_secs_f64();
+    let table = report::table(&cells, terminal);
+    cli::print(&format!("{table}in {elapsed:.1} s\n"))?;
     let files = [
         (&args.json, report::json(&cells)),
         (&args.html, report::html(&cells, args.seed)),
     ];
     for (path, text) in files {
         if let Some(path) = path {
-            std::fs::write(path, text)
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            let cannot_write = Failure::io(format!("cannot write {}", path.display()));
+            std::fs::write(path, text).map_err(cannot_write)?;
         }
     }
     Ok(cells)
@@ -184,6 +204,3 @@ impl Progress {
         }
     }
 }
-
-/// As for a command line that makes no sense.
-const COULD_NOT_RUN: u8 = 2;

@@ -1,11 +1,14 @@
-//! Who only wants to be served.
+//! Clients that only want to be served.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use indicatif::ProgressBar;
+use kcp_examples::cli;
 use kcp_examples::greeter::proto::HelloRequest;
 use kcp_examples::greeter::proto::greeter_client::GreeterClient;
+use kcp_examples::stop::Stop;
 use kcp_tonic::KcpChannel;
 use kcp_transport::crypto::Security;
 use kcp_transport::net::KcpStream;
@@ -33,7 +36,7 @@ impl Service {
     }
 }
 
-/// Where a service is, and how to speak to it.
+/// Where a service is, and its cipher.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) service: Service,
@@ -76,18 +79,67 @@ impl Seen {
     }
 }
 
+/// The time of all phases, shown on a terminal.
+pub(crate) struct Clock {
+    start: Instant,
+    stop: Stop,
+    progress: ProgressBar,
+}
+
+impl Clock {
+    /// Starts; the phases take `all`, unless `stop` is requested.
+    pub(crate) fn start(all: Duration, stop: Stop) -> Self {
+        Self {
+            start: Instant::now(),
+            stop,
+            progress: cli::progress(all.as_secs(), false),
+        }
+    }
+
+    fn phase(&self, time: Duration) -> Phase {
+        Phase {
+            end: Instant::now() + time,
+            stop: self.stop.clone(),
+        }
+    }
+
+    fn show(&self) {
+        self.progress.set_position(self.start.elapsed().as_secs());
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.progress.finish_and_clear();
+    }
+}
+
+/// How long a phase lasts.
+#[derive(Clone)]
+struct Phase {
+    end: Instant,
+    stop: Stop,
+}
+
+impl Phase {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.end || self.stop.is_requested()
+    }
+}
+
 /// Calls over lasting connections, and a new connection every 100 ms beside them.
-pub(crate) async fn honest(target: &Target, clients: usize, time: Duration) -> Seen {
-    let end = Instant::now() + time;
+pub(crate) async fn honest(target: &Target, clients: usize, time: Duration, clock: &Clock) -> Seen {
+    let end = clock.phase(time);
     let mut lasting = JoinSet::new();
     for _ in 0..clients {
-        lasting.spawn(calls(target.clone(), end));
+        lasting.spawn(calls(target.clone(), end.clone()));
     }
     let mut fresh = JoinSet::new();
-    while Instant::now() < end {
+    while !end.is_over() {
         let target = target.clone();
         fresh.spawn(async move { timeout(PATIENCE, one_call(&target)).await });
         sleep(Duration::from_millis(100)).await;
+        clock.show();
     }
     let mut seen = Seen::default();
     for (calls, failed) in lasting.join_all().await {
@@ -103,14 +155,14 @@ pub(crate) async fn honest(target: &Target, clients: usize, time: Duration) -> S
     seen
 }
 
-async fn calls(target: Target, end: Instant) -> (Vec<f64>, usize) {
+async fn calls(target: Target, end: Phase) -> (Vec<f64>, usize) {
     let (mut times, mut failed) = (Vec::new(), 0);
-    while Instant::now() < end {
+    while !end.is_over() {
         let Ok(mut client) = Client::open(&target).await else {
             failed += 1;
             continue;
         };
-        while Instant::now() < end {
+        while !end.is_over() {
             let start = Instant::now();
             match timeout(PATIENCE, client.call()).await {
                 Ok(Ok(())) => times.push(start.elapsed().as_secs_f64()),

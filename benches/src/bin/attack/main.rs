@@ -27,18 +27,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use kcp_examples::cli::{self, Failure};
+use kcp_examples::stop::Stop;
 use serde_json::{Value, json};
 
 use attacker::{Plan, attack};
-use honest::{Target, honest};
+use honest::{Clock, Target, honest};
 use server::{Server, Shape, serve};
 use tap::Tap;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Honest calls to a server, first in peace and then under attack.
+/// Honest calls to a server, first without an attack and then under one. Ctrl-C ends the phase that
+/// runs, skips what is left, and prints the results so far.
 #[derive(Debug, Parser)]
+#[command(name = "attack")]
 struct Options {
     #[command(subcommand)]
     command: Option<Half>,
@@ -68,23 +72,23 @@ enum Half {
     },
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let options = Options::parse();
-    let result = match &options.command {
-        Some(Half::Server { shape }) => serve(shape).await,
-        None => measure(&options).await.map(|report| println!("{report}")),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+fn main() -> ExitCode {
+    cli::main(Options::command(), |options: Options| async move {
+        let failed = |error: AnyError| Failure::Check(error.to_string());
+        if let Some(Half::Server { shape }) = &options.command {
+            return serve(shape).await.map_err(failed);
         }
-    }
+        let stop = Stop::on_signals();
+        let report = measure(&options, &stop).await.map_err(failed)?;
+        cli::print_json(&report)?;
+        if stop.is_requested() {
+            return Err(Failure::Interrupted);
+        }
+        Ok(())
+    })
 }
 
-async fn measure(options: &Options) -> Result<Value, AnyError> {
+async fn measure(options: &Options, stop: &Stop) -> Result<Value, AnyError> {
     let shape = &options.shape;
     let security = shape.security()?;
     let mut server = Server::start(shape)?;
@@ -97,13 +101,14 @@ async fn measure(options: &Options) -> Result<Value, AnyError> {
         addr: tap.as_ref().map_or(server.addr, Tap::addr),
         security,
     };
-    // Buffers grow and pages are touched.
-    honest(&target, options.clients, Duration::from_secs(1)).await;
     let phase = Duration::from_secs(match options.opens {
         Some(opens) => opens / options.rate.max(1) + 3,
         None => options.seconds,
     });
-    let calm = honest(&target, options.clients, phase).await;
+    let clock = Clock::start(WARM_UP + 2 * phase, stop.clone());
+    // Buffers grow and pages are touched.
+    honest(&target, options.clients, WARM_UP, &clock).await;
+    let calm = honest(&target, options.clients, phase, &clock).await;
     let before = server.resident()?;
     let plan = Plan {
         addr: server.addr,
@@ -112,13 +117,13 @@ async fn measure(options: &Options) -> Result<Value, AnyError> {
         overheard: tap.as_ref().map(Tap::overheard),
     };
     let sent = Arc::new(AtomicU64::new(0));
-    let stop = Arc::new(AtomicBool::new(false));
+    let over = Arc::new(AtomicBool::new(false));
     let attacker = {
-        let (sent, stop) = (Arc::clone(&sent), Arc::clone(&stop));
-        std::thread::spawn(move || attack(plan, &sent, &stop).map_err(|it| it.to_string()))
+        let (sent, over) = (Arc::clone(&sent), Arc::clone(&over));
+        std::thread::spawn(move || attack(plan, &sent, &over).map_err(|it| it.to_string()))
     };
-    let attacked = honest(&target, options.clients, phase).await;
-    stop.store(true, Ordering::Relaxed);
+    let attacked = honest(&target, options.clients, phase, &clock).await;
+    over.store(true, Ordering::Relaxed);
     let seconds = attacker.join().map_err(|_| "the attacker panicked")??;
     let after = server.resident()?;
     let sent = sent.load(Ordering::Relaxed);
@@ -144,3 +149,6 @@ async fn measure(options: &Options) -> Result<Value, AnyError> {
         },
     }))
 }
+
+/// Before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(1);

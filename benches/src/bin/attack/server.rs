@@ -159,12 +159,16 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(shape: &Shape) -> Result<Self, AnyError> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .args(["server", "--shards", &shape.shards.to_string()])
             .args(["--service", shape.service.name(), "--crypt", &shape.crypt])
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+            .stdout(Stdio::piped());
+        // Ctrl-C on the terminal is for this process, which still needs the server's counters.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn()?;
         let stdin = child.stdin.take().ok_or("the server has no input")?;
         let stdout = child.stdout.take().ok_or("the server has no output")?;
         let mut stdout = BufReader::new(stdout);

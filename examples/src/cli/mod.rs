@@ -1,74 +1,34 @@
 //! The frame of each program: parse, run, report one line on failure, exit status.
 //!
-//! Status 0 is success, 1 a failure at work, 2 a refused option.
+//! Status 0 is success, 1 a failure at work, 2 a refused option or a missing tool, 130 the end by Ctrl-C or SIGTERM of a
+//! program that had not done its work.
+
+mod log;
+mod server;
+
+pub use server::ServerArgs;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Arg, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use tokio::sync::oneshot;
 
 use crate::greeter::GreeterError;
 use crate::http::HttpError;
-use crate::options::{OptionError, address};
+use crate::options::OptionError;
 use crate::report::one_line;
-
-/// Options of the servers.
-#[derive(Clone, Debug, clap::Args)]
-pub struct ServerArgs {
-    /// UDP address to listen on; port 0 picks a free one
-    #[arg(long, value_name = "IP:PORT", value_parser = address)]
-    pub listen: SocketAddr,
-
-    /// Say that the server is ready as a JSON line {"listening":"IP:PORT"}
-    #[arg(long)]
-    pub json: bool,
-
-    /// Stop also when standard input ends, as it does when the parent process ends
-    #[arg(long)]
-    pub until_stdin_closes: bool,
-}
-
-impl ServerArgs {
-    /// Tells on standard output where the server listens.
-    ///
-    /// # Errors
-    ///
-    /// If standard output does not take it.
-    pub fn announce(&self, listening: SocketAddr) -> Result<(), Failure> {
-        #[derive(Serialize)]
-        struct Ready {
-            listening: SocketAddr,
-        }
-        if self.json {
-            print_json(&Ready { listening })
-        } else {
-            print(&format!("listening on {listening}\n"))
-        }
-    }
-
-    /// Completes when the server should stop: on Ctrl-C, SIGTERM or, if asked for, the end of
-    /// standard input.
-    ///
-    /// Dropping it loses no signal that a later one would see.
-    pub async fn stopped(&self) {
-        let stdin = self.until_stdin_closes;
-        tokio::select! {
-            () = signalled() => {}
-            () = stdin_closed(), if stdin => {}
-        }
-    }
-}
+use crate::stop::INTERRUPTED;
 
 /// Why a program ends without doing its work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// Help or version was asked for. Not a failure to the shell.
+    /// The text of `--help` or `--version`. Not a failure to the shell.
     #[error("{0}")]
     Shown(String),
     /// The command line does not parse.
@@ -94,6 +54,12 @@ pub enum Failure {
     /// The program ran, and what it checked was wrong.
     #[error("{0}")]
     Check(String),
+    /// The program lacks something that it needs to begin.
+    #[error("{0}")]
+    CannotBegin(String),
+    /// A signal ended the program before its work was done; what was done has been printed.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 impl Failure {
@@ -103,11 +69,20 @@ impl Failure {
         |source| Self::Io { doing, source }
     }
 
+    fn from_clap(error: &clap::Error) -> Self {
+        let rendered = error.render().to_string();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Shown(rendered),
+            _ => Self::Usage(first_paragraphs(&rendered)),
+        }
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
             Self::Shown(_) => 0,
-            Self::Usage(_) | Self::Option(_) => 2,
+            Self::Usage(_) | Self::Option(_) | Self::CannotBegin(_) => 2,
             Self::Io { .. } | Self::Greeter(_) | Self::Http(_) | Self::Check(_) => 1,
+            Self::Interrupted => INTERRUPTED,
         }
     }
 }
@@ -118,40 +93,58 @@ where
     C: FromArgMatches,
     F: Future<Output = Result<(), Failure>>,
 {
-    let ended = parse(command, std::env::args_os()).and_then(|parsed| {
-        let runtime = tokio::runtime::Runtime::new().map_err(Failure::io("cannot start"))?;
-        runtime.block_on(run(parsed))
-    });
+    let ended = start(command, run);
     let Err(failure) = ended else {
         return ExitCode::SUCCESS;
     };
     // Nothing is left to do if standard output or error are gone.
     let _ = match &failure {
         Failure::Shown(text) => print(text),
+        Failure::Interrupted => {
+            writeln!(io::stderr(), "{failure}").map_err(Failure::io("cannot write"))
+        }
         _ => writeln!(io::stderr(), "error: {}", one_line(&failure))
             .map_err(Failure::io("cannot write")),
     };
     ExitCode::from(failure.exit_code())
 }
 
+fn start<C, F>(command: Command, run: impl FnOnce(C) -> F) -> Result<(), Failure>
+where
+    C: FromArgMatches,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let mut matches = matches(command, std::env::args_os())?;
+    log::start(matches.get_count(VERBOSE))?;
+    let parsed =
+        C::from_arg_matches_mut(&mut matches).map_err(|error| Failure::from_clap(&error))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::io("cannot start"))?;
+    let ended = runtime.block_on(run(parsed));
+    // Name lookups and other blocking work that goes on does not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
 /// Parses arguments, the program's name first.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] with a one-line message, or [`Failure::Shown`] if help was asked for.
+/// [`Failure::Usage`] with a one-line message, or [`Failure::Shown`] for `--help` and `--version`.
 pub fn parse<C: FromArgMatches>(
     command: Command,
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<C, Failure> {
-    with_negative_numbers(command)
+    let mut matches = matches(command, arguments)?;
+    C::from_arg_matches_mut(&mut matches).map_err(|error| Failure::from_clap(&error))
+}
+
+fn matches(
+    command: Command,
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<ArgMatches, Failure> {
+    with_negative_numbers(with_common_options(command))
         .try_get_matches_from(arguments)
-        .and_then(|mut matches| C::from_arg_matches_mut(&mut matches))
-        .map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Failure::Shown(error.render().to_string())
-            }
-            _ => Failure::Usage(first_paragraphs(&error.render().to_string())),
-        })
+        .map_err(|error| Failure::from_clap(&error))
 }
 
 /// Writes text to standard output.
@@ -166,6 +159,15 @@ pub fn print(text: &str) -> Result<(), Failure> {
         .map_err(Failure::io("cannot write to standard output"))
 }
 
+/// Writes a line to standard error, for people: programs that read standard output do not see it.
+///
+/// # Errors
+///
+/// If standard error is closed or full.
+pub fn note(line: &str) -> Result<(), Failure> {
+    writeln!(io::stderr(), "{line}").map_err(Failure::io("cannot write to standard error"))
+}
+
 /// Writes a value to standard output as one line of JSON.
 ///
 /// # Errors
@@ -176,6 +178,45 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
         .map_err(io::Error::from)
         .map_err(Failure::io("cannot write JSON"))?;
     print(&format!("{line}\n"))
+}
+
+/// A bar over `len` steps on standard error, where that is a terminal.
+///
+/// With bytes as steps, it shows them as such, and the rate.
+#[must_use]
+pub fn progress(len: u64, bytes: bool) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr());
+    let template = if bytes {
+        "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left"
+    } else {
+        "{wide_bar} {pos} of {len}, {eta} left"
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| {
+        debug_assert!(false, "the templates are constants that parse");
+        ProgressStyle::default_bar()
+    });
+    bar.set_style(style);
+    bar.enable_steady_tick(REDRAW);
+    bar
+}
+
+/// Adds `--version` and `-v`, which all programs have.
+fn with_common_options(command: Command) -> Command {
+    let verbose = Arg::new(VERBOSE)
+        .short('v')
+        .long(VERBOSE)
+        .global(true)
+        .action(ArgAction::Count)
+        .help(
+            "Log more: -v info, -vv debug, -vvv trace; without it RUST_LOG selects, else warnings",
+        );
+    command
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .arg(verbose)
 }
 
 /// Lets `--option -1` be refused for the value rather than as an option named `-1`.
@@ -192,7 +233,7 @@ fn with_negative_numbers(command: Command) -> Command {
         .mut_subcommands(with_negative_numbers)
 }
 
-/// What clap says before it explains the usage, on one line and without its `error: `.
+/// The part of a message of clap before the usage, on one line and without its `error: `.
 fn first_paragraphs(rendered: &str) -> String {
     let mut line = String::new();
     let parts = rendered
@@ -212,41 +253,10 @@ fn first_paragraphs(rendered: &str) -> String {
     line
 }
 
-#[cfg(unix)]
-async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
+const VERBOSE: &str = "verbose";
 
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return interrupted().await;
-    };
-    tokio::select! {
-        () = interrupted() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn signalled() {
-    interrupted().await;
-}
-
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        // Then only the other ways to stop are left.
-        std::future::pending::<()>().await;
-    }
-}
-
-/// A thread of its own reads standard input: the runtime waits for its own blocking reads before it
-/// ends, and this one may never return.
-async fn stdin_closed() {
-    let (closed, wait) = oneshot::channel::<()>();
-    std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        drop(closed);
-    });
-    let _ = wait.await;
-}
+/// Of progress bars.
+const REDRAW: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {
