@@ -12,7 +12,8 @@ use std::cell::Cell;
 
 use kcp_transport::arq::ArqConfig;
 use kcp_transport::config::{Config, Mode};
-use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::crypto::Overhead;
+use kcp_transport::packet::TransmitBatch;
 use kcp_transport::session::{Role, Session};
 use kcp_transport::testing::{Rng, seeds};
 use kcp_transport::time::Time;

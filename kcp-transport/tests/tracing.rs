@@ -4,8 +4,8 @@ use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 
 use kcp_transport::config::Config;
-use kcp_transport::crypto::AeadKey;
-use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::crypto::{AeadKey, Overhead};
+use kcp_transport::packet::TransmitBatch;
 use kcp_transport::session::{Role, Session};
 use kcp_transport::time::Time;
 use kcp_transport::wire::ConversationId;

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use kcp_examples::relay::RelayConfig;
 use kcp_transport::config::{Config, Extensions, Mode, Preset};
-use kcp_transport::crypto::Security;
+use kcp_transport::crypto::{Overhead, Security};
 use kcp_transport::error::ConfigError;
 use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::{Overhead, PacketLayout};
+use kcp_transport::packet::PacketLayout;
 
 use options::PAUSE;
 

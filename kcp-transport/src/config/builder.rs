@@ -4,9 +4,10 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use super::{AckPolicy, Config, Congestion, Extensions, Mode, Preset, WriteCoalescing};
+use crate::crypto::Overhead;
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
-use crate::packet::{MAX_MTU, Overhead};
+use crate::packet::MAX_MTU;
 use crate::wire::ConversationId;
 
 /// Builds a [`Config`]; each option is described at the getter of the same name there.

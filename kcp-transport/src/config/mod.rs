@@ -7,9 +7,10 @@ mod listening;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
+use crate::crypto::Overhead;
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
-use crate::packet::{Overhead, PacketLayout};
+use crate::packet::PacketLayout;
 use crate::wire::ConversationId;
 
 pub use crate::arq::{AckPolicy, Congestion, Mode, WriteCoalescing};

@@ -194,7 +194,7 @@ const MAX_RUN_BYTES: usize = 65_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::Overhead;
+    use crate::crypto::Overhead;
     use proptest::prelude::*;
 
     fn batch(front: usize, back: usize) -> TransmitBatch {

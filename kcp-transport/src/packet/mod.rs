@@ -13,12 +13,12 @@ mod opener;
 mod replay;
 mod sealer;
 
-pub use crate::crypto::Overhead;
 pub use batch::{SegmentRun, TransmitBatch};
 pub use opener::Opener;
 pub use replay::ReplayFilter;
 pub use sealer::Sealer;
 
+use crate::crypto::Overhead;
 use crate::error::ConfigError;
 use crate::wire::{SEGMENT_HEADER_LEN, SHARD_HEADER_LEN, SHARD_SIZE_LEN};
 

@@ -145,7 +145,8 @@ fn open_checksummed<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{Overhead, PacketLayout, Sealer, TransmitBatch};
+    use crate::crypto::Overhead;
+    use crate::packet::{PacketLayout, Sealer, TransmitBatch};
     use proptest::prelude::*;
     use std::sync::LazyLock;
 

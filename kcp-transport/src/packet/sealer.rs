@@ -165,9 +165,9 @@ const RESERVED: &str = "as many nonces as datagrams were reserved";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{AeadCipher, KeyRing, LegacyCipher, PacketCipher};
+    use crate::crypto::{AeadCipher, KeyRing, LegacyCipher, Overhead, PacketCipher};
     use crate::error::OpenError;
-    use crate::packet::{Opener, Overhead, PacketLayout};
+    use crate::packet::{Opener, PacketLayout};
     use std::collections::HashSet;
 
     fn ciphers() -> impl Iterator<Item = Security> {

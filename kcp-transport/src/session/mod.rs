@@ -50,7 +50,8 @@ pub enum Role {
 ///
 /// ```
 /// use kcp_transport::config::Config;
-/// use kcp_transport::packet::{Overhead, TransmitBatch};
+/// use kcp_transport::crypto::Overhead;
+/// use kcp_transport::packet::TransmitBatch;
 /// use kcp_transport::session::{Role, Session};
 /// use kcp_transport::time::Time;
 /// use kcp_transport::wire::ConversationId;

@@ -199,7 +199,7 @@ const MAX_LEN: usize = MAX_MTU - SHARD_HEADER_LEN - SHARD_SIZE_LEN - CONVERSATIO
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::packet::Overhead;
+    use crate::crypto::Overhead;
     use crate::session::Role;
     use crate::wire::ConversationId;
 

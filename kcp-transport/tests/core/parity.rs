@@ -1,8 +1,8 @@
 //! Parity belongs to an address, not to a conversation: what is rebuilt from another's is refused.
 
 use kcp_transport::config::Config;
+use kcp_transport::crypto::Overhead;
 use kcp_transport::fec::{FecEncoder, FecRatio};
-use kcp_transport::packet::Overhead;
 use kcp_transport::session::{Role, Session};
 use kcp_transport::testing::{Rng, seeds};
 use kcp_transport::time::Time;

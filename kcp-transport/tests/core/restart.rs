@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kcp_transport::config::{Config, Extensions};
-use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::crypto::Overhead;
+use kcp_transport::packet::TransmitBatch;
 use kcp_transport::session::{Role, Session, Unsolicited};
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};

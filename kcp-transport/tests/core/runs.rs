@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use kcp_transport::config::Config;
+use kcp_transport::crypto::Overhead;
 use kcp_transport::error::ResetCode;
 use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::packet::TransmitBatch;
 use kcp_transport::session::{Role, Session, State};
 use kcp_transport::time::Time;
 use kcp_transport::wire::ConversationId;

@@ -5,7 +5,8 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use kcp_transport::config::Config;
-use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::crypto::Overhead;
+use kcp_transport::packet::TransmitBatch;
 use kcp_transport::session::{Role, Session};
 use kcp_transport::testing::Rng;
 use kcp_transport::time::Time;

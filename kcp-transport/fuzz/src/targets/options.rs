@@ -6,8 +6,9 @@ use std::time::Duration;
 use kcp_transport::config::{
     AckPolicy, Config, ConfigBuilder, Congestion, Extensions, Mode, Preset, WriteCoalescing,
 };
+use kcp_transport::crypto::Overhead;
 use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::packet::TransmitBatch;
 use kcp_transport::session::{Role, Session};
 use kcp_transport::time::Time;
 use kcp_transport::wire::ConversationId;

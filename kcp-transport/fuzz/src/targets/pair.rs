@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use kcp_transport::config::{Config, Mode};
+use kcp_transport::crypto::Overhead;
 use kcp_transport::error::{ConnectionError, ResetCode};
-use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::packet::TransmitBatch;
 use kcp_transport::session::{FirstNumbers, Role, Session, State};
 use kcp_transport::time::Time;
 use kcp_transport::wire::ConversationId;

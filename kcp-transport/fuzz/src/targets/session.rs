@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use kcp_transport::arq::ArqConfig;
 use kcp_transport::config::{Config, Mode};
-use kcp_transport::packet::{Overhead, PacketLayout, TransmitBatch};
+use kcp_transport::crypto::Overhead;
+use kcp_transport::packet::{PacketLayout, TransmitBatch};
 use kcp_transport::session::{Role, Session};
 use kcp_transport::time::Time;
 use kcp_transport::wire::{

@@ -7,9 +7,10 @@ mod greeting;
 use std::time::Duration;
 
 use kcp_transport::config::{Config, Extensions};
+use kcp_transport::crypto::Overhead;
 use kcp_transport::error::{ConnectionError, ResetCode};
 use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::packet::TransmitBatch;
 use kcp_transport::session::{Role, Session, State};
 use kcp_transport::testing::{LinkConfig, Pair, PairConfig, Side, seeds};
 use kcp_transport::time::Time;

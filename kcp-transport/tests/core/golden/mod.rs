@@ -8,9 +8,9 @@ mod vectors;
 use std::collections::BTreeSet;
 
 use kcp_transport::config::Config;
-use kcp_transport::crypto::{Security, derive_key};
+use kcp_transport::crypto::{Overhead, Security, derive_key};
 use kcp_transport::fec::{FecDecoder, FecEncoder, FecRatio};
-use kcp_transport::packet::{Opener, Overhead, Sealer, TransmitBatch};
+use kcp_transport::packet::{Opener, Sealer, TransmitBatch};
 use kcp_transport::session::{Role, Session, State};
 use kcp_transport::time::Time;
 use kcp_transport::wire::{

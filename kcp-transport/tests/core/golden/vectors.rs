@@ -5,9 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use kcp_transport::config::{AckPolicy, Config, Extensions};
-use kcp_transport::crypto::Security;
+use kcp_transport::crypto::{Overhead, Security};
 use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::Overhead;
 use kcp_transport::session::{Role, Session};
 use kcp_transport::time::Time;
 use kcp_transport::wire::{ConversationId, Segments};

@@ -14,10 +14,10 @@ use kcp_transport::arq::MessageError;
 use kcp_transport::config::{
     AckPolicy, Config, ConfigBuilder, Congestion, Extensions, Mode, Preset, WriteCoalescing,
 };
-use kcp_transport::crypto::Security;
+use kcp_transport::crypto::{Overhead, Security};
 use kcp_transport::error::{ConnectionError, DatagramError};
 use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::{Overhead, TransmitBatch};
+use kcp_transport::packet::TransmitBatch;
 use kcp_transport::session::{Role, Session, State};
 use kcp_transport::testing::{LinkConfig, Pair, PairConfig};
 use kcp_transport::time::Time;

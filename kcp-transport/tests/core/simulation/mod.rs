@@ -10,10 +10,9 @@ mod life;
 use std::time::Duration;
 
 use kcp_transport::config::{AckPolicy, Config, Congestion, Extensions, Mode, Preset};
-use kcp_transport::crypto::Security;
+use kcp_transport::crypto::{Overhead, Security};
 use kcp_transport::error::ConnectionError;
 use kcp_transport::fec::FecRatio;
-use kcp_transport::packet::Overhead;
 use kcp_transport::session::{Role, Session, State};
 use kcp_transport::testing::{LinkConfig, Pair, PairConfig, Rng, Side, seeds};
 use kcp_transport::time::Time;
