@@ -60,6 +60,7 @@ impl fmt::Debug for Token {
 
 /// Says that this side knows extensions, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Hello {
     /// The sender has seen its own token echoed: no answer is needed.
     pub confirmed: bool,
@@ -69,6 +70,19 @@ pub struct Hello {
     pub token: Token,
     /// The receiver's token as far as the sender has heard it.
     pub echo: Option<Token>,
+}
+
+impl Hello {
+    /// A first hello with the sender's token: no capabilities, nothing echoed, not confirmed.
+    #[must_use]
+    pub const fn new(token: Token) -> Self {
+        Self {
+            confirmed: false,
+            capabilities: 0,
+            token,
+            echo: None,
+        }
+    }
 }
 
 /// One extension frame.

@@ -261,12 +261,7 @@ fn nobody_answering_ends_an_unproven_session_like_any_other() {
 fn giving_up_an_unproven_session_sends_no_more_than_it_may() {
     // So small that questions use all of it up.
     let config = Config::builder().mtu(100).build().expect("in range");
-    let hello = Frame::Hello(Hello {
-        confirmed: false,
-        capabilities: 0,
-        token: Token::new(9),
-        echo: None,
-    });
+    let hello = Frame::Hello(Hello::new(Token::new(9)));
     let mut frames = FrameWriter::new(100);
     assert!(frames.push(&hello));
     let hello = header(Command::WindowUpdate, 0, frames.payload());

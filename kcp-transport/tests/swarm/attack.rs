@@ -172,12 +172,13 @@ impl Attacker {
             let small = rng.below(50) as u32;
             let end = of.plan.first_sequence.wrapping_add(told + small);
             frames.push(&match rng.below(8) {
-                0 => Frame::Hello(Hello {
-                    confirmed: rng.chance(0.5),
-                    capabilities: small,
-                    token: tag,
-                    echo: rng.chance(0.5).then_some(Token::new(data.max(1))),
-                }),
+                0 => {
+                    let mut hello = Hello::new(tag);
+                    hello.confirmed = rng.chance(0.5);
+                    hello.capabilities = small;
+                    hello.echo = rng.chance(0.5).then_some(Token::new(data.max(1)));
+                    Frame::Hello(hello)
+                }
                 1 => Frame::Fin { tag, end },
                 2 => Frame::FinAck { tag, end },
                 3 => Frame::Reset { tag, code: small },

@@ -135,12 +135,14 @@ pub fn any_frame(input: &mut Input<'_>, token: u64) -> Frame {
     let kind = input.u8();
     let tag = Token::new(if kind < 192 { token } else { 1 | input.u64() });
     match kind % 8 {
-        0 | 1 => Frame::Hello(Hello {
-            confirmed: input.flag(),
-            capabilities: input.u8().into(),
-            token: Token::new(u64::from(input.u8()) + 1),
-            echo: input.flag().then_some(tag),
-        }),
+        0 | 1 => {
+            let (confirmed, capabilities) = (input.flag(), input.u8().into());
+            let mut hello = Hello::new(Token::new(u64::from(input.u8()) + 1));
+            hello.confirmed = confirmed;
+            hello.capabilities = capabilities;
+            hello.echo = input.flag().then_some(tag);
+            Frame::Hello(hello)
+        }
         2 => Frame::Fin {
             tag,
             end: input.near(0),

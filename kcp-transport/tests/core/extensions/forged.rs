@@ -27,6 +27,9 @@ fn forged_frames_without_the_token_change_nothing() {
     let mut pair = greeted();
     let conversation = pair.client.session.conversation();
     let guess = Token::new(0x1234_5678);
+    let mut confirmed = Hello::new(guess);
+    confirmed.confirmed = true;
+    confirmed.echo = Some(guess);
     let forged = [
         Frame::Fin { tag: guess, end: 0 },
         Frame::Fin { tag: guess, end: 5 },
@@ -36,18 +39,8 @@ fn forged_frames_without_the_token_change_nothing() {
             code: 1,
         },
         Frame::Pong(3),
-        Frame::Hello(Hello {
-            confirmed: false,
-            capabilities: 0,
-            token: guess,
-            echo: None,
-        }),
-        Frame::Hello(Hello {
-            confirmed: true,
-            capabilities: 0,
-            token: guess,
-            echo: Some(guess),
-        }),
+        Frame::Hello(Hello::new(guess)),
+        Frame::Hello(confirmed),
     ];
     let now = pair.now();
     for side in [Side::Client, Side::Server] {
@@ -79,12 +72,7 @@ fn hello_forged_before_the_true_one_is_forgotten() {
     let forged = update(
         conversation,
         0,
-        &[Frame::Hello(Hello {
-            confirmed: false,
-            capabilities: 0,
-            token: Token::new(666),
-            echo: None,
-        })],
+        &[Frame::Hello(Hello::new(Token::new(666)))],
     );
     pair.server.session.handle_datagram(pair.now(), &forged);
     pair.client.session.handle_datagram(pair.now(), &forged);
@@ -96,12 +84,7 @@ fn hello_forged_before_the_true_one_is_forgotten() {
 
 /// A hello from someone who will never be heard of again.
 fn invented_hello(conversation: ConversationId) -> Vec<u8> {
-    let hello = Hello {
-        confirmed: false,
-        capabilities: 0,
-        token: Token::new(666),
-        echo: None,
-    };
+    let hello = Hello::new(Token::new(666));
     update(conversation, 0, &[Frame::Hello(hello)])
 }
 
@@ -163,12 +146,7 @@ fn end_before_what_was_received_is_refused() {
 #[test]
 fn answers_come_to_an_end_in_datagrams_of_any_size() {
     let conversation = ConversationId::new(9);
-    let hello = Hello {
-        confirmed: false,
-        capabilities: 0,
-        token: Token::new(666),
-        echo: None,
-    };
+    let hello = Hello::new(Token::new(666));
     let frames = [Frame::Hello(hello), Frame::Ping(1), Frame::PathChallenge(2)];
     let questions = update(conversation, 0, &frames);
     let now = Time::ZERO;
