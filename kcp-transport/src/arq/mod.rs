@@ -51,6 +51,7 @@ pub enum Provenance {
 
 /// What a payload changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// Data was newly acknowledged, so there may be room for more.
     pub acknowledged: bool,
@@ -100,11 +101,11 @@ impl Arq {
     /// secret, only a peer that receives our segments can echo them.
     #[must_use]
     pub fn new(config: ArqConfig, conversation: ConversationId, timestamp_offset: u32) -> Self {
-        Self::with_initial_sequence(config, conversation, timestamp_offset, 0, 0)
+        Self::starting_at(config, conversation, timestamp_offset, (0, 0))
     }
 
     /// As [`Self::new`], with other first sequence numbers than KCP's zero, for tests of wrapping.
-    #[doc(hidden)]
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn with_initial_sequence(
         config: ArqConfig,
@@ -112,6 +113,16 @@ impl Arq {
         timestamp_offset: u32,
         first_sent: u32,
         first_received: u32,
+    ) -> Self {
+        let first = (first_sent, first_received);
+        Self::starting_at(config, conversation, timestamp_offset, first)
+    }
+
+    fn starting_at(
+        config: ArqConfig,
+        conversation: ConversationId,
+        timestamp_offset: u32,
+        (first_sent, first_received): (u32, u32),
     ) -> Self {
         Self {
             conversation,

@@ -6,7 +6,17 @@ use std::time::Duration;
 use crate::wire::SEGMENT_HEADER_LEN;
 
 /// Options of an [`Arq`](super::Arq). The ranges are those of `Config`.
+///
+/// Start from [`ArqConfig::default`] and change fields: more may be added.
+///
+/// ```
+/// use kcp_transport::arq::ArqConfig;
+///
+/// let mut config = ArqConfig::default();
+/// config.send_window = 128;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArqConfig {
     /// Maximum number of bytes of segments in one datagram, at least one byte more than a segment
     /// header.
@@ -37,6 +47,27 @@ pub struct ArqConfig {
     /// Maximum memory for received data that was not read yet, in bytes. See
     /// [`default_receive_buffer`](Self::default_receive_buffer).
     pub receive_buffer: usize,
+}
+
+/// The options of the default `Config`, without cipher and FEC.
+impl Default for ArqConfig {
+    fn default() -> Self {
+        let segments_len = 1400;
+        Self {
+            segments_len,
+            send_window: 1024,
+            receive_window: 1024,
+            no_delay: true,
+            flush_interval: Duration::from_millis(20),
+            fast_retransmit_after: NonZeroU32::new(2),
+            congestion: Congestion::Unlimited,
+            mode: Mode::Stream,
+            ack_policy: AckPolicy::Immediate,
+            write_coalescing: WriteCoalescing::Immediate,
+            send_buffer: 1024 * (segments_len - SEGMENT_HEADER_LEN),
+            receive_buffer: Self::default_receive_buffer(1024),
+        }
+    }
 }
 
 impl ArqConfig {

@@ -143,6 +143,7 @@ impl TransmitBatch {
 
 /// Datagrams that leave in one system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SegmentRun<'a> {
     /// The datagrams, one after the other.
     pub bytes: &'a [u8],

@@ -109,8 +109,12 @@ impl Sealer {
 
     /// Seals one datagram under a given nonce of 12 (AEAD) or 16 bytes, to compare with known bytes.
     ///
-    /// A nonce used twice breaks the cipher: never for packets that leave.
-    #[doc(hidden)]
+    /// For tests only: a nonce that is used twice breaks the cipher.
+    ///
+    /// # Panics
+    ///
+    /// If the nonce has another length.
+    #[cfg(any(test, feature = "testing"))]
     pub fn seal_with_nonce(security: &Security, datagram: &mut [u8], nonce: &[u8]) {
         match security {
             Security::Aead(key) => {

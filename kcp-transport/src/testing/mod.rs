@@ -15,6 +15,7 @@
 //! assert_eq!(received, sent);
 //! ```
 
+#[doc(hidden)]
 pub mod field;
 mod link;
 mod pair;

@@ -62,20 +62,20 @@ struct Model {
 
 impl Model {
     fn new(input: &mut Input<'_>) -> Self {
-        let config = ArqConfig {
-            segments_len: SEGMENT_HEADER_LEN + input.pick(&[1, 2, 10, 100, 1376]),
-            send_window: input.pick(&[1, 2, 8, 32, 200]),
-            receive_window: input.pick(&[1, 2, 8, 32, 200]),
-            no_delay: input.flag(),
-            flush_interval: Duration::from_millis(input.pick(&[10, 1, 40, 5000])),
-            fast_retransmit_after: NonZeroU32::new(input.below(4) as u32),
-            congestion: input.pick(&[Congestion::Unlimited, Congestion::Kcp]),
-            mode: Mode::Stream,
-            ack_policy: input.pick(&[AckPolicy::Immediate, AckPolicy::Batched]),
-            write_coalescing: input.pick(&[WriteCoalescing::Immediate, WriteCoalescing::Delayed]),
-            send_buffer: input.pick(&[1500, 4000, 65_536]),
-            receive_buffer: input.pick(&[1 << 20, 65_536, 16_384]),
-        };
+        let mut config = ArqConfig::default();
+        config.segments_len = SEGMENT_HEADER_LEN + input.pick(&[1, 2, 10, 100, 1376]);
+        config.send_window = input.pick(&[1, 2, 8, 32, 200]);
+        config.receive_window = input.pick(&[1, 2, 8, 32, 200]);
+        config.no_delay = input.flag();
+        config.flush_interval = Duration::from_millis(input.pick(&[10, 1, 40, 5000]));
+        config.fast_retransmit_after = NonZeroU32::new(input.below(4) as u32);
+        config.congestion = input.pick(&[Congestion::Unlimited, Congestion::Kcp]);
+        config.mode = Mode::Stream;
+        config.ack_policy = input.pick(&[AckPolicy::Immediate, AckPolicy::Batched]);
+        config.write_coalescing =
+            input.pick(&[WriteCoalescing::Immediate, WriteCoalescing::Delayed]);
+        config.send_buffer = input.pick(&[1500, 4000, 65_536]);
+        config.receive_buffer = input.pick(&[1 << 20, 65_536, 16_384]);
         let first = input.near(u32::MAX - 10);
         let conversation = ConversationId::new(CONVERSATION);
         let arq = Arq::with_initial_sequence(config, conversation, input.u32(), first, first);
