@@ -20,6 +20,7 @@ pub mod config;
 pub mod crypto;
 pub mod error;
 pub mod fec;
+mod names;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub mod net;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::names::names;
 use crate::wire::SEGMENT_HEADER_LEN;
 
 /// Options of an [`Arq`](super::Arq). The ranges are those of `Config`.
@@ -98,6 +99,8 @@ pub enum Congestion {
     Unlimited,
 }
 
+names!(Congestion, "congestion", { "kcp" => Kcp, "unlimited" => Unlimited });
+
 /// Whether message boundaries are kept.
 #[doc(alias = "stream")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +111,8 @@ pub enum Mode {
     /// Each write is a message, cut into fragments that count down to 0.
     Message,
 }
+
+names!(Mode, "stream mode", { "stream" => Stream, "message" => Message });
 
 /// When acknowledgements are sent.
 #[doc(alias = "acknodelay")]
@@ -120,6 +125,8 @@ pub enum AckPolicy {
     /// unless `SetACKNoDelay(true)` is called.
     Batched,
 }
+
+names!(AckPolicy, "ack policy", { "immediate" => Immediate, "batched" => Batched });
 
 /// When written data is sent.
 #[doc(alias = "SetWriteDelay")]
@@ -134,6 +141,8 @@ pub enum WriteCoalescing {
     /// share few datagrams, and a byte waits for up to one flush interval.
     Delayed,
 }
+
+names!(WriteCoalescing, "write coalescing", { "immediate" => Immediate, "delayed" => Delayed });
 
 /// How far after the next expected segment segments are accepted, if memory allows.
 pub(super) fn reach(window: u16) -> usize {

@@ -15,6 +15,9 @@ mod window;
 pub use decoder::{FecDecoder, FecStats, Rebuilt};
 pub use encoder::FecEncoder;
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::error::ConfigError;
 
 /// Data and parity packets of a FEC group.
@@ -37,11 +40,7 @@ impl FecRatio {
     /// [`ConfigError::OutOfRange`] if either is 0 or both together are more than 256, the most
     /// that Reed-Solomon over bytes can tell apart.
     pub fn new(data: usize, parity: usize) -> Result<Self, ConfigError> {
-        let out_of_range = || ConfigError::OutOfRange {
-            option: "fec ratio",
-            given: format!("{data}/{parity}"),
-            allowed: "data and parity of at least 1 each, together at most 256",
-        };
+        let out_of_range = || refused(format!("{data}/{parity}"));
         if data == 0 || parity == 0 || data.saturating_add(parity) > 256 {
             return Err(out_of_range());
         }
@@ -80,6 +79,35 @@ impl FecRatio {
     fn place(self, sequence: u32) -> (u32, usize) {
         let group = u32::from(self.data) + u32::from(self.parity);
         (sequence / group, (sequence % group) as usize)
+    }
+}
+
+/// The data and parity counts, as in `10/3`.
+impl fmt::Display for FecRatio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}", self.data, self.parity))
+    }
+}
+
+impl FromStr for FecRatio {
+    type Err = ConfigError;
+
+    /// Parses what [`Display`](fmt::Display) writes, such as `10/3`.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let counts = text.split_once('/').and_then(|(data, parity)| {
+            let [data, parity] = [data, parity].map(|count| count.trim().parse().ok());
+            data.zip(parity)
+        });
+        let (data, parity) = counts.ok_or_else(|| refused(text.to_owned()))?;
+        Self::new(data, parity)
+    }
+}
+
+fn refused(given: String) -> ConfigError {
+    ConfigError::OutOfRange {
+        option: "fec ratio",
+        given,
+        allowed: "data and parity of at least 1 each, together at most 256, such as 10/3",
     }
 }
 

@@ -146,3 +146,21 @@ fn ratio_has_at_least_one_of_each_and_at_most_256() {
         assert!(error.contains(&format!("{data}/{parity}")), "{error}");
     }
 }
+
+#[test]
+fn ratio_survives_display_and_parsing() {
+    for text in ["10/3", "1/1", "255/1"] {
+        let ratio: FecRatio = text.parse().expect("in range");
+        assert_eq!(ratio.to_string(), text);
+    }
+    for text in [
+        "", "10", "10:3", "10/3/1", "-1/3", "ten/3", "10/0", "200/57",
+    ] {
+        let error = text.parse::<FecRatio>().expect_err("refused").to_string();
+        assert!(
+            error.starts_with(&format!("fec ratio is {text};")),
+            "{error}"
+        );
+        assert!(error.contains("such as 10/3"), "{error}");
+    }
+}
