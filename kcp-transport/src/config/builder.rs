@@ -16,7 +16,7 @@ use crate::wire::ConversationId;
 pub struct ConfigBuilder {
     pub(super) config: Config,
     /// Send and receive window, which may still be out of range.
-    windows: (u32, u32),
+    pub(super) windows: (u32, u32),
 }
 
 impl ConfigBuilder {

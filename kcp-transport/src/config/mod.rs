@@ -2,6 +2,8 @@
 
 mod builder;
 mod choice;
+#[cfg(feature = "serde")]
+mod fields;
 mod listening;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -40,7 +42,36 @@ use listening::Listening;
 /// assert_eq!(config.send_window(), 2048);
 /// # Ok::<(), kcp_transport::error::ConfigError>(())
 /// ```
+/// # Configuration files
+///
+/// With the `serde` feature a configuration is a map of options. Missing options have their
+/// defaults, unknown ones are an error, and so is what [`ConfigBuilder::build`] refuses, with the
+/// same text. Options that kcptun has keep its names, units and meaning of 0:
+///
+/// | name | value |
+/// |---|---|
+/// | `mode` | a [`Preset`] or `manual`; unless `manual`, overrides the next four |
+/// | `nodelay` | 0 or 1: [`Config::no_delay`] |
+/// | `interval` | milliseconds: [`Config::flush_interval`] |
+/// | `resend` | 0 is off: [`Config::fast_retransmit_after`] |
+/// | `nc` | 0 is [`Congestion::Kcp`], 1 is [`Congestion::Unlimited`]; names also work |
+/// | `mtu`, `sndwnd`, `rcvwnd` | [`Config::mtu`], [`Config::send_window`], [`Config::receive_window`] |
+/// | `datashard`, `parityshard` | [`Config::fec`]; 0 in either is off |
+/// | `acknodelay` | true is [`AckPolicy::Immediate`] |
+/// | `dscp` | [`Config::dscp`] |
+/// | `sockbuf` | [`Config::socket_buffer`]; 0 leaves the system's |
+/// | `ratelimit` | [`Config::send_rate`]; 0 is off |
+/// | `keepalive` | seconds: [`Config::keepalive`]; 0 is off |
+///
+/// The others have the names of the builder's methods, and [`Config::mode`] is `stream`, true or
+/// false. Times are in seconds. 0 turns `user_timeout` and `idle_timeout` off, and stands for the
+/// default of `send_buffer` and `receive_buffer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(try_from = "fields::Fields", into = "fields::Fields")
+)]
 pub struct Config {
     mtu: usize,
     send_window: u16,

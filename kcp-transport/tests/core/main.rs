@@ -1,6 +1,7 @@
 //! The protocol without sockets: sessions over simulated links, in virtual time.
 
 mod amplification;
+mod config_files;
 mod extensions;
 mod forgery;
 mod golden;
