@@ -6,8 +6,8 @@
 //! Each module imports only those to its left, and `arq`, `fec` and `crypto` do not import each
 //! other:
 //!
-//! `error` | `time` | `stats` < `wire` < `arq` | `fec` | `crypto` < `packet` < `config` < `session`
-//! < `net`
+//! `error` | `time` | `stats` < `names` < `wire` < `arq` | `fec` | `crypto` < `packet` < `config`
+//! < `session` < `net`
 //!
 //! `testing` stands above [`session`], beside `net`. Everything up to [`session`] takes bytes, time
 //! and random numbers as arguments and uses no socket, clock or entropy source. Only `net` uses
