@@ -1,6 +1,6 @@
-//! A server of HTTP/2 behind KCP, and a client that may say anything.
+//! An HTTP/2 server over KCP, and a client that may send anything.
 //!
-//! Apart from the other targets, since it needs the crate on top of the transport.
+//! Separate from the other targets, because it needs kcp-tower.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -25,7 +25,7 @@ mod network;
 use input::Input;
 use network::{Network, addr};
 
-/// Frames of any bytes behind the preface: no panic, and nobody hangs.
+/// Frames of any bytes after the preface: no panic, and no task hangs.
 pub fn http2_over_kcp(data: &[u8]) {
     let mut input = Input::new(data);
     let runtime = Builder::new_current_thread()

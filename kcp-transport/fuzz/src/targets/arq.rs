@@ -1,4 +1,4 @@
-//! The state machine of segments against a model that knows only what was said and heard.
+//! The state machine of segments against a model that knows only the segments sent and received.
 
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ use kcp_transport::wire::{
 use super::input::Input;
 use super::pair::pattern;
 
-/// Segments of a peer that keeps to the protocol in what it sends and not in when and how often.
+/// Segments of a peer that sends valid segments, but at any time and any number of times.
 pub fn arq_model(data: &[u8]) {
     let mut input = Input::new(data);
     let mut model = Model::new(&mut input);
@@ -50,9 +50,9 @@ struct Model {
     pushed: HashSet<u32>,
     /// Bytes read.
     read: u64,
-    /// Bytes taken.
+    /// Bytes accepted for sending.
     written: u64,
-    /// Of each segment sent: where its bytes start, how many they are, and its timestamps.
+    /// For each segment sent: the offset of its bytes, their number, and its timestamps.
     sent: BTreeMap<u32, (u64, usize, Vec<u32>)>,
     laid: u64,
     acked: HashSet<u32>,
@@ -95,12 +95,12 @@ impl Model {
         }
     }
 
-    /// Where the peer's stream is after so many of its segments.
+    /// The peer's stream offset after its first `offset` segments.
     fn stream_at(offset: u32) -> u64 {
         (0..offset).map(|it| len_of(it) as u64).sum()
     }
 
-    /// How many of the peer's segments came without a gap.
+    /// Number of the peer's segments received without a gap.
     fn contiguous(&self) -> u32 {
         (0..)
             .find(|it| !self.pushed.contains(it))
@@ -139,7 +139,7 @@ impl Model {
     }
 
     fn acknowledge_until(&mut self, una: u32) {
-        // All before are acknowledged already, and may be many.
+        // All earlier ones are acknowledged already, and may be many.
         self.acked.extend(self.una..una);
         self.una = una;
     }
@@ -193,7 +193,7 @@ impl Model {
         self.now += time;
         let mut out = vec![0; self.config.segments_len];
         for turn in 0.. {
-            assert!(turn < 10_000, "there is no end to what is due");
+            assert!(turn < 10_000, "sends without end");
             let len = self.arq.poll_transmit(self.now, &mut out);
             if len == 0 {
                 break;
@@ -204,13 +204,19 @@ impl Model {
             }
         }
         let due = self.arq.poll_timeout();
-        assert!(due.is_none_or(|at| at > self.now), "due and not done");
+        assert!(
+            due.is_none_or(|at| at > self.now),
+            "a timeout stays due after it was handled"
+        );
     }
 
     fn on_sent(&mut self, header: &SegmentHeader, data: &[u8]) {
         assert_eq!(header.conversation.get(), CONVERSATION);
         let una = header.unacknowledged.wrapping_sub(self.first);
-        assert!(una <= self.contiguous(), "acknowledges what never came");
+        assert!(
+            una <= self.contiguous(),
+            "acknowledges data that never arrived"
+        );
         assert!(header.window <= self.config.receive_window);
         let offset = header.sequence.wrapping_sub(self.first);
         match header.command {
@@ -225,7 +231,7 @@ impl Model {
 
     fn on_data(&mut self, offset: u32, timestamp: u32, data: &[u8]) {
         let count = self.sent.len() as u32;
-        assert!(offset <= count, "leaves numbers out");
+        assert!(offset <= count, "skips sequence numbers");
         assert!(!self.acked.contains(&offset), "repeats what was received");
         if offset == count {
             let window = u32::from(self.config.send_window.min(self.window));
@@ -248,7 +254,7 @@ impl Model {
         assert_eq!(self.arq.remote_window(), self.window);
     }
 
-    /// A peer that repeats what is missing and a reader that reads get everything across.
+    /// With a peer that repeats missing segments and a reader that reads, all data arrives.
     fn finish(&mut self) {
         self.arq.set_memory_pressure(false);
         let highest = self.pushed.iter().max().map_or(0, |it| it + 1);
@@ -261,7 +267,7 @@ impl Model {
         self.window = 200;
         self.input(Command::WindowUpdate, 0, 0, &[]);
         for turn in 0.. {
-            assert!(turn < 100_000, "does not come to an end");
+            assert!(turn < 100_000, "does not finish");
             let due = self.arq.poll_timeout();
             let until = due.unwrap_or(self.now).max(self.now);
             self.wait(until - self.now);

@@ -1,4 +1,4 @@
-//! Ciphers, and the filter of packets that come again.
+//! Ciphers, and the filter of replayed packets.
 
 use std::collections::HashSet;
 
@@ -8,9 +8,9 @@ use kcp_transport::packet::{Opener, PacketLayout, ReplayFilter, Sealer, Transmit
 
 use super::input::Input;
 
-/// Opens what any sender may send, under each cipher.
+/// Opens packets of any content with each cipher.
 ///
-/// What was sealed opens to what it was, an AEAD opens nothing else, and no cipher panics.
+/// A sealed packet opens to its payload, an AEAD opens nothing else, and no cipher panics.
 pub fn open_each_cipher(data: &[u8]) {
     let mut input = Input::new(data);
     let security = any_security(&mut input);
@@ -23,7 +23,7 @@ pub fn open_each_cipher(data: &[u8]) {
         let result = opener.open(&mut datagram);
         match result {
             Err(error) => assert_eq!(error == OpenError::TooShort, short),
-            Ok(_) => assert!(!is_aead && !short, "opened what nobody sealed"),
+            Ok(_) => assert!(!is_aead && !short, "opened a packet that was not sealed"),
         }
         return;
     }
@@ -59,11 +59,14 @@ pub fn open_each_cipher(data: &[u8]) {
     }
     if changed != sealed {
         let opened = opener.open(&mut changed);
-        assert!(!is_aead || opened.is_err(), "opened what was changed");
+        assert!(
+            !is_aead || opened.is_err(),
+            "opened a packet that was changed"
+        );
     }
 }
 
-/// Sealing packets side by side gives the bytes of sealing them one by one.
+/// Sealing packets as a batch gives the same bytes as sealing them one by one.
 pub fn cipher_batch(data: &[u8]) {
     let mut input = Input::new(data);
     let security = any_security(&mut input);
@@ -110,15 +113,15 @@ pub fn cipher_batch(data: &[u8]) {
     }
 }
 
-/// Against the set of all nonces that ever came: a filter that is large enough is exact.
+/// Compares with the set of all nonces received: a filter that is large enough is exact.
 pub fn replay_filter(data: &[u8]) {
     let mut input = Input::new(data);
     let mut exact = ReplayFilter::new(input.array(), 100_000);
-    // This one forgets, but not at once.
+    // A small filter forgets, but not at once.
     let mut small = ReplayFilter::new(input.array(), usize::from(input.u8()));
     let mut seen = HashSet::new();
     let mut newest = [0_u32; SENDERS];
-    // Fewer than overtake a packet that is still taken.
+    // Fewer packets than may overtake one that is still accepted.
     for _ in 0..3000 {
         if input.is_empty() {
             break;
@@ -140,7 +143,7 @@ pub fn replay_filter(data: &[u8]) {
     }
 }
 
-/// One of the ciphers, under a key of the input.
+/// One of the ciphers, with a key from the input.
 fn any_security(input: &mut Input<'_>) -> Security {
     let name = input.pick(Security::NAMES);
     let key: [u8; 32] = input.array();
@@ -163,5 +166,5 @@ fn seal(sealer: &Sealer, security: &Security, payload: &[u8]) -> Vec<u8> {
 
 const MTU: usize = 1500;
 
-/// Those that count.
+/// Senders whose nonces have counters.
 const SENDERS: usize = 7;

@@ -17,7 +17,7 @@ pub fn fec_decode(data: &[u8]) {
     let mut decoder = FecDecoder::new();
     let ratio = FecRatio::new(1 + input.below(10), 1 + input.below(4)).expect("in range");
     let mut sender = Sender::new(ratio);
-    // The tables of a large ratio take a sender's time, not the decoder's.
+    // A large ratio would only cost the sender time for its tables.
     let mut changes_left = 3;
     let mut newest = 0;
     while !input.is_empty() {
@@ -47,7 +47,7 @@ pub fn fec_decode(data: &[u8]) {
                 }
             }
             _ => {
-                // Long and many, as large groups are.
+                // Long and many packets, as in large groups.
                 let sequence = input.near(newest);
                 for offset in 0..64 {
                     let header = ShardHeader {
@@ -63,7 +63,7 @@ pub fn fec_decode(data: &[u8]) {
 }
 
 /// A sender's ratio is learned from packets that arrive in order, whatever was lost before, and
-/// nothing is rebuilt that was not sent. What a sender does that changes its ratio harms nobody.
+/// nothing is rebuilt that was not sent, even if the sender changes its ratio.
 pub fn fec_ratio(data: &[u8]) {
     let mut input = Input::new(data);
     let mut now = Time::ZERO;
@@ -80,13 +80,13 @@ pub fn fec_ratio(data: &[u8]) {
                 if fate < 160 {
                     let recovered = feed(&mut decoder, now, &packet);
                     let known = recovered.iter().all(|it| sent.contains(it));
-                    // What another has left of a group may mix with this one's.
+                    // A group's rest from the previous ratio may mix with packets of this one.
                     assert!(turn > 0 || known, "rebuilt what was never sent");
                 }
             }
             now += Duration::from_millis(u64::from(fate >> 5));
         }
-        // What a changed ratio takes: doubt, then a search, not more than once in five seconds.
+        // A changed ratio is first suspected and then searched for, at most once in five seconds.
         for _ in 0..2 {
             now += Duration::from_secs(6);
             for index in 0..4 * next.group() {
@@ -99,14 +99,14 @@ pub fn fec_ratio(data: &[u8]) {
     }
 }
 
-/// Whatever parity can make up for is rebuilt byte for byte, in any order of arrival.
+/// Every loss that parity covers is rebuilt byte for byte, in any order of arrival.
 pub fn fec_roundtrip(data: &[u8]) {
     let mut input = Input::new(data);
     let ratio = FecRatio::new(1 + input.below(20), 1 + input.below(10)).expect("in range");
     let mut sender = Sender::new(ratio);
     let mut decoder = FecDecoder::new();
     let now = Time::ZERO;
-    // Until there is no other explanation for its packets.
+    // Until no other ratio explains its packets.
     while !(sender.sequence as usize).is_multiple_of(ratio.group()) || sender.groups < 6 {
         for packet in sender.send(now, 3) {
             feed(&mut decoder, now, &packet);
@@ -142,7 +142,7 @@ pub fn fec_roundtrip(data: &[u8]) {
     }
 }
 
-/// Every kernel gives what plain multiplication gives, byte by byte.
+/// Every kernel gives the products of plain multiplication, byte by byte.
 pub fn field_kernels(data: &[u8]) {
     let mut input = Input::new(data);
     let factor = input.u8();
@@ -184,7 +184,7 @@ fn multiply(a: u8, b: u8) -> u8 {
 
 type Packet = (ShardHeader, Vec<u8>);
 
-/// The bytes that a data shard carries; a parity shard as it is.
+/// The bytes that a data shard carries; a parity shard unchanged.
 fn body((header, shard): &Packet) -> &[u8] {
     match header.kind {
         ShardKind::Data => ShardHeader::body(shard).expect("an honest sender"),
@@ -219,7 +219,7 @@ impl Sender {
 
     fn send_with(&mut self, now: Time, len: usize, fill: u8) -> Vec<Packet> {
         let mut packet = vec![fill; 8 + len];
-        // The first of a group of one comes late by its nature.
+        // In a group of one, the first packet is also the last.
         let complete = self.encoder.encode(now, &mut packet);
         let mut packets = vec![split(&packet)];
         let mut parity = [0; 1600];

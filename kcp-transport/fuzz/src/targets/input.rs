@@ -1,6 +1,6 @@
-//! Choices read off a fuzzer's bytes.
+//! Choices from a fuzzer's bytes.
 
-/// What is left of the bytes. Once they are used up, every choice is 0.
+/// The remaining bytes. Once they are used up, every choice is 0.
 #[derive(Debug)]
 pub struct Input<'a> {
     rest: &'a [u8],

@@ -1,6 +1,6 @@
-//! What is fuzzed: functions of bytes that panic when a promise is broken.
+//! The fuzz targets: functions of bytes that panic when a property is violated.
 //!
-//! None keeps anything from one call to the next.
+//! No target keeps state between calls.
 
 mod arq;
 mod crypto;

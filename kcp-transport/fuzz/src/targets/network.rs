@@ -1,4 +1,4 @@
-//! A network in memory whose mishaps are the fuzzer's.
+//! A network in memory that loses, delays and reorders datagrams as the fuzzer chooses.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSliceMut};
@@ -9,16 +9,16 @@ use std::task::{Context, Poll, Waker};
 use kcp_transport::net::{Path, Received, Transport};
 use kcp_transport::packet::SegmentRun;
 
-/// Hosts that reach each other, and what becomes of their datagrams.
+/// Hosts that reach each other, and the fates of their datagrams.
 #[derive(Clone, Debug, Default)]
 pub struct Network(Arc<Mutex<World>>);
 
 #[derive(Debug, Default)]
 struct World {
     hosts: HashMap<SocketAddr, Inbox>,
-    /// What becomes of the next datagrams; those beyond arrive.
+    /// The fates of the next datagrams. All later ones arrive.
     fates: VecDeque<u8>,
-    /// One that the next shall overtake.
+    /// A datagram that the next one is to overtake.
     held: Option<(SocketAddr, SocketAddr, Vec<u8>)>,
 }
 
@@ -53,7 +53,7 @@ impl Network {
         })
     }
 
-    /// Lets a datagram arrive that nobody sent.
+    /// Delivers a forged datagram.
     pub fn inject(&self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         wake(self.lock().arrive(from, to, datagram));
     }
@@ -165,5 +165,5 @@ impl Transport for Host {
     }
 }
 
-/// As the buffer of a socket.
+/// As a socket's buffer has.
 const MOST_QUEUED: usize = 1000;

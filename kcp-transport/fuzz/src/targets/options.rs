@@ -15,7 +15,7 @@ use kcp_transport::wire::ConversationId;
 
 use super::input::Input;
 
-/// No value of any option makes the builder panic, and with what it takes a session works.
+/// No value of any option makes the builder panic, and a session works with every accepted value.
 pub fn config(data: &[u8]) {
     let mut input = Input::new(data);
     let mut builder = Config::builder();
@@ -82,10 +82,10 @@ fn set_any(builder: ConfigBuilder, input: &mut Input<'_>) -> ConfigBuilder {
     }
 }
 
-/// Options that the builder takes, and that matter to a session.
+/// Valid options that matter to a session.
 pub fn any_config(input: &mut Input<'_>, mode: Mode) -> Config {
     let windows = [1, 2, 3, 8, 32, 128, 256, 1024, 65_535];
-    // A message of as many fragments may come before the peer knows the window.
+    // A message of that many fragments may arrive before the peer knows the window.
     let least = if mode == Mode::Message { 32 } else { 1 };
     let timing = input.u8();
     let mut builder = Config::builder()
@@ -146,7 +146,7 @@ fn any_size(input: &mut Input<'_>) -> usize {
     match input.below(3) {
         0 => usize::from(input.u8()),
         1 => usize::from(input.u16()),
-        // Cut on 32-bit targets, where any number is as good as another.
+        // Truncated on 32-bit targets, where any number will do.
         _ => input.u64() as usize,
     }
 }

@@ -1,4 +1,4 @@
-//! Two sessions under a schedule of the fuzzer's.
+//! Two sessions under a schedule that the fuzzer chooses.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use kcp_transport::wire::ConversationId;
 use super::input::Input;
 use super::options::any_config;
 
-/// Byte streams both ways: what is read is what was written, and all of it unless an end is told.
+/// Byte streams both ways: each side reads what the other wrote, and all of it unless a session reports an
+/// end.
 pub fn pair(data: &[u8]) {
     run(&mut Input::new(data), Mode::Stream);
 }
@@ -24,7 +25,7 @@ pub fn pair_messages(data: &[u8]) {
     run(&mut Input::new(data), Mode::Message);
 }
 
-/// What stands at a place of every stream.
+/// The byte at an offset of every stream.
 pub fn pattern(at: u64) -> u8 {
     (at.wrapping_mul(0x9e37_79b9) >> 13) as u8
 }
@@ -95,9 +96,9 @@ impl World {
             fec_groups_left: input.flag().then_some(2),
         };
         // Narrow, so that tokens differ and timestamps wrap.
-        let mut luck = || (u128::from(input.u8()) + 1) << 64 | u128::from(input.near(0));
-        let [client, server] = [(role, luck()), (Role::Accept, luck())];
-        let side = |config: &Config, (role, luck): (Role, u128)| {
+        let mut seed = || (u128::from(input.u8()) + 1) << 64 | u128::from(input.near(0));
+        let [client, server] = [(role, seed()), (Role::Accept, seed())];
+        let side = |config: &Config, (role, seed): (Role, u128)| {
             let layout = config.layout(OVERHEAD).expect("has room");
             Side {
                 session: Session::with_first_numbers(
@@ -105,7 +106,7 @@ impl World {
                     layout,
                     conversation,
                     role,
-                    luck,
+                    seed,
                     first,
                     Time::ZERO,
                 ),
@@ -128,7 +129,8 @@ impl World {
         }
     }
 
-    /// Delivers one of the datagrams on their way to `side`, and keeps it there to come again.
+    /// Delivers one of the datagrams on their way to `side`. With `again` it stays on its way too, so that
+    /// it is duplicated.
     fn deliver(&mut self, side: usize, which: u8, again: bool) {
         let wire = &mut self.wires[side];
         if wire.is_empty() {
@@ -140,7 +142,7 @@ impl World {
         } else {
             wire.remove(index)
         };
-        self.sides[side].hear(self.now, &datagram.expect("within the queue"));
+        self.sides[side].receive(self.now, &datagram.expect("within the queue"));
     }
 
     fn lose(&mut self, side: usize, which: u8) {
@@ -203,7 +205,7 @@ impl World {
     }
 
     fn pass(&mut self, time: u8) {
-        // Up to 65 s, the more the rarer.
+        // Up to 65 s; long pauses are rarer.
         self.now += Duration::from_millis(u64::from(time).pow(2));
     }
 
@@ -212,23 +214,23 @@ impl World {
         self.now = self.now.max(next.min().unwrap_or(self.now));
     }
 
-    /// Both sides do what is due.
+    /// Both sides handle what is due.
     fn settle(&mut self) {
         for index in 0..2 {
             let sent = self.sides[index].settle(self.now);
             self.wires[1 - index].extend(sent);
-            // As a queue on the path does.
+            // A full queue on the path drops its oldest datagrams.
             let excess = self.wires[1 - index].len().saturating_sub(MOST_UNDER_WAY);
             self.wires[1 - index].drain(..excess);
         }
     }
 
-    /// So many turns of a network that works, with readers that read.
+    /// Delivers everything for `turns` turns, and reads on both sides.
     fn exchange(&mut self, turns: u32) {
         for _ in 0..turns {
             for side in 0..2 {
                 for datagram in std::mem::take(&mut self.wires[side]) {
-                    self.sides[side].hear(self.now, &datagram);
+                    self.sides[side].receive(self.now, &datagram);
                 }
                 self.read(side, 4096);
             }
@@ -236,7 +238,7 @@ impl World {
         }
     }
 
-    /// The network works again: everything arrives, or somebody says why not.
+    /// Repairs the network: all data arrives, or a session reports why not.
     fn heal(&mut self) {
         for side in &mut self.sides {
             side.session.set_memory_pressure(false);
@@ -248,12 +250,11 @@ impl World {
         let ended = self.sides.iter().any(Side::is_cut);
         for (reader, writer) in [(0, 1), (1, 0)] {
             let all = self.sides[reader].read == self.sides[writer].written;
-            assert!(all || ended, "data is lost and nobody says so");
+            assert!(all || ended, "data is lost and no session reports it");
         }
     }
 
-    /// Lets a network that works do so until nothing is left to do; `false` if that takes more
-    /// work than it is worth.
+    /// Runs the repaired network until nothing is left to do. `false` if that takes too many turns.
     fn comes_to_rest(&mut self) -> bool {
         let mut moved_at = self.now;
         let mut turns_at_once = 0;
@@ -273,12 +274,15 @@ impl World {
             }
             let waited = self.now - moved_at;
             assert!(waited <= self.patience, "no progress in {waited:?}");
-            assert!(turns_at_once < 5000, "what is said causes more to be said");
+            assert!(
+                turns_at_once < 5000,
+                "the sides answer each other without end"
+            );
             if self.wires.iter().all(VecDeque::is_empty) {
                 let next = self.sides.iter().filter_map(|it| it.session.poll_timeout());
                 let Some(next) = next.min() else { return true };
-                assert!(next > self.now, "due and not done");
-                // As coarse as timers are.
+                assert!(next > self.now, "a timeout stays due after it was handled");
+                // Timers have a resolution of a millisecond.
                 self.now = next.max(self.now + Duration::from_millis(1));
                 turns_at_once = 0;
                 self.settle();
@@ -291,7 +295,7 @@ impl World {
         [self.sides[0].read, self.sides[1].read]
     }
 
-    /// Everything has arrived and is acknowledged, or nobody may count on that.
+    /// Everything has arrived and is acknowledged, or a session was cut so that it need not.
     fn is_over(&self) -> bool {
         let all = self.sides[0].read == self.sides[1].written
             && self.sides[1].read == self.sides[0].written;
@@ -301,7 +305,7 @@ impl World {
 }
 
 impl Side {
-    fn hear(&mut self, now: Time, datagram: &[u8]) {
+    fn receive(&mut self, now: Time, datagram: &[u8]) {
         self.session.handle_datagram(now, datagram);
     }
 
@@ -310,8 +314,8 @@ impl Side {
         stats.datagrams_sent - stats.fec_parity_sent
     }
 
-    /// On a network that works, data that the peer has room for does not wait for the end of what
-    /// else there is to send.
+    /// On a working network, data that the peer has room for does not wait until there is nothing else to
+    /// send.
     fn check_share_of_data(&mut self) {
         let stats = self.session.stats();
         let (data, others) = (stats.data_segments_sent, self.sent_without_parity());
@@ -329,10 +333,10 @@ impl Side {
         for round in 0.. {
             self.session.handle_timeout(now);
             while self.session.poll_transmit(now, &mut self.batch) {
-                // A whole window of them may be repeated at once, with as much parity as they get.
+                // A whole window of segments may be repeated at once, each with its parity.
                 assert!(
                     self.sent_without_parity() - before < 200_000,
-                    "there is no end to what is due"
+                    "sends without end"
                 );
                 sent.extend(self.batch.datagrams().map(<[u8]>::to_vec));
                 self.batch.clear();
@@ -340,11 +344,11 @@ impl Side {
             if self.session.poll_timeout().is_none_or(|at| at > now) {
                 break;
             }
-            assert!(round < 4, "due and not done");
+            assert!(round < 4, "a timeout stays due after it was handled");
         }
         assert!(
             !matches!(self.session.error(), Some(ConnectionError::Protocol(_))),
-            "blames an honest peer"
+            "reports a protocol violation of an honest peer"
         );
         if !self.session.is_validated() {
             let stats = self.session.stats();
@@ -379,13 +383,13 @@ impl Side {
         while self.session.poll_out_of_band().is_some() {}
     }
 
-    /// Whether the other side cannot expect to get everything, or this one to read it.
+    /// Whether data may remain undelivered, because this side closed or abandoned the session early.
     fn is_cut(&self) -> bool {
         self.gone || self.reset || matches!(self.session.state(), State::Closed(Some(_)))
     }
 }
 
-/// How long a message of the most fragments takes at the rate that `config` allows, if each of its
+/// The time that a message with the most fragments takes at the rate that `config` allows, if each of its
 /// datagrams waits for two others.
 fn longest_message(config: &Config) -> Duration {
     let Some(rate) = config.send_rate() else {
@@ -397,7 +401,7 @@ fn longest_message(config: &Config) -> Duration {
     Duration::from_secs(3 * 256 * datagram).div_f64(rate.get() as f64)
 }
 
-/// KCP's.
+/// KCP's upper bound.
 const LONGEST_RTO: Duration = Duration::from_secs(60);
 
 const OVERHEAD: Overhead = Overhead { front: 0, back: 0 };

@@ -1,4 +1,4 @@
-//! One session, and a peer that may say anything.
+//! One session, and a peer that may send anything.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub fn session_input(data: &[u8]) {
     run(data, |input, _| input.chunk().to_vec());
 }
 
-/// Datagrams of segments whose numbers are near those that count, or near the ends of their range.
+/// Datagrams of segments whose numbers are near the session's, or near the ends of their range.
 pub fn session_input_structured(data: &[u8]) {
     run(data, structured);
 }
@@ -64,11 +64,11 @@ struct Victim {
     layout: PacketLayout,
     batch: TransmitBatch,
     now: Time,
-    /// Headers of the last segments sent, for a peer to answer.
+    /// Headers of the last segments sent, for the peer to acknowledge.
     sent: Vec<SegmentHeader>,
-    /// After the last data sent.
+    /// The sequence number after the last data sent.
     next: u32,
-    /// After the last data received in order.
+    /// The sequence number after the last data received in order.
     una: u32,
 }
 
@@ -110,7 +110,7 @@ impl Victim {
         }
     }
 
-    /// Does what is due, and checks what holds of every session at all times.
+    /// Handles what is due, and checks what must hold for every session at any time.
     fn settle(&mut self) {
         for round in 0.. {
             self.session.handle_timeout(self.now);
@@ -118,7 +118,7 @@ impl Victim {
             if self.session.poll_timeout().is_none_or(|at| at > self.now) {
                 break;
             }
-            assert!(round < 4, "due and not done");
+            assert!(round < 4, "a timeout stays due after it was handled");
         }
         let due = self.session.poll_timeout();
         let stats = self.session.stats();
@@ -137,7 +137,7 @@ impl Victim {
 
     fn transmit(&mut self) {
         for turn in 0.. {
-            assert!(turn < 20_000, "there is no end to what is due");
+            assert!(turn < 20_000, "sends without end");
             if !self.session.poll_transmit(self.now, &mut self.batch) {
                 break;
             }
@@ -170,7 +170,7 @@ impl Victim {
         }
     }
 
-    /// What the documentation of the options says, and 16 KiB.
+    /// The bound in the documentation of the options, and 16 KiB.
     fn budget(&self) -> usize {
         let receive = self
             .config

@@ -21,9 +21,9 @@ use super::network::{Network, addr};
 use super::options::any_config;
 use super::pair::pattern;
 
-/// Reads, writes, flushes, shutdowns and drops, each given up after a few polls or not.
+/// Reads, writes, flushes, shutdowns and drops, some cancelled after a few polls.
 ///
-/// What is read is what the calls said was written.
+/// Each end reads exactly the bytes that the other end's calls reported as written.
 pub fn stream_api(data: &[u8]) {
     let mut input = Input::new(data);
     let configs = [
@@ -55,7 +55,7 @@ pub fn stream_api(data: &[u8]) {
             return;
         };
         let mut ends = [End::new(client), End::new(server)];
-        // A keepalive every few milliseconds, with much parity, takes as long as it is let.
+        // A keepalive every few milliseconds with much parity would run for all the time it gets.
         let mut time_left = LONGEST;
         for _ in 0..200 {
             if input.is_empty() {
@@ -81,7 +81,7 @@ pub fn stream_api(data: &[u8]) {
             }
         }
         drop(listener);
-        // Nothing that is left behind keeps the runtime busy for ever.
+        // No task left behind keeps the runtime busy for ever.
         sleep(Duration::from_secs(1)).await;
         for side in 0..2 {
             let most = ends[1 - side].written;
@@ -92,7 +92,7 @@ pub fn stream_api(data: &[u8]) {
 
 /// Datagrams of any bytes from any of a few addresses, to a listener.
 ///
-/// Nothing opens a session but a packet that names it and asks for one.
+/// Only a packet that names a session and can be its first opens it.
 pub fn listener(data: &[u8]) {
     let mut input = Input::new(data);
     let config = any_config(&mut input, Mode::Stream);
@@ -135,7 +135,7 @@ pub fn listener(data: &[u8]) {
                 225..=249 => sleep(Duration::from_millis(u64::from(choice - 224).pow(2))).await,
                 _ => sleep(Duration::from_secs(input.u8().into())).await,
             }
-            // Lets the driver see it.
+            // Lets the driver receive it.
             tokio::task::yield_now().await;
             while let Some((stream, from)) = accept_now(&listener).await {
                 let name = (from, stream.conversation());
@@ -147,7 +147,7 @@ pub fn listener(data: &[u8]) {
     });
 }
 
-/// One end of a connection, and what its calls said.
+/// One end of a connection, and the results of its calls.
 struct End {
     stream: Option<KcpStream>,
     written: u64,
@@ -242,7 +242,7 @@ fn paused(future: impl Future<Output = ()>) {
         .block_on(future);
 }
 
-/// Polls a future so many times, with time for others in between, and gives it up.
+/// Polls a future `polls` times, yields to other tasks in between, and then cancels it.
 async fn polls_of<F: Future>(polls: u8, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..=polls {
@@ -270,5 +270,5 @@ async fn accept_now(listener: &KcpListener) -> Option<(KcpStream, SocketAddr)> {
     }
 }
 
-/// Passes beside what calls take: beyond the default time-outs.
+/// Longer than the default time-outs, which calls may take.
 const LONGEST: Duration = Duration::from_secs(120);

@@ -9,7 +9,7 @@ use kcp_transport::wire::{
 
 use super::input::Input;
 
-/// Any bytes are read without a panic, and what is read is what was there.
+/// Any bytes are decoded without a panic, and encoding the result gives the same bytes.
 pub fn wire_parse(data: &[u8]) {
     let mut consumed = 0;
     for segment in Segments::new(data) {
@@ -43,7 +43,7 @@ pub fn wire_parse(data: &[u8]) {
     }
 }
 
-/// What is written is read again, and numbers survive being cut and widened.
+/// Encoded headers decode to the same values, and numbers survive being cut and widened.
 pub fn wire_roundtrip(data: &[u8]) {
     let mut input = Input::new(data);
     let mut bytes = Vec::new();
@@ -99,7 +99,7 @@ pub fn wire_roundtrip(data: &[u8]) {
     }
 }
 
-/// Frames of any bytes are read without a panic, and frames that are written are read again.
+/// Frames of any bytes are decoded without a panic, and encoded frames decode to the same values.
 pub fn extension_frames(data: &[u8]) {
     for frame in Frames::new(data) {
         let Ok(frame) = frame else {
@@ -114,12 +114,12 @@ pub fn extension_frames(data: &[u8]) {
         frames.push(any_frame(&mut input, 1));
     }
     let read = written(&frames, limit);
-    // Those that found room, in their order.
+    // The frames that fit, in order.
     let mut frames = frames.iter();
     assert!(read.iter().all(|it| frames.any(|frame| frame == it)));
 }
 
-/// What is read of frames that are written into one payload, as far as they find room.
+/// The frames decoded from a payload that holds as many of `frames` as fit.
 fn written(frames: &[Frame], limit: usize) -> Vec<Frame> {
     let mut writer = FrameWriter::new(limit);
     let count = frames.iter().filter(|it| writer.push(it)).count();
@@ -165,14 +165,14 @@ pub fn any_frame(input: &mut Input<'_>, token: u64) -> Frame {
     }
 }
 
-/// Payloads go where their headers say, by a reading of the headers that is independent of ours.
+/// Payloads go to the session that an independent decoder of the headers finds.
 pub fn demux(data: &[u8]) {
     let u32_at = |at: usize| {
         let bytes = data.get(at..at + 4)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?))
     };
     let kind = data.get(4..6).map(|bytes| [bytes[0], bytes[1]]);
-    // Where the segments start and end, if they can be seen.
+    // The range of the segments, if they are not encoded.
     let body = match kind {
         Some([0xf1 | 0xf3, 0]) => data.get(6..8).and_then(|size| {
             let end = 6 + usize::from(u16::from_le_bytes([size[0], size[1]]));
