@@ -7,7 +7,7 @@ use std::arch::is_aarch64_feature_detected;
 
 use super::table::NIBBLES;
 
-/// 16 bytes a step. A value is the proof that the processor can run it.
+/// 16 bytes a step. A value proves that the processor can run it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::fec) struct Neon(());
 
@@ -17,7 +17,7 @@ impl Neon {
         is_aarch64_feature_detected!("neon").then_some(Self(()))
     }
 
-    /// Multiplies `input` by `factor` into `out`; with `ADD`, adds to what is there.
+    /// Multiplies `input` by `factor` into `out`; with `ADD`, adds the products to `out`.
     pub(super) fn apply<const ADD: bool>(self, factor: u8, input: &[u8], out: &mut [u8]) {
         assert_eq!(input.len(), out.len());
         // SAFETY: `self` exists only if NEON was detected.
@@ -28,7 +28,7 @@ impl Neon {
 /// The products of a factor with low and with high nibbles.
 type Factor = [uint8x16_t; 2];
 
-/// The end of a slice that fills no vector takes its way through a padded copy.
+/// The end of a slice that does not fill a vector goes through a padded copy.
 #[target_feature(enable = "neon")]
 fn run<const ADD: bool>(factor: u8, input: &[u8], out: &mut [u8]) {
     let (halves, _) = NIBBLES[usize::from(factor)].as_chunks();

@@ -139,13 +139,13 @@ mod tests {
         assert_eq!(Gf256::inverse(0), 0);
     }
 
-    /// What a kernel must do, one multiplication at a time.
+    /// The expected result, one multiplication at a time.
     fn expected(add: bool, factor: u8, input: &[u8], out: &[u8]) -> Vec<u8> {
         let sum = |(&input, &out)| galois_8::mul(factor, input) ^ if add { out } else { 0 };
         input.iter().zip(out).map(sum).collect()
     }
 
-    /// Runs the same tests on a kernel; one this processor lacks passes them unseen.
+    /// Runs the same tests on a kernel. The tests of a kernel that this processor lacks do nothing.
     macro_rules! kernel_tests {
         ($module:ident, $kernel:expr) => {
             mod $module {

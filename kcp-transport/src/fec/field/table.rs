@@ -14,7 +14,7 @@ pub(super) static INVERSE: [u8; 256] = inverses();
 
 /// Each factor as the 8x8 bit matrix that GFNI's affine instruction multiplies bytes with.
 ///
-/// That instruction's own multiplication is of no use: it is reduced by the polynomial of AES.
+/// GFNI's own multiplication cannot be used: it is reduced by the polynomial of AES.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub(super) static AFFINE: [u64; 256] = affine();
 
@@ -67,7 +67,7 @@ const fn inverses() -> [u8; 256] {
     inverses
 }
 
-/// Row 7-i of a matrix, its byte 7-i, says which bits of the input make up bit i of the product.
+/// Row 7-i of a matrix, its byte 7-i, selects the bits of the input that are added to bit i of the product.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 const fn affine() -> [u64; 256] {
     let mut matrices = [0; 256];

@@ -1,6 +1,6 @@
 //! Slice kernels for x86: byte shuffles with SSSE3 and AVX2, bit matrices with GFNI.
 //!
-//! A value of a kernel's type is the proof that the processor can run it.
+//! A value of a kernel's type proves that the processor can run it.
 
 #![allow(unsafe_code)]
 
@@ -13,8 +13,8 @@ use super::table::{AFFINE, NIBBLES};
 
 /// Defines a kernel from its vector operations.
 ///
-/// The end of a slice that fills no vector takes its way through a padded copy, so every byte
-/// goes through the same instructions.
+/// The end of a slice that does not fill a vector goes through a padded copy, so every byte goes through
+/// the same instructions.
 macro_rules! kernel {
     (
         $(#[$doc:meta])*
@@ -32,7 +32,7 @@ macro_rules! kernel {
                 ($(is_x86_feature_detected!($feature))&&+).then_some(Self(()))
             }
 
-            /// Multiplies `input` by `factor` into `out`; with `ADD`, adds to what is there.
+            /// Multiplies `input` by `factor` into `out`; with `ADD`, adds the products to `out`.
             pub(super) fn apply<const ADD: bool>(self, factor: u8, input: &[u8], out: &mut [u8]) {
                 assert_eq!(input.len(), out.len());
                 // SAFETY: `self` exists only if all of the features were detected.
@@ -123,7 +123,7 @@ fn nibbles_128(factor: u8) -> Factor<__m128i> {
     let (halves, _) = NIBBLES[usize::from(factor)].as_chunks::<16>();
     let half = |at: usize| {
         let bytes = i128::from_le_bytes(halves[at]);
-        // Narrowing is the point: the vector is put together from its two halves.
+        // Narrowing splits the word, because the vector is built from its two halves.
         _mm_set_epi64x((bytes >> 64) as i64, bytes as i64)
     };
     [half(0), half(1)]
