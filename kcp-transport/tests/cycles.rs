@@ -101,7 +101,7 @@ async fn cycles_at_a_fifth_of_loss_lose_no_byte_and_leave_no_ghost() {
     }
     let late = resident();
     let busy = listener.stats();
-    // Whoever lingers does so for seconds after its peer's last packet.
+    // A dropped session lingers for seconds after its peer's last packet.
     sleep(Duration::from_secs(60)).await;
 
     let stats = listener.stats();

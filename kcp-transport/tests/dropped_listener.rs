@@ -1,7 +1,7 @@
 //! A listener that is dropped between two steps of its driver.
 //!
 //! The step is seen by a tracing event. A program of its own with a single test, because tracing
-//! caches for the whole process whether anyone wants an event: if a thread without a subscriber
+//! caches for the whole process whether an event has a subscriber: if a thread without one
 //! reaches the event first, it is disabled for this one too.
 #![allow(clippy::disallowed_methods)]
 

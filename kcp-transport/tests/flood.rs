@@ -1,4 +1,5 @@
-//! The memory that a flood of forged first packets costs. Alone in its process, to be seen.
+//! The memory that a flood of forged first packets costs. A program of its own, because it measures the
+//! memory of its process.
 #![cfg(target_os = "linux")]
 
 #[path = "net/transport/flood.rs"]
@@ -32,7 +33,7 @@ async fn million_forged_openings_cost_at_most_four_mebibytes() {
     // Memory that the runtime keeps is there from now on.
     let visit = visit(&network, host.addr(), Beginning::Probe);
     visit.await.expect("calm");
-    // Until the last word of the one who was there has been said.
+    // Until the session of the first client has ended.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let calm = listener.stats();
     let before = resident();

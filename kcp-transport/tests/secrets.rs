@@ -1,4 +1,4 @@
-//! Keys stay out of sight: of `Debug`, and of the memory that a dropped cipher leaves behind.
+//! Keys appear neither in `Debug` output nor in the memory that a dropped cipher leaves behind.
 #![allow(clippy::disallowed_methods)]
 
 use std::fmt::{Debug, Write};
@@ -133,7 +133,7 @@ fn debug_of_nonces_shows_no_seed() {
     print.add(&source);
     print.add(&nonces);
     print.add(&filter);
-    // The prefix is no secret, but nobody else's business.
+    // The prefix is no secret, but it belongs in no log.
     print.check("nonces", &[&seed, &counted[..8]].concat());
 }
 

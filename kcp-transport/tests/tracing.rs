@@ -1,4 +1,4 @@
-//! What a session tells those who trace it.
+//! The trace events of a session.
 
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
@@ -61,7 +61,7 @@ fn traced(level: Level, work: impl FnOnce()) -> Vec<String> {
     lines.clone()
 }
 
-/// Connects two sessions and sends a word; returns what was traced up to `level`.
+/// Connects two sessions and sends data; returns the events up to `level`.
 fn trace(level: Level) -> Vec<String> {
     traced(level, || {
         let config = Config::default();
@@ -127,7 +127,7 @@ fn only_changes_of_state_are_seen_at_debug() {
 }
 
 #[test]
-fn key_that_should_be_changed_says_so_once() {
+fn key_that_should_be_changed_is_logged_once() {
     let lines = traced(Level::TRACE, || {
         let key = AeadKey::aes_128_gcm(&[1; 16]).expect("16 bytes");
         for packets in [AeadKey::SOFT_LIMIT - 1, 1, 1, AeadKey::SOFT_LIMIT] {

@@ -60,7 +60,7 @@ fn invocations(text: &str, macro_name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The public async functions of a source. Knows as much of the language as rustfmt leaves open.
+/// The public async functions of a source. Understands as much of the language as rustfmt output needs.
 fn functions(path: &Path, text: &str) -> Vec<Function> {
     let mut found = Vec::new();
     let (mut owners, mut macro_name) = (Vec::new(), String::new());

@@ -101,7 +101,7 @@ impl Case {
 
 /// Runs `scenario` for every number of polls until the operation in it completes, at each pace and
 /// for each seed, in a runtime of its own each time. The scenario drives one operation by
-/// [`Case::drive`], checks that nothing was lost, and says whether the operation completed.
+/// [`Case::drive`], checks that nothing was lost, and returns whether the operation completed.
 ///
 /// `name` is the operation: what the list of all public async functions is compared with.
 pub(crate) fn sweep(

@@ -1,5 +1,5 @@
 //! Futures that are dropped at any point, tasks that move, threads that block, and runtimes that
-//! end: none of it loses a byte, a connection or a wake-up.
+//! end: none of these loses a byte, a connection or a wake-up.
 #![allow(clippy::disallowed_methods)]
 
 mod blocked;

@@ -1,4 +1,4 @@
-//! A network in memory with latency and seeded loss, whose hosts go with their last user.
+//! A network in memory with latency and seeded loss, whose hosts live as long as they are used.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;

@@ -26,14 +26,14 @@ struct Server {
 }
 
 impl Server {
-    fn new(config: &Config, security: &Security, luck: u32) -> Self {
+    fn new(config: &Config, security: &Security, seed: u32) -> Self {
         let layout = config.layout(security.overhead()).expect("fits");
         let session = Session::new(
             config,
             layout,
             CONVERSATION,
             Role::Accept,
-            luck.into(),
+            seed.into(),
             Time::ZERO,
         );
         Self {
@@ -117,7 +117,7 @@ fn draw(rng: &mut Rng) -> (Config, Security) {
 /// Whoever forges a source sees no answer: it opens a session, asks for as much as it can, and
 /// acknowledges blindly what it takes the server to have sent.
 #[test]
-fn unproven_session_sends_at_most_three_times_what_it_received() {
+fn session_that_is_not_validated_sends_at_most_three_times_what_it_received() {
     let (mut most, mut blocked) = (0.0_f64, 0);
     for seed in seeds(0..10_000) {
         let mut rng = Rng::new(seed);
@@ -171,10 +171,10 @@ fn unproven_session_sends_at_most_three_times_what_it_received() {
 }
 
 /// An honest peer that, like kcp-go's, asks for nothing by itself.
-fn quiet_client(config: &Config, layout: PacketLayout, luck: u32) -> Session {
+fn quiet_client(config: &Config, layout: PacketLayout, seed: u32) -> Session {
     let config = config.to_builder().keepalive(None).build().expect("valid");
     let role = Role::ConnectLazy;
-    Session::new(&config, layout, CONVERSATION, role, luck.into(), Time::ZERO)
+    Session::new(&config, layout, CONVERSATION, role, seed.into(), Time::ZERO)
 }
 
 /// All that the server says first is lost for `outage`, but not always its acknowledgements.
@@ -244,7 +244,7 @@ fn unproven_session_wakes_when_all_its_first_answers_were_lost() {
 }
 
 #[test]
-fn nobody_answering_ends_an_unproven_session_like_any_other() {
+fn silence_ends_a_session_that_is_not_validated_like_any_other() {
     let config = Config::default();
     let mut server = Server::new(&config, &Security::Plaintext, 1);
     let opener = header(Command::Push, 0, b"x");

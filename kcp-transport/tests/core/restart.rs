@@ -52,7 +52,7 @@ fn data(sequence: u32) -> Vec<u8> {
 /// Else a server that was restarted would begin anew, and the reader get the old server's later
 /// bytes after the new one's first.
 #[test]
-fn session_that_lacks_only_the_first_segment_asks_for_no_new_one() {
+fn session_that_lacks_only_the_first_segment_requests_no_new_one() {
     let config = Config::builder()
         .keepalive(KEEPALIVE)
         .extensions(Extensions::Off)

@@ -13,10 +13,10 @@ use kcp_transport::wire::ConversationId;
 
 const PLAIN: Overhead = Overhead { front: 0, back: 0 };
 
-fn session(config: &Config, role: Role, luck: u128) -> Session {
+fn session(config: &Config, role: Role, seed: u128) -> Session {
     let layout = config.layout(PLAIN).expect("room for data");
     let conversation = ConversationId::new(7);
-    Session::new(config, layout, conversation, role, luck, Time::ZERO)
+    Session::new(config, layout, conversation, role, seed, Time::ZERO)
 }
 
 /// All that is due, datagram by datagram.
@@ -93,7 +93,7 @@ fn run_of_datagrams_does_what_they_do_one_by_one() {
 }
 
 #[test]
-fn session_that_ends_within_a_run_still_tells_its_peer() {
+fn session_that_ends_within_a_run_still_resets_its_peer() {
     let config = Config::default();
     let mut client = session(&config, Role::Connect, 1 | 1 << 64);
     let mut server = session(&config, Role::Accept, 2 | 2 << 64);

@@ -7,7 +7,7 @@
 //!
 //! This takes a quarter of an hour on two cores. `KCP_MUTANTS=name,name` makes only those mistakes, `KCP_MUTANTS_SEEDS=4000`
 //! runs that many seeds instead of 20 000, and `KCP_MUTANTS_TARGET=directory` keeps the build
-//! there. `results.txt` says what was seen last.
+//! there. `results.txt` has the last results.
 
 use std::collections::HashSet;
 use std::fs;
@@ -96,7 +96,7 @@ fn mutants() -> Vec<Mutant<'static>> {
         .collect()
 }
 
-/// Makes one mistake, and says whether it was noticed.
+/// Makes one mistake, and returns whether it was noticed.
 fn judge(mutant: &Mutant<'_>, tree: &Path) -> String {
     let path = tree.join("kcp-transport").join(mutant.file);
     let right = fs::read_to_string(&path).unwrap_or_default();
@@ -151,7 +151,7 @@ fn cargo(tree: &Path, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), text.into_owned())
 }
 
-/// Copies what git knows of, so that no build comes along.
+/// Copies the files that git lists, so that no build comes along.
 fn copy(source: &Path, tree: &Path) {
     let list = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])

@@ -9,7 +9,7 @@ use kcp_transport::time::Time;
 use super::clock::Micros;
 use super::plan::Flow;
 
-/// The bytes every stream is made of; a stream's name says where it begins in them.
+/// The bytes of which every stream is a part; where it begins follows from its name.
 static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut bytes = vec![0; PATTERN_LEN];
     Rng::new(0xbade).fill(&mut bytes);
@@ -146,7 +146,7 @@ impl App {
         }
         self.read(session, now, local, peer_lengths)?;
         self.read_datagrams(session)?;
-        // How long a message may be is known once the peer has said a word.
+        // The largest message is known once the peer has answered.
         let may_write = match session.state() {
             State::Established | State::Connecting => {
                 !self.messages || session.stats().segments_received > 0
@@ -287,7 +287,7 @@ impl App {
             if u32::from_le_bytes(*len) as usize != data.len() {
                 return Err(format!("datagram {number} has another length"));
             }
-            // A stranger's session knows nothing of what it is told.
+            // The session of an unplanned conversation expects no particular bytes.
             let planned = self.streams[0] != self.streams[1];
             if planned && rest != pattern(!self.streams[1], u64::from(number) * 11, rest.len()) {
                 return Err(format!("datagram {number} differs from what was sent"));

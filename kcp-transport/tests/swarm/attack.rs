@@ -1,4 +1,4 @@
-//! Packets from somebody who is no part of any conversation.
+//! Packets of an attacker, which takes part in no conversation.
 
 use std::collections::VecDeque;
 
@@ -124,7 +124,7 @@ impl Attacker {
         let Some((to, from, sender, datagram)) = self.heard.get(index) else {
             return Vec::new();
         };
-        // It seems to come from whom it was sent to.
+        // Its source is the host that it was sent to.
         let claimed = if *to == 0 { 0 } else { *from + *to as Address };
         vec![(*sender, claimed, datagram.clone())]
     }
@@ -162,7 +162,7 @@ impl Attacker {
         packet
     }
 
-    /// A window update with frames of any kind: who sees no packets knows no token.
+    /// A window update with frames of any kind. An attacker off the path knows no token.
     fn forge_frames(&mut self, of: &Conversation, to_server: bool) -> Vec<u8> {
         let (_, told) = of.ledgers[usize::from(to_server)].span();
         let rng = &mut self.rng;
@@ -256,7 +256,7 @@ impl Attacker {
         let mut rest = vec![0; len];
         self.rng.fill(&mut rest);
         if impossible {
-            // Far beyond what anyone has sent, wherever numbers began.
+            // Far beyond what was sent, wherever the numbers began.
             header.unacknowledged = 0x1000_0000 + self.rng.below(0x6000_0000) as u32;
         }
         let mut packet = vec![0; SEGMENT_HEADER_LEN];

@@ -65,7 +65,7 @@ pub(crate) enum Class {
     SharedSocket,
     /// Both sides have time-outs switched off.
     Patience,
-    /// A side gives up in the middle, and tells its peer if it can.
+    /// A side gives up in the middle, and resets its peer if it can.
     GiveUp,
     /// A host is short of memory, for a while or from then on.
     Scarce,
@@ -109,7 +109,7 @@ impl Class {
         Self::Scarce,
     ];
 
-    /// Those that disturb nobody: without others the strictest rules hold.
+    /// Those that do no harm: without others the strictest checks apply.
     pub(crate) const HARMLESS: [Self; 5] = [
         Self::ClockWrap,
         Self::NumberWrap,
@@ -131,7 +131,7 @@ impl Class {
         Self::GiveUp,
     ];
 
-    /// Those after which a side may be gone while the other does not know it.
+    /// Those after which a side may have ended unnoticed by the other.
     pub(crate) const ENDS: [Self; 10] = [
         Self::BlackHole,
         Self::OneWay,
@@ -174,7 +174,7 @@ impl Classes {
         Self(self.0 & other.0)
     }
 
-    /// Whether nothing disturbs anyone.
+    /// Whether there is no trouble at all.
     pub(crate) fn are_calm(self) -> bool {
         self.iter().all(|class| Class::HARMLESS.contains(&class))
     }

@@ -7,7 +7,7 @@ pub(crate) type Micros = u64;
 
 pub(crate) const SECOND: Micros = 1_000_000;
 
-/// Turns true time into what a host believes, and back.
+/// Converts true time to a host's clock, and back.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     base: u64,

@@ -9,7 +9,7 @@ use super::run::{advance, micros};
 use super::settling::patience;
 use super::world::{How, World};
 
-/// One side says that it is done: the other hears it, and goes on talking.
+/// One side shuts down: the other reads the end of the stream, and goes on writing.
 pub(crate) fn half_close(world: &mut World) -> Result<(), String> {
     let mut halves = Vec::new();
     for index in 0..world.conversations.len() {

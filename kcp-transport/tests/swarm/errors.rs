@@ -10,7 +10,7 @@ use super::world::World;
 /// Errors come only where there is a reason.
 pub(crate) fn check_errors(world: &World) -> Result<(), String> {
     let classes = world.plan.classes;
-    check_sense(world)?;
+    check_validity(world)?;
     check_resets(world)?;
     check_followed(world)?;
     let cut = classes.has_any(&Class::ENDS);
@@ -24,7 +24,7 @@ pub(crate) fn check_errors(world: &World) -> Result<(), String> {
                 | ConnectionError::PeerUnresponsive
                 | ConnectionError::IdleTimeout
                 | ConnectionError::LingerTimeout
-                // Whether the other side said so is checked for all.
+                // That the other side sent the reset is checked for all.
                 | ConnectionError::Reset(_) => cut || slot.conversation.is_none(),
                 ConnectionError::PeerRestarted => may_regress(classes),
                 _ => false,
@@ -40,8 +40,8 @@ pub(crate) fn check_errors(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Where all are honest, every packet makes sense.
-fn check_sense(world: &World) -> Result<(), String> {
+/// Without an attacker, no packet is invalid.
+fn check_validity(world: &World) -> Result<(), String> {
     let liars = [
         Class::Garbage,
         Class::ForgeForeign,
@@ -58,13 +58,13 @@ fn check_sense(world: &World) -> Result<(), String> {
     for slot in world.hosts.iter().flat_map(|host| &host.slots) {
         let stats = slot.session.stats();
         if stats.invalid_received + stats.fec_errors > 0 {
-            return Err(format!("honest packets make no sense: {stats:?}"));
+            return Err(format!("packets of honest peers are invalid: {stats:?}"));
         }
     }
     Ok(())
 }
 
-/// Who lets go of a conversation has said all before it is over.
+/// A session that ends cleanly has delivered everything.
 pub(crate) fn check_clean_ends(world: &World) -> Result<(), String> {
     let cuts: Vec<Class> = Class::ENDS
         .into_iter()
@@ -96,13 +96,13 @@ pub(crate) fn check_clean_ends(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a peer may have lost its state, or packets of its past may come for so long that it
-/// looks like that. One that fell silent for long is forgotten, and met anew.
+/// Whether a peer may have lost its state, or old packets of it may arrive for so long that it looks
+/// like that. A session that was silent for long is forgotten by its peer, which opens a new one.
 fn may_regress(classes: Classes) -> bool {
     classes.has_any(&Class::ENDS)
 }
 
-/// Who was reset was so by the other side, which had a reason: all that it says is looked at.
+/// A reset comes from the other side, with the code that it sent.
 pub(crate) fn check_resets(world: &World) -> Result<(), String> {
     for (host, it) in world.hosts.iter().enumerate() {
         for slot in &it.slots {
@@ -112,10 +112,10 @@ pub(crate) fn check_resets(world: &World) -> Result<(), String> {
                 continue;
             };
             let conversation = &world.conversations[index];
-            let said = conversation.ledgers[usize::from(host != 0)].frames.reset;
-            if !conversation.tainted && said != Some(code.get()) {
+            let sent = conversation.ledgers[usize::from(host != 0)].frames.reset;
+            if !conversation.tainted && sent != Some(code.get()) {
                 return Err(format!(
-                    "{index}: reset with {code:?}, but {said:?} was said"
+                    "{index}: reset with {code:?}, but {sent:?} was sent"
                 ));
             }
         }
@@ -123,7 +123,7 @@ pub(crate) fn check_resets(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Who may move and was known before goes on at the new address, and nothing is lost.
+/// A client that may move and was known before goes on at its new address, and nothing is lost.
 fn check_followed(world: &World) -> Result<(), String> {
     for (index, conversation) in world.conversations.iter().enumerate() {
         if !conversation.follows {

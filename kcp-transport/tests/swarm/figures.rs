@@ -28,7 +28,7 @@ macro_rules! figures {
 figures! {
     runs,
     virtual_micros,
-    /// Until all was said, from the end of the troubles on.
+    /// From the end of the troubles until everything was delivered.
     settling_micros,
     sessions,
     errors,
@@ -49,7 +49,7 @@ figures! {
     late,
     challenged,
     moved,
-    /// Sessions whose peer had extensions too, heard the end, was reset.
+    /// Sessions whose peer had extensions too, that received the end of the stream, that were reset.
     negotiated,
     finished,
     resets_heard,

@@ -1,15 +1,15 @@
-//! A model of what sessions say beyond KCP, frame by frame.
+//! A model of the extension frames that sessions exchange.
 
 use kcp_transport::config::{Config, Extensions};
 use kcp_transport::error::{ConnectionError, ResetCode};
 use kcp_transport::session::{Session, State};
 use kcp_transport::wire::{CAPABILITY_MIGRATION, Frame, Frames, Hello, Token};
 
-use super::ledger::Speaker;
+use super::ledger::Sender;
 
-/// What a side has said for good, as both sides may know it.
+/// The final frames of a side.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct FinalFrames {
     /// Its stream ends here.
     pub(crate) end: Option<u32>,
     /// It gave up.
@@ -24,50 +24,50 @@ pub(crate) struct Ending {
     pub(crate) gave_up: bool,
 }
 
-/// What a session has heard and said in frames.
+/// The frames that a session has received and sent.
 #[derive(Debug)]
 pub(crate) struct FrameWatch {
     pub(crate) ending: Ending,
-    /// It acknowledged the peer's end although nobody reads any more: all must have been read.
-    pub(crate) vouches: bool,
+    /// It acknowledged the peer's end after its user had dropped it: all bytes must have been read.
+    pub(crate) acknowledged_end: bool,
     extensions: Extensions,
     initiates: bool,
-    /// Tokens that were said to be the peer's.
+    /// Tokens that came in Hellos of the peer.
     names: Vec<u64>,
     /// Its own token came back.
     echoed: bool,
     pings: Vec<u64>,
     /// The last of them, until it is answered.
     unanswered_ping: Option<u64>,
-    /// Where its own stream ends, once it has said so; and whether the peer has acknowledged that.
+    /// Where its own stream ends, once it has sent a Fin; and whether the peer has acknowledged it.
     end: Option<u32>,
     end_known: bool,
     challenges: Vec<u64>,
     token: Option<u64>,
-    /// Hellos to a peer that had said none, but for those beside a probe.
+    /// Hellos to a peer that had sent none, but for those beside a probe.
     unanswered: u32,
     /// Probes without a hello.
-    asked_alone: u32,
+    lone_probes: u32,
     resets: u32,
     /// The peer's end, which is to be acknowledged.
     owed: Option<u32>,
-    /// A question about the path, which is to be answered.
+    /// A path challenge that is to be answered.
     asked: Option<u64>,
     /// The peer has given up.
-    dismissed: bool,
+    reset_by_peer: bool,
     /// What is due may have to wait.
     paced: bool,
 }
 
 /// A payload of frames that a session sends, and what it is sent with.
-pub(crate) struct Saying<'a> {
+pub(crate) struct SentFrames<'a> {
     pub(crate) payload: &'a [u8],
-    pub(crate) speaker: &'a Speaker,
+    pub(crate) sender: &'a Sender,
     /// The number after the last segment that was sent.
     pub(crate) next: u32,
     /// In a datagram with a probe.
     pub(crate) asks: bool,
-    /// What was rebuilt from parity was not seen, and may have said anything.
+    /// Packets rebuilt from parity were not visible here, and may have carried any frame.
     pub(crate) blind: bool,
 }
 
@@ -75,7 +75,7 @@ impl FrameWatch {
     pub(crate) fn new(config: &Config, initiates: bool) -> Self {
         Self {
             ending: Ending::default(),
-            vouches: false,
+            acknowledged_end: false,
             extensions: config.extensions(),
             initiates,
             names: Vec::new(),
@@ -87,11 +87,11 @@ impl FrameWatch {
             challenges: Vec::new(),
             token: None,
             unanswered: 0,
-            asked_alone: 0,
+            lone_probes: 0,
             resets: 0,
             owed: None,
             asked: None,
-            dismissed: false,
+            reset_by_peer: false,
             paced: config.send_rate().is_some(),
         }
     }
@@ -110,7 +110,7 @@ impl FrameWatch {
                 }
                 Frame::Ping(data) => {
                     self.pings.push(data);
-                    // Who has said and heard no hello hears no pings either.
+                    // Without a Hello in both directions a ping is ignored.
                     if self.token.is_some() && !self.names.is_empty() {
                         self.unanswered_ping = Some(data);
                     }
@@ -125,42 +125,40 @@ impl FrameWatch {
         }
     }
 
-    /// The session is about to read this: who knows its token says what must be heeded.
-    pub(crate) fn on_believed(&mut self, payload: &[u8]) {
+    /// The session is about to handle this: frames with its token must be applied.
+    pub(crate) fn on_authentic(&mut self, payload: &[u8]) {
         let own = |tag: Token| Some(tag.get()) == self.token;
         for frame in Frames::new(payload).map_while(Result::ok) {
             match frame {
                 Frame::Fin { tag, end } if own(tag) => self.owed = Some(end),
-                Frame::Reset { tag, .. } if own(tag) => self.dismissed = true,
+                Frame::Reset { tag, .. } if own(tag) => self.reset_by_peer = true,
                 Frame::PathChallenge(data) if self.echoed => self.asked = Some(data),
                 _ => {}
             }
         }
     }
 
-    /// The session has read what it was given.
-    pub(crate) fn check_dismissed(&self, session: &Session) -> Result<(), String> {
-        if self.dismissed && !matches!(session.state(), State::Closed(_)) {
+    /// Checked after the session has handled a datagram.
+    pub(crate) fn check_reset(&self, session: &Session) -> Result<(), String> {
+        if self.reset_by_peer && !matches!(session.state(), State::Closed(_)) {
             return Err("goes on, though the peer has given up".into());
         }
         Ok(())
     }
 
-    /// The session has done all it wants to.
+    /// Checked when the session has nothing more to send.
     pub(crate) fn check_answered(&self, session: &Session) -> Result<(), String> {
         if !session.is_validated() || self.paced {
             return Ok(());
         }
         match (self.owed, self.asked) {
             (Some(end), _) => Err(format!("the end {end} is not acknowledged")),
-            (_, Some(data)) => Err(format!(
-                "the question {data} about the path is not answered"
-            )),
+            (_, Some(data)) => Err(format!("the path challenge {data} is not answered")),
             _ => Ok(()),
         }
     }
 
-    /// The session has done all it wants to: who was asked for a sign of life has given one.
+    /// Checked when the session has nothing more to send: a ping must have been answered.
     pub(crate) fn check_pings(&self) -> Result<(), String> {
         match self.unanswered_ping {
             Some(data) => Err(format!("a ping is not answered, {data}")),
@@ -169,25 +167,25 @@ impl FrameWatch {
     }
 
     /// A probe was sent without frames beside it.
-    pub(crate) fn on_asked_alone(&mut self) {
-        self.asked_alone += 1;
+    pub(crate) fn on_lone_probe(&mut self) {
+        self.lone_probes += 1;
     }
 
-    /// The session says this.
+    /// The session sends these frames.
     pub(crate) fn on_sent(
         &mut self,
-        saying: &Saying<'_>,
-        own: &mut Told,
-        other: &Told,
+        outgoing: &SentFrames<'_>,
+        own: &mut FinalFrames,
+        other: &FinalFrames,
     ) -> Result<(), String> {
         if self.extensions == Extensions::Off {
             return Err("frames with extensions off".into());
         }
         let mut any = false;
-        for frame in Frames::new(saying.payload) {
+        for frame in Frames::new(outgoing.payload) {
             let frame = frame.map_err(|error| error.to_string())?;
             any = true;
-            self.check(&frame, saying, own, other)
+            self.check(&frame, outgoing, own, other)
                 .map_err(|error| format!("{error}: {frame:?}"))?;
         }
         if any {
@@ -200,31 +198,31 @@ impl FrameWatch {
     fn check(
         &mut self,
         frame: &Frame,
-        saying: &Saying<'_>,
-        own: &mut Told,
-        other: &Told,
+        outgoing: &SentFrames<'_>,
+        own: &mut FinalFrames,
+        other: &FinalFrames,
     ) -> Result<(), String> {
-        let state = saying.speaker.state;
+        let state = outgoing.sender.state;
         let is_last = matches!(frame, Frame::Reset { .. });
         if matches!(state, State::Closed(_)) != is_last {
             return Err(format!("said while {state:?}"));
         }
         let tag = match *frame {
-            Frame::Hello(hello) => return self.check_hello(&hello, saying),
+            Frame::Hello(hello) => return self.check_hello(&hello, outgoing),
             Frame::Fin { tag, .. }
             | Frame::FinAck { tag, .. }
             | Frame::Reset { tag, .. }
             | Frame::PathResponse { tag, .. } => Some(tag.get()),
             _ => None,
         };
-        let knows = |tag: u64| saying.blind || self.names.contains(&tag);
-        if !saying.blind && self.names.is_empty() {
+        let knows = |tag: u64| outgoing.blind || self.names.contains(&tag);
+        if !outgoing.blind && self.names.is_empty() {
             return Err("said to a peer that was not heard of".into());
         }
         if tag.is_some_and(|tag| !knows(tag)) {
             return Err("the tag is not one that was heard".into());
         }
-        let echoes = |heard: &[u64], data: u64| saying.blind || heard.contains(&data);
+        let echoes = |heard: &[u64], data: u64| outgoing.blind || heard.contains(&data);
         let right = match *frame {
             Frame::Fin { end, .. } => {
                 if self.end_known {
@@ -233,11 +231,11 @@ impl FrameWatch {
                 own.end = own.end.or(Some(end));
                 self.end = own.end;
                 let open = matches!(state, State::Connecting | State::Established);
-                end == saying.next && own.end == Some(end) && !open
+                end == outgoing.next && own.end == Some(end) && !open
             }
             Frame::FinAck { end, .. } => {
                 self.owed = None;
-                self.vouches |= self.ending.let_go;
+                self.acknowledged_end |= self.ending.let_go;
                 other.end == Some(end)
             }
             Frame::Reset { code, .. } => {
@@ -245,7 +243,7 @@ impl FrameWatch {
                 own.reset = Some(code);
                 self.resets <= MOST_RESETS && self.has_reason(state, code)
             }
-            Frame::Ping(_) => saying.speaker.has_extensions,
+            Frame::Ping(_) => outgoing.sender.has_extensions,
             Frame::Pong(data) => {
                 self.unanswered_ping = self.unanswered_ping.filter(|&ping| ping != data);
                 echoes(&self.pings, data)
@@ -266,7 +264,7 @@ impl FrameWatch {
         }
     }
 
-    fn check_hello(&mut self, hello: &Hello, saying: &Saying<'_>) -> Result<(), String> {
+    fn check_hello(&mut self, hello: &Hello, outgoing: &SentFrames<'_>) -> Result<(), String> {
         let token = hello.token.get();
         if token == 0 || *self.token.get_or_insert(token) != token {
             return Err("another token than before".into());
@@ -276,7 +274,7 @@ impl FrameWatch {
         if hello.capabilities != capabilities {
             return Err("other capabilities than configured".into());
         }
-        if saying.blind {
+        if outgoing.blind {
             return Ok(());
         }
         if hello.echo.is_some_and(|it| !self.names.contains(&it.get())) {
@@ -286,16 +284,16 @@ impl FrameWatch {
             return Err("confirmed, but the token did not come back".into());
         }
         if self.names.is_empty() {
-            self.unanswered += u32::from(!saying.asks);
-            // Where there is no room for both, a hello follows the question it belongs to.
-            if !self.initiates || self.unanswered > MOST_HELLOS + self.asked_alone {
-                return Err("hello to a peer that says none".into());
+            self.unanswered += u32::from(!outgoing.asks);
+            // Where there is no room for both, a hello follows the probe it belongs to.
+            if !self.initiates || self.unanswered > MOST_HELLOS + self.lone_probes {
+                return Err("hello to a peer that sends none".into());
             }
         }
         Ok(())
     }
 
-    /// Whether a session that ended like this may tell its peer so with this code.
+    /// Whether a session in this state may send a Reset with this code.
     fn has_reason(&self, state: State, code: u32) -> bool {
         let ending = self.ending;
         match state {
@@ -320,7 +318,7 @@ impl FrameWatch {
     }
 }
 
-/// What users say who give up.
+/// The reset code of users that give up.
 pub(crate) const GIVE_UP_CODE: u32 = 7;
 
 const MOST_HELLOS: u32 = 5;

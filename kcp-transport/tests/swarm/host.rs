@@ -15,9 +15,9 @@ use kcp_transport::wire::{
 
 use super::app::App;
 use super::clock::{Clock, Micros};
+use super::counter_oracle::CounterOracle;
 use super::plan::HostPlan;
-use super::pulse::Pulse;
-use super::tally::Tally;
+use super::timeout_oracle::TimeoutOracle;
 use super::watch::Watch;
 
 /// Stands for an IP address and port.
@@ -40,7 +40,7 @@ pub(crate) struct Host {
     sealed: HashSet<u64>,
     admitted: HashSet<u64>,
     pub(crate) table: BTreeMap<(Address, u32), usize>,
-    /// Where parity of an address belongs.
+    /// The session that receives the parity of an address.
     pub(crate) latest: BTreeMap<Address, usize>,
     /// Until when an ended session is remembered, and how much it had received.
     buried: BTreeMap<(Address, u32), (Time, Option<u32>)>,
@@ -59,16 +59,16 @@ pub(crate) struct Slot {
     pub(crate) session: Session,
     pub(crate) peer: Address,
     pub(crate) id: u32,
-    /// Which of the planned conversations this is part of; none for a stranger.
+    /// Which of the planned conversations this is part of; `None` for one that is not planned.
     pub(crate) conversation: Option<usize>,
     pub(crate) app: App,
     pub(crate) watch: Watch,
-    pub(crate) tally: Tally,
+    pub(crate) counters: CounterOracle,
     /// When it wants to be looked at next.
     pub(crate) due: Option<Micros>,
-    /// Its host has crashed, or it is buried.
+    /// Its host has crashed, or the session has ended and was removed.
     pub(crate) gone: bool,
-    pub(crate) pulse: Pulse,
+    pub(crate) timeouts: TimeoutOracle,
 }
 
 /// What became of the datagrams that arrived.
@@ -113,7 +113,7 @@ pub(crate) enum Routed {
     Slot(usize),
     /// It may open a session of this id.
     Opens(u32),
-    /// It is told something without a session.
+    /// It receives something without a session.
     Answers(SegmentHeader),
     /// It may be that of a session elsewhere: it is challenged with this number.
     Challenges(SegmentHeader, u64),
@@ -162,7 +162,7 @@ impl Host {
     }
 
     /// Loses all state, as by a restart.
-    /// Tells all sessions whether memory is short.
+    /// Passes on to all sessions whether memory is short.
     pub(crate) fn set_scarce(&mut self, scarce: bool) {
         self.scarce = scarce;
         for slot in &mut self.slots {
@@ -192,15 +192,15 @@ impl Host {
         &mut self,
         local: Time,
         (peer, id, role): (Address, u32, Role),
-        luck: u32,
+        seed: u32,
         first: FirstNumbers,
         (app, watch, conversation): (App, Watch, Option<usize>),
     ) -> usize {
         let id_on_wire = ConversationId::new(id);
         let config = &self.plan.config;
-        let luck = (u128::from(self.rng.next_u64()) << 64) | u128::from(luck);
+        let seed = (u128::from(self.rng.next_u64()) << 64) | u128::from(seed);
         let mut session =
-            Session::with_first_numbers(config, self.layout, id_on_wire, role, luck, first, local);
+            Session::with_first_numbers(config, self.layout, id_on_wire, role, seed, first, local);
         if self.scarce {
             session.set_memory_pressure(true);
         }
@@ -212,10 +212,10 @@ impl Host {
             conversation,
             app,
             watch,
-            tally: Tally::default(),
+            counters: CounterOracle::default(),
             due: None,
             gone: false,
-            pulse: Pulse::new(local),
+            timeouts: TimeoutOracle::new(local),
         });
         self.table.insert((peer, id), slot);
         slot
@@ -328,7 +328,7 @@ impl Host {
         }
     }
 
-    /// Tells a peer that takes a conversation for alive that it is not, as endpoints do.
+    /// Resets a peer whose conversation has ended here, as endpoints do.
     fn answer(&self, id: u32, una: u32) -> Routed {
         Routed::Answers(self.window_update(id, una))
     }
@@ -372,7 +372,7 @@ impl Host {
         let name = (it.peer, it.id);
         if self.table.get(&name) == Some(&slot) {
             self.table.remove(&name);
-            let una = (it.session.state() == State::Closed(None)).then(|| it.watch.said_una());
+            let una = (it.session.state() == State::Closed(None)).then(|| it.watch.sent_una());
             self.buried.insert(name, (local + TOMBSTONE_TIME, una));
         }
         if self.latest.get(&name.0) == Some(&slot) {
@@ -399,7 +399,7 @@ fn renumbered(payload: &[u8], first: u32) -> Vec<u8> {
     copy
 }
 
-/// Enough of a datagram to tell it from others: the nonce.
+/// Enough of a datagram to identify it: the nonce.
 fn beginning(datagram: &[u8]) -> u64 {
     let mut words = [[0; 8]; 2];
     for (word, bytes) in words.iter_mut().zip(datagram.chunks(8)) {

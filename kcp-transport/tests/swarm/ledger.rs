@@ -1,11 +1,11 @@
-//! What is known of a conversation by watching both sides.
+//! What both sides of a conversation have sent.
 
 use std::collections::HashSet;
 
 use kcp_transport::session::State;
 use kcp_transport::stats::Stats;
 
-use super::frames::Told;
+use super::frames::FinalFrames;
 use super::resends::Sending;
 
 /// What one side of a conversation has sent, as both sides may know it.
@@ -16,13 +16,13 @@ pub(crate) struct Ledger {
     pub(crate) stamps: HashSet<(u32, u32)>,
     /// Bytes of all segments.
     pub(crate) bytes: u64,
-    /// The highest `una` the other side has told, as a count of segments.
+    /// The highest `una` of the other side, as a count of segments.
     pub(crate) told: u64,
-    pub(crate) frames: Told,
+    pub(crate) frames: FinalFrames,
 }
 
 impl Ledger {
-    /// The number of segments sent, and of those that the other side has told to have received.
+    /// The number of segments sent, and of those that the other side has acknowledged in order.
     pub(crate) fn span(&self) -> (u32, u32) {
         // Far fewer than 2^32 are ever sent here.
         (self.segments.len() as u32, self.told as u32)
@@ -43,14 +43,14 @@ pub(crate) struct Identity {
     pub(crate) conversation: u32,
     pub(crate) stream: u64,
     pub(crate) first_sequence: u32,
-    pub(crate) luck: u32,
+    pub(crate) seed: u32,
     pub(crate) messages: bool,
     pub(crate) initiates: bool,
 }
 
 /// What a session was like when it laid out a batch.
-pub(crate) struct Speaker {
-    /// Before that: the end of what it had to say may end it.
+pub(crate) struct Sender {
+    /// Before the batch: its last datagram may end the session.
     pub(crate) state: State,
     pub(crate) has_extensions: bool,
     /// After it.

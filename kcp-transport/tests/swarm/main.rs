@@ -1,10 +1,10 @@
 //! A swarm of simulations: every seed draws a network, its troubles, its users and their options,
-//! and all must keep the same promises.
+//! and all must hold the same properties.
 //!
 //! ```text
 //! KCP_SIM_SEED=7 cargo test -p kcp-transport --test swarm -- --nocapture       one seed
 //! KCP_SIM_SEEDS=0..500000 cargo test -p kcp-transport --test swarm -- --nocapture   a campaign
-//! KCP_SIM_KEEP_GOING=1   with KCP_SIM_SEEDS: names all seeds that fail, not only the first
+//! KCP_SIM_KEEP_GOING=1   with KCP_SIM_SEEDS: prints all seeds that fail, not only the first
 //! KCP_SIM_CLASSES=Loss,Pause KCP_SIM_HALVINGS=2     with KCP_SIM_SEED: what is left when shrunk
 //! ```
 
@@ -12,25 +12,25 @@ mod app;
 mod attack;
 mod class;
 mod clock;
+mod counter_oracle;
 mod ending;
 mod errors;
+mod fec_oracle;
 mod figures;
 mod frames;
 mod host;
 mod ledger;
 mod options;
-mod parity;
 mod path;
 mod plan;
-mod pulse;
 mod resends;
 mod roam;
+mod rtt_oracle;
 mod run;
 mod settling;
 mod shards;
 mod shrink;
-mod tally;
-mod trips;
+mod timeout_oracle;
 mod watch;
 mod world;
 

@@ -9,7 +9,7 @@ use kcp_transport::testing::Rng;
 
 use super::class::{Class, Classes};
 
-/// Any options that make sense together with the troubles to come.
+/// Any options that fit the troubles to come.
 pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
     let preset = [Preset::Normal, Preset::Fast, Preset::Fast2, Preset::Fast3];
     let windows = [1, 2, 3, 8, 32, 128, 1024, 4096];
@@ -43,7 +43,7 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
     if rng.chance(0.1) {
         builder = builder.receive_buffer(16_384 + rng.below(40_000) as usize);
     }
-    // Of three hosts one speaks plain KCP, so about half of all pairs are mixed.
+    // One host of three has no extensions, so about half of all pairs are mixed.
     let extensions = [
         Extensions::Off,
         Extensions::Off,

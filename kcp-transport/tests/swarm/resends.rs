@@ -1,4 +1,4 @@
-//! Why segments are sent again, and when windows are asked for, as seen from outside.
+//! Checks from outside why segments are retransmitted, and when windows are requested.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) struct Resends {
     counted: [u64; 3],
     batch: Reasons,
     /// What parity has brought is not seen here, so not all that was acknowledged is known.
-    pub(crate) hears_parity: bool,
+    pub(crate) receives_parity: bool,
 }
 
 /// How many segments were sent again that had a reason of some kind. One that is lost by many
@@ -96,7 +96,7 @@ impl Resends {
             reordered: false,
             counted: [0; 3],
             batch: Reasons::default(),
-            hears_parity: false,
+            receives_parity: false,
         }
     }
 
@@ -186,7 +186,7 @@ impl Resends {
         let batch = std::mem::take(&mut self.batch);
         let fits = quiet <= batch.quiet
             && fast + early + quiet == batch.all
-            && (self.hears_parity
+            && (self.receives_parity
                 || (fast <= batch.many
                     && early <= batch.one
                     && fast + early <= batch.many_or_one
@@ -203,20 +203,20 @@ impl Resends {
     }
 }
 
-/// Whether a sender that can do nothing else asks its peer for room, often enough.
+/// Whether a sender that is blocked by a window of zero probes often enough.
 #[derive(Debug, Default)]
-pub(crate) struct Questions {
-    /// Since when there is nothing to do but to ask, or when that was done last.
+pub(crate) struct WindowProbes {
+    /// Since when the sender is blocked, or when it last probed.
     waits_since: Option<Time>,
 }
 
-impl Questions {
+impl WindowProbes {
     /// A segment was sent that the peer answers.
     pub(crate) fn on_asked(&mut self) {
         self.waits_since = None;
     }
 
-    /// Its host goes on after a pause, in which nothing could be asked.
+    /// Its host goes on after a pause, in which it could not probe.
     pub(crate) fn on_resumed(&mut self) {
         self.waits_since = None;
     }
@@ -240,7 +240,7 @@ impl Questions {
     }
 }
 
-/// Windows are asked for every two seconds at least.
+/// A blocked sender probes at least every two seconds.
 const LONGEST_SILENCE: Duration = Duration::from_millis(2_500);
 
 /// Segments that are sent again after a time-out.

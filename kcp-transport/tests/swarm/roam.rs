@@ -8,7 +8,7 @@ use super::host::{Address, Host, Routed};
 
 impl Host {
     /// What becomes of a payload that has no session at its address, if it may be that of one
-    /// elsewhere. Only the server, which has address 0, follows anyone.
+    /// elsewhere. Only the server, which has address 0, follows its clients.
     pub(crate) fn follow(
         &mut self,
         local: Time,
@@ -56,7 +56,7 @@ impl Host {
         self.slots[slot].peer = name.0;
     }
 
-    /// A number that nobody can guess and that is the same for a while.
+    /// An unguessable number that stays the same for a while.
     fn challenge(&self, name: (Address, u32), epoch: u64) -> u64 {
         let words = [u64::from(name.0), u64::from(name.1), epoch];
         words.into_iter().fold(self.secret, |hash, word| {

@@ -109,7 +109,7 @@ fn talking(world: &World) -> usize {
     let up = |index: usize, client: bool| {
         world.side(index, client).is_some_and(|(host, slot)| {
             let it = &world.hosts[host].slots[slot];
-            // To a peer that has not proved its address little may be said, however long it takes.
+            // Little may be sent to an address that is not validated, however long it takes.
             !it.gone && it.session.state() == State::Established && it.session.is_validated()
         })
     };
@@ -164,13 +164,13 @@ fn is_strict(world: &World) -> bool {
     quiet && clients.all(|client| fits(client.config(), server) && fits(server, client.config()))
 }
 
-/// Once all is said, a session without keepalive and idle time-out needs no timer.
+/// Once everything is delivered, a session without keepalive and idle time-out needs no timer.
 fn check_quiet(world: &World) -> Result<(), String> {
     for host in &world.hosts {
         let config = host.config();
         for slot in host.slots.iter().filter(|slot| !slot.gone) {
             let local = host.clock.local(world.now);
-            slot.pulse.check_overdue(&slot.session, config, local)?;
+            slot.timeouts.check_overdue(&slot.session, config, local)?;
             let idle = config.keepalive().is_none()
                 && config.idle_timeout().is_none()
                 && slot.session.is_drained()
@@ -189,7 +189,7 @@ fn check_counts(world: &World) -> Result<(), String> {
             return Err(format!("host {index} counts {:?}", host.counts));
         }
         for slot in &host.slots {
-            slot.tally.check(&slot.session)?;
+            slot.counters.check(&slot.session)?;
             if let Some(groups) = &slot.watch.groups {
                 groups.check()?;
             }

@@ -23,7 +23,7 @@ pub(crate) fn patience(world: &World) -> Micros {
     }
     let mut time = pause + longest + 3 * SECOND;
     if world.plan.classes.has_any(&Class::ENDS) {
-        // Whoever waits for a peer that is gone learns it from a time-out.
+        // A session whose peer is gone ends by a time-out.
         let configs = world.hosts.iter().map(|host| host.config());
         let timeouts = configs.map(|config| {
             let user = config.user_timeout().unwrap_or_default();
@@ -31,7 +31,7 @@ pub(crate) fn patience(world: &World) -> Micros {
             user.max(idle).max(config.connect_timeout()) + config.linger()
         });
         time += 2 * micros(timeouts.max().unwrap_or_default());
-        // One that has forgotten all is asked eight times.
+        // A peer that seems to have lost its state is probed eight times.
         let sessions = world.hosts.iter().flat_map(|host| &host.slots);
         let rtos = sessions.map(|slot| slot.session.stats().rto);
         time += 20 * micros(rtos.max().unwrap_or_default());
@@ -39,7 +39,7 @@ pub(crate) fn patience(world: &World) -> Micros {
     time
 }
 
-/// How long it takes at most to deliver what a side still has to say.
+/// How long it takes at most to deliver what a side still has to send.
 pub(crate) fn delivery_time(world: &World, index: usize, client: bool) -> Micros {
     let conversation = &world.conversations[index];
     let own = if client { 1 + conversation.client } else { 0 };
@@ -54,7 +54,7 @@ pub(crate) fn delivery_time(world: &World, index: usize, client: bool) -> Micros
     let slot = world.side(index, client);
     let slot = slot.map(|(host, slot)| &world.hosts[host].slots[slot]);
     let slowest = slot.map_or(Duration::from_millis(200), |it| it.session.stats().rto);
-    // More than planned, if it had more to say.
+    // More than planned, if it had more to send.
     let planned = slot.map_or(0, |it| it.app.target).max(flow.bytes);
     let mss = own_host.layout.mss().min(flow.chunk.max(1) as usize) as u64;
     let segments = planned / mss.max(1) + 1;
@@ -114,7 +114,7 @@ fn missing(world: &World, index: usize, client: bool) -> Option<String> {
     };
     let (Some(own), peer) = (slot(client), slot(!client)) else {
         let peer = slot(!client)?;
-        // The server was never asked, or not by anyone who is still there.
+        // The client never reached the server, or is gone.
         let waits = !peer.gone && peer.app.target > 0;
         return waits.then(|| "was never opened".into());
     };
@@ -137,7 +137,7 @@ fn missing(world: &World, index: usize, client: bool) -> Option<String> {
     if !peer_is_there && world.hosts[0].config().idle_timeout().is_some() {
         return Some(format!(
             "has not noticed that its peer is gone, {state:?} {:?} {:?}",
-            own.pulse,
+            own.timeouts,
             own.session.stats()
         ));
     }

@@ -47,7 +47,7 @@ impl Drop for Silence {
     }
 }
 
-/// Shrinks a failing seed and says how to repeat it.
+/// Shrinks a failing seed and prints the command that repeats it.
 pub(crate) fn report(seed: u64, violation: &str) -> String {
     if std::env::var_os("KCP_SIM_NO_SHRINK").is_some() {
         return format!("seed {seed}: {violation}");

@@ -36,7 +36,7 @@ fn reader_sees_the_end_after_the_last_byte() {
 
 #[test]
 fn half_closed_connection_answers() {
-    let mut pair = greeted();
+    let mut pair = exchanged_hellos();
     let now = pair.now();
     pair.client.session.write(now, b"question");
     pair.client.session.shutdown(now);
@@ -53,7 +53,7 @@ fn half_closed_connection_answers() {
 
 #[test]
 fn sides_that_have_both_finished_are_gone_soon() {
-    let mut pair = greeted();
+    let mut pair = exchanged_hellos();
     let now = pair.now();
     pair.client.session.write(now, b"bye");
     pair.client.session.abandon(now);
@@ -72,7 +72,7 @@ fn sides_that_have_both_finished_are_gone_soon() {
 
 #[test]
 fn peer_that_is_gone_once_it_has_all_delays_shutting_down_by_a_moment() {
-    let mut pair = greeted();
+    let mut pair = exchanged_hellos();
     pair.client.session.write(pair.now(), b"bye");
     assert!(pair.run_until(PATIENCE, |pair| pair.client.session.is_drained()));
     pair.client.link.set_cut(true);
@@ -86,7 +86,7 @@ fn peer_that_is_gone_once_it_has_all_delays_shutting_down_by_a_moment() {
 
 #[test]
 fn unread_data_resets_a_dropped_stream() {
-    let mut pair = greeted();
+    let mut pair = exchanged_hellos();
     pair.server.session.abandon(pair.now());
     pair.run_for(Duration::from_millis(500));
     pair.client.session.write(pair.now(), b"anyone there?");
@@ -100,7 +100,7 @@ fn unread_data_resets_a_dropped_stream() {
 fn stream_dropped_with_unread_data_resets_its_peer_once_its_own_data_has_arrived() {
     // Read by nobody at all, come after the stream was dropped, or both.
     for (before, after) in [(true, false), (false, true), (true, true)] {
-        let mut pair = greeted();
+        let mut pair = exchanged_hellos();
         if before {
             pair.client.session.write(pair.now(), b"request");
             pair.run_for(Duration::from_millis(500));
@@ -124,7 +124,7 @@ fn stream_dropped_with_unread_data_resets_its_peer_once_its_own_data_has_arrived
 
 #[test]
 fn reset_ends_the_other_side_within_a_trip() {
-    let mut pair = greeted();
+    let mut pair = exchanged_hellos();
     let code = ResetCode::new(42).expect("is not reserved");
     let start = pair.now();
     pair.client.session.reset(start, code);
@@ -170,7 +170,7 @@ fn application_codes_stop_where_ours_begin() {
 
 #[test]
 fn what_arrived_before_a_reset_can_be_read() {
-    let mut pair = greeted();
+    let mut pair = exchanged_hellos();
     pair.client.session.write(pair.now(), b"last words");
     pair.run_for(Duration::from_millis(200));
     pair.client.session.reset(pair.now(), ResetCode::GOING_AWAY);
@@ -180,8 +180,8 @@ fn what_arrived_before_a_reset_can_be_read() {
 }
 
 #[test]
-fn timed_out_side_tells_the_other() {
-    let mut pair = greeted();
+fn timed_out_side_resets_the_other() {
+    let mut pair = exchanged_hellos();
     // Nothing reaches the server; what it says does reach the client.
     pair.client.link.set_config(LinkConfig {
         loss: 1.0,
@@ -195,8 +195,8 @@ fn timed_out_side_tells_the_other() {
 }
 
 #[test]
-fn session_let_go_of_ends_when_its_end_was_said_often_enough() {
-    let mut pair = greeted();
+fn dropped_session_ends_when_its_end_was_sent_often_enough() {
+    let mut pair = exchanged_hellos();
     // Silence before that counts for nothing.
     pair.run_for(Duration::from_secs(8));
     pair.client.link.set_cut(true);
@@ -217,7 +217,7 @@ fn session_let_go_of_ends_when_its_end_was_said_often_enough() {
 }
 
 #[test]
-fn ends_are_told_with_fec_and_small_datagrams_too() {
+fn ends_are_sent_with_fec_and_small_datagrams_too() {
     for mtu in [85, 110, 200, 1400] {
         let mut builder = Config::builder().mtu(mtu);
         builder = builder.fec(FecRatio::new(3, 2).expect("in range"));

@@ -24,7 +24,7 @@ fn update(conversation: ConversationId, una: u32, frames: &[Frame]) -> Vec<u8> {
 
 #[test]
 fn forged_frames_without_the_token_change_nothing() {
-    let mut pair = greeted();
+    let mut pair = exchanged_hellos();
     let conversation = pair.client.session.conversation();
     let guess = Token::new(0x1234_5678);
     let mut confirmed = Hello::new(guess);
@@ -101,7 +101,7 @@ fn shutdown_does_not_wait_for_an_invented_peer() {
 }
 
 #[test]
-fn ended_session_says_no_more_to_an_unproved_address_than_others() {
+fn ended_session_sends_no_more_to_an_address_that_is_not_validated_than_others() {
     let config = Config::builder().mtu(600).build().expect("in range");
     let layout = config.layout(NO_OVERHEAD).expect("has room");
     let conversation = ConversationId::new(9);
@@ -125,7 +125,7 @@ fn ended_session_says_no_more_to_an_unproved_address_than_others() {
 
 #[test]
 fn end_before_what_was_received_is_refused() {
-    let mut pair = greeted();
+    let mut pair = exchanged_hellos();
     pair.client.session.write(pair.now(), b"data");
     pair.run_for(Duration::from_millis(200));
     // Even with the right token: whoever has it does not take back what was delivered.

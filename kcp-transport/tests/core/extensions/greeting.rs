@@ -12,7 +12,7 @@ fn both_sides_know_within_two_round_trips() {
 }
 
 #[test]
-fn greeting_survives_loss() {
+fn hellos_survive_loss() {
     for seed in seeds(0..200) {
         let mut pair = lossy(seed);
         // Something to do, or nobody repeats anything.
@@ -108,7 +108,7 @@ fn accepting_side_never_speaks_first() {
 }
 
 #[test]
-fn peer_that_does_not_answer_hears_a_handful_of_hellos() {
+fn peer_that_does_not_answer_gets_a_handful_of_hellos() {
     // The server is plain KCP: it answers probes and nothing else.
     let mut pair = Pair::new(1, &pair_with(Extensions::Migration, Extensions::Off));
     let sent = vec![7; 10_000];
@@ -122,7 +122,7 @@ fn peer_that_does_not_answer_hears_a_handful_of_hellos() {
 
 #[test]
 fn idle_peers_ping_each_other() {
-    let mut pair = greeted();
+    let mut pair = exchanged_hellos();
     let before = pair.server.session.stats();
     pair.run_for(Duration::from_secs(600));
     assert_eq!(pair.client.session.state(), State::Established);

@@ -50,8 +50,8 @@ fn lossy(seed: u64) -> Pair {
     Pair::new(seed, &config)
 }
 
-/// A pair whose sides have greeted each other, over a clean link.
-fn greeted() -> Pair {
+/// A pair whose sides have exchanged_hellos each other, over a clean link.
+fn exchanged_hellos() -> Pair {
     let mut pair = Pair::new(1, &PairConfig::default());
     pair.run_for(Duration::from_secs(1));
     assert!(pair.client.session.has_extensions() && pair.server.session.has_extensions());

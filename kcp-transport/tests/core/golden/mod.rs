@@ -217,7 +217,7 @@ fn questions_are_asked_in_the_captured_bytes_and_kcp_gos_answers_understood() {
             "push" => Role::ConnectLazy,
             _ => continue,
         };
-        // The luck that makes our clock the one of the capture, and the window told there.
+        // The seed that makes our clock the one of the capture, and the window told there.
         let mut session = exchange.link.session(role, 0xdead_beef, 128);
         if role == Role::ConnectLazy {
             session.write(Time::ZERO, b"first");
@@ -240,7 +240,7 @@ fn questions_are_asked_in_the_captured_bytes_and_kcp_gos_answers_understood() {
         assert!(session.is_drained(), "{context}");
         assert_eq!(
             session.stats().remote_window,
-            exchange.told_window(),
+            exchange.advertised_window(),
             "{context}"
         );
         asked += 1;

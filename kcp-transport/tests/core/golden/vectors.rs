@@ -123,7 +123,7 @@ impl Link {
     }
 
     /// A session with the flush interval [`FLUSH`] that sends bare payloads.
-    pub(crate) fn session(&self, role: Role, luck: u32, receive_window: u16) -> Session {
+    pub(crate) fn session(&self, role: Role, seed: u32, receive_window: u16) -> Session {
         let config = Config::builder()
             .mtu(self.mtu)
             .windows(32, receive_window.into())
@@ -135,7 +135,7 @@ impl Link {
             .expect("in range");
         let layout = config.layout(Overhead { front: 0, back: 0 }).expect("fits");
         let conversation = ConversationId::new(self.conv);
-        Session::new(&config, layout, conversation, role, luck.into(), Time::ZERO)
+        Session::new(&config, layout, conversation, role, seed.into(), Time::ZERO)
     }
 }
 
@@ -175,7 +175,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// The window in the last segment of the answer.
-    pub(crate) fn told_window(&self) -> u16 {
+    pub(crate) fn advertised_window(&self) -> u16 {
         let last = self.received_kcp.last().expect("an answer");
         let segment = Segments::new(&last.0).last().expect("a segment");
         segment.expect("whole").0.window

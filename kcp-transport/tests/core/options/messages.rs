@@ -55,7 +55,7 @@ fn messages_survive_a_bad_link_with_their_boundaries() {
 }
 
 #[test]
-fn first_long_message_waits_until_the_peer_tells_its_real_window() {
+fn first_long_message_waits_for_the_real_window_of_the_peer() {
     let mut session = lazy(Config::builder().mode(Mode::Message));
     let told = |session: &mut Session, now, window| {
         let header = SegmentHeader {

@@ -22,7 +22,7 @@ fn send_window_limits_what_is_in_flight() {
 }
 
 #[test]
-fn receive_window_is_told_less_what_is_unread() {
+fn advertised_window_excludes_what_is_unread() {
     let mut sender = lazy(Config::builder());
     let mut reader = accepting(Config::builder().windows(32, 500));
     sender.write(at(0), &[7; 3 * 1376]);

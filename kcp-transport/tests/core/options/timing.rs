@@ -134,7 +134,7 @@ fn user_timeout_counts_from_the_first_answer_whatever_was_sent_before() {
 }
 
 #[test]
-fn keepalive_asks_after_so_much_silence() {
+fn keepalive_probes_after_so_much_silence() {
     let mut session = lazy(Config::builder().keepalive(ms(250)));
     session.handle_timeout(at(249));
     assert_eq!(headers(&mut session, at(249)), []);

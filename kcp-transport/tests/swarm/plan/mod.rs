@@ -71,7 +71,7 @@ pub(crate) struct ConversationPlan {
     /// Connects without asking for a sign of life.
     pub(crate) lazy: bool,
     pub(crate) early_end: Option<EarlyEnd>,
-    /// How it ends once all is said: by the client, or by the server, and by shutting down or not.
+    /// How it ends once everything is written: by the client or the server, with a shutdown or without.
     pub(crate) client_ends: bool,
     pub(crate) shuts_down: bool,
 }
@@ -145,24 +145,24 @@ impl Plan {
             _ => Cipher::Plaintext,
         };
         let classes = draw_classes(&mut rng, cipher).and(allowed);
-        // From here on each part has luck of its own, so that switching off one class leaves the
+        // From here on each part has a seed of its own, so that switching off one class leaves the
         // others as they were.
-        let luck = |part: u64| Rng::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ part);
+        let part_rng = |part: u64| Rng::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ part);
         let calm = classes.are_calm();
         let healed_at = if calm {
             0
         } else {
-            SECOND + luck(1).below(12 * SECOND)
+            SECOND + part_rng(1).below(12 * SECOND)
         };
         let client_count = if classes.has(Class::Crowd) {
-            2 + luck(2).below(5) as usize
+            2 + part_rng(2).below(5) as usize
         } else {
             1
         };
-        let server = HostPlan::draw(&mut luck(3), classes, calm);
+        let server = HostPlan::draw(&mut part_rng(3), classes, calm);
         let clients = (0..client_count)
             .map(|index| {
-                let rng = &mut luck(100 + index as u64);
+                let rng = &mut part_rng(100 + index as u64);
                 let share = client_count as u64;
                 ClientPlan::draw(rng, classes, &server, (healed_at, share, halvings))
             })
@@ -177,13 +177,13 @@ impl Plan {
             clients,
             healed_at,
             events: Vec::new(),
-            attack_every: 5_000 << luck(5).below(7),
+            attack_every: 5_000 << part_rng(5).below(7),
         };
         if classes.has(Class::NumberWrap) {
-            let first = 0_u32.wrapping_sub(1 + luck(6).below(60) as u32);
+            let first = 0_u32.wrapping_sub(1 + part_rng(6).below(60) as u32);
             plan.number_from(first);
         }
-        plan.draw_events(&luck);
+        plan.draw_events(&part_rng);
         plan
     }
 
@@ -205,10 +205,10 @@ impl Plan {
         }
     }
 
-    fn draw_events(&mut self, luck: &impl Fn(u64) -> Rng) {
+    fn draw_events(&mut self, part_rng: &impl Fn(u64) -> Rng) {
         let end = self.healed_at;
         for class in self.classes.iter() {
-            let rng = &mut luck(1000 + class as u64);
+            let rng = &mut part_rng(1000 + class as u64);
             let client_count = self.clients.len() as u64;
             let client = rng.below(client_count) as usize;
             let at = rng.below(end);

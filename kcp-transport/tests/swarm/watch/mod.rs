@@ -1,6 +1,6 @@
 //! A model of the wire protocol that watches every packet of a session.
 //!
-//! It knows what a session was told and what it said, and nothing of how it works inside.
+//! It sees what a session receives and sends, and nothing of its inner state.
 
 mod sent;
 
@@ -13,14 +13,14 @@ use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
 
+use crate::fec_oracle::FecOracle;
 use crate::frames::FrameWatch;
 use crate::ledger::{Identity, Ledger};
-use crate::parity::Groups;
-use crate::resends::{Questions, Resends};
+use crate::resends::{Resends, WindowProbes};
+use crate::rtt_oracle::RttOracle;
 use crate::shards::FecWatch;
-use crate::trips::Trips;
 
-/// What a session has heard and said.
+/// What a session has received and sent.
 #[derive(Debug)]
 pub(crate) struct Watch {
     identity: Identity,
@@ -30,24 +30,24 @@ pub(crate) struct Watch {
     congestion: Congestion,
     fec: Option<FecWatch>,
     /// Of the peer, if it sends parity for this session alone.
-    pub(crate) groups: Option<Groups>,
-    heard_una: u64,
+    pub(crate) groups: Option<FecOracle>,
+    received_una: u64,
     /// Segments acknowledged beyond those that are without a gap.
     acked: BTreeSet<u64>,
     /// Segments acknowledged without a gap, by whatever means.
     delivered: u64,
-    /// Since when the peer has told no `una` but older ones.
+    /// Since when every `una` of the peer has been lower than one before.
     fell_back_at: Option<Time>,
     widest: Option<u16>,
-    /// As told by the freshest packet.
+    /// In the newest packet.
     window: u16,
     advances: u64,
     resends: u64,
     reasons: Resends,
-    trips: Trips,
-    questions: Questions,
-    said_una: u64,
-    said_window: u16,
+    rtt: RttOracle,
+    window_probes: WindowProbes,
+    sent_una: u64,
+    sent_window: u16,
     pub(crate) frames: FrameWatch,
 }
 
@@ -60,7 +60,7 @@ impl Watch {
             congestion: config.congestion(),
             fec: config.fec().map(FecWatch::new),
             groups: None,
-            heard_una: 0,
+            received_una: 0,
             acked: BTreeSet::new(),
             delivered: 0,
             fell_back_at: None,
@@ -69,19 +69,19 @@ impl Watch {
             advances: 0,
             resends: 0,
             reasons: Resends::new(config),
-            trips: Trips::new(config),
-            questions: Questions::default(),
-            said_una: 0,
-            said_window: config.receive_window(),
+            rtt: RttOracle::new(config),
+            window_probes: WindowProbes::default(),
+            sent_una: 0,
+            sent_window: config.receive_window(),
             frames: FrameWatch::new(config, identity.initiates),
             identity,
         }
     }
 
-    /// How many segments the session has said that it received in order.
-    pub(crate) fn said_una(&self) -> u32 {
+    /// How many segments the session has acknowledged in order.
+    pub(crate) fn sent_una(&self) -> u32 {
         // Far fewer than 2^32 are ever sent here.
-        self.said_una as u32
+        self.sent_una as u32
     }
 
     /// Since when the peer seems to have lost its state.
@@ -91,17 +91,17 @@ impl Watch {
 
     /// Whether all packets from now on are told from the first of a conversation.
     pub(crate) fn has_begun(&self) -> bool {
-        self.heard_una > 0 || self.said_una > 0
+        self.received_una > 0 || self.sent_una > 0
     }
 
     /// A payload is about to be given to the session; `sent` is what the session has sent.
     pub(crate) fn on_received(&mut self, now: Time, payload: &[u8], sent: &Ledger) {
-        self.trips.begin();
+        self.rtt.begin();
         let segments = match ShardHeader::detect(payload) {
             None => payload,
             Some((header, shard)) => {
                 // What is rebuilt from parity is not seen here.
-                self.reasons.hears_parity |= header.kind == ShardKind::Parity;
+                self.reasons.receives_parity |= header.kind == ShardKind::Parity;
                 if header.kind != ShardKind::Data {
                     return;
                 }
@@ -124,7 +124,7 @@ impl Watch {
         if headers().any(|(header, _)| is_beyond(self.place(header.unacknowledged))) {
             return;
         }
-        let mut heard = (self.heard_una, self.window, self.widest);
+        let mut heard = (self.received_una, self.window, self.widest);
         for (header, data) in headers() {
             let una = self.place(header.unacknowledged);
             if una > count {
@@ -142,7 +142,7 @@ impl Watch {
                 break;
             }
             if header.command == Command::WindowUpdate {
-                self.frames.on_believed(data);
+                self.frames.on_authentic(data);
             }
         }
         for place in self.delivered..heard.0 {
@@ -156,8 +156,8 @@ impl Watch {
         while self.acked.remove(&self.delivered) {
             self.delivered += 1;
         }
-        self.advances += u64::from(heard.0 > self.heard_una);
-        (self.heard_una, self.window, self.widest) = heard;
+        self.advances += u64::from(heard.0 > self.received_una);
+        (self.received_una, self.window, self.widest) = heard;
     }
 
     /// One acknowledgement was received. Returns whether what follows it counts: not after one of a
@@ -180,15 +180,15 @@ impl Watch {
         let recent = sending.recent().iter();
         let matched: Vec<_> = recent.filter(|it| self.stamp(it.1) == echo).collect();
         if age == 0 {
-            self.trips.on_trip(now - sending.first());
+            self.rtt.on_trip(now - sending.first());
         }
         for (_, at) in &matched {
-            self.trips.on_trip(now - *at);
+            self.rtt.on_trip(now - *at);
         }
         let outstanding = place >= self.delivered && !self.acked.contains(&place);
         if outstanding && age > span {
             // By what parity has brought it may not be outstanding any more.
-            return self.hears_parity();
+            return self.receives_parity();
         }
         if outstanding {
             self.acked.insert(place);
@@ -200,33 +200,37 @@ impl Watch {
         true
     }
 
-    fn hears_parity(&self) -> bool {
-        self.reasons.hears_parity
+    fn receives_parity(&self) -> bool {
+        self.reasons.receives_parity
     }
 
     fn stamp(&self, time: Time) -> u32 {
         // Narrowing is the point.
-        (time.as_millis() as u32).wrapping_add(self.identity.luck)
+        (time.as_millis() as u32).wrapping_add(self.identity.seed)
     }
 
-    /// The session has done all it wants to: a peer that was told to wait must know that it need
-    /// not, once nothing waits for the reader.
+    /// Checked when the session has nothing more to send: once the reader has taken everything, a peer
+    /// that saw a window of zero must have been sent another.
     pub(crate) fn check_reopened(&self, session: &Session) -> Result<(), String> {
-        if self.said_window == 0 && session.is_validated() && session.stats().unread == 0 {
-            return Err("the window is open again, and the peer does not know".into());
+        if self.sent_window == 0 && session.is_validated() && session.stats().unread == 0 {
+            return Err("the window is open again, and the peer was not sent it".into());
         }
         Ok(())
     }
 
-    /// The session has read what it was given, and must know the freshest window, what is still in
-    /// flight, and how long that may take.
-    pub(crate) fn check_heard(&mut self, session: &Session, sent: &Ledger) -> Result<(), String> {
+    /// Checked after the session has handled a datagram: its view of the peer's window, of what is in
+    /// flight and of the round-trip time must follow from it.
+    pub(crate) fn check_received(
+        &mut self,
+        session: &Session,
+        sent: &Ledger,
+    ) -> Result<(), String> {
         let stats = session.stats();
-        self.trips.check(&stats)?;
+        self.rtt.check(&stats)?;
         self.reasons.on_time_out(stats.rto);
-        self.frames.check_dismissed(session)?;
-        if self.hears_parity() {
-            // A packet rebuilt from parity may have told more.
+        self.frames.check_reset(session)?;
+        if self.receives_parity() {
+            // A packet rebuilt from parity may have carried more.
             return Ok(());
         }
         let (window, known) = (self.window, stats.remote_window);
@@ -247,10 +251,10 @@ impl Watch {
         self.reasons.check(stats)
     }
 
-    /// The session has done all it wants to, and has given the signs of life it was asked for. What
-    /// parity has brought may have asked for others in their place.
+    /// Checked when the session has nothing more to send: every ping must be answered. A packet rebuilt
+    /// from parity may have carried another ping in its place.
     pub(crate) fn check_pings(&self) -> Result<(), String> {
-        if self.hears_parity() {
+        if self.receives_parity() {
             return Ok(());
         }
         self.frames.check_pings()
@@ -258,16 +262,20 @@ impl Watch {
 
     /// Its host goes on after a pause.
     pub(crate) fn on_resumed(&mut self) {
-        self.questions.on_resumed();
+        self.window_probes.on_resumed();
     }
 
-    /// The session has done all it wants to.
-    pub(crate) fn check_questions(&mut self, now: Time, session: &Session) -> Result<(), String> {
-        self.questions.check(now, session)?;
+    /// Checked when the session has nothing more to send.
+    pub(crate) fn check_window_probes(
+        &mut self,
+        now: Time,
+        session: &Session,
+    ) -> Result<(), String> {
+        self.window_probes.check(now, session)?;
         self.frames.check_answered(session)
     }
 
-    /// The session has read this payload: what parity can bring back it must.
+    /// The session has handled this payload: what parity can rebuild must have been rebuilt.
     pub(crate) fn on_read(&mut self, now: Time, payload: &[u8], session: &Session) {
         if let Some(groups) = &mut self.groups
             && let Some((header, _)) = ShardHeader::detect(payload)

@@ -1,4 +1,4 @@
-//! What a session says, held against what it was told and has said before.
+//! Checks what a session sends against what it received and sent before.
 
 use kcp_transport::config::Congestion;
 use kcp_transport::session::State;
@@ -8,8 +8,8 @@ use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKi
 
 use super::Watch;
 use crate::app::pattern;
-use crate::frames::Saying;
-use crate::ledger::{Ledger, Record, Speaker};
+use crate::frames::SentFrames;
+use crate::ledger::{Ledger, Record, Sender};
 
 impl Watch {
     /// A payload that the session laid out is about to be sealed.
@@ -17,7 +17,7 @@ impl Watch {
         &mut self,
         now: Time,
         payload: &[u8],
-        speaker: &Speaker,
+        sender: &Sender,
         own: &mut Ledger,
         other: &mut Ledger,
     ) -> Result<(), String> {
@@ -37,7 +37,7 @@ impl Watch {
                 _ => return Ok(()),
             },
         };
-        let Speaker { stats, .. } = speaker;
+        let Sender { stats, .. } = sender;
         let unread = stats.unread;
         let mut asks = false;
         let mut frames: &[u8] = &[];
@@ -53,28 +53,29 @@ impl Watch {
             if usize::from(header.window) + unread > usize::from(self.receive_window) {
                 return Err(format!("{unread} unread, but {header:?}"));
             }
-            self.said_window = header.window;
+            self.sent_window = header.window;
             self.check((now, stats), &header, data, (own, other))
                 .map_err(|error| format!("{error}: {header:?}"))?;
         }
         if frames.is_empty() {
             if asks {
-                self.frames.on_asked_alone();
+                self.frames.on_lone_probe();
             }
-            return match speaker.state {
+            return match sender.state {
                 State::Closed(_) => Err("an ended session goes on".into()),
                 _ => Ok(()),
             };
         }
-        let saying = Saying {
+        let outgoing = SentFrames {
             payload: frames,
-            speaker,
+            sender,
             // Narrowing is the point.
             next: (own.segments.len() as u32).wrapping_add(self.identity.first_sequence),
             asks,
-            blind: self.hears_parity(),
+            blind: self.receives_parity(),
         };
-        self.frames.on_sent(&saying, &mut own.frames, &other.frames)
+        self.frames
+            .on_sent(&outgoing, &mut own.frames, &other.frames)
     }
 
     fn check(
@@ -91,14 +92,14 @@ impl Watch {
         if una > other.segments.len() as u64 {
             return Err("una beyond what was sent".into());
         }
-        if una < self.said_una {
-            return Err(format!("una falls back from {}", self.said_una));
+        if una < self.sent_una {
+            return Err(format!("una falls back from {}", self.sent_una));
         }
-        self.said_una = una;
+        self.sent_una = una;
         other.told = other.told.max(una);
         match header.command {
             Command::Push => {
-                self.questions.on_asked();
+                self.window_probes.on_asked();
                 self.check_push((now, stats), header, data, own)
             }
             Command::Ack => {
@@ -110,7 +111,7 @@ impl Watch {
             }
             Command::WindowProbe if !data.is_empty() => Err("a probe with a payload".into()),
             Command::WindowProbe => {
-                self.questions.on_asked();
+                self.window_probes.on_asked();
                 Ok(())
             }
             Command::WindowUpdate => Ok(()),
@@ -127,14 +128,14 @@ impl Watch {
         let place = self.place(header.sequence);
         let stamp = self.stamp(now);
         let count = own.segments.len() as u64;
-        // What parity has acknowledged is not seen here.
-        let delivered = if self.hears_parity() {
+        // Acknowledgements of packets rebuilt from parity are not visible here.
+        let delivered = if self.receives_parity() {
             count
         } else {
             self.delivered
         };
         if data.is_empty() && (place < delivered || place >= u64::from(u32::MAX) / 2) {
-            // A question, which was received before: whoever acknowledges it has received it.
+            // A challenge. Its segment number was received before, so acknowledging it proves receipt.
             let question = (header.sequence, header.timestamp.to_wire());
             own.stamps.insert(question);
             return Ok(());
@@ -188,8 +189,11 @@ impl Watch {
         own: &mut Ledger,
     ) -> Result<(), String> {
         self.resends += 1;
-        if place < self.heard_una {
-            return Err(format!("sent again, though {} was heard", self.heard_una));
+        if place < self.received_una {
+            return Err(format!(
+                "sent again, though {} was heard",
+                self.received_una
+            ));
         }
         let record = &mut own.segments[place as usize];
         let same = record.len == header.payload_len
@@ -206,7 +210,7 @@ impl Watch {
     fn limit(&self) -> u64 {
         let remote = self.widest.unwrap_or(32).into();
         let congestion = match self.congestion {
-            Congestion::Kcp if !self.hears_parity() => 1 + self.advances + 4 * self.resends,
+            Congestion::Kcp if !self.receives_parity() => 1 + self.advances + 4 * self.resends,
             _ => u64::MAX,
         };
         self.send_window.min(remote).min(congestion)

@@ -38,7 +38,7 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) healed: bool,
     pub(crate) server_crashed: bool,
-    /// All users have let go: who opens a session now talks to nobody.
+    /// All users have dropped their sessions: one that is opened now has no user.
     pub(crate) over: bool,
     rng: Rng,
     events: BinaryHeap<Reverse<Event>>,
@@ -60,7 +60,7 @@ pub(crate) struct Conversation {
     pub(crate) tainted: bool,
     /// The client's address changed, and the server must notice.
     pub(crate) follows: bool,
-    luck: [u32; 2],
+    seed: [u32; 2],
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -254,7 +254,7 @@ impl World {
                 }
                 let local = self.hosts[host].clock.local(self.now);
                 for slot in &mut self.hosts[host].slots {
-                    slot.pulse.resume(local);
+                    slot.timeouts.resume(local);
                     slot.watch.on_resumed();
                 }
                 let inbox = std::mem::take(&mut self.hosts[host].inbox);
@@ -264,7 +264,7 @@ impl World {
             What::EarlyEnd { conversation } => {
                 let plan = self.conversations[conversation].plan.early_end;
                 let Some(end) = plan else { return Ok(()) };
-                // Who stands still ends nothing.
+                // A paused host ends nothing.
                 let (host, _) = self.side(conversation, end.by_client).unwrap_or((0, 0));
                 let paused_until = self.hosts[host].paused_until;
                 if paused_until > self.now {
@@ -368,15 +368,15 @@ impl World {
                 let own = &self.conversations[index].ledgers[usize::from(host == 0)];
                 it.watch.on_received(local, payload, own);
             }
-            it.tally
+            it.counters
                 .on_received(payload, it.session.is_validated(), overhead);
             it.session.handle_datagram(local, payload);
-            it.pulse.on_datagram(&it.session, local);
+            it.timeouts.on_datagram(&it.session, local);
             if let Some(index) = it.conversation
                 && !self.conversations[index].tainted
             {
                 let own = &self.conversations[index].ledgers[usize::from(host == 0)];
-                it.watch.check_heard(&it.session, own)?;
+                it.watch.check_received(&it.session, own)?;
                 it.watch.on_read(local, payload, &it.session);
             }
             self.hosts[host].counts.delivered += 1;

@@ -7,9 +7,9 @@ use super::{Conversation, What, World};
 use crate::app::App;
 use crate::class::Class;
 use crate::clock::SECOND;
+use crate::fec_oracle::FecOracle;
 use crate::host::Address;
 use crate::ledger::{Identity, Ledger};
-use crate::parity::Groups;
 use crate::plan::{ConversationPlan, Flow, HostPlan, Plan};
 use crate::watch::Watch;
 
@@ -18,7 +18,7 @@ impl World {
     pub(super) fn start(&mut self, client: usize, plan: ConversationPlan) -> Result<(), String> {
         let index = self.conversations.len();
         let id = self.rng.next_u32();
-        let luck = [self.rng.next_u32(), self.rng.next_u32()];
+        let seed = [self.rng.next_u32(), self.rng.next_u32()];
         let first = FirstNumbers {
             sequence: plan.first_sequence,
             fec_groups_left: plan.fec_groups_left,
@@ -33,12 +33,12 @@ impl World {
             Role::Connect
         };
         let host = &mut self.hosts[1 + client];
-        let identity = identity(id, streams[0], luck[0], &plan, true);
+        let identity = identity(id, streams[0], seed[0], &plan, true);
         let mut watch = Watch::new(identity, host.config(), host.layout);
         watch.groups = groups(&self.plan, &self.plan.server);
         let local = host.clock.local(self.now);
         let parts = (app, watch, Some(index));
-        let slot = host.open(local, (0, id, role), luck[0], first, parts);
+        let slot = host.open(local, (0, id, role), seed[0], first, parts);
         if plan.messages {
             let mode = Mode::Message;
             host.slots[slot].session.set_mode(mode);
@@ -60,12 +60,12 @@ impl World {
             ledgers: Default::default(),
             tainted: false,
             follows: false,
-            luck,
+            seed,
         });
         self.service(1 + client, slot)
     }
 
-    /// Opens the server's side of whatever a packet of this id asks for.
+    /// Opens the server's side of the conversation with this id.
     pub(super) fn accept(&mut self, from: Address, id: u32) -> Result<usize, String> {
         let index = self
             .conversations
@@ -74,7 +74,7 @@ impl World {
         self.hosts[0].counts.accepted += 1;
         let local = self.hosts[0].clock.local(self.now);
         let Some(index) = index.filter(|_| !self.over) else {
-            return Ok(self.accept_stranger(from, id));
+            return Ok(self.accept_unplanned(from, id));
         };
         if let Some(before) = self.conversations[index].server_slot {
             let it = &mut self.conversations[index];
@@ -99,13 +99,13 @@ impl World {
             sequence: plan.first_sequence,
             fec_groups_left: plan.fec_groups_left,
         };
-        let identity = identity(id, streams[0], it.luck[1], plan, false);
+        let identity = identity(id, streams[0], it.seed[1], plan, false);
         let messages = plan.messages;
         let host = &mut self.hosts[0];
         let mut watch = Watch::new(identity, host.config(), host.layout);
         watch.groups = groups(&self.plan, &self.plan.clients[it.client].host);
         let parts = (app, watch, Some(index));
-        let slot = host.open(local, (from, id, Role::Accept), it.luck[1], first, parts);
+        let slot = host.open(local, (from, id, Role::Accept), it.seed[1], first, parts);
         if messages {
             let mode = Mode::Message;
             host.slots[slot].session.set_mode(mode);
@@ -114,8 +114,8 @@ impl World {
         Ok(slot)
     }
 
-    /// A session that nobody planned: it reads nothing and says nothing.
-    pub(super) fn accept_stranger(&mut self, from: Address, id: u32) -> usize {
+    /// A session that is not in the plan: it reads nothing and writes nothing.
+    pub(super) fn accept_unplanned(&mut self, from: Address, id: u32) -> usize {
         let nothing = Flow {
             bytes: 0,
             chunk: 1,
@@ -125,7 +125,7 @@ impl World {
             never_read: true,
             out_of_band: 0,
         };
-        let luck = self.rng.next_u32();
+        let seed = self.rng.next_u32();
         let local = self.hosts[0].clock.local(self.now);
         let host = &mut self.hosts[0];
         let app = App::new([0, 0], nothing.clone(), nothing, false, None);
@@ -133,7 +133,7 @@ impl World {
             conversation: id,
             stream: 0,
             first_sequence: 0,
-            luck,
+            seed,
             messages: false,
             initiates: false,
         };
@@ -142,15 +142,15 @@ impl World {
         host.open(
             local,
             name,
-            luck,
+            seed,
             FirstNumbers::default(),
             (app, watch, None),
         )
     }
 }
 
-/// The peer's groups. Where several conversations share an address, nobody knows whose parity is.
-fn groups(plan: &Plan, peer: &HostPlan) -> Option<Groups> {
+/// The peer's FEC groups. Where conversations share an address, parity belongs to none of them.
+fn groups(plan: &Plan, peer: &HostPlan) -> Option<FecOracle> {
     let others = [
         Class::SharedSocket,
         Class::CrashClient,
@@ -158,15 +158,15 @@ fn groups(plan: &Plan, peer: &HostPlan) -> Option<Groups> {
         Class::ForgeForeign,
     ];
     let alone = !plan.classes.has_any(&others);
-    peer.config.fec().filter(|_| alone).map(Groups::new)
+    peer.config.fec().filter(|_| alone).map(FecOracle::new)
 }
 
-fn identity(id: u32, stream: u64, luck: u32, plan: &ConversationPlan, initiates: bool) -> Identity {
+fn identity(id: u32, stream: u64, seed: u32, plan: &ConversationPlan, initiates: bool) -> Identity {
     Identity {
         conversation: id,
         stream,
         first_sequence: plan.first_sequence,
-        luck,
+        seed,
         messages: plan.messages,
         initiates,
     }

@@ -8,7 +8,7 @@ use kcp_transport::time::Time;
 
 use super::{Event, What, World};
 use crate::host::{Address, Host, Slot};
-use crate::ledger::Speaker;
+use crate::ledger::Sender;
 
 impl World {
     /// Puts a datagram on its way.
@@ -23,7 +23,7 @@ impl World {
         let from = it.address;
         let (client, target) = if host == 0 {
             let owner = self.hosts.iter().position(|it| it.address == peer);
-            // Nobody is there any more.
+            // The peer has left that address.
             let Some(owner) = owner.filter(|&owner| owner > 0) else {
                 return;
             };
@@ -108,15 +108,15 @@ impl World {
         });
         let Host { slots, plan, .. } = &mut self.hosts[host];
         let (it, config) = (&mut slots[slot], &plan.config);
-        it.pulse.cut_short |= was_reset;
+        it.timeouts.cut_short |= was_reset;
         let fell_back = it.watch.fell_back_at();
-        it.pulse.note(&it.session, config, fell_back, local)?;
-        it.pulse.check_overdue(&it.session, config, local)?;
+        it.timeouts.note(&it.session, config, fell_back, local)?;
+        it.timeouts.check_overdue(&it.session, config, local)?;
         check_levels(it, config)?;
         let talks = matches!(it.session.state(), State::Established | State::Draining);
         let known = |index: usize| !self.conversations[index].tainted;
         if talks && it.conversation.is_some_and(known) {
-            it.watch.check_questions(local, &it.session)?;
+            it.watch.check_window_probes(local, &it.session)?;
             if config.send_rate().is_none() && it.session.is_validated() {
                 it.watch.check_pings()?;
             }
@@ -142,12 +142,12 @@ impl World {
         Ok(())
     }
 
-    /// A stream ends only where its writer said so, after all of it. Whose end is acknowledged may
-    /// take all of it for read.
+    /// A stream ends where its writer ended it, and after all of its bytes. An acknowledged end means that
+    /// all of them were read.
     fn check_finished(&self, host: usize, slot: usize) -> Result<(), String> {
         let it = &self.hosts[host].slots[slot];
-        let vouches = it.watch.frames.vouches;
-        let ends = it.session.is_finished() || vouches;
+        let acknowledged_end = it.watch.frames.acknowledged_end;
+        let ends = it.session.is_finished() || acknowledged_end;
         let Some(index) = it.conversation.filter(|_| ends) else {
             return Ok(());
         };
@@ -164,7 +164,7 @@ impl World {
             return Err("finished, but the other side has not ended".into());
         }
         let (read, written) = (it.app.read, peer.app.written);
-        if read != written && (vouches || !it.watch.frames.ending.let_go) {
+        if read != written && (acknowledged_end || !it.watch.frames.ending.let_go) {
             return Err(format!("finished after {read} of {written} bytes"));
         }
         Ok(())
@@ -213,18 +213,18 @@ impl World {
                     (client, server)
                 };
                 let overhead = it.layout.overhead();
-                let speaker = Speaker {
+                let sender = Sender {
                     state,
                     has_extensions,
                     stats: entry.session.stats(),
                 };
                 for datagram in it.batch.datagrams() {
                     let payload = &datagram[overhead.front..datagram.len() - overhead.back];
-                    entry.watch.on_sent(local, payload, &speaker, own, other)?;
+                    entry.watch.on_sent(local, payload, &sender, own, other)?;
                 }
-                entry.watch.check_resends(&speaker.stats)?;
+                entry.watch.check_resends(&sender.stats)?;
             }
-            entry.tally.on_sent(&entry.session, &it.batch)?;
+            entry.counters.on_sent(&entry.session, &it.batch)?;
             it.sealer
                 .seal(&mut it.batch)
                 .map_err(|error| error.to_string())?;
@@ -243,7 +243,7 @@ impl World {
         if it.session.poll_timeout().is_some() {
             return Err("a closed session has a timer".into());
         }
-        it.tally.check(&it.session)?;
+        it.counters.check(&it.session)?;
         self.hosts[host].bury(slot, local);
         Ok(())
     }
@@ -259,7 +259,7 @@ fn check_levels(slot: &Slot, config: &Config) -> Result<(), String> {
             stats.in_flight
         ));
     }
-    // What a rate holds back is told later.
+    // A send rate may delay the update.
     let prompt = config.send_rate().is_none();
     if prompt && matches!(state, State::Established | State::Draining | State::Drained) {
         slot.watch.check_reopened(&slot.session)?;

@@ -123,7 +123,7 @@ impl World {
         let (Some((own, config)), Some((_, peer))) = (slot(true), slot(false)) else {
             return false;
         };
-        // The client must speak before the server takes it for gone.
+        // The client must send something before the server's idle time-out.
         let patience = peer.user_timeout().min(peer.idle_timeout());
         let speaks = config
             .keepalive()
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// A side has more to say than was planned.
+    /// A side has more to send than was planned.
     pub(crate) fn say_more(&mut self, conversation: usize, client: bool) -> Result<(), String> {
         let Some((host, slot)) = self.side(conversation, client) else {
             return Ok(());
@@ -195,7 +195,7 @@ impl World {
             How::GiveUp => {
                 // Of what is over already there is nothing to give up.
                 ending.gave_up |= !matches!(it.session.state(), State::Closed(_));
-                it.pulse.cut_short = true;
+                it.timeouts.cut_short = true;
                 let code = ResetCode::new(GIVE_UP_CODE).map_err(|error| error.to_string())?;
                 it.session.reset(local, code);
             }

@@ -1,4 +1,4 @@
-//! Whether time-outs pass when they must, as seen from outside.
+//! Checks from outside that time-outs expire when they must.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use kcp_transport::time::Time;
 
 /// What the time-outs of a session count from, all in its host's time.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct TimeoutOracle {
     opened: Time,
     acked: u64,
     in_flight: usize,
     /// When something was acknowledged last, or began to wait for it.
     progress: Time,
-    /// When a datagram came last, and one that made sense.
+    /// When a datagram came last, and a valid one.
     heard: Time,
     understood: Time,
     sense: (u64, u64),
-    /// When the peer was heard first, or said last that it has no room.
+    /// When the peer answered first, or last advertised a window of zero.
     excused: Time,
     state: Option<State>,
     state_since: Time,
@@ -29,7 +29,7 @@ pub(crate) struct Pulse {
     pub(crate) cut_short: bool,
 }
 
-impl Pulse {
+impl TimeoutOracle {
     pub(crate) fn new(now: Time) -> Self {
         Self {
             opened: now,
@@ -52,7 +52,7 @@ impl Pulse {
         self.resumed = Some(now);
     }
 
-    /// Takes note of where the session stands; an error that came too early is a violation.
+    /// Notes the state of the session; an error that came too early is a violation.
     pub(crate) fn note(
         &mut self,
         session: &Session,
@@ -88,7 +88,7 @@ impl Pulse {
         if stats.remote_window == 0 {
             self.excused = now;
         }
-        // A question is no answer to whoever asks whether anyone is there.
+        // A challenge does not answer a probe.
         let connecting = session.state() == State::Connecting;
         if stats.invalid_received == invalid && told > sense && !connecting {
             self.understood = now;
@@ -104,14 +104,14 @@ impl Pulse {
         now: Time,
     ) -> Result<(), String> {
         if session.state() == State::Closed(None) && !session.is_drained() && !self.cut_short {
-            // Who lets go before there is a connection has said nothing.
+            // A session dropped before it was connected had sent no data.
             let waited = match self.state {
                 None | Some(State::Connecting) => return Ok(()),
                 Some(State::Lingering) => now - self.state_since.max(self.progress),
                 Some(_) => Duration::ZERO,
             };
-            // Time-outs of a peer that is gone may pass before, and one that was there may have
-            // forgotten all; nobody is told which.
+            // The peer's time-outs may have expired before, or it may have lost its state; neither is
+            // reported to a user that has dropped the session.
             let restarted = fell_back.is_some_and(|at| now - at >= RESTART_PATIENCE);
             let silent = (now - self.progress).max(now - self.understood);
             let limits = [config.user_timeout(), config.idle_timeout()];
@@ -131,7 +131,7 @@ impl Pulse {
             ConnectionError::PeerUnresponsive => config
                 .user_timeout()
                 .map(|limit| ((now - self.progress).max(now - self.understood), limit)),
-            // Parity alone is no sign of life, which cannot be seen here.
+            // Parity alone is no sign of life, and is not distinguished here.
             ConnectionError::IdleTimeout if session.stats().fec_parity_received == 0 => config
                 .idle_timeout()
                 .map(|limit| (now - self.understood, limit)),
@@ -181,7 +181,7 @@ impl Pulse {
             }
             _ => {}
         }
-        // One that has no room, and says so, may drop what it was sent.
+        // A peer that advertises a window of zero may drop what it receives.
         if self.in_flight > 0 && session.stats().remote_window > 0 {
             overdue(
                 self.progress.max(self.excused),
@@ -196,7 +196,7 @@ impl Pulse {
 /// After a pause a peer has this long to answer, also if it seems to have restarted.
 const REPRIEVE: Duration = Duration::from_secs(20);
 
-/// A peer that seems to have restarted is asked for at least this long.
+/// A peer that seems to have restarted is probed for at least this long.
 const RESTART_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How exact time-outs are.

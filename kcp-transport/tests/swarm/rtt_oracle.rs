@@ -1,21 +1,21 @@
-//! Whether round-trip time and time-out follow from what was acknowledged.
+//! Checks that the round-trip time and the time-out follow from what was acknowledged.
 
 use std::time::Duration;
 
 use kcp_transport::config::Config;
 use kcp_transport::stats::Stats;
 
-/// What a session can know of the round-trip time.
+/// The samples of the round-trip time that a session can have.
 #[derive(Debug)]
-pub(crate) struct Trips {
+pub(crate) struct RttOracle {
     least_rto: Duration,
     smoothed: Option<Duration>,
     longest: Duration,
-    /// The shortest and the longest that the last datagram tells.
+    /// The shortest and the longest sample of the last datagram.
     told: Option<(Duration, Duration)>,
 }
 
-impl Trips {
+impl RttOracle {
     pub(crate) fn new(config: &Config) -> Self {
         let least = if config.no_delay() { 30 } else { 100 };
         Self {
@@ -26,12 +26,12 @@ impl Trips {
         }
     }
 
-    /// The next datagram is read.
+    /// The next datagram is handled.
     pub(crate) fn begin(&mut self) {
         self.told = None;
     }
 
-    /// An acknowledgement tells how long ago the segment was sent that it answers.
+    /// An acknowledgement gives a sample.
     pub(crate) fn on_trip(&mut self, trip: Duration) {
         let trip = trip.clamp(Duration::from_micros(1), MAX_RTO);
         let (short, long) = self.told.unwrap_or((trip, trip));
@@ -39,7 +39,7 @@ impl Trips {
         self.longest = self.longest.max(trip);
     }
 
-    /// The session has read the datagram.
+    /// The session has handled the datagram.
     pub(crate) fn check(&mut self, stats: &Stats) -> Result<(), String> {
         let (before, after) = (self.smoothed, stats.smoothed_rtt);
         self.smoothed = after;
@@ -50,7 +50,10 @@ impl Trips {
                 before.unwrap_or(long).max(long),
             );
             if after.is_none_or(|after| !(short..=long).contains(&after)) {
-                return Err(format!("{before:?} became {after:?}, told {:?}", self.told));
+                return Err(format!(
+                    "{before:?} became {after:?}, with samples of {:?}",
+                    self.told
+                ));
             }
         }
         let (low, high) = match after {

@@ -1,4 +1,4 @@
-//! Whether parity brings back what it can, as seen from outside.
+//! Checks from outside that parity rebuilds what it can.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use kcp_transport::wire::ShardHeader;
 
 /// The groups of a sender whose ratio is known.
 #[derive(Debug)]
-pub(crate) struct Groups {
+pub(crate) struct FecOracle {
     ratio: FecRatio,
-    /// The first group that is looked at: the session knew the ratio before it began.
+    /// The first group that counts: the session knew the ratio before its first packet.
     first: Option<u32>,
     newest: u32,
     /// Which packets of a group have come, and when the first of them did.
@@ -22,7 +22,7 @@ pub(crate) struct Groups {
     rebuilt: [u64; 2],
 }
 
-impl Groups {
+impl FecOracle {
     pub(crate) fn new(ratio: FecRatio) -> Self {
         Self {
             ratio,
@@ -38,7 +38,7 @@ impl Groups {
     pub(crate) fn on_received(&mut self, now: Time, header: ShardHeader, stats: &Stats) {
         let size = self.ratio.group() as u32;
         let (group, index) = (header.sequence / size, header.sequence % size);
-        // Numbers that nobody sends here are forged.
+        // No host of the simulation uses these numbers; they are forged.
         if (FORGED_FROM..FORGED_TO).contains(&header.sequence) || header.sequence == u32::MAX {
             return;
         }
@@ -63,14 +63,14 @@ impl Groups {
         }
         indices.push(index);
         let data = self.ratio.data();
-        // What an idle session holds it forgets.
+        // An idle session drops the packets that it holds for FEC.
         if indices.len() == data && (now - *since).as_millis() < 900 {
             let parity = indices.iter().filter(|&&index| index as usize >= data);
             self.rebuildable += parity.count() as u64;
         }
     }
 
-    /// Some groups may be cut short by what is not seen here; most must not.
+    /// Some groups may be dropped for reasons that are not visible here; most must not.
     pub(crate) fn check(&self) -> Result<(), String> {
         let rebuilt = self.rebuilt[1] - self.rebuilt[0];
         if self.rebuildable >= 8 && rebuilt < self.rebuildable / 2 {
@@ -83,9 +83,9 @@ impl Groups {
     }
 }
 
-/// Groups behind the newest that are surely kept.
+/// FecOracle behind the newest that are surely kept.
 const CURRENT: u32 = 2;
 
-/// What an attacker numbers packets by, far from where anyone begins.
+/// Numbers of the attacker's packets, far from the first numbers of honest senders.
 const FORGED_FROM: u32 = 0x1000_0000;
 const FORGED_TO: u32 = 0xe000_0000;

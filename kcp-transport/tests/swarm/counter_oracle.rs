@@ -1,19 +1,19 @@
-//! What a session counts, counted again.
+//! Counts again what a session counts.
 
 use kcp_transport::packet::TransmitBatch;
 use kcp_transport::session::Session;
 
-/// What a session counts must be what was seen of it.
+/// The counters of a session must agree with what it was seen to do.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Tally {
+pub(crate) struct CounterOracle {
     received: u64,
     sent: u64,
-    /// Bytes while the peer's address was not proved.
+    /// Bytes while the peer's address was not validated.
     unproved_in: u64,
     unproved_out: u64,
 }
 
-impl Tally {
+impl CounterOracle {
     /// The session is about to be given a payload.
     pub(crate) fn on_received(&mut self, payload: &[u8], proved: bool, overhead: usize) {
         self.received += 1;
@@ -22,8 +22,8 @@ impl Tally {
         }
     }
 
-    /// The session has laid out datagrams. To an address that may be another's no more may go than
-    /// three times what came, or three datagrams.
+    /// The session has laid out datagrams. An address that is not validated gets at most three times what
+    /// came from it, or three datagrams.
     pub(crate) fn on_sent(
         &mut self,
         session: &Session,
@@ -38,7 +38,7 @@ impl Tally {
         if self.unproved_out > most {
             let out = self.unproved_out;
             return Err(format!(
-                "{out} bytes sent to an unproved address, {most} allowed"
+                "{out} bytes sent to an address that is not validated, {most} allowed"
             ));
         }
         Ok(())
