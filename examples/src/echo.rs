@@ -186,7 +186,7 @@ impl Meter {
     }
 }
 
-/// Writes and reads back what the plan says, then pings, then shuts down.
+/// Writes and reads back the bytes of the plan, then pings, then shuts down.
 ///
 /// # Errors
 ///
@@ -304,5 +304,5 @@ pub const PING: usize = 64;
 /// Bytes read at a time: dozens of segments, and no more than a second-level cache holds twice.
 const BUFFER: usize = 64 << 10;
 
-/// Far more than the last acknowledgements take, and short for someone who waits for a prompt.
+/// Far more than the last acknowledgements take, and short for a user at a prompt.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -66,7 +66,7 @@ pub struct Args {
     #[arg(long, value_name = "0-63", default_value_t = 0, value_parser = within(0..=63_u8))]
     pub dscp: u8,
 
-    /// Size asked of the system for each socket buffer, in bytes
+    /// Size of each socket buffer that is requested from the system, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 4_194_304)]
     #[arg(value_parser = within(4096..=1_usize << 30))]
     pub sockbuf: usize,

@@ -1,4 +1,4 @@
-//! Bytes that tell where they belong.
+//! Bytes whose position can be checked.
 
 use bytes::Bytes;
 use kcp_transport::testing::Rng;
@@ -13,7 +13,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// A pattern of which slices of up to `longest` bytes are asked for.
+    /// A pattern for slices of up to `longest` bytes.
     #[must_use]
     pub fn new(longest: usize) -> Self {
         let mut period = vec![0; PERIOD];

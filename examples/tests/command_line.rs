@@ -69,7 +69,7 @@ struct EndlessClient {
 }
 
 impl EndlessClient {
-    /// Returns when it is connected, of which an event tells.
+    /// Returns when it is connected, which an event in its log shows.
     fn start(server: &Server) -> Self {
         let mut child = Command::new(ECHO)
             .args(["client", "--connect", &server.address, "--json", "-vv"])
@@ -136,7 +136,7 @@ fn refused_options_are_one_line_and_status_2() {
 
 #[test]
 fn failures_at_work_are_one_line_and_status_1() {
-    // Nobody listens on the discard port, and nobody answers there in any case.
+    // Nothing listens on the discard port, and nothing answers there in any case.
     for (program, arguments) in [
         (ECHO, "client --connect 127.0.0.1:9 --connect-timeout 0.1"),
         (
@@ -154,7 +154,7 @@ fn failures_at_work_are_one_line_and_status_1() {
 }
 
 #[test]
-fn servers_say_where_they_listen_and_end_with_standard_input() {
+fn servers_print_where_they_listen_and_end_with_standard_input() {
     for program in [ECHO, GREETER] {
         let output = run(
             program,

@@ -8,8 +8,8 @@ use crate::case::{Case, Shape};
 use crate::comparison::Comparison;
 use crate::data::bytes;
 
-/// Writes [`bytes`] as the shape says, with a pause after half of them, reads them back meanwhile and
-/// compares them; then shuts down. A peer that is told so shuts down, too.
+/// Writes [`bytes`] in the shape given, with a pause after half of them, reads them back meanwhile and
+/// compares them; then shuts down. A peer that sees the end shuts down, too.
 ///
 /// # Errors
 ///

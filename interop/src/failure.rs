@@ -11,7 +11,7 @@ use crate::process::PeerError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// We cannot do what the case asks for.
+    /// We do not support the options of the case.
     #[error("not supported")]
     Unsupported(#[source] ConfigError),
     /// A socket could not be made.
@@ -25,7 +25,7 @@ pub enum Failure {
         /// How it failed.
         source: io::Error,
     },
-    /// The peer failed, or says that we did.
+    /// The peer failed, or reports that we did.
     #[error("the peer failed")]
     Peer(#[from] PeerError),
     /// There is no gRPC channel.
@@ -42,11 +42,11 @@ pub enum Failure {
         /// How it ended.
         status: Box<tonic::Status>,
     },
-    /// What came was not what had to come.
+    /// Something else was received than expected.
     #[error("{0}")]
     Wrong(String),
-    /// The case was not through in time.
-    #[error("not through after {} s", .0.as_secs())]
+    /// The case exceeded its time limit.
+    #[error("not finished after {} s", .0.as_secs())]
     TimeLimit(Duration),
     /// The case panicked.
     #[error("panicked")]

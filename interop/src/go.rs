@@ -32,12 +32,12 @@ pub enum GoError {
     Build {
         /// Where the sources are.
         path: PathBuf,
-        /// What Go said.
+        /// The output of Go.
         output: String,
     },
 }
 
-/// The programs that play the peers.
+/// The programs of the peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Programs {
     kcp_go: PathBuf,
@@ -48,10 +48,10 @@ pub struct Programs {
 
 impl Programs {
     /// Builds the Go peers, unless they are up to date. `native` is the program `interop`, which
-    /// plays the peers made of other crates.
+    /// is also the peers made of other crates.
     ///
     /// They lie in `interop-go` in Cargo's target directory. A lock lets any number of processes
-    /// ask at the same time. Blocks for as long as the build takes: a minute the first time, if Go
+    /// call this at the same time. Blocks for as long as the build takes: a minute the first time, if Go
     /// has to fetch modules.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Programs {
         Ok(PROGRAMS.get_or_init(|| built))
     }
 
-    /// The one that plays this peer.
+    /// The program of this peer.
     #[must_use]
     pub fn of(&self, peer: Peer) -> &Path {
         match peer {

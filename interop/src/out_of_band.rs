@@ -1,4 +1,4 @@
-//! Datagrams beside the stream: sent until their echo is there, since nobody repeats them.
+//! Datagrams beside the stream. They are not retransmitted, so each is sent until its echo arrives.
 
 use std::time::Duration;
 

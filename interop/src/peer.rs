@@ -36,7 +36,7 @@ impl Peer {
         Self::Ours,
     ];
 
-    /// Those that speak plain KCP: no cipher, no FEC.
+    /// Those with plain KCP only: no cipher, no FEC.
     pub const PLAIN: [Self; 3] = [Self::Ikcp, Self::TokioKcp, Self::KcpTokio];
 
     /// Those that take every flag of the Go peers: AEADs, datagrams out of band, a code point, another FEC
@@ -58,13 +58,13 @@ impl Peer {
         }
     }
 
-    /// Whether it speaks plain KCP alone.
+    /// Whether it has plain KCP only.
     #[must_use]
     pub fn is_plain(self) -> bool {
         Self::PLAIN.contains(&self)
     }
 
-    /// Whether this workspace's program plays it. Those keep the boundaries of messages.
+    /// Whether it is part of this workspace's program. Those keep the boundaries of messages.
     #[must_use]
     pub fn is_native(self) -> bool {
         self.is_plain() || self == Self::Ours

@@ -17,12 +17,12 @@ pub enum PeerError {
     /// It could not be started, or read from.
     #[error("cannot run it")]
     Run(#[from] io::Error),
-    /// It said something that is not understood.
+    /// Its output does not parse.
     #[error("it printed {line:?}")]
     Output {
         /// The line.
         line: String,
-        /// Why it is not understood.
+        /// Why it does not parse.
         source: serde_json::Error,
     },
     /// It ended without a result.

@@ -21,9 +21,9 @@ use crate::{Failure, data, echo, grpc, messages, out_of_band, serve};
 /// What all cases have in common.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
-    /// What plays the peers.
+    /// The programs of the peers.
     pub programs: &'a Programs,
-    /// What luck depends on: that of the relays, and the bytes sent.
+    /// Seed of the relays' losses and of the bytes sent.
     pub seed: u64,
     /// Cases that run at a time, at least 1.
     pub jobs: usize,
@@ -229,7 +229,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// The way the case asks for.
+    /// The path of the case.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::{Failure, messages, out_of_band};
 
 /// Accepts one connection and echoes until it ends, whole messages in message mode, and datagrams
-/// out of band. Says over `accepted` how to look at it.
+/// out of band. Sends its handle over `accepted`.
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub async fn serve_one(
         .accept()
         .await
         .map_err(Failure::stream("accepting"))?;
-    // Nobody may care.
+    // The receiver may be gone.
     let _ = accepted.send(stream.info());
     let datagrams = stream.datagrams();
     let serving = async {

@@ -1,5 +1,5 @@
-//! What our counters and the clock say of a case's options: all bytes may be right, and an option
-//! still dead.
+//! Checks by our counters and the clock that the options of a case have effect: all bytes may be right
+//! although an option does nothing.
 
 use std::time::{Duration, Instant};
 
@@ -91,10 +91,10 @@ impl Watch {
         if case.fec.theirs.is_some() && lossy && stats.fec_recovered == 0 {
             return Some("nothing was rebuilt from parity");
         }
-        // Until a changed ratio is noticed, what is rebuilt may make no sense, and is dropped.
+        // Until a changed ratio is detected, rebuilt packets may be invalid, and are dropped.
         let unchanged = case.options.fec_then.is_none();
         let odd = stats.fec_errors > 0 || stats.invalid_received > 0;
-        (odd && unchanged).then_some("packets made no sense")
+        (odd && unchanged).then_some("packets were invalid")
     }
 
     fn changed_fec(&self, stats: &Stats) -> Option<&'static str> {

@@ -1,4 +1,4 @@
-//! What becomes of our connections when a kcp-go peer dies, or starts anew.
+//! Our connections when a kcp-go peer dies or restarts.
 
 mod support;
 
@@ -147,7 +147,7 @@ async fn stream_to_kcp_go_from_a_changed_address_ends_with_a_clear_error() {
     }
     nat.rebind();
 
-    // To kcp-go a new address is a new session, which knows nothing of the old one.
+    // To kcp-go a new address is a new session, without the state of the old one.
     let started = Instant::now();
     let error = ends(stream).await;
     let clear = [
@@ -190,7 +190,7 @@ async fn channel_to_grpc_go_reconnects_by_itself_from_a_changed_address() {
     client.unary_echo(request()).await.expect("answers");
     nat.rebind();
 
-    // The call that finds out has been sent, and nobody can say what became of it.
+    // The call that meets the error has been sent, and may have been executed.
     let lost = timeout(PATIENCE, client.unary_echo(request())).await;
     let status = lost.expect("in time").expect_err("its session is gone");
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
@@ -233,7 +233,7 @@ async fn round_trip(stream: &mut KcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes until the stream ends, and says why it did.
+/// Writes until the stream ends, and returns its error.
 async fn ends(mut stream: KcpStream) -> ConnectionError {
     let failing = async {
         loop {

@@ -1,5 +1,5 @@
-//! What bites users of stock kcp-go, and how we keep out of it. Each test names one thing, and
-//! fails when kcp-go no longer behaves so.
+//! Pitfalls of stock kcp-go, and how we avoid them. Each test shows one, and fails when kcp-go no longer
+//! behaves so.
 
 mod support;
 
@@ -48,9 +48,9 @@ async fn kcp_go_has_one_session_per_address_and_we_a_socket_per_session() {
     }
 }
 
-/// Empty pushes do leave us: with one a server asks a client to prove its address. They bear the
-/// number before the first of all, which the peer acknowledges and never reads. What is watched here
-/// is that none bears a number that the peer expects or is yet to expect.
+/// We do send empty pushes: a server challenges a client's address with one. They carry the number before
+/// the first segment, which the peer acknowledges and never reads. This checks that none carries a
+/// number that the peer expects now or later.
 #[tokio::test]
 async fn empty_push_stalls_kcp_gos_reader_and_we_send_none_that_it_comes_to_read() {
     let Some(programs) = support::peers("empty pushes") else {
@@ -102,7 +102,7 @@ async fn stray_datagram_kills_kcp_gos_session_and_not_ours() {
     let theirs = Raw::to(server.addr()).await;
     theirs.push(1, 0, b"one").await;
     timed(theirs.until((1, 0))).await;
-    // One datagram, as anyone can forge it: nobody goes on with this conversation.
+    // One datagram, which any host can forge, and nothing more of its conversation.
     theirs.push(9, 0, b"stray").await;
     timed(theirs.until((9, 0))).await;
     theirs.push(1, 1, b"more").await;

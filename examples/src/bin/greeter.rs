@@ -13,7 +13,7 @@ use kcp_examples::relay::RelayConfig;
 use kcp_examples::stop::Stop;
 use kcp_tonic::KcpIncoming;
 
-/// Greets over gRPC over KCP.
+/// gRPC's greeter over KCP.
 ///
 /// Without a subcommand: server and client in this process, joined by a relay that loses, delays
 /// and reorders packets. With --workers calls in flight, the 1000 calls at 40 ms and more there and
@@ -107,7 +107,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// The demonstration shows encryption and FEC unless told otherwise; its halves begin as kcptun does.
+/// The demonstration has encryption and FEC by default; its halves have the defaults of the other
+/// programs.
 fn command() -> Command {
     Greeter::command()
         .mut_arg("crypt", |arg| arg.default_value("aes-128-gcm"))

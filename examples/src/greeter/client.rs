@@ -208,7 +208,7 @@ async fn server_stream(mut client: GreeterClient<KcpChannel>) -> Result<usize, S
     let mut replies = replies.into_inner();
     let mut count = 0;
     while let Some(reply) = replies.message().await? {
-        // How often and with which words is the server's choice, but not to whom.
+        // The server chooses the number of replies and their words, but not the name.
         if !reply.message.contains(name) {
             return Err(unexpected(name, &reply.message));
         }

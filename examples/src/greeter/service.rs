@@ -15,7 +15,7 @@ use super::proto::greeter_server::{self, GreeterServer};
 use super::proto::{HelloReply, HelloRequest};
 use super::{Connections, GreeterError};
 
-/// Greets.
+/// The greeter of gRPC's examples.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Greeter;
 

@@ -1,6 +1,6 @@
 //! A UDP relay that makes a good path bad.
 //!
-//! It stands between any number of clients and one server. Luck and delays are those of the
+//! It stands between any number of clients and one server. Losses and delays are those of the
 //! transport's simulator, here on real sockets and real time.
 
 mod path;
@@ -33,7 +33,7 @@ pub struct RelayConfig {
     pub reorder: f64,
     /// Datagrams that arrive twice. Default 0.
     pub duplicate: f64,
-    /// What luck depends on, besides the order in which datagrams arrive. Default 1.
+    /// Seed of losses and delays, which also depend on the order in which datagrams arrive. Default 1.
     pub seed: u64,
 }
 
@@ -131,7 +131,7 @@ impl Drop for Relay {
 pub struct RelayStats {
     /// That came in.
     pub received: u64,
-    /// That bad luck took, as configured.
+    /// Lost as configured.
     pub lost: u64,
     /// That a full queue took, or for which there was no client's place left.
     pub overflowed: u64,
@@ -203,7 +203,7 @@ impl Front {
         Ok(sender)
     }
 
-    /// A link with luck of its own.
+    /// A link with a seed of its own.
     fn next_link(&mut self) -> Link {
         self.next_seed = self.next_seed.wrapping_add(1);
         self.config.link(self.next_seed)
@@ -246,7 +246,7 @@ const MAX_CLIENTS: usize = 1024;
 /// No UDP payload is larger.
 const MAX_DATAGRAM: usize = 65_536;
 
-/// Holds a whole window of large packets, so that loss is what the configuration says.
+/// Holds a whole window of large packets, so that no more is lost than configured.
 const SOCKET_BUFFER: usize = 4 << 20;
 
 #[cfg(test)]

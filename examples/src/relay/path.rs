@@ -63,7 +63,7 @@ impl Path {
                     }
                 }
                 received = self.upstream.recv(&mut buffer) => {
-                    // An error is the server's host saying that nobody listens there.
+                    // An error is a refusal by the server's host.
                     if let Ok(len) = received {
                         self.on_answer(&mut buffer, len, &counters);
                     }

@@ -128,7 +128,7 @@ fn list(cases: &[Case]) -> Result<(), Failure> {
 
 /// Runs the cases, or those that end before `stop` is requested, and writes the reports.
 async fn run_cases(args: &Args, cases: &[Case], stop: &Stop) -> Result<Vec<Cell>, Failure> {
-    // This program plays some of the peers, too.
+    // This program is some of the peers, too.
     let this = std::env::current_exe().map_err(Failure::io("cannot find this program"))?;
     let build = tokio::task::spawn_blocking(move || Programs::build(&this));
     let programs = build

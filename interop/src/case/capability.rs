@@ -1,4 +1,4 @@
-//! What each peer cannot do.
+//! Cases that a peer does not support.
 
 use kcp_transport::config::Mode;
 
@@ -20,7 +20,7 @@ impl Peer {
         }
     }
 
-    /// Why it cannot do what the case asks for; `None` if it can.
+    /// Why it does not support the case; `None` if it does.
     #[must_use]
     pub fn refuses(self, case: &Case) -> Option<&'static str> {
         let empty = matches!(case.payload, Payload::Echo(shape) if shape.empty);

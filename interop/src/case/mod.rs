@@ -29,7 +29,7 @@ pub use name::NameError;
 pub use options::Options;
 pub use random::random;
 
-/// Who opens the connection.
+/// The side that opens the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Our client, the peer's server.
@@ -166,12 +166,12 @@ pub enum Network {
 
 /// One thing to try.
 ///
-/// Its name, as displayed, says all of it: parsing gives the case again.
+/// Its name, as displayed, contains all of it: parsing gives the same case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Case {
     /// The other implementation.
     pub peer: Peer,
-    /// Who opens the connection.
+    /// The side that opens the connection.
     pub direction: Direction,
     /// What runs over it.
     pub payload: Payload,
@@ -282,7 +282,7 @@ impl Case {
     /// What the cipher adds to a packet; nothing if we do not have it.
     #[must_use]
     pub fn overhead(&self) -> Overhead {
-        // Deriving a key is slow on purpose, and this is asked for thousands of times.
+        // Deriving a key is slow on purpose, and this is called thousands of times.
         static OVERHEADS: LazyLock<HashMap<&str, Overhead>> = LazyLock::new(|| {
             let names = Security::NAMES.iter().copied();
             let known = names.filter_map(|cipher| {
@@ -358,7 +358,7 @@ impl Case {
         })
     }
 
-    /// This case's luck, which does not depend on what other cases are run.
+    /// The seed of this case, which does not depend on the other cases of a run.
     #[must_use]
     pub fn seed(&self, seed: u64) -> u64 {
         // FNV-1a, begun elsewhere for each seed.

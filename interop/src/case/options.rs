@@ -23,7 +23,7 @@ pub struct Options {
     pub rate: Option<u32>,
     /// What both sides mark their packets with; 0 is nothing. The peer loses what is not marked so.
     pub dscp: u8,
-    /// The conversation's id, whoever opens it.
+    /// The id of the conversation, in both directions.
     pub conversation: Option<u32>,
     /// The peer's FEC ratio from the middle of the transfer on.
     pub fec_then: Option<(usize, usize)>,
@@ -34,7 +34,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What everybody begins with.
+    /// The defaults.
     pub const DEFAULT: Self = Self {
         acks: AckPolicy::Immediate,
         coalescing: WriteCoalescing::Immediate,
@@ -131,5 +131,5 @@ fn some<T: FromStr>(text: &str) -> Result<Option<T>, String> {
 }
 
 /// How long nothing is written around a change of the FEC ratio: we keep a ratio for at least five
-/// seconds, whatever packets say.
+/// seconds, whatever packets contain.
 pub(super) const PAUSE: Duration = Duration::from_millis(5300);

@@ -11,29 +11,29 @@ use super::{
 
 /// Draws cases that the peers support, the same ones for the same seed.
 pub fn random(seed: u64, count: usize) -> impl Iterator<Item = Case> {
-    let mut luck = Luck(seed);
-    let draws = std::iter::repeat_with(move || draw(&mut luck));
-    draws
+    let mut rng = SplitMix(seed);
+    let cases = std::iter::repeat_with(move || draw(&mut rng));
+    cases
         .filter(|case| case.peer.refuses(case).is_none())
         .take(count)
 }
 
-fn draw(luck: &mut Luck) -> Case {
-    let peer = luck.pick(&PEERS);
-    let mut case = Case::new(peer, luck.pick(&DIRECTIONS));
+fn draw(rng: &mut SplitMix) -> Case {
+    let peer = rng.pick(&PEERS);
+    let mut case = Case::new(peer, rng.pick(&DIRECTIONS));
     if !peer.is_plain() {
-        case.cipher = luck.pick(Security::NAMES);
-        case.fec = fec(luck);
+        case.cipher = rng.pick(Security::NAMES);
+        case.fec = fec(rng);
     }
-    case.preset = luck.pick(&PRESETS);
-    case.network = luck.pick(&[Network::V4, Network::V4, Network::V6, Network::Dual]);
-    case.trouble = trouble(luck);
+    case.preset = rng.pick(&PRESETS);
+    case.network = rng.pick(&[Network::V4, Network::V4, Network::V6, Network::Dual]);
+    case.trouble = trouble(rng);
     if peer == Peer::GrpcGo {
         // HTTP/2 needs some room to get anywhere: its frames of settings alone are a round trip each.
-        case.payload = Payload::Grpc(luck.pick(&CALL_KINDS));
-        case.mtu = luck.between(400, MAX_MTU.into());
-        case.windows = windows(luck, 64);
-        case.options = timing(luck);
+        case.payload = Payload::Grpc(rng.pick(&CALL_KINDS));
+        case.mtu = rng.between(400, MAX_MTU.into());
+        case.windows = windows(rng, 64);
+        case.options = timing(rng);
         return case;
     }
     let smallest = match peer {
@@ -41,54 +41,54 @@ fn draw(luck: &mut Luck) -> Case {
         Peer::KcpGo5_4 | Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio => 100,
         Peer::KcpGo | Peer::KcpGo5_7 | Peer::GrpcGo | Peer::Ours => smallest_mtu(&case).into(),
     };
-    case.mtu = luck.between(smallest, peer.max_mtu().into());
-    case.windows = windows(luck, 1);
-    case.payload = Payload::Echo(shape(luck, &case));
-    case.options = options(luck, &case);
+    case.mtu = rng.between(smallest, peer.max_mtu().into());
+    case.windows = windows(rng, 1);
+    case.payload = Payload::Echo(shape(rng, &case));
+    case.options = options(rng, &case);
     fitted(case)
 }
 
-fn options(luck: &mut Luck, case: &Case) -> Options {
-    let mut options = timing(luck);
-    options.rate = luck.sometimes(16, 250_000..=2_000_000);
-    options.conversation = luck.sometimes(16, 1..=u32::MAX.into());
+fn options(rng: &mut SplitMix, case: &Case) -> Options {
+    let mut options = timing(rng);
+    options.rate = rng.sometimes(16, 250_000..=2_000_000);
+    options.conversation = rng.sometimes(16, 1..=u32::MAX.into());
     if case.peer.takes_go_flags() {
-        options.dscp = luck.sometimes(8, 1..=63).unwrap_or(0);
-        options.datagrams = luck.below(8) == 0;
+        options.dscp = rng.sometimes(8, 1..=63).unwrap_or(0);
+        options.datagrams = rng.below(8) == 0;
         // It takes more than five seconds.
-        let then = luck.below(24) == 0 && case.mode() == Mode::Stream;
-        let ratio = (luck.between(1, 20), luck.between(1, 10));
+        let then = rng.below(24) == 0 && case.mode() == Mode::Stream;
+        let ratio = (rng.between(1, 20), rng.between(1, 10));
         options.fec_then = then.then_some(ratio);
     }
     options
 }
 
 /// What every peer goes along with.
-fn timing(luck: &mut Luck) -> Options {
+fn timing(rng: &mut SplitMix) -> Options {
     let mut options = Options::DEFAULT;
-    if luck.below(4) == 0 {
+    if rng.below(4) == 0 {
         options.acks = AckPolicy::Batched;
     }
-    if luck.below(8) == 0 {
+    if rng.below(8) == 0 {
         options.coalescing = WriteCoalescing::Delayed;
     }
-    if luck.below(8) == 0 {
+    if rng.below(8) == 0 {
         options.congestion = Congestion::Kcp;
     }
-    if luck.below(8) == 0 {
-        options.extensions = luck.pick(&[Extensions::Off, Extensions::On]);
+    if rng.below(8) == 0 {
+        options.extensions = rng.pick(&[Extensions::Off, Extensions::On]);
     }
     options
 }
 
-fn fec(luck: &mut Luck) -> Fec {
-    match luck.below(3) {
+fn fec(rng: &mut SplitMix) -> Fec {
+    match rng.below(3) {
         0 => Fec::OFF,
-        1 => luck.pick(&FECS),
+        1 => rng.pick(&FECS),
         _ => {
-            let mut ratio = || match luck.below(5) {
+            let mut ratio = || match rng.below(5) {
                 0 => None,
-                _ => Some((luck.between(1, 20), luck.between(1, 10))),
+                _ => Some((rng.between(1, 20), rng.between(1, 10))),
             };
             let (ours, theirs) = (ratio(), ratio());
             Fec { ours, theirs }
@@ -96,10 +96,10 @@ fn fec(luck: &mut Luck) -> Fec {
     }
 }
 
-fn trouble(luck: &mut Luck) -> Trouble {
-    let mut percent = |most| match luck.below(2) {
+fn trouble(rng: &mut SplitMix) -> Trouble {
+    let mut percent = |most| match rng.below(2) {
         0 => 0,
-        _ => luck.between(1, most),
+        _ => rng.between(1, most),
     };
     Trouble {
         loss: percent(20),
@@ -108,11 +108,11 @@ fn trouble(luck: &mut Luck) -> Trouble {
     }
 }
 
-fn windows(luck: &mut Luck, least: u64) -> Windows {
-    let mut window = || match luck.below(2) {
-        0 => luck.pick(&WINDOWS).max(u16::try_from(least).unwrap_or(1)),
+fn windows(rng: &mut SplitMix, least: u64) -> Windows {
+    let mut window = || match rng.below(2) {
+        0 => rng.pick(&WINDOWS).max(u16::try_from(least).unwrap_or(1)),
         // As many small ones as large ones.
-        _ => 1_u16 << luck.below(16),
+        _ => 1_u16 << rng.below(16),
     };
     let (ours, theirs) = (window(), window());
     let least = u16::try_from(least).unwrap_or(1);
@@ -122,8 +122,8 @@ fn windows(luck: &mut Luck, least: u64) -> Windows {
     }
 }
 
-fn shape(luck: &mut Luck, case: &Case) -> Shape {
-    let messages = luck.below(2) == 0;
+fn shape(rng: &mut SplitMix, case: &Case) -> Shape {
+    let messages = rng.below(2) == 0;
     let mss = case.layout().map_or(1, |layout| layout.mss());
     let largest = if messages {
         let fragments = usize::from(case.peer.max_fragments(case));
@@ -132,8 +132,8 @@ fn shape(luck: &mut Luck, case: &Case) -> Shape {
         1 << 20
     };
     // As many of each length in digits.
-    let write = 1_u64 << luck.below(21);
-    let write = write + luck.below(write);
+    let write = 1_u64 << rng.below(21);
+    let write = write + rng.below(write);
     let write = u32::try_from(write).unwrap_or(u32::MAX).min(largest);
     Shape {
         mode: if messages {
@@ -143,14 +143,14 @@ fn shape(luck: &mut Luck, case: &Case) -> Shape {
         },
         write,
         bytes: write.saturating_mul(500).clamp(500, 512 << 10),
-        empty: messages && luck.below(4) == 0,
+        empty: messages && rng.below(4) == 0,
     }
 }
 
-/// SplitMix64.
-struct Luck(u64);
+/// The generator of this name, of 64 bits.
+struct SplitMix(u64);
 
-impl Luck {
+impl SplitMix {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
@@ -159,7 +159,7 @@ impl Luck {
         word ^ (word >> 31)
     }
 
-    /// Below `end`, which is not 0. Slightly uneven, which matters to nobody here.
+    /// Below `end`, which is not 0. Slightly uneven, which does not matter here.
     fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }

@@ -14,7 +14,7 @@ use super::{SEPARATOR, STREAM_REPLIES, numbered};
 use crate::Failure;
 use crate::case::{CallKind, Case};
 
-/// Greets, makes the calls of one kind, and checks every answer.
+/// Calls the greeter, makes the calls of one kind, and checks every answer.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ async fn bidi(mut client: EchoClient<KcpChannel>) -> Result<(), Failure> {
     let mut requests = messages.iter().map(|message| request(message));
     let (sender, receiver) = mpsc::channel(1);
     // grpc-go sends its headers with its first reply: the first request must be under way before.
-    // If the call has ended, no send matters; what it ended with is said below.
+    // If the call has ended, no send matters; the status is returned below.
     let _ = sender.send(requests.next().unwrap_or_default()).await;
     let replies = client
         .bidirectional_streaming_echo(ReceiverStream::new(receiver))

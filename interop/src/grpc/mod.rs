@@ -25,7 +25,7 @@ pub mod proto {
     tonic::include_proto!("grpc.examples.echo");
 }
 
-/// What the Go client prints. A kind that was not asked for has no field.
+/// What the Go client prints. A kind that was not requested has no field.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Report {

@@ -99,7 +99,7 @@ impl Session {
         let deadline = Duration::from_millis(wait.into());
         let received = self.socket.recv_from(&mut self.buffer);
         if let Ok(received) = tokio::time::timeout(deadline, received).await {
-            // An error is the peer's host saying that nobody listens, which it may yet do.
+            // An error is a refusal by the peer's host. The peer may start to listen later.
             if let Ok((len, from)) = received
                 && from == self.peer
             {
@@ -116,7 +116,7 @@ impl Connection for Session {
 
     async fn connect(options: &Options, bind: SocketAddr, server: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(bind).await?;
-        // Any number will do: the socket's port tells sessions apart.
+        // Any number will do: sessions differ by the port of their socket.
         let conversation = u32::from(socket.local_addr()?.port());
         Self::new(options, socket, server, conversation)
     }
@@ -177,7 +177,7 @@ impl Connection for Session {
         loop {
             match self.kcp.recv(&mut self.buffer) {
                 Ok(len) => return Ok(self.buffer[..len].to_vec()),
-                // It says so too when fragments are missing.
+                // Also the result when fragments are missing.
                 Err(KcpError::RecvWouldBlock | KcpError::RecvBufferTooSmall { need: 0, .. }) => {
                     self.turn().await?;
                 }

@@ -1,4 +1,4 @@
-//! Peers made of other crates, which speak plain KCP, and of ours, behind the command line of the
+//! Peers made of other crates, which have plain KCP only, and of ours, behind the command line of the
 //! Go peers.
 //!
 //! `interop peer ikcp echo-server --help` lists the flags. They are processes of their own, so that
@@ -123,7 +123,7 @@ struct Options {
 }
 
 impl Options {
-    /// Whether they ask for plain KCP.
+    /// Whether they select plain KCP.
     fn is_plain(&self) -> bool {
         self.crypt == "null" && self.datashard == 0 && self.parityshard == 0
     }
@@ -199,7 +199,7 @@ trait Connection: Sized {
     }
 }
 
-/// Runs a peer to its end; the exit status says whether it did what it was told.
+/// Runs a peer to its end. The exit status is 0 if it succeeded.
 ///
 /// # Errors
 ///
@@ -278,7 +278,7 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
     let mut connection = C::connect(options, bind, plan.connect).await?;
     let data = data::bytes(plan.seed, plan.bytes);
     let room = (usize::from(options.rcvwnd) / 2).max(1) * options.mss();
-    // What has no room would be written while nobody reads what comes back.
+    // More would be written than has room while nothing reads what comes back.
     let longest = if options.stream { room } else { MAX_MESSAGE };
     let size = plan.message.clamp(1, longest);
     let messages: Vec<&[u8]> = data.chunks(size).collect();

@@ -42,7 +42,7 @@ impl Connection for Session {
 
     async fn connect(options: &Options, bind: SocketAddr, server: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(bind).await?;
-        // It takes what comes from anyone, and whatever the conversation: a session of an earlier
+        // It accepts packets from any address and of any conversation: a session of an earlier
         // case, whose client had this port, would put its repetitions into this stream.
         socket.connect(server).await?;
         let stream = KcpStream::connect_with_socket(&config(options), socket, server).await;

@@ -29,7 +29,7 @@ pub enum Verdict {
     Pass,
     /// Otherwise, and why.
     Fail(String),
-    /// The peer cannot do what it asks for, and why. Nothing was run.
+    /// The peer does not support the case, and why. Nothing was run.
     Unsupported(String),
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use kcp_interop::go::{GoError, Programs};
 
-/// The peers; `None`, said aloud, on a machine without Go.
+/// The peers; `None` on a machine without Go, which is printed.
 ///
 /// In continuous integration (`CI` is set) there must be a Go: a test that silently does nothing
 /// there would go unnoticed.

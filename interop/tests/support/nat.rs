@@ -34,7 +34,7 @@ struct Ways {
 struct Way {
     frames: u64,
     empty: EmptyPushes,
-    /// The first segment of each conversation that who receives has not acknowledged.
+    /// The first segment of each conversation that the receiver has not acknowledged.
     expected: HashMap<ConversationId, u32>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Frames {
 /// Pushes without data that passed in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct EmptyPushes {
-    /// With a number before the one that who receives has said to expect next: it acknowledges them,
+    /// With a number before the one that the receiver expects next: it acknowledges them,
     /// and no more.
     pub(crate) old: u64,
     /// With that number, or one after it: its reader will come to them.
@@ -173,7 +173,7 @@ async fn forward(front: Arc<UdpSocket>, server: SocketAddr, state: Arc<State>) {
                 mapping
             }
         };
-        // A server that is gone is for the clients to notice.
+        // If the server is gone, its clients notice by themselves.
         let _ = mapping.send(&datagram[..len]).await;
     }
 }

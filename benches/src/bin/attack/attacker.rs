@@ -1,4 +1,4 @@
-//! Whoever wants the server to fail.
+//! The attacker.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Attacker {
                 self.send(&garbage)
             }
             1 | 2 => self.forge_opening(),
-            // In the midst of a conversation that nobody knows.
+            // A segment from the middle of an unknown conversation.
             3 => {
                 let stray = self.segment(PUSH, 9, 7, &[1; 100]);
                 self.send(&stray)
@@ -92,7 +92,7 @@ impl Attacker {
         }
     }
 
-    /// What somebody has sent to the server, once more. Without having overheard anything, the same
+    /// A recorded packet to the server, replayed. Without records, the same
     /// packet of the same peer, again and again.
     fn replay(&mut self) -> Result<(), AnyError> {
         let overheard = self.overheard.as_ref();
@@ -104,7 +104,7 @@ impl Attacker {
         self.send_from(Ipv4Addr::new(127, 1, 1, 1), &replayed)
     }
 
-    /// What the server has sent, to somebody or to this socket.
+    /// A packet that the server has sent, reflected.
     fn reflect(&mut self) -> Result<(), AnyError> {
         let overheard = self.overheard.as_ref();
         if let Some(sealed) = overheard.and_then(|it| it.to_clients.any(&mut self.rng)) {
@@ -134,10 +134,10 @@ impl Attacker {
         segment(self.rng.next_u32(), command, sequence, una, data)
     }
 
-    /// Sends from an address that is somebody else's.
+    /// Sends from a forged address.
     fn send(&mut self, datagram: &[u8]) -> Result<(), AnyError> {
         let [a, b, c, _] = self.rng.next_u32().to_be_bytes();
-        // The honest ones are in 127.0.0.0/24.
+        // The honest clients are in 127.0.0.0/24.
         self.send_from(Ipv4Addr::new(127, a | 1, b, c), datagram)
     }
 

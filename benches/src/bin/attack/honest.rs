@@ -1,4 +1,4 @@
-//! Clients that only want to be served.
+//! Honest clients, and what they measure.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -20,9 +20,9 @@ use tokio::time::{sleep, timeout};
 /// What the server does for its clients.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Service {
-    /// Sends back what it gets.
+    /// Echoes bytes.
     Echo,
-    /// Greets over gRPC.
+    /// The gRPC greeter.
     Greeter,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Target {
     pub(crate) security: Security,
 }
 
-/// What honest clients saw.
+/// What honest clients measured.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// Round trips of calls, in seconds.

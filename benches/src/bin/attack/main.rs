@@ -1,4 +1,4 @@
-//! A server under attack: what its honest clients notice, and what it costs in memory.
+//! A server under attack: the effect on honest clients, and the cost in memory.
 //!
 //! ```text
 //! cargo run --release -p kcp-benches --bin attack -- --seconds 10 --rate 50000
@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The server is a process of its own. Without a cipher, which is the default, nothing is refused for
-//! want of a key, and the attacker is off the path. With one it stands on the path of the honest
+//! lack of a key, and the attacker is off the path. With one it stands on the path of the honest
 //! clients: what it forges is not authentic, so it records sealed packets, and sends them to the
 //! server again or back. It forges sources all over 127.0.0.0/8, which needs no privilege on Linux.
 //!

@@ -61,7 +61,7 @@ impl Shape {
     }
 }
 
-/// What is promised of the memory that strangers cost, in bytes.
+/// The promised bound of the memory for packets of unknown hosts, in bytes.
 pub(crate) struct Bound {
     unproven_sessions: u64,
     tombstones: u64,
@@ -84,7 +84,7 @@ impl Bound {
     }
 }
 
-/// Serves until the parent has gone; tells it the address, and the counters when it asks.
+/// Serves until the parent ends; prints the address, and the counters for each line of input.
 pub(crate) async fn serve(shape: &Shape) -> Result<(), AnyError> {
     let addr = (Ipv4Addr::LOCALHOST, 0).into();
     let listener = KcpListener::bind_with(addr, &shape.security()?, &shape.config()?).await?;

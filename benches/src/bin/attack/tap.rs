@@ -135,7 +135,7 @@ async fn answer(
     while let Ok(received) = timeout(SILENCE, way.recv(&mut packet)).await {
         if let Ok(len) = received {
             overheard.to_clients.keep(&packet[..len]);
-            // Whoever has gone misses nothing.
+            // A client that is gone misses nothing.
             let _ = front.send_to(&packet[..len], client).await;
         }
     }
@@ -148,5 +148,5 @@ const KEPT: usize = 4096;
 /// No packet of the transport is larger.
 const LARGEST: usize = 1500;
 
-/// Longer than a session that lives says nothing.
+/// Longer than a live session is silent.
 const SILENCE: Duration = Duration::from_secs(30);

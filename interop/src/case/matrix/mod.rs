@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn luck_differs_by_case_and_seed() {
+    fn seeds_differ_by_case_and_run() {
         let seeds = all()
             .into_iter()
             .flat_map(|case| [case.seed(1), case.seed(2)]);
