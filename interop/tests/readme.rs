@@ -1,4 +1,5 @@
-//! The README's table of kcp-go's API has all that kcp-go exports, and names of ours that exist.
+//! What documents name exists: the README's table of kcp-go's API has all that kcp-go exports, and names
+//! of ours; the tests in SECURITY.md are there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -43,6 +44,30 @@ fn names_of_ours_in_the_table_exist() {
             assert!(known, "there is no {word}, in {ours}");
         }
     }
+}
+
+#[test]
+fn tests_named_in_the_security_notes_exist() {
+    let mut declared = BTreeSet::new();
+    for sources in [
+        "../kcp-transport/src",
+        "../kcp-transport/tests",
+        "../kcp-tonic/tests",
+        "tests",
+    ] {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(sources);
+        declared_in(&sources, &mut declared);
+    }
+    let notes = read("../SECURITY.md");
+    let named = code(&notes).filter_map(|it| it.rsplit_once("::"));
+    // Types have no underscore in their names, and all of these tests have.
+    let named: Vec<&str> = named
+        .map(|(_, name)| name)
+        .filter(|name| name.contains('_'))
+        .collect();
+    assert!(named.len() > 50, "{named:?}");
+    let missing: Vec<_> = named.iter().filter(|it| !declared.contains(**it)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// The columns of each row.
@@ -107,6 +132,9 @@ fn declared_in(directory: &Path, declared: &mut BTreeSet<String>) {
         let path = entry.expect("is readable").path();
         if path.is_dir() {
             declared_in(&path, declared);
+            continue;
+        }
+        if path.extension().is_none_or(|kind| kind != "rs") {
             continue;
         }
         for line in fs::read_to_string(&path).expect("is text").lines() {
