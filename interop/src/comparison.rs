@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_told_with_its_place() {
+    fn difference_is_reported_with_its_place() {
         let sent = bytes(1, 100);
         let problem = compare(&sent, &[&sent[..40], &sent[20..80]]).expect_err("a repetition");
         let expected = format!(

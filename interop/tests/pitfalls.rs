@@ -119,7 +119,7 @@ async fn stray_datagram_kills_kcp_gos_session_and_not_ours() {
 }
 
 #[tokio::test]
-async fn kcp_gos_close_loses_the_tail_and_our_reader_is_told() {
+async fn kcp_gos_close_loses_the_tail_and_our_reader_gets_an_error() {
     let Some(programs) = support::peers("the tail after a close") else {
         return;
     };
@@ -208,7 +208,7 @@ async fn clients_of_every_kind_prove_their_address_when_asked() {
 }
 
 #[tokio::test]
-async fn peers_here_take_nothing_from_strangers() {
+async fn our_peers_accept_nothing_from_foreign_addresses() {
     let Some(programs) = support::peers("datagrams of strangers") else {
         return;
     };
@@ -246,19 +246,19 @@ async fn peers_here_take_nothing_from_strangers() {
 }
 
 #[tokio::test]
-async fn others_are_greeted_as_clients_and_never_as_servers_and_say_no_frames() {
-    let Some(programs) = support::peers("greetings") else {
+async fn other_servers_get_a_few_hellos_and_other_clients_none() {
+    let Some(programs) = support::peers("hellos") else {
         return;
     };
     let others = Peer::ALL.into_iter();
     let others = others.filter(|peer| !matches!(peer, Peer::GrpcGo | Peer::Ours));
-    let mut checks: JoinSet<()> = others.map(|peer| check_greetings(programs, peer)).collect();
+    let mut checks: JoinSet<()> = others.map(|peer| check_hellos(programs, peer)).collect();
     while let Some(check) = checks.join_next().await {
-        check.expect("greeted as it should be");
+        check.expect("hellos as they should be");
     }
 }
 
-async fn check_greetings(programs: &'static Programs, peer: Peer) {
+async fn check_hellos(programs: &'static Programs, peer: Peer) {
     let case = Case::new(peer, Direction::RustToPeer);
     let args = case.peer_args("echo-server");
     let server = PeerServer::start(programs.of(peer), &args).await;

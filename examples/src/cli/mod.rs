@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_told_once() {
+    fn sources_are_printed_once() {
         let inner = io::Error::new(io::ErrorKind::TimedOut, "peer did not answer");
         let outer = Failure::io("cannot connect to 127.0.0.1:9")(inner);
         assert_eq!(

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_greeting_of_the_same_name_is_right() {
+    fn only_the_reply_to_the_same_name_is_right() {
         assert!(check("Ann", "Hello Ann").is_ok());
         for message in ["Hello Bob", "Hello Ann ", "Ann", ""] {
             assert!(check("Ann", message).is_err(), "{message}");

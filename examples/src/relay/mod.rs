@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clients_are_told_apart() {
+    async fn clients_are_distinguished() {
         let (first, server, relay) = pair(RelayConfig::default()).await;
         let second = bind(([127, 0, 0, 1], 0).into()).unwrap();
         second.connect(relay.local_addr()).await.unwrap();

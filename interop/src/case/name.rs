@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_says_all_of_a_case() {
+    fn name_contains_all_of_a_case() {
         let cases = all().into_iter().chain(random(1, 2000));
         for case in cases {
             assert_eq!(case.to_string().parse(), Ok(case), "{case}");

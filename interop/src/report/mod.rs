@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_cell_says_how_to_see_it_again() {
+    fn failed_cell_prints_the_command_that_repeats_it() {
         let cell = &cells()[0];
         let text = cell.explain(7);
         assert!(text.contains("one <reason>"), "{text}");

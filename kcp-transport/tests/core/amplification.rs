@@ -114,8 +114,8 @@ fn draw(rng: &mut Rng) -> (Config, Security) {
     (config, security)
 }
 
-/// Whoever forges a source sees no answer: it opens a session, asks for as much as it can, and
-/// acknowledges blindly what it takes the server to have sent.
+/// An attacker that forges its source sees no answer: it opens a session, requests as much as it can, and
+/// acknowledges blindly what the server may have sent.
 #[test]
 fn session_that_is_not_validated_sends_at_most_three_times_what_it_received() {
     let (mut most, mut blocked) = (0.0_f64, 0);
@@ -170,14 +170,14 @@ fn session_that_is_not_validated_sends_at_most_three_times_what_it_received() {
     assert!(seeds(0..2).count() < 2 || blocked > 1000, "hardly tried");
 }
 
-/// An honest peer that, like kcp-go's, asks for nothing by itself.
+/// An honest peer that, like kcp-go's, sends no probes by itself.
 fn quiet_client(config: &Config, layout: PacketLayout, seed: u32) -> Session {
     let config = config.to_builder().keepalive(None).build().expect("valid");
     let role = Role::ConnectLazy;
     Session::new(&config, layout, CONVERSATION, role, seed.into(), Time::ZERO)
 }
 
-/// All that the server says first is lost for `outage`, but not always its acknowledgements.
+/// Everything that the server sends first is lost for `outage`, but not always its acknowledgements.
 fn check_recovery(seed: u64, outage: Duration) {
     let mut rng = Rng::new(seed);
     let (config, security) = draw(&mut rng);

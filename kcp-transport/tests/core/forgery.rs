@@ -1,4 +1,4 @@
-//! Sessions under datagrams that somebody else made up.
+//! Sessions that receive forged datagrams.
 
 use std::time::Duration;
 
@@ -153,7 +153,7 @@ fn forged_window_does_not_let_a_full_peer_pass_for_one_that_is_gone() {
     });
     let now = pair.now();
     pair.client.session.write(now, &bytes(1, 300_000));
-    // Full, and nobody reads.
+    // Full, and no reader takes anything.
     pair.run_for(Duration::from_secs(2));
     assert_eq!(pair.client.session.stats().remote_window, 0);
     assert_eq!(pair.client.session.stats().in_flight, 0);

@@ -1,4 +1,4 @@
-//! What tells a session that its peer was restarted, and the peer that it is not a new one.
+//! How a session detects that its peer was restarted, and how the peer detects an old session.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ fn session_that_lacks_only_the_first_segment_requests_no_new_one() {
 
     session.handle_datagram(now, &data(1));
     let probes = kinds(&mut session, &mut now, KEEPALIVE * 2);
-    // An answer would tell nothing, and keep the session alive for ever.
+    // An answer would carry nothing, and keep the session alive for ever.
     assert!(probes.len() > 1);
     assert!(
         probes.iter().all(|&it| it == Unsolicited::Other),

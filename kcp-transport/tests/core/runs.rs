@@ -47,7 +47,7 @@ fn run_of_datagrams_does_what_they_do_one_by_one() {
             client.handle_timeout(now);
             client.write(now, &[step as u8; 5000]);
             if step == 390 {
-                // Said twice below, so that the session ends in the midst of the run.
+                // Repeated below, so that the session ends in the middle of the run.
                 client.reset(now, ResetCode::CANCELLED);
             }
             let mut run = transmit(&mut client, now, &config);
@@ -110,7 +110,7 @@ fn session_that_ends_within_a_run_still_resets_its_peer() {
         }
     }
     assert!(server.has_extensions() && client.has_extensions());
-    // What a restarted client would say, who took up the first segment again.
+    // What a restarted client sends, from the first segment again.
     let mut restarted = session(&config, Role::ConnectLazy, 3);
     let mut ended = false;
     for _ in 0..2000 {

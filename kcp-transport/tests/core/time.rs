@@ -193,7 +193,7 @@ fn pause_ends_no_connection_whose_peer_answers() {
             say(&mut pair, Side::Client, Side::Server, &bytes(1, 50_000));
             for index in 0..times {
                 pair.sleep(pause);
-                // The one and the other has something to say, or nobody has.
+                // The client, the server or neither has something to send.
                 match index % 3 {
                     0 => say(&mut pair, Side::Client, Side::Server, &bytes(2, 50_000)),
                     1 => say(&mut pair, Side::Server, Side::Client, &bytes(3, 50_000)),
@@ -216,7 +216,7 @@ fn pause_in_the_middle_of_a_transfer_is_no_loss_storm() {
     for loss in [0.0, 0.05] {
         let mut usual = None;
         for pause in [Duration::ZERO].into_iter().chain(PAUSES) {
-            // Luck differs with every packet that differs, so that one run says little.
+            // Losses differ with every packet that differs, so that one run shows little.
             let runs: Vec<_> = (0..20).map(|seed| interrupted(seed, loss, pause)).collect();
             let took: Duration = runs.iter().map(|run| run.0).sum();
             let resent: u64 = runs.iter().map(|run| run.1).sum();
@@ -252,7 +252,7 @@ fn interrupted(seed: u64, loss: f64, pause: Duration) -> (Duration, u64) {
     pair.sleep(pause);
     let (sent, resent) = (pair.client.link.stats().sent, retransmitted(&pair));
     pair.run_for(Duration::from_millis(1));
-    // All of the window that is free, and one segment to ask: nothing on top of that.
+    // All of the window that is free, and one probe: nothing on top of that.
     let burst = pair.client.link.stats().sent - sent;
     assert!(burst <= 1024, "{burst} datagrams at once after {pause:?}");
     let storm = retransmitted(&pair) - resent;

@@ -101,7 +101,7 @@ async fn many_small_messages_wait_for_room_and_all_arrive() {
 }
 
 #[tokio::test]
-async fn message_that_cannot_be_sent_says_why_and_the_stream_goes_on() {
+async fn message_that_cannot_be_sent_is_an_error_with_its_cause_and_the_stream_goes_on() {
     let small = Config::builder().windows(64, 4).build().expect("in range");
     let (mut client, mut server) = messages(&small).await;
     let most = client.max_message_len();
@@ -173,7 +173,7 @@ async fn datagrams_pass_beside_the_stream() {
 }
 
 #[tokio::test]
-async fn datagram_that_cannot_be_sent_says_why() {
+async fn datagram_that_cannot_be_sent_is_an_error_with_its_cause() {
     let (client, _server) = streams(&with_fec()).await;
     let error = client.send_datagram(&[0; 1361]).expect_err("refused");
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

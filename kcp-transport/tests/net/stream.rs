@@ -201,7 +201,7 @@ async fn connecting_to_silence_times_out() {
 }
 
 #[tokio::test]
-async fn wrong_key_times_out_and_says_what_to_check() {
+async fn wrong_key_times_out_with_a_hint_what_to_check() {
     let config = quick().build().expect("in range");
     for name in ["aes-128-gcm", "aes", "salsa20"] {
         let listener = KcpListener::bind_with(LOOPBACK, &cipher(name), &config)

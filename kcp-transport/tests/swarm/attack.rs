@@ -45,8 +45,8 @@ impl Attacker {
         }
     }
 
-    /// A host has lost its state. Nothing tells it any more what it sent or received before, so
-    /// whoever kept that could play its past to it.
+    /// A host has lost its state, and so cannot recognise what it sent or received before. Its recorded
+    /// packets are dropped here, since replaying them would pass.
     pub(crate) fn forget(&mut self, host: usize) {
         self.heard
             .retain(|(to, _, sender, _)| *to != host && *sender != host);
@@ -129,8 +129,8 @@ impl Attacker {
         vec![(*sender, claimed, datagram.clone())]
     }
 
-    /// Acknowledges a segment in flight under an impossible time: who does not receive it cannot know
-    /// better.
+    /// Acknowledges a segment in flight with an impossible timestamp: an attacker off the path cannot know
+    /// the right one.
     fn forge_ack(&mut self, of: &Conversation, to_server: bool) -> Vec<u8> {
         let (sent, told) = of.ledgers[usize::from(to_server)].span();
         let first = of.plan.first_sequence;

@@ -17,7 +17,7 @@ pub(crate) struct Resends {
     at_once: bool,
     /// Transmissions so far.
     count: u64,
-    /// The numbers of those that have arrived, and when that was heard.
+    /// The numbers of those that have arrived, and when that was acknowledged.
     arrived: Vec<(u64, Time)>,
     /// When a segment was sent last, and when before the last batch.
     sent_at: Time,
@@ -26,7 +26,7 @@ pub(crate) struct Resends {
     rto: Duration,
     /// How many more segments the last time-out may have made due that had to wait.
     probes_left: u64,
-    /// The longest round trip that was heard of.
+    /// The longest round trip that was measured.
     longest: Duration,
     /// An acknowledgement answered another transmission than the last.
     reordered: bool,

@@ -98,7 +98,7 @@ fn unread_data_resets_a_dropped_stream() {
 
 #[test]
 fn stream_dropped_with_unread_data_resets_its_peer_once_its_own_data_has_arrived() {
-    // Read by nobody at all, come after the stream was dropped, or both.
+    // Data that is not read before the stream is dropped, that comes after it, or both.
     for (before, after) in [(true, false), (false, true), (true, true)] {
         let mut pair = exchanged_hellos();
         if before {
@@ -182,7 +182,7 @@ fn what_arrived_before_a_reset_can_be_read() {
 #[test]
 fn timed_out_side_resets_the_other() {
     let mut pair = exchanged_hellos();
-    // Nothing reaches the server; what it says does reach the client.
+    // Nothing reaches the server; what it sends does reach the client.
     pair.client.link.set_config(LinkConfig {
         loss: 1.0,
         ..LinkConfig::default()

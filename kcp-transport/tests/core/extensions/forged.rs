@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A window update that carries `frames`, as from someone who knows the conversation.
+/// A window update that carries `frames`, forged with knowledge of the conversation.
 fn update(conversation: ConversationId, una: u32, frames: &[Frame]) -> Vec<u8> {
     let mut writer = FrameWriter::new(128);
     assert!(frames.iter().all(|frame| writer.push(frame)));
@@ -82,7 +82,7 @@ fn hello_forged_before_the_true_one_is_forgotten() {
     assert!(pair.run_until(PATIENCE, |pair| pair.server.session.is_finished()));
 }
 
-/// A hello from someone who will never be heard of again.
+/// A Hello of a peer that sends nothing more.
 fn invented_hello(conversation: ConversationId) -> Vec<u8> {
     let hello = Hello::new(Token::new(666));
     update(conversation, 0, &[Frame::Hello(hello)])
@@ -128,7 +128,7 @@ fn end_before_what_was_received_is_refused() {
     let mut pair = exchanged_hellos();
     pair.client.session.write(pair.now(), b"data");
     pair.run_for(Duration::from_millis(200));
-    // Even with the right token: whoever has it does not take back what was delivered.
+    // Even with the right token: what was delivered stays delivered.
     let token = pair
         .server
         .session

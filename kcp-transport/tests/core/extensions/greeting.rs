@@ -15,7 +15,7 @@ fn both_sides_know_within_two_round_trips() {
 fn hellos_survive_loss() {
     for seed in seeds(0..200) {
         let mut pair = lossy(seed);
-        // Something to do, or nobody repeats anything.
+        // Without data there would be nothing to repeat.
         let sent = vec![1; 200_000];
         assert_eq!(pair.transfer(&sent), Ok(sent), "seed {seed}");
         pair.run_for(Duration::from_secs(5));

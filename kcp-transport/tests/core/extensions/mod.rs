@@ -1,4 +1,4 @@
-//! What two peers of this crate can say to each other, and what it does to others: nothing.
+//! The extension frames between two peers of this crate, which have no effect on other peers.
 
 mod ending;
 mod forged;

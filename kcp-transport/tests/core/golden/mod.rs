@@ -217,7 +217,7 @@ fn questions_are_asked_in_the_captured_bytes_and_kcp_gos_answers_understood() {
             "push" => Role::ConnectLazy,
             _ => continue,
         };
-        // The seed that makes our clock the one of the capture, and the window told there.
+        // The seed that makes our clock the one of the capture, and the window advertised there.
         let mut session = exchange.link.session(role, 0xdead_beef, 128);
         if role == Role::ConnectLazy {
             session.write(Time::ZERO, b"first");
@@ -394,8 +394,8 @@ fn segments_of(payload: &[u8]) -> &[u8] {
     }
 }
 
-/// Segments, but for what differs on purpose and is read by nobody: a window probe or update of
-/// kcp-go repeats the time and number of whatever it sent before, ours are 0.
+/// Segments, without two fields that differ on purpose and that no peer reads: a window probe or update
+/// of kcp-go repeats the time and number of an earlier segment, ours are 0.
 fn normalized(bytes: &[u8]) -> Vec<(SegmentHeader, Vec<u8>)> {
     let segments = Segments::new(bytes).map(|segment| {
         let (mut header, data) = segment.expect("a whole segment");
@@ -408,5 +408,5 @@ fn normalized(bytes: &[u8]) -> Vec<(SegmentHeader, Vec<u8>)> {
     segments.collect()
 }
 
-/// Enough for a decoder to tell any two ratios of the file apart.
+/// Enough for a decoder to distinguish any two ratios of the file.
 const EARLIER_GROUPS: u32 = 8;

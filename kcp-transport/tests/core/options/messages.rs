@@ -92,7 +92,7 @@ fn first_long_message_waits_for_the_real_window_of_the_peer() {
     told(&mut session, at(4), 100);
     assert!(session.is_writable());
     assert_eq!(session.write_message(at(4), &message), Ok(true));
-    // What somebody has set is believed at once.
+    // A window that was set explicitly holds at once.
     assert!(session.write_message(at(4), &vec![0; 101 * 1376]).is_err());
 }
 

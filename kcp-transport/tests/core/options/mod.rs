@@ -38,7 +38,7 @@ const fn at(millis: u64) -> Time {
 }
 
 fn session(builder: ConfigBuilder, role: Role) -> Session {
-    // Plain KCP, so that all that leaves is what the options say.
+    // Plain KCP, so that only what the options cause is sent.
     let builder = builder.extensions(Extensions::Off);
     let config = builder.build().expect("in range");
     let layout = config.layout(NONE).expect("has room");
@@ -85,7 +85,7 @@ fn carry(now: Time, from: &mut Session, to: &mut Session) {
     }
 }
 
-/// Lets time pass for a session that hears nothing, until it ends; returns when and why.
+/// Lets time pass for a session that receives nothing, until it ends; returns when and why.
 fn end_alone(session: &mut Session, mut now: Time) -> (Time, Option<ConnectionError>) {
     for _ in 0..10_000 {
         datagrams(session, now);
@@ -99,7 +99,7 @@ fn end_alone(session: &mut Session, mut now: Time) -> (Time, Option<ConnectionEr
     panic!("never ends");
 }
 
-/// When the peer is asked for its window while a message of `len` bytes waits; all in vain.
+/// When probes leave while a message of `len` bytes waits and no probe is answered.
 fn questions(session: &mut Session, len: usize) -> Vec<u64> {
     let mut asked = Vec::new();
     for now in 0..1270 {

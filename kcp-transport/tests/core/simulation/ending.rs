@@ -35,7 +35,7 @@ fn plain_kcp() -> Config {
 #[test]
 fn both_sides_may_let_go_at_once_and_lose_nothing() {
     for seed in seeds(0..500) {
-        // A client of ours would tell that nobody reads; one of plain KCP acknowledges.
+        // A client of ours would reset the stream that is not read; one of plain KCP acknowledges.
         let config = PairConfig {
             client: plain_kcp(),
             link: LinkConfig {
@@ -50,7 +50,7 @@ fn both_sides_may_let_go_at_once_and_lose_nothing() {
         pair.server.session.write(now, &bytes(seed, 3000));
         pair.client.session.abandon(now);
         pair.server.session.shutdown(now);
-        // The server hears the client's acknowledgements although nobody reads there any more.
+        // The server receives the client's acknowledgements although its stream was dropped.
         let drained = pair.run_until(Duration::from_secs(30), |pair| {
             pair.server.session.state() == State::Drained
         });
@@ -70,7 +70,7 @@ fn both_sides_may_let_go_at_once_and_lose_nothing() {
 
 #[test]
 fn session_let_go_after_a_long_silence_ends_at_once() {
-    // A peer of ours would be told of the end, for as long as it may take to hear.
+    // To a peer of ours the end would be repeated until it is acknowledged.
     let config = PairConfig {
         client: plain_kcp(),
         ..PairConfig::default()
@@ -96,7 +96,7 @@ fn session_let_go_before_a_pause_ends_though_its_peer_goes_on() {
     let mut now = Time::from_millis(1);
     let mut session = Session::new(&config, layout, conversation, Role::Accept, 1, now);
     session.abandon(now);
-    // This side sleeps past the end, and its peer asks for the window all the time.
+    // This side sleeps past the end, and its peer probes all the time.
     let mut question = vec![0; SEGMENT_HEADER_LEN];
     SegmentHeader {
         conversation,

@@ -181,8 +181,8 @@ fn restarted_peer_that_takes_up_the_first_segment_leaves_no_hole() {
     pair.client.session.write(pair.now(), &bytes(2, 1376));
     pair.run_for(Duration::from_millis(41));
     assert_eq!(pair.client.session.stats().in_flight, 1);
-    // To the new session the first segment is a beginning like any other. It will wait for the
-    // second for ever, which nobody sends again.
+    // The new session takes the first segment as the beginning of a conversation. It then waits for
+    // the second, which is never sent again.
     pair.server = Pair::new(1, &PairConfig::default()).server;
     pair.run_for(Duration::from_secs(25));
     assert_eq!(

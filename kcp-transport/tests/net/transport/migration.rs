@@ -79,7 +79,7 @@ async fn move_in_the_middle_of_a_transfer_costs_a_moment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keepalive_tells_an_idle_server_where_its_client_is() {
+async fn keepalive_shows_an_idle_server_the_new_address_of_its_client() {
     let mut setup = Setup::new(&Config::default()).await;
     exchange(&mut setup.client, &mut setup.server, b"hello").await;
     setup.client_host.move_to(elsewhere(1));

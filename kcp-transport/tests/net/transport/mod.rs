@@ -322,7 +322,7 @@ async fn calls_that_would_block_before_and_after_one_that_does_not_are_no_errors
 }
 
 #[tokio::test(start_paused = true)]
-async fn transport_that_is_never_ready_when_it_says_so_does_not_spin() {
+async fn transport_that_reports_readiness_wrongly_does_not_spin() {
     for side in [Side::Client, Side::Server] {
         check_survival(side, Way::Receive, Fault::Liar, 1000).await;
         check_survival(side, Way::Send, Fault::Liar, 60_000).await;
@@ -388,7 +388,7 @@ async fn closed_transport_wakes_every_waiter_with_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn endpoint_of_a_closed_transport_says_so() {
+async fn endpoint_of_a_closed_transport_returns_an_error() {
     let network = Network::default();
     let (host, peer) = (network.host(), network.host());
     let endpoint =

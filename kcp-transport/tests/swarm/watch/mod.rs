@@ -89,7 +89,7 @@ impl Watch {
         self.fell_back_at
     }
 
-    /// Whether all packets from now on are told from the first of a conversation.
+    /// Whether packets from now on differ from the first ones of a conversation.
     pub(crate) fn has_begun(&self) -> bool {
         self.received_una > 0 || self.sent_una > 0
     }
