@@ -6,13 +6,17 @@
 //! a signal, and then drains it:
 //!
 //! ```no_run
+//! # mod helloworld {
+//! #     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/generated/helloworld.rs"));
+//! # }
 //! # #[cfg(feature = "server")]
-//! # async fn run(greeter: tonic::service::Routes) -> std::io::Result<()> {
+//! # async fn run(greeter: impl helloworld::greeter_server::Greeter) -> std::io::Result<()> {
+//! use helloworld::greeter_server::GreeterServer;
 //! use kcp_tonic::{KcpIncoming, Security, serve, server_builder};
 //!
 //! let incoming = KcpIncoming::bind("0.0.0.0:4000", &Security::Plaintext).await?;
-//! // or: server_builder().add_service(GreeterServer::new(greeter))
-//! serve(incoming, server_builder().add_routes(greeter))
+//! let router = server_builder().add_service(GreeterServer::new(greeter));
+//! serve(incoming, router)
 //!     .with_graceful_shutdown(async { tokio::signal::ctrl_c().await.unwrap_or_default() })
 //!     .await
 //! # }
@@ -23,12 +27,18 @@
 //! A [`KcpChannel`] goes where tonic's `Channel` would:
 //!
 //! ```no_run
+//! # mod helloworld {
+//! #     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/generated/helloworld.rs"));
+//! # }
 //! # #[cfg(feature = "channel")]
-//! # async fn run() -> Result<(), kcp_tonic::ChannelError> {
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use helloworld::{HelloRequest, greeter_client::GreeterClient};
 //! use kcp_tonic::{KcpChannel, Security};
 //!
 //! let channel = KcpChannel::connect("kcp://example.com:4000", &Security::Plaintext).await?;
-//! // let mut client = GreeterClient::new(channel);
+//! let request = HelloRequest { name: "world".into() };
+//! let reply = GreeterClient::new(channel).say_hello(request).await?;
+//! println!("{}", reply.into_inner().message);
 //! # Ok(())
 //! # }
 //! ```

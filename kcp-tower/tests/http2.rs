@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use futures_util::stream;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -33,16 +34,21 @@ fn whole(body: impl Into<Bytes>) -> AnyBody {
     BodyExt::boxed_unsync(Full::new(body.into()))
 }
 
-/// `/flood` answers without an end, `/hold` never reads its request and never answers, `/data` sends
-/// [`LARGE`] bytes, everything else echoes.
+/// `/flood` answers without an end, `/hold` never reads its request and never answers, `/data/N` sends
+/// N bytes, `/count` answers how many it was sent, everything else echoes.
 async fn handle(request: Request<Incoming>) -> Result<Response<AnyBody>, Infallible> {
-    let body = match request.uri().path() {
+    let path = request.uri().path().to_owned();
+    let body = match path.as_str() {
         "/flood" => endless(),
-        "/data" => whole(pattern(LARGE)),
         "/hold" => {
             let _held = request;
             pending().await
         }
+        "/count" => {
+            let received = request.into_body().collect().await.unwrap().to_bytes();
+            whole(received.len().to_string())
+        }
+        path if path.starts_with("/data/") => whole(pattern(path[6..].parse().unwrap())),
         _ => whole(request.into_body().collect().await.unwrap().to_bytes()),
     };
     Ok(Response::new(body))
@@ -119,28 +125,36 @@ const SLOW_AND_SHALLOW: Link = Link { queue: 50, ..SLOW };
 /// Takes 94 s at 256 kbit/s.
 const LARGE: usize = 3_000_000;
 
+async fn upload(client: &Client<KcpConnector, AnyBody>, uri: &str, len: usize) {
+    let request = Request::post(format!("{uri}/count"));
+    let request = request.body(whole(pattern(len))).unwrap();
+    let response = client.request(request).await.expect("an answer");
+    let counted = response.into_body().collect().await.expect("all of it");
+    assert_eq!(counted.to_bytes(), len.to_string());
+}
+
+async fn download(client: &Client<KcpConnector, AnyBody>, uri: &str, len: usize) {
+    let data = format!("{uri}/data/{len}").parse().unwrap();
+    let response = client.get(data).await.expect("an answer");
+    let received = response.into_body().collect().await.expect("all of it");
+    assert!(received.to_bytes() == pattern(len));
+}
+
 #[tokio::test(start_paused = true)]
-async fn upload_over_a_slow_link_finishes() {
-    for link in [SLOW, SLOW_AND_SHALLOW] {
+async fn uploads_over_a_slow_link_finish() {
+    for (link, side_by_side) in [(SLOW, 1), (SLOW_AND_SHALLOW, 1), (SLOW_AND_SHALLOW, 6)] {
         let (client, uri) = connected(link).await;
-        let sent = pattern(LARGE);
-        // The echo doubles the way, which the download below has too.
-        let request = Request::post(format!("{uri}/echo"));
-        let request = request.body(whole(sent.clone())).unwrap();
-        let response = client.request(request).await.expect("an answer");
-        let received = response.into_body().collect().await.expect("all of it");
-        assert!(received.to_bytes() == sent);
+        let uploads = (0..side_by_side).map(|_| upload(&client, &uri, LARGE / side_by_side));
+        join_all(uploads).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn download_over_a_slow_link_finishes() {
-    for link in [SLOW, SLOW_AND_SHALLOW] {
+async fn downloads_over_a_slow_link_finish() {
+    for (link, side_by_side) in [(SLOW, 1), (SLOW_AND_SHALLOW, 1), (SLOW_AND_SHALLOW, 6)] {
         let (client, uri) = connected(link).await;
-        let data = format!("{uri}/data").parse().unwrap();
-        let response = client.get(data).await.expect("an answer");
-        let received = response.into_body().collect().await.expect("all of it");
-        assert!(received.to_bytes() == pattern(LARGE));
+        let downloads = (0..side_by_side).map(|_| download(&client, &uri, LARGE / side_by_side));
+        join_all(downloads).await;
     }
 }
 
