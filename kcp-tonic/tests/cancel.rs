@@ -108,9 +108,9 @@ fn next_connection_is_not_lost_with_the_future_that_waited_for_it() {
             let mut client = connecting.await.unwrap().unwrap();
             client.write_all(b"hello").await.unwrap();
             client.flush().await.unwrap();
-            let mut heard = [0; 5];
-            server.read_exact(&mut heard).await.unwrap();
-            assert_eq!(&heard, b"hello");
+            let mut received = [0; 5];
+            server.read_exact(&mut received).await.unwrap();
+            assert_eq!(&received, b"hello");
             drop(incoming);
             done
         },

@@ -49,15 +49,15 @@ async fn bidirectional_stream_alternates() {
     let setup = Setup::plaintext();
     let addr = setup.serve(Hello::default()).await;
     let mut client = setup.client(addr).await;
-    let (say, said) = tokio::sync::mpsc::channel(1);
-    let said = tokio_stream::wrappers::ReceiverStream::new(said);
-    let mut replies = client.bidi_hello(said).await.unwrap().into_inner();
+    let (greetings, sent) = tokio::sync::mpsc::channel(1);
+    let sent = tokio_stream::wrappers::ReceiverStream::new(sent);
+    let mut replies = client.bidi_hello(sent).await.unwrap().into_inner();
     for i in 0..100 {
-        say.send(hello(i.to_string())).await.unwrap();
+        greetings.send(hello(i.to_string())).await.unwrap();
         let reply = replies.next().await.unwrap().unwrap();
         assert_eq!(reply.message, i.to_string());
     }
-    drop(say);
+    drop(greetings);
     assert!(replies.next().await.is_none());
 }
 
@@ -67,11 +67,11 @@ async fn stream_in_flight_goes_on_from_another_socket() {
     let addr = setup.serve(Hello::default()).await;
     let channel = setup.channel(addr).await;
     let mut client = GreeterClient::new(channel.clone());
-    let (say, said) = tokio::sync::mpsc::channel(1);
-    let said = tokio_stream::wrappers::ReceiverStream::new(said);
-    let mut replies = client.bidi_hello(said).await.unwrap().into_inner();
+    let (greetings, sent) = tokio::sync::mpsc::channel(1);
+    let sent = tokio_stream::wrappers::ReceiverStream::new(sent);
+    let mut replies = client.bidi_hello(sent).await.unwrap().into_inner();
     for i in 0..20 {
-        say.send(hello(i.to_string())).await.unwrap();
+        greetings.send(hello(i.to_string())).await.unwrap();
         assert_eq!(channel.rebind(), 1);
         let reply = replies.next().await.unwrap().unwrap();
         assert_eq!(reply.message, i.to_string());

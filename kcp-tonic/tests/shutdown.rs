@@ -50,19 +50,19 @@ async fn call_in_flight_finishes_after_the_signal() {
     let incoming = setup.incoming(loopback()).await.unwrap();
     let server = start(incoming, Hello::default(), None);
     let mut client = setup.client(server.addr).await;
-    let (say, said) = tokio::sync::mpsc::channel(1);
-    let replies = client.bidi_hello(ReceiverStream::new(said)).await;
+    let (greetings, sent) = tokio::sync::mpsc::channel(1);
+    let replies = client.bidi_hello(ReceiverStream::new(sent)).await;
     let mut replies = replies.unwrap().into_inner();
-    say.send(hello("before")).await.unwrap();
+    greetings.send(hello("before")).await.unwrap();
     replies.next().await.unwrap().unwrap();
     server.stop.send(()).unwrap();
 
     for word in ["during", "still"] {
-        say.send(hello(word)).await.unwrap();
+        greetings.send(hello(word)).await.unwrap();
         assert_eq!(replies.next().await.unwrap().unwrap().message, word);
     }
     assert!(!server.task.is_finished());
-    drop(say);
+    drop(greetings);
     assert!(replies.next().await.is_none());
     server.task.await.unwrap().unwrap();
     drop(client);
@@ -80,6 +80,20 @@ async fn drain_timeout_ends_calls_that_do_not_finish() {
     server.stop.send(()).unwrap();
     let end = timeout(PATIENCE, server.task).await;
     end.expect("the server must end").unwrap().unwrap();
+    let status = timeout(PATIENCE, call).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+}
+
+#[tokio::test]
+async fn dropping_the_server_ends_its_connections() {
+    let setup = Setup::plaintext();
+    let incoming = setup.incoming(loopback()).await.unwrap();
+    let greeter = Hello::default();
+    let server = start(incoming, greeter.clone(), None);
+    let mut client = setup.client(server.addr).await;
+    let call = tokio::spawn(async move { client.say_hello(hello("wait")).await });
+    greeter.waiting.notified().await;
+    server.task.abort();
     let status = timeout(PATIENCE, call).await.unwrap().unwrap().unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
 }

@@ -80,8 +80,8 @@ impl Default for Windows {
 /// A gRPC client holds one stream for each open call, and a call that waits for events can be open
 /// for days, so the limit is far above the 100 streams that HTTP/2 recommends as a minimum. The
 /// next call waits, without an error, until a stream ends: `KcpChannel::stats` of kcp-tonic counts
-/// such calls. A client respects the limit of its server, whatever that is, and starts with 100
-/// streams until it has learned it.
+/// such calls. A client respects the limit of its server, whatever that is, and opens at most 100
+/// streams before the server's settings have arrived.
 pub const MAX_CONCURRENT_STREAMS: u32 = 1024;
 
 /// HTTP/2 starts with this window; it can grow but not shrink.

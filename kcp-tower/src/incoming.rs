@@ -138,7 +138,7 @@ impl KcpIncomingBuilder {
     /// After that, reads fail with [`io::ErrorKind::TimedOut`], which makes HTTP servers close the
     /// connection. hyper, axum and tonic have no limit of their own for this phase, and such a peer
     /// holds up a graceful shutdown. What the server writes meanwhile does not count: for a protocol in
-    /// which the server speaks first and the client need not answer, set no limit.
+    /// which the server sends first and the client need not answer, set no limit.
     pub fn first_byte_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.first_byte_timeout = timeout.into();
         self

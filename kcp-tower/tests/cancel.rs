@@ -43,14 +43,14 @@ async fn accept_from(incoming: &mut KcpIncoming, client: &KcpIo) -> KcpIo {
 }
 
 async fn check_echo(client: &mut KcpIo, server: &mut KcpIo) {
-    let mut heard = [0; 5];
+    let mut received = [0; 5];
     client.write_all(b"hello").await.unwrap();
     client.flush().await.unwrap();
-    server.read_exact(&mut heard).await.unwrap();
-    server.write_all(&heard).await.unwrap();
+    server.read_exact(&mut received).await.unwrap();
+    server.write_all(&received).await.unwrap();
     server.flush().await.unwrap();
-    client.read_exact(&mut heard).await.unwrap();
-    assert_eq!(&heard, b"hello");
+    client.read_exact(&mut received).await.unwrap();
+    assert_eq!(&received, b"hello");
 }
 
 #[test]

@@ -70,8 +70,8 @@ async fn all_addresses_of_a_name_are_tried() {
     let (incoming, addr) = setup.incoming().await;
     let accepted = accept(incoming);
     let addresses = vec![deaf_addr().await, deaf_addr().await, addr];
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&asked);
+    let resolved = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&resolved);
     let config = Config::builder()
         .connect_timeout(3 * impatient().connect_timeout())
         .build()
@@ -86,7 +86,7 @@ async fn all_addresses_of_a_name_are_tried() {
         .await
         .unwrap();
     assert_eq!(io.info().peer_addr(), addr);
-    assert_eq!(*asked.lock().unwrap(), ["somewhere.example"]);
+    assert_eq!(*resolved.lock().unwrap(), ["somewhere.example"]);
     accepted.abort();
 }
 

@@ -133,7 +133,7 @@ async fn silent_peer_of_http2_delays_the_end_by_its_first_byte_timeout_only() {
 /// Never ready to make a service.
 #[derive(Clone, Default)]
 struct Busy {
-    asked: Arc<Notify>,
+    polled: Arc<Notify>,
 }
 
 impl Service<KcpConnectInfo> for Busy {
@@ -142,7 +142,7 @@ impl Service<KcpConnectInfo> for Busy {
     type Future = Pending<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.asked.notify_one();
+        self.polled.notify_one();
         Poll::Pending
     }
 
@@ -163,7 +163,7 @@ async fn signal_stops_a_server_whose_services_are_never_ready() {
     let client = KcpStream::connect_with(addr, &setup.security, &setup.config)
         .await
         .unwrap();
-    busy.asked.notified().await;
+    busy.polled.notified().await;
     stop.send(()).unwrap();
     let end = tokio::time::timeout(PATIENCE, server).await;
     end.expect("the server must end").unwrap().unwrap();

@@ -8,7 +8,7 @@ use kcp_tower::{KcpConnectInfo, KcpIo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-use super::cut::Cut;
+use super::abort::AbortSignal;
 
 /// A connection that describes itself to tonic's server.
 ///
@@ -17,7 +17,7 @@ use super::cut::Cut;
 #[derive(Debug)]
 pub struct KcpServerIo {
     inner: KcpIo,
-    cut: Option<Cut>,
+    abort: Option<AbortSignal>,
 }
 
 impl KcpServerIo {
@@ -33,8 +33,8 @@ impl KcpServerIo {
         self.inner
     }
 
-    pub(super) fn with_cut(mut self, cut: Cut) -> Self {
-        self.cut = Some(cut);
+    pub(super) fn with_abort(mut self, abort: AbortSignal) -> Self {
+        self.abort = Some(abort);
         self
     }
 
@@ -42,14 +42,14 @@ impl KcpServerIo {
         Pin::new(&mut self.get_mut().inner)
     }
 
-    /// What to return where the stream itself is pending.
-    fn or_cut<T>(
+    /// Fails once the connection has to end, where the stream itself is pending.
+    fn or_abort<T>(
         &mut self,
         cx: &mut Context<'_>,
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        match (&mut self.cut, poll) {
-            (Some(cut), Poll::Pending) => cut.poll(cx),
+        match (&mut self.abort, poll) {
+            (Some(abort), Poll::Pending) => abort.poll(cx),
             (_, poll) => poll,
         }
     }
@@ -57,7 +57,7 @@ impl KcpServerIo {
 
 impl From<KcpIo> for KcpServerIo {
     fn from(inner: KcpIo) -> Self {
-        Self { inner, cut: None }
+        Self { inner, abort: None }
     }
 }
 
@@ -76,7 +76,7 @@ impl AsyncRead for KcpServerIo {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = AsyncRead::poll_read(self.as_mut().io(), cx, buf);
-        self.or_cut(cx, read)
+        self.or_abort(cx, read)
     }
 }
 
@@ -87,17 +87,17 @@ impl AsyncWrite for KcpServerIo {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = AsyncWrite::poll_write(self.as_mut().io(), cx, buf);
-        self.or_cut(cx, written)
+        self.or_abort(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = AsyncWrite::poll_flush(self.as_mut().io(), cx);
-        self.or_cut(cx, flushed)
+        self.or_abort(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = AsyncWrite::poll_shutdown(self.as_mut().io(), cx);
-        self.or_cut(cx, shut)
+        self.or_abort(cx, shut)
     }
 
     fn poll_write_vectored(
@@ -106,7 +106,7 @@ impl AsyncWrite for KcpServerIo {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = AsyncWrite::poll_write_vectored(self.as_mut().io(), cx, bufs);
-        self.or_cut(cx, written)
+        self.or_abort(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

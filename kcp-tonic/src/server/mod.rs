@@ -1,7 +1,7 @@
 //! gRPC servers over KCP.
 
+mod abort;
 mod connect_info;
-mod cut;
 mod incoming;
 mod io;
 mod serve;

@@ -19,13 +19,13 @@ use tonic::transport::server::Router;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::cut::Cutter;
+use super::abort::AbortHandle;
 use super::{KcpIncoming, KcpServerIo};
 
 /// Serves the services of a router on the connections of `incoming`.
 ///
 /// It runs until the signal of [`Serve::with_graceful_shutdown`] comes, or until the socket fails:
-/// then it ends with the socket's error.
+/// then it ends with the socket's error. Dropping the future closes all connections at once.
 ///
 /// ```no_run
 /// # async fn run(routes: tonic::service::Routes) -> std::io::Result<()> {
@@ -118,11 +118,11 @@ impl<L, F> Serve<L, F> {
         B::Error: Into<BoxError>,
         F: Future<Output = ()>,
     {
-        let cutter = Arc::new(Cutter::new());
+        let handle = Arc::new(AbortHandle::new());
         let failed = Arc::<Mutex<Option<io::Error>>>::default();
         let incoming = Connections {
             inner: self.incoming,
-            cutter: Arc::clone(&cutter),
+            handle: Arc::clone(&handle),
             failed: Arc::clone(&failed),
         };
         let (stopping, stopped) = oneshot::channel();
@@ -143,7 +143,7 @@ impl<L, F> Serve<L, F> {
             ended = &mut serving => ended,
             () = late => {
                 tracing::warn!("connections closed after the drain time-out");
-                cutter.cut();
+                handle.abort();
                 serving.await
             }
         };
@@ -156,7 +156,7 @@ impl<L, F> Serve<L, F> {
 /// The connections of a server, which can all be ended.
 struct Connections {
     inner: KcpIncoming,
-    cutter: Arc<Cutter>,
+    handle: Arc<AbortHandle>,
     /// tonic only logs errors of this stream.
     failed: Arc<Mutex<Option<io::Error>>>,
 }
@@ -168,7 +168,7 @@ impl Stream for Connections {
         Pin::new(&mut self.inner)
             .poll_next(cx)
             .map(|item| match item? {
-                Ok(io) => Some(Ok(io.with_cut(self.cutter.for_connection()))),
+                Ok(io) => Some(Ok(io.with_abort(self.handle.signal()))),
                 Err(error) => {
                     let failed = self.failed.lock();
                     *failed.unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -182,7 +182,7 @@ impl Stream for Connections {
 ///
 /// # Cancel safety
 ///
-/// Dropping it stops accepting. Open connections and their calls go on, in tasks of tonic's.
+/// Dropping it is a way to stop: it closes the listener and all connections at once.
 #[must_use = "futures do nothing unless polled"]
 pub struct Serving {
     run: Pin<Box<dyn Future<Output = io::Result<()>> + Send>>,

@@ -213,7 +213,7 @@ impl Shared {
         // The time-out needs a runtime, and panics without one.
         Handle::try_current().map_err(|missing| target.unresolved(io::Error::other(missing)))?;
         let lookup = if target.has_zone() {
-            // The system alone knows the names of its interfaces.
+            // Zones are names of interfaces, which only the system can resolve.
             Resolver(GaiResolver::new()).lookup(&target.host)
         } else {
             self.resolver.lookup(&target.host)

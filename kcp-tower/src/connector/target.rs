@@ -1,4 +1,4 @@
-//! What a URI says about where to connect.
+//! Where to connect, as read from a URI.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tower_service::Service;
 
-use super::handshake::{Handshake, Shaken};
+use super::handshake::{Established, Handshake};
 use super::http1_only::Http1Only;
 use super::with_info::WithInfo;
 use crate::http2::{MAX_CONCURRENT_STREAMS, Windows};
@@ -79,8 +79,8 @@ impl Server {
             mut stopping,
         } = ending;
         let ready = async {
-            let shaken = handshake.run(io).await?;
-            Ok::<_, BoxError>((shaken, service.await?))
+            let established = handshake.run(io).await?;
+            Ok::<_, BoxError>((established, service.await?))
         };
         let ready = tokio::select! {
             ready = ready => ready,
@@ -88,7 +88,7 @@ impl Server {
             _ = stopping.changed() => return,
         };
         let ended = match ready {
-            Ok((Shaken { io, extensions }, service)) => {
+            Ok((Established { io, extensions }, service)) => {
                 let service = WithInfo::new(service, info, extensions);
                 self.http(TokioIo::new(io), service, watcher).await
             }

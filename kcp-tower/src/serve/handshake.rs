@@ -11,16 +11,16 @@ use crate::KcpIo;
 
 /// Turns an accepted connection into the stream that HTTP runs on.
 pub(super) struct Handshake<I> {
-    run: Arc<dyn Fn(KcpIo) -> Shaking<I> + Send + Sync>,
+    run: Arc<dyn Fn(KcpIo) -> Pending<I> + Send + Sync>,
     info: Option<Arc<Info<I>>>,
     pub(super) timeout: Duration,
 }
 
-type Shaking<I> = Pin<Box<dyn Future<Output = io::Result<I>> + Send>>;
+type Pending<I> = Pin<Box<dyn Future<Output = io::Result<I>> + Send>>;
 type Info<I> = dyn Fn(&I, &mut Extensions) + Send + Sync;
 
 /// A connection after its handshake.
-pub(super) struct Shaken<I> {
+pub(super) struct Established<I> {
     pub(super) io: I,
     /// For the requests of the connection.
     pub(super) extensions: Extensions,
@@ -62,9 +62,9 @@ impl<I> Handshake<I> {
         }
     }
 
-    pub(super) async fn run(&self, io: KcpIo) -> io::Result<Shaken<I>> {
-        let shaking = (self.run)(io);
-        let io = tokio::time::timeout(self.timeout, shaking).await;
+    pub(super) async fn run(&self, io: KcpIo) -> io::Result<Established<I>> {
+        let pending = (self.run)(io);
+        let io = tokio::time::timeout(self.timeout, pending).await;
         let io = io.unwrap_or_else(|_| {
             let late = "the handshake took too long";
             Err(io::Error::new(io::ErrorKind::TimedOut, late))
@@ -73,7 +73,7 @@ impl<I> Handshake<I> {
         if let Some(info) = &self.info {
             info(&io, &mut extensions);
         }
-        Ok(Shaken { io, extensions })
+        Ok(Established { io, extensions })
     }
 }
 

@@ -92,7 +92,7 @@ pub fn client(connector: &KcpConnector, http2_only: bool) -> HttpClient {
 
 pub type HttpClient = Client<KcpConnector, Full<Bytes>>;
 
-/// A port that the system gave to us and where nobody listens any more.
+/// A port of the system's choice at which nothing listens any more.
 pub async fn deaf_addr() -> SocketAddr {
     KcpListener::bind(loopback(), &Security::Plaintext)
         .await
