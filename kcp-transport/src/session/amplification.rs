@@ -1,15 +1,15 @@
-//! How much a session sends to an address that may be someone else's.
+//! Address validation: limits what a session sends to an address that may be forged.
 //!
-//! Who opens a session may have forged where its packet came from. Until an acknowledgement has
-//! echoed a timestamp of ours, which only who receives our packets knows, the answers go to
-//! somebody who may never have asked. So a session that was opened by its peer sends no more than
-//! three times what it received, or three datagrams if that is more; QUIC has the same rule (RFC
-//! 9000, section 8.1). Everything counts, in bytes of UDP payload. A datagram is that of the mtu, or
-//! 576 bytes: with less there would be no room for questions.
+//! The source address of a first packet may be forged. Until an acknowledgement echoes one of our
+//! timestamps, which only a host that receives our packets can do, answers may reach a victim that
+//! requested nothing. So a session that was opened by its peer sends at most three times the bytes
+//! it received, or three datagrams if that is more, as QUIC does (RFC 9000, section 8.1). All bytes
+//! of UDP payload count. A datagram counts as the mtu, or as 576 bytes if the mtu is smaller: with
+//! less there would be no room for challenges.
 //!
-//! Part of that is kept back for questions. If all answers to an honest peer are lost, and it
-//! waits in silence because its own data was acknowledged, then nothing but a question can bring
-//! the proof, and with it the right to repeat the answers.
+//! Part of that is reserved for challenges. If all answers to an honest peer are lost while its own
+//! data was acknowledged, the peer waits in silence. Then only a challenge can validate its
+//! address, which in turn permits retransmitting the answers.
 
 use std::time::Duration;
 
@@ -19,28 +19,28 @@ use crate::packet::{PacketLayout, TransmitBatch};
 use crate::time::Time;
 use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Segments, Timestamp};
 
-/// What a session keeps until its peer's address is proved.
+/// The state of a session until its peer's address is validated.
 #[derive(Debug)]
 pub(super) struct AddressValidation {
-    /// Number and timestamp of all questions, once one was asked. Nobody can echo the timestamp
-    /// who has not received it.
+    /// Number and timestamp of all challenges, once one was sent. Only a host that received a
+    /// challenge can echo the timestamp.
     challenge: Option<(u32, Timestamp)>,
-    /// Something is due that may not leave.
+    /// Something is due but may not be sent.
     blocked: bool,
-    /// When to ask next; `None` until something was held back.
+    /// When to send the next challenge; `None` until something was held back.
     challenge_at: Option<Time>,
     /// The wait that `challenge_at` ends.
     wait: Duration,
 }
 
-/// What the next datagram may be.
+/// What the next datagram may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Allowance {
     /// Anything.
     Full,
-    /// Questions, acknowledgements and probes.
+    /// Challenges, acknowledgements and probes.
     Control,
-    /// Questions.
+    /// Challenges.
     Challenge,
     /// Nothing.
     Nothing,
@@ -58,40 +58,41 @@ impl AddressValidation {
         })
     }
 
-    /// When there may be something to send, if that is not when it is due.
+    /// When something may be sent, if sending is blocked.
     pub(super) fn blocked_until(&self) -> Option<Option<Time>> {
         self.blocked.then_some(self.challenge_at)
     }
 }
 
 impl Session {
-    /// Whether the peer was shown to receive where we send, or we have chosen that address.
+    /// Whether the peer's address is validated: the peer receives there, or this side opened the
+    /// session and chose the address.
     #[must_use]
     pub fn is_validated(&self) -> bool {
         self.validation.is_none()
     }
 
-    /// The peer has shown in another way that it receives where we send.
+    /// Marks the peer's address as validated by other means.
     pub fn mark_validated(&mut self) {
         self.validation = None;
     }
 
-    /// The peer has shown that it receives where we send before this session was made for it. It
-    /// is told so, since it may wait for a first answer.
+    /// Marks the peer's address as validated before this session was created, and announces the
+    /// window, since the peer may wait for a first answer.
     #[cfg(feature = "tokio")]
     pub(crate) fn accept_validated(&mut self) {
         self.mark_validated();
         self.arq.announce_window();
     }
 
-    /// Something came in: there may be more to send, and the peer may be proved.
+    /// A datagram was received: more may be sent now, and the peer may be validated.
     pub(super) fn on_arrival(&mut self) {
         if let Some(validation) = &mut self.validation {
             validation.blocked = false;
         }
     }
 
-    /// Looks for the proof in what the segments brought.
+    /// Checks whether received segments validate the peer's address.
     pub(super) fn check_validation(&mut self, segments: &[u8], outcome: Outcome) {
         let Some(validation) = &self.validation else {
             return;
@@ -106,7 +107,7 @@ impl Session {
         }
     }
 
-    /// What may leave now.
+    /// What may be sent now.
     pub(super) fn allowance(&self, batch: &TransmitBatch, counted: usize) -> Allowance {
         if self.validation.is_none() {
             return Allowance::Full;
@@ -127,7 +128,7 @@ impl Session {
         }
     }
 
-    /// Nothing more leaves for now. If something should, sees to it that the peer is asked.
+    /// Records that nothing more may be sent now. If something is due, schedules a challenge.
     pub(super) fn hold_back(&mut self, now: Time, allowance: Allowance) {
         let due = self.is_due(now);
         if let Some(validation) = self.validation.as_mut().filter(|_| due) {
@@ -139,10 +140,11 @@ impl Session {
         }
     }
 
-    /// Adds a question, if it is time for one.
+    /// Adds a challenge if one is due.
     ///
-    /// It is a data segment without data that the peer has had already. Every KCP peer
-    /// acknowledges those, since the first acknowledgement may be lost, and delivers nothing.
+    /// A challenge is an empty data segment whose number the peer has already received. Every KCP
+    /// peer acknowledges such a segment, since its first acknowledgement may be lost, and delivers
+    /// nothing.
     pub(super) fn push_challenge(&mut self, now: Time, batch: &mut TransmitBatch) -> usize {
         let Some(validation) = &mut self.validation else {
             return 0;
@@ -168,34 +170,37 @@ impl Session {
     }
 }
 
-/// Bytes that may go out whatever came in.
+/// Bytes that may be sent whatever was received.
 fn floor(layout: PacketLayout) -> u64 {
     FACTOR * MIN_DATAGRAM.max(layout.mtu() as u64)
 }
 
-/// Bytes that only questions may use, and half of which acknowledgements and probes may.
+/// Bytes reserved for challenges; acknowledgements and probes may use half of them.
 fn reserve(layout: PacketLayout) -> u64 {
     (CHALLENGES * challenge_len(layout)).min(floor(layout) * 2 / 3)
 }
 
-/// Bytes of a datagram with one segment and no data.
+/// Length of a datagram with one segment and no data.
 fn challenge_len(layout: PacketLayout) -> u64 {
     let overhead = layout.overhead();
     (overhead.front + layout.shard_header() + SEGMENT_HEADER_LEN + overhead.back) as u64
 }
 
-/// How many times what came in may go out; and how many datagrams, if that is more.
+/// How many times the received bytes may be sent, and the number of datagrams that may be sent if
+/// that is more.
 const FACTOR: u64 = 3;
 
-/// What every IPv4 host takes in (RFC 1122, section 3.3.2): a datagram that may go out to anyone.
+/// The datagram that every IPv4 host accepts (RFC 1122, section 3.3.2), which may be sent to any
+/// address.
 const MIN_DATAGRAM: u64 = 576;
 
-/// Questions there is always room for: enough for half a minute, after which the user time-out ends
-/// a connection that nobody answers.
+/// Number of challenges there is always room for: enough for half a minute, after which the user
+/// time-out ends an unanswered connection.
 const CHALLENGES: u64 = 12;
 
-/// Time for the answers that were sent to be acknowledged.
+/// Wait before the first challenge: time for the sent answers to be acknowledged.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
-/// Makes the questions last, and what comes after an outage not wait for long.
+/// Longest wait between challenges: the reserve lasts, and recovery after an outage does not take
+/// long.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);

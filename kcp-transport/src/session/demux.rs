@@ -1,23 +1,23 @@
-//! Which session a payload is for, before any session looks at it.
+//! Which session a payload belongs to, before any session processes it.
 
 use crate::wire::{
     Command, ConversationId, Frame, Frames, SegmentHeader, Segments, ShardHeader, ShardKind,
     Timestamp, Token,
 };
 
-/// Where an opened payload must go.
+/// The destination of a decrypted payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// To this conversation of the sender.
+    /// This conversation of the sender.
     Conversation(ConversationId),
-    /// To whichever conversation of the sender uses FEC: parity names none.
+    /// The conversation of the sender that uses FEC: parity does not contain a conversation id.
     Parity,
-    /// Nowhere: neither segments nor a FEC packet.
+    /// None: neither segments nor a FEC packet.
     Malformed,
 }
 
 impl Destination {
-    /// Looks at the headers of an opened payload.
+    /// Determines the destination from the headers of a decrypted payload.
     #[must_use]
     pub fn of(payload: &[u8]) -> Self {
         let conversation = match ShardHeader::detect(payload) {
@@ -54,37 +54,37 @@ impl Destination {
     }
 }
 
-/// What a payload for an unknown conversation is.
+/// The kind of a payload for an unknown conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsolicited {
-    /// The first of a new conversation, in which nothing was received and nothing sent before.
+    /// The first packet of a new conversation, whose sender has received nothing.
     ///
-    /// It starts with the first data, or with the question for our window that a connecting peer of
-    /// ours asks. Anything else may be left over from a conversation that ended; kcp-go would open a
-    /// session that acknowledges data and never delivers it. If the first data comes late, what was
-    /// ahead of it is repeated.
+    /// It starts with the first data segment, or with the window probe of a connecting peer of this
+    /// crate. Anything else may be left over from a conversation that ended, for which kcp-go would
+    /// open a session that acknowledges data and never delivers it. If the first data segment is
+    /// overtaken by others, those are retransmitted.
     Opening,
-    /// Acknowledges the segment before the first with this timestamp: answers a question that was
-    /// asked before there is a session.
+    /// An acknowledgement of the segment before the first, with this timestamp: the answer to a
+    /// challenge that was sent before a session exists.
     Answer(Timestamp),
     /// Later data.
     Data {
-        /// Its number.
+        /// Its sequence number.
         sequence: u32,
-        /// The sender has received nothing, so it may just have begun.
+        /// The sender has received nothing, so the conversation may have just begun.
         fresh: bool,
     },
-    /// Asks for the window of a conversation in which the sender has sent data.
+    /// A window probe of a conversation in which the sender has sent data.
     Probe,
-    /// Nothing that a peer waits for an answer to.
+    /// Anything else, to which the sender expects no answer.
     Other,
 }
 
 impl Unsolicited {
-    /// The number before the first of any conversation.
+    /// The sequence number before the first of any conversation.
     pub const BEFORE_FIRST: u32 = u32::MAX;
 
-    /// Looks at the segments of an opened payload.
+    /// Determines the kind from the segments of a decrypted payload.
     #[must_use]
     pub fn of(payload: &[u8]) -> Self {
         let segments = match ShardHeader::detect(payload) {
@@ -104,12 +104,12 @@ impl Unsolicited {
         let (sequence, fresh) = (first.sequence, first.unacknowledged == 0);
         match first.command {
             Command::Push if fresh && sequence == 0 => Self::Opening,
-            // The question of a session that nothing was proved to, or the probe of one that has
-            // received later segments but not the first. Any answer would keep those alive for
-            // ever, since they have sent nothing that we could have forgotten.
+            // The challenge of a session that has not validated its peer, or the probe of one that
+            // has received later segments but not the first. Any answer would keep such a session
+            // alive forever, since it has sent nothing whose loss it could detect.
             Command::Push | Command::WindowProbe if sequence == Self::BEFORE_FIRST => Self::Other,
             Command::Push => Self::Data { sequence, fresh },
-            // Peers of ours number their probes by what they have sent.
+            // Peers of this crate number their probes by the data they have sent.
             Command::WindowProbe if sequence != 0 => Self::Probe,
             Command::WindowProbe if fresh => Self::Opening,
             Command::WindowProbe | Command::WindowUpdate => Self::Other,
@@ -122,7 +122,7 @@ impl Unsolicited {
     }
 }
 
-/// The tag and the number in an opened payload that answers a path challenge.
+/// The tag and the data of a path response in a decrypted payload, if it contains one.
 #[must_use]
 pub fn path_response(payload: &[u8]) -> Option<(Token, u64)> {
     let segments = match ShardHeader::detect(payload) {
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(of(Command::Push, 40, 9), data(40, false));
         assert_eq!(of(Command::Push, 40, 0), data(40, true));
         assert_eq!(of(Command::WindowProbe, 5, 9), Unsolicited::Probe);
-        // Who has sent nothing cannot learn anything from our having received nothing.
+        // A peer that has sent nothing cannot learn from our having received nothing.
         assert_eq!(of(Command::WindowProbe, 0, 9), Unsolicited::Other);
         assert_eq!(of(Command::Ack, 5, 9), Unsolicited::Other);
         assert_eq!(of(Command::WindowUpdate, 5, 9), Unsolicited::Other);

@@ -1,4 +1,4 @@
-//! Payloads in: to the ARQ, to FEC, or to whoever takes datagrams out of band.
+//! Handling received payloads: segments, FEC packets and out-of-band datagrams.
 
 use super::extension::handle_payload;
 use super::{Session, lifetime, trace};
@@ -9,15 +9,15 @@ use crate::time::Time;
 use crate::wire::{ShardHeader, ShardKind};
 
 impl Session {
-    /// Takes in one opened payload that was received for this conversation.
+    /// Processes one decrypted payload that was received for this conversation.
     ///
-    /// What cannot be decoded or is not plausible is counted and changes nothing else.
+    /// Invalid payloads are counted and change nothing else.
     pub fn handle_datagram(&mut self, now: Time, payload: &[u8]) {
         self.handle_datagrams(now, std::iter::once(payload));
     }
 
-    /// As [`Session::handle_datagram`] for payloads that came together: what they change in the life
-    /// of the session is looked at once.
+    /// As [`Session::handle_datagram`], for payloads received together: the life cycle is updated
+    /// once for all of them.
     pub fn handle_datagrams<'a>(&mut self, now: Time, payloads: impl Iterator<Item = &'a [u8]>) {
         if self.lifetime.is_closed() {
             return;
@@ -66,7 +66,8 @@ impl Session {
         let (arq, extension, offer) = (&mut self.arq, &mut self.extension, self.offer);
         let mut invalid = 0;
         decoder.decode(now, header, shard, &mut |rebuilt: Rebuilt<'_>| {
-            // Parity names no conversation: it may be that of another on the same address.
+            // Parity contains no conversation id: it may belong to another conversation of the same
+            // address.
             if !rebuilt.packets().all(|packet| arq.is_whole(packet)) {
                 return false;
             }

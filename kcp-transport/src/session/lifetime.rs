@@ -1,7 +1,7 @@
-//! How a connection begins, notices that its peer is gone, and ends.
+//! The life cycle of a connection: how it opens, detects a dead peer, and ends.
 //!
-//! KCP has no SYN, FIN or RST. What there is: a window probe is answered by every KCP peer at any
-//! time, also as the first packet of a conversation. Connecting and keepalive rest on that.
+//! KCP has no SYN, FIN or RST. But every KCP peer answers a window probe at any time, even as the
+//! first packet of a conversation. Connecting and keepalive are built on that.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::wire::ConversationId;
 
 use super::Role;
 
-/// Where a session is in its life.
+/// The state of a session's life cycle.
 ///
 /// ```text
 ///   Connecting --answer--> Established --shutdown--> Draining --all acknowledged--> Drained
@@ -28,46 +28,46 @@ use super::Role;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// The peer was asked for a sign of life and has not answered.
+    /// The peer was probed and has not answered.
     Connecting,
     /// Data flows both ways.
     Established,
-    /// No more writes; not everything is acknowledged.
+    /// The writing side is closed; not everything is acknowledged.
     Draining,
-    /// No more writes; everything is acknowledged. Reads go on.
+    /// The writing side is closed; everything is acknowledged. Reads continue.
     Drained,
     /// The user has let go; the session ends when all is acknowledged and the peer is silent.
     Lingering,
-    /// Over: with an error, or because the user let go.
+    /// Ended: with an error, or without one because the user let go.
     Closed(Option<ConnectionError>),
 }
 
-/// What the rest of the session looks like, as far as its life depends on it.
+/// The state of the rest of the session, as far as the life cycle depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LivenessInputs {
-    /// Nothing queued, nothing unacknowledged.
+    /// Nothing is queued or unacknowledged.
     pub(super) drained: bool,
-    /// And the peer knows that this was all, if it can know.
+    /// Drained, and the peer knows the end of our stream, if it supports ends.
     pub(super) settled: bool,
-    /// Both sides know that the other has received all there will ever be.
+    /// Both sides have received everything and know the end of the other's stream.
     pub(super) finished: bool,
-    /// Bytes wait for the reader.
+    /// Data waits for the reader.
     pub(super) readable: bool,
-    /// Since when sent data waits without progress.
+    /// Since when sent data has been unacknowledged without progress.
     pub(super) unacknowledged_since: Option<Time>,
     /// When the peer last acknowledged something new.
     pub(super) last_progress: Time,
-    /// The peer has no room.
+    /// The peer's window is zero.
     pub(super) shut: bool,
-    /// Data waits for the peer to open its window.
+    /// Data waits for the peer's window to open.
     pub(super) blocked: bool,
-    /// The peer acknowledges less than it once did.
+    /// The peer acknowledges less than it did before.
     pub(super) regressed: bool,
     /// Current retransmission time-out.
     pub(super) rto: Duration,
 }
 
-/// What a passed deadline asks of the session.
+/// What the session must do after a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     None,
@@ -81,30 +81,32 @@ pub(super) struct Lifetime {
     /// For tracing only.
     conversation: ConversationId,
     limits: Limits,
-    /// When the last plausible datagram came; until then, when the session was made.
+    /// When the last valid datagram was received, or the session was created.
     last_received: Time,
     heard: bool,
     next_probe: Option<Time>,
     probe_interval: Duration,
-    /// When the present state began; read only in those with a limit.
+    /// When the current state began. Used only in states with a time limit.
     state_since: Time,
     blocked_since: Option<Time>,
-    /// Until when nothing was to be expected of the peer: it was not heard yet, or had no room.
+    /// Until when missing acknowledgements are excused: the peer had not answered yet, or had no
+    /// room.
     excused_until: Time,
-    /// What [`LivenessInputs::drained`] and [`LivenessInputs::settled`] were, and when they came true.
+    /// The last [`LivenessInputs::drained`] and [`LivenessInputs::settled`], and when they became
+    /// true.
     drained: bool,
     drained_at: Time,
     settled: bool,
     settled_at: Time,
-    /// The peer was asked whether it still acknowledges less than it once did.
+    /// The peer seems to have restarted, and is probed about it.
     suspected: bool,
-    /// The end was noticed long after it was due, and the peer has until then to answer.
+    /// An end was handled long after it was due, so the peer has until this time to answer.
     reprieve: Option<Time>,
-    /// When memory is given back; `None` once that is done.
+    /// When unused memory is released; `None` once that is done.
     shrink_at: Option<Time>,
 }
 
-/// The configured times, kept small: a server holds many of these.
+/// The configured times only, to be small: a server holds many of these.
 #[derive(Debug)]
 struct Limits {
     keepalive: Option<Duration>,
@@ -173,13 +175,13 @@ impl Lifetime {
 
     pub(super) fn close(&mut self, error: ConnectionError) {
         if !self.is_closed() {
-            // Who let go is not interested in why the rest failed.
+            // A user that let go does not receive the error.
             let lingering = self.state == State::Lingering;
             self.enter(State::Closed((!lingering).then_some(error)));
         }
     }
 
-    /// The user gives the session up.
+    /// The user gives up the session.
     pub(super) fn give_up(&mut self) {
         self.enter(State::Closed(None));
     }
@@ -212,7 +214,7 @@ impl Lifetime {
     pub(super) fn abandon(&mut self, now: Time) {
         if !matches!(self.state, State::Lingering | State::Closed(_)) {
             if self.state == State::Connecting {
-                // Nothing can have been written that anyone waits for.
+                // Nothing sent so far can be expected to arrive.
                 self.enter(State::Closed(None));
                 return;
             }
@@ -221,7 +223,7 @@ impl Lifetime {
         }
     }
 
-    /// Follows what happened in the rest of the session.
+    /// Updates the life cycle after a change of the rest of the session.
     pub(super) fn update(&mut self, now: Time, inputs: &LivenessInputs) {
         if inputs.drained && !self.drained {
             self.drained_at = now;
@@ -243,8 +245,8 @@ impl Lifetime {
             None
         };
         if inputs.regressed && !self.suspected {
-            // Nothing else may be on its way that would tell a restarted peer from reordering, or
-            // from somebody who plays one.
+            // Without a probe, no packet may arrive that distinguishes a restarted peer from
+            // reordering or from forged packets.
             let probe_at = now + MIN_REGRESSION.max(inputs.rto * 2);
             self.next_probe = Some(self.next_probe.map_or(probe_at, |at| at.min(probe_at)));
         } else if self.suspected && !inputs.regressed {
@@ -254,7 +256,7 @@ impl Lifetime {
         self.suspected = inputs.regressed;
     }
 
-    /// The session did something: its buffers are wanted for a while longer.
+    /// Records that the session was used, so that it keeps its buffers for a while.
     pub(super) fn note_activity(&mut self, now: Time) {
         self.shrink_at = Some(now + SHRINK_AFTER);
     }
@@ -263,10 +265,10 @@ impl Lifetime {
         if let Some((at, error)) = self.end(inputs)
             && now >= at
         {
-            // What was over before the present state began is not noticed late.
+            // A deadline before the current state began does not count as late.
             if now - at.max(self.state_since) > LONG_PAUSE {
-                // It was this side that slept. What the peer sent may be waiting to be read, and
-                // what it would answer was not asked.
+                // This side was suspended. Packets of the peer may wait to be received, and probes
+                // were not sent.
                 self.reprieve = Some(now + REPRIEVE.max(inputs.rto * 2));
                 return Action::Probe;
             }
@@ -294,7 +296,7 @@ impl Lifetime {
         } else if self.suspected {
             Some(restart_probe_interval(inputs.rto))
         } else {
-            // A probe or its answer may be lost: ask more often until something comes.
+            // A probe or its answer may be lost: probe more often until something is received.
             self.limits
                 .keepalive
                 .map(|interval| (interval / 4).max(MIN_KEEPALIVE_REPEAT))
@@ -315,12 +317,12 @@ impl Lifetime {
             .filter(|_| inputs.drained && !inputs.readable)
     }
 
-    /// When the session ends if nothing happens before, and with what.
+    /// When the session ends unless something happens before, and with which error.
     fn end(&self, inputs: &LivenessInputs) -> Option<(Time, Option<ConnectionError>)> {
         let user = self.limits.user.and_then(|limit| {
-            // What was sent before the connection stood has a time-out of its own. A peer that says
-            // that it has no room is there: it may drop what was sent before it said so, or because
-            // somebody said otherwise in its name.
+            // Data sent before the connection was established is subject to the connect time-out. A
+            // peer that advertises a zero window is alive: it may drop data that was sent before
+            // its announcement, or because of a forged announcement.
             let unacknowledged = inputs.unacknowledged_since;
             let since = [
                 unacknowledged.map(|since| since.max(self.excused_until)),
@@ -348,7 +350,7 @@ impl Lifetime {
             State::Lingering => Some((self.linger_until(inputs).min(self.quiet_at(inputs)), None)),
             State::Established | State::Drained | State::Closed(_) => None,
         };
-        // Connecting has its own deadline, which may be longer than the others.
+        // Connecting has a deadline of its own, which may be longer than the others.
         let silence = if self.state == State::Connecting {
             [None, None]
         } else {
@@ -362,8 +364,8 @@ impl Lifetime {
             .map(|(at, error)| (self.reprieve.map_or(at, |until| until.max(at)), error))
     }
 
-    /// The linger time counts from the last progress, so that a slow path or reader alone ends
-    /// nothing.
+    /// The linger time counts from the last progress, so that a slow path or reader alone does not
+    /// end the session.
     fn linger_until(&self, inputs: &LivenessInputs) -> Time {
         let progress = if inputs.drained {
             self.drained_at
@@ -373,16 +375,16 @@ impl Lifetime {
         progress.max(self.state_since) + self.limits.linger
     }
 
-    /// When an abandoned session whose data is acknowledged has heard nothing for long enough.
+    /// When an abandoned session whose data is acknowledged has received nothing for long enough.
     ///
-    /// Until then it repeats acknowledgements the peer may have missed: without them a peer that
-    /// shuts down at the same time could not finish.
+    /// Until then it repeats acknowledgements that the peer may have missed. Without them a peer
+    /// that shuts down at the same time could not finish.
     fn quiet_at(&self, inputs: &LivenessInputs) -> Time {
         if inputs.finished {
-            // What may still come is a repetition of the peer's end, if our answer to it was lost.
+            // The peer may repeat its end if our answer was lost.
             self.last_received + (inputs.rto * 8).clamp(MIN_FINISHED_QUIET, MAX_QUIET)
         } else if inputs.settled {
-            // Not before it was settled, which may take longer than silence would.
+            // Not before the session is settled, which may take longer than the silence.
             let silent = self.last_received + (inputs.rto * 16).clamp(MIN_QUIET, MAX_QUIET);
             silent.max(self.settled_at)
         } else {
@@ -394,53 +396,53 @@ impl Lifetime {
 /// Wait before the first repetition of a connecting side's window probe; each is twice the one
 /// before.
 ///
-/// Nothing is known of the path yet, and a probe has some 60 bytes: to repeat it a few times for
-/// nothing on a long path costs less than to wait long for a lost one on a short path.
+/// The path's round-trip time is not known yet, and a probe has about 60 bytes. A few unnecessary
+/// repetitions on a long path cost less than a long wait for a lost probe on a short one.
 const FIRST_CONNECT_PROBE: Duration = Duration::from_millis(50);
 
-/// Repetitions slow down to this, so that a lost answer costs a second at most.
+/// Longest interval between repetitions, so that a lost answer costs a second at most.
 const MAX_CONNECT_PROBE: Duration = Duration::from_secs(1);
 
-/// Unanswered keepalives are not repeated faster than this.
+/// Shortest interval between unanswered keepalives.
 const MIN_KEEPALIVE_REPEAT: Duration = Duration::from_millis(100);
 
-/// An idle session keeps its buffers for this long, so that pauses in a busy one cost nothing.
+/// An idle session keeps its buffers for this long, so that short pauses do not cause allocations.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
-/// A peer on a short path retransmits about a dozen times within this time: even if every third
-/// datagram is lost, one of them and its acknowledgement come through.
+/// A peer on a short path retransmits about a dozen times within this time. Even if every third
+/// datagram is lost, one retransmission and its acknowledgement arrive.
 const MIN_QUIET: Duration = Duration::from_secs(3);
 
-/// Long enough for as many on a long path.
+/// Long enough for as many retransmissions on a long path.
 const MAX_QUIET: Duration = Duration::from_secs(15);
 
-/// A peer that misses one answer repeats its end a few times within this.
+/// A peer that missed the answer to its end repeats the end a few times within this time.
 const MIN_FINISHED_QUIET: Duration = Duration::from_millis(500);
 
-/// How late an end is noticed before it counts as this side's own pause.
+/// An end that is handled later than this counts as a pause of this side.
 ///
-/// Far beyond what a busy machine delays a timer.
+/// It is far above the timer delay of a busy machine.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a peer has to answer after such a pause: some retransmissions on a usual path.
+/// How long a peer has to answer after such a pause: several retransmissions on a usual path.
 const REPRIEVE: Duration = Duration::from_secs(3);
 
-/// How long a peer must seem to have restarted until it has.
+/// How long a peer must appear restarted before it is taken to be.
 ///
-/// Reordering also makes `una` look old, but not for longer than a retransmission takes. Then the
-/// peer is asked: one that lives answers with its true `una`, whatever anyone else says in its
-/// name. It is asked eight times, so that losing a third of all packets ends no connection.
+/// Reordering also makes `una` appear old, but not for longer than a retransmission takes. After
+/// that the peer is probed: a live peer answers with its true `una`, whatever forged packets
+/// contain. It is probed eight times, so that a loss of a third of all packets ends no connection.
 pub(super) fn restart_patience(rto: Duration) -> Duration {
     MIN_REGRESSION.max(rto * 2) + restart_probe_interval(rto) * 8
 }
 
-/// Between two of these questions.
+/// The interval between these probes.
 fn restart_probe_interval(rto: Duration) -> Duration {
     MIN_RESTART_PROBE.max(rto * 2)
 }
 
-/// Questions are not repeated faster than this.
+/// Shortest interval between these probes.
 const MIN_RESTART_PROBE: Duration = Duration::from_millis(200);
 
-/// Reordering never makes `una` look old for this long unless nothing newer arrives.
+/// Reordering never makes `una` appear old for this long unless nothing newer arrives.
 const MIN_REGRESSION: Duration = Duration::from_millis(500);

@@ -1,11 +1,10 @@
-//! What a session holds, and giving it back.
+//! Memory use of a session, and releasing it.
 
 use super::{Session, out_of_band};
 
 impl Session {
-    /// Bytes of memory held outside this value itself, by the buffers of ARQ and FEC and by
-    /// out-of-band datagrams. Takes time for FEC's groups, some 70 at most, and for those
-    /// datagrams, 64 in each direction at most.
+    /// Bytes of heap memory used by ARQ, FEC and out-of-band datagrams. Visits FEC's groups, at
+    /// most about 70, and the datagrams, at most 64 in each direction.
     ///
     /// Bounded by the configured receive and send buffers, 700 KiB for FEC in each direction that
     /// uses it, and 100 KiB for out-of-band datagrams in each.
@@ -17,11 +16,12 @@ impl Session {
         self.arq.memory() + decoder + encoder + out_of_band
     }
 
-    /// Tells whether memory is short elsewhere. While it is, the peer is told a window of 8
-    /// segments at most, and no more is kept than that beyond what was taken in before. Of
-    /// out-of-band datagrams, only the newest 8 wait for the user.
+    /// Sets whether memory is short elsewhere. While it is, the advertised window is at most 8
+    /// segments, and at most that many are accepted beyond those already held. Only the newest 8
+    /// out-of-band datagrams are kept for the user.
     ///
-    /// When it no longer is, the peer hears at the next [`Session::poll_transmit`].
+    /// When memory is available again, the next [`Session::poll_transmit`] announces the larger
+    /// window.
     pub fn set_memory_pressure(&mut self, pressed: bool) {
         self.arq.set_memory_pressure(pressed);
         self.pressed = pressed;
@@ -30,8 +30,8 @@ impl Session {
         }
     }
 
-    /// Gives back the memory of a session that [is over](Self::is_over), but for what it received
-    /// and its user can still read. Does nothing before that; worth repeating after reads.
+    /// Releases the memory of a session that [is over](Self::is_over), except for received data
+    /// that can still be read. Does nothing before that. Call it again after reads.
     pub fn release(&mut self) {
         if !self.is_over() {
             return;
@@ -49,7 +49,7 @@ impl Session {
         self.shrink();
     }
 
-    /// Gives memory back that only a busy session needs.
+    /// Releases memory that an idle session does not need.
     pub(super) fn shrink(&mut self) {
         self.arq.shrink();
         if let Some(encoder) = &mut self.encoder {

@@ -1,4 +1,4 @@
-//! Messages: boundaries of writes that the peer's reads see.
+//! Messages: each write is delivered by one read of the peer.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use crate::error::ConnectionError;
 use crate::time::Time;
 
 impl Session {
-    /// Changes whether boundaries are kept, from the next write and read on.
+    /// Changes whether message boundaries are kept, from the next write and read on.
     ///
-    /// The peer need not know: the mode is in the headers of what is sent.
+    /// The peer need not be told: segment headers carry the fragment counts.
     pub fn set_mode(&mut self, mode: Mode) {
         self.arq.set_mode(mode);
     }
 
-    /// Queues a whole message, or nothing: `Ok(false)` when the send buffer is full, after
+    /// Queues a whole message or nothing. Returns `Ok(false)` when the send buffer is full, after
     /// [`Session::shutdown`] and after the end.
     ///
-    /// Wait for [`Session::is_writable`] then.
+    /// Retry when [`Session::is_writable`] returns true.
     ///
-    /// `Ok(false)` also for the first message that is longer than what the peer is known to hold, as
-    /// long as it may only not have said yet: kcp-go tells a window of 32 until its program has
-    /// accepted the session. The peer is asked again for a little more than a second then.
+    /// `Ok(false)` is also returned for the first message that exceeds the peer's window while the
+    /// peer may not have advertised its true window yet: kcp-go advertises 32 until its program has
+    /// accepted the session. The window is then requested for a little more than a second.
     ///
     /// # Errors
     ///
-    /// [`MessageError`] if the message is empty, which no kcp-go reader survives, or longer than
-    /// [`Session::max_message_len`].
+    /// [`MessageError`] if the message is empty, which blocks a kcp-go reader forever, or longer
+    /// than [`Session::max_message_len`].
     pub fn write_message(&mut self, now: Time, message: &[u8]) -> Result<bool, MessageError> {
         if self.write_closed || self.lifetime.is_closed() {
             return Ok(false);
@@ -46,11 +46,10 @@ impl Session {
         if in_doubt { Ok(false) } else { taken }
     }
 
-    /// Appends the next whole message to `out`; false if there is none, or none any more: a peer
-    /// whose fragments cannot be put together ends the session with
-    /// [`ConnectionError::Protocol`].
+    /// Appends the next whole message to `out`. Returns false if there is none. Fragments that
+    /// cannot be reassembled end the session with [`ConnectionError::Protocol`].
     ///
-    /// A peer in C may send empty messages: then true, and nothing appended.
+    /// A peer in C may send empty messages: then it returns true and appends nothing.
     pub fn read_message(&mut self, now: Time, out: &mut Vec<u8>) -> bool {
         let complete = self.arq.read_message(out);
         if let Some(error) = self.arq.broken() {
@@ -60,44 +59,44 @@ impl Session {
         complete
     }
 
-    /// Most bytes of a message: 255 segments, but no more than the largest window the peer has
-    /// told, which is taken to be 32 until it tells, nor than the send buffer.
+    /// The longest message, in bytes: 255 segments, but no more than the largest window that the
+    /// peer has advertised (32 before the first) and no more than the send buffer.
     #[must_use]
     pub fn max_message_len(&self) -> usize {
         self.arq.max_message_len()
     }
 
-    /// Whether a message waits for the peer to tell a larger window.
+    /// Whether a message waits for the peer to advertise a larger window.
     pub(super) fn awaits_window(&self) -> bool {
         self.inquiry.waits && self.arq.may_hold_more(0)
     }
 
-    /// Asks for the window again, if that is due.
+    /// Requests the peer's window again if that is due.
     pub(super) fn request_window(&mut self, now: Time) {
         if self.awaits_window() && self.inquiry.is_due(now) {
             self.arq.request_probe();
         }
     }
 
-    /// When to ask for the window again.
+    /// When to request the window again.
     pub(super) fn window_request_at(&self) -> Option<Time> {
         self.inquiry.next.filter(|_| self.awaits_window())
     }
 }
 
-/// Asking for a larger window, once in a session, for the sake of a message that needs it.
+/// Requests for a larger window, made once in a session for a message that needs it.
 #[derive(Debug, Default)]
 pub(super) struct WindowInquiry {
-    /// The last message was not taken because of its length.
+    /// The last message was refused because of its length.
     waits: bool,
-    /// Questions so far.
+    /// Requests so far.
     asked: u32,
-    /// When to ask next, or to give up.
+    /// When to send the next request, or to give up.
     next: Option<Time>,
 }
 
 impl WindowInquiry {
-    /// Whether the peer has not been asked often enough.
+    /// Whether more requests may be sent.
     fn is_open(&self) -> bool {
         self.asked <= QUESTIONS
     }
@@ -109,7 +108,8 @@ impl WindowInquiry {
         }
     }
 
-    /// Whether to ask now. Each wait is twice the one before; the last one ends the inquiry.
+    /// Whether to send a request now. Each wait is twice the one before; the last one ends the
+    /// inquiry.
     fn is_due(&mut self, now: Time) -> bool {
         if self.next.is_none_or(|at| at > now) {
             return false;
@@ -121,8 +121,8 @@ impl WindowInquiry {
     }
 }
 
-/// Half of the wait after the first question.
+/// Half of the wait after the first request.
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 
-/// Questions before the peer is believed: 1.27 s from the first one to the end.
+/// Requests before the advertised window is accepted: 1.27 s from the first one to the end.
 const QUESTIONS: u32 = 7;

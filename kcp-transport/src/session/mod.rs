@@ -1,8 +1,8 @@
-//! One connection without I/O: ARQ, FEC and life cycle stacked on each other.
+//! One connection without I/O: ARQ, FEC and connection life cycle combined.
 //!
-//! A session is driven from outside. Opened datagram payloads go into
-//! [`Session::handle_datagram`], passing time into [`Session::handle_timeout`], and
-//! [`Session::poll_transmit`] lays out what is due. Encryption and sockets are the caller's.
+//! The caller drives a session: it passes decrypted datagram payloads to
+//! [`Session::handle_datagram`], calls [`Session::handle_timeout`] as time passes, and sends what
+//! [`Session::poll_transmit`] lays out. Encryption and sockets are the caller's responsibility.
 
 mod amplification;
 mod demux;
@@ -38,11 +38,11 @@ use stats::Counters;
 /// Which side opened the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Opens the connection and asks the peer for a sign of life.
+    /// Opens the connection and requests an answer from the peer before it counts as established.
     Connect,
-    /// Opens the connection without asking: data goes out at once.
+    /// Opens the connection without waiting for an answer: data is sent at once.
     ConnectLazy,
-    /// Was opened by the peer's first packet.
+    /// The peer's first packet opened the connection.
     Accept,
 }
 
@@ -82,43 +82,44 @@ pub struct Session {
     lifetime: Lifetime,
     layout: PacketLayout,
     pacer: Option<Pacer>,
-    /// Made by the first datagram out of band.
+    /// Created by the first out-of-band datagram.
     out_of_band: Option<Box<OutOfBand>>,
-    /// Of a message longer than the peer is known to hold.
+    /// State of requesting a larger window for a long message.
     inquiry: WindowInquiry,
-    /// What limits sending until the peer's address is proved.
+    /// Limits sending until the peer's address is validated; `None` from then on.
     validation: Option<Box<AddressValidation>>,
-    /// What the peer is told if it knows extensions.
+    /// What this side offers to a peer that supports extensions.
     offer: Option<Offer>,
-    /// Made by the first hello.
+    /// Created by the first hello.
     extension: Option<Box<Extension>>,
     write_closed: bool,
-    /// Nobody will read any more.
+    /// The user has let go, so nothing will be read any more.
     abandoned: bool,
-    /// And something came that nobody has read.
+    /// Data was received that will never be read.
     discarded: bool,
     /// Memory is short elsewhere.
     pressed: bool,
-    /// Free bytes in the send buffer that are worth waking a writer for.
+    /// Free bytes in the send buffer from which on a writer is woken.
     writable_at: usize,
     counters: Counters,
 }
 
-/// Where a session under test begins to count.
+/// First numbers of a session under test.
 #[cfg(any(test, feature = "testing"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FirstNumbers {
     /// First sequence number of both directions.
     pub sequence: u32,
-    /// FEC groups that are sent before their numbers start again at 0; `None` begins at 0.
+    /// FEC groups that are sent before their numbers wrap to 0; `None` begins at 0.
     pub fec_groups_left: Option<u32>,
 }
 
 impl Session {
-    /// A session that has sent and received nothing yet; it owns no buffers.
+    /// A session that has sent and received nothing. It allocates no buffers.
     ///
-    /// `seed` must be unpredictable to others: it hides the clock in timestamps, so that only who
-    /// receives our packets can echo them, and is the secret that proves a peer of this crate.
+    /// `seed` must be unpredictable to others. It hides the clock in timestamps, so that only a
+    /// host that receives our packets can echo them, and it is the secret token that authenticates
+    /// the extension frames of the peer.
     #[must_use]
     pub fn new(
         config: &Config,
@@ -128,14 +129,14 @@ impl Session {
         seed: u128,
         now: Time,
     ) -> Self {
-        // Narrowing on purpose: different bits for different uses.
+        // Narrowing on purpose: each use takes other bits.
         let (offset, token) = (seed as u32, (seed >> 64) as u64);
         let arq = Arq::new(arq_config(config, layout), conversation, offset);
         Self::with_arq(arq, config, layout, (role, token), now)
     }
 
-    /// As [`Session::new`], with other first numbers than zero: lets a test begin just below a
-    /// wrap. Both sides must agree on the sequence, and no other KCP peer can.
+    /// As [`Session::new`], with other first numbers than zero, so that a test can begin just below
+    /// a wrap. Both sides must use the same numbers; other KCP implementations cannot.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn with_first_numbers(
@@ -199,7 +200,8 @@ impl Session {
         session
     }
 
-    /// Does what time alone makes due: probes, and the end of a connection nobody answers.
+    /// Handles what became due by time alone: probes, and the end of a connection whose peer does
+    /// not answer.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.lifetime.is_closed() {
             return;
@@ -214,20 +216,20 @@ impl Session {
         self.queue_close_reason(now, &inputs);
     }
 
-    /// The peer's host said that nobody listens there.
+    /// The peer's host reported that no socket listens there.
     ///
-    /// Anyone can forge such a message, so it only counts while nothing was ever received.
+    /// Such a report can be forged, so it counts only while nothing was ever received.
     pub fn handle_refused(&mut self, now: Time) {
         self.lifetime.on_refused();
         self.update_lifetime(now);
     }
 
-    /// Ends the session at once; reads and writes fail with `error` from now on.
+    /// Ends the session at once. Reads and writes fail with `error` from now on.
     pub fn abort(&mut self, error: ConnectionError) {
         self.lifetime.close(error);
     }
 
-    /// Queues bytes and returns how many were taken: 0 when the send buffer is full, after
+    /// Queues bytes and returns how many were accepted: 0 when the send buffer is full, after
     /// [`Session::shutdown`] and after the end.
     pub fn write(&mut self, now: Time, data: &[u8]) -> usize {
         if self.write_closed || self.lifetime.is_closed() {
@@ -238,7 +240,7 @@ impl Session {
         taken
     }
 
-    /// Bytes [`Session::write`] would take now.
+    /// Number of bytes that [`Session::write`] would accept now.
     #[must_use]
     pub fn send_capacity(&self) -> usize {
         if self.write_closed {
@@ -255,7 +257,7 @@ impl Session {
         read
     }
 
-    /// As [`Session::read`], handing up to `limit` bytes to `sink` where they lie.
+    /// As [`Session::read`], but passes up to `limit` bytes to `sink` without copying them.
     #[cfg(feature = "tokio")]
     pub(crate) fn read_with(
         &mut self,
@@ -274,22 +276,23 @@ impl Session {
         self.arq.readable()
     }
 
-    /// Whether there is room worth waking a writer for: a quarter of the send buffer, so that
-    /// acknowledgements that trickle in do not wake it for a few bytes each.
+    /// Whether a writer should be woken: when a quarter of the send buffer is free, so that single
+    /// acknowledgements do not wake it for a few bytes each.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.send_capacity() >= self.writable_at && !self.arq.is_crowded() && !self.awaits_window()
     }
 
-    /// Segments written and not yet sent.
+    /// Number of segments written and not yet sent.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.arq.queued()
     }
 
-    /// Takes no more writes; the session is drained once all that was written is acknowledged.
+    /// Closes the writing side. The session is drained once everything written is acknowledged.
     ///
-    /// It ends with [`ConnectionError::LingerTimeout`] if that takes longer than the linger time.
+    /// If that takes longer than the linger time, the session ends with
+    /// [`ConnectionError::LingerTimeout`].
     pub fn shutdown(&mut self, now: Time) {
         self.write_closed = true;
         self.arq.finish_writing();
@@ -297,8 +300,8 @@ impl Session {
         self.update_lifetime(now);
     }
 
-    /// The user has let go of the session: it drains in the background, acknowledges what still
-    /// comes and discards it, and ends once the peer has fallen silent.
+    /// The user lets go of the session. It drains in the background, acknowledges and discards what
+    /// is still received, and ends once the peer is silent.
     pub fn abandon(&mut self, now: Time) {
         self.write_closed = true;
         self.abandoned = true;
@@ -312,19 +315,19 @@ impl Session {
         self.update_lifetime(now);
     }
 
-    /// Whether all that was written is acknowledged.
+    /// Whether everything written is acknowledged.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.arq.is_drained()
     }
 
-    /// Where the session is in its life.
+    /// The state of the session's life cycle.
     #[must_use]
     pub fn state(&self) -> State {
         self.lifetime.state()
     }
 
-    /// Why the session ended, if it did before its user let go.
+    /// Why the session ended, if it ended before its user let go.
     #[must_use]
     pub fn error(&self) -> Option<ConnectionError> {
         match self.lifetime.state() {
@@ -333,14 +336,14 @@ impl Session {
         }
     }
 
-    /// A restarted peer keeps acknowledging less than it once did, also when it is asked.
+    /// Records that the session was used, and updates its life cycle.
     fn note_activity(&mut self, now: Time) {
         self.lifetime.note_activity(now);
         self.update_lifetime(now);
     }
 
-    /// Follows in life cycle and extensions what happened in the ARQ. Returns what the life cycle
-    /// was given, which holds until something else happens there.
+    /// Updates life cycle and extensions after a change of the ARQ. Returns the inputs of the life
+    /// cycle, which stay valid until the ARQ or the extensions change again.
     fn update_lifetime(&mut self, now: Time) -> LivenessInputs {
         self.finish_if_sent(now);
         let inputs = self.liveness_inputs();
@@ -369,14 +372,14 @@ impl Session {
 }
 
 fn arq_config(config: &Config, layout: PacketLayout) -> ArqConfig {
-    // One message of the most fragments there can be must find room.
+    // The buffer must have room for one message of the maximum number of fragments.
     let segments = match config.mode() {
         Mode::Stream => config.send_window(),
         Mode::Message => config.send_window().max(MIN_MESSAGE_SEGMENTS),
     };
     let segments = usize::from(segments);
     let send_buffer = match config.send_buffer() {
-        // Segments with less data than that would cost many times their data.
+        // Segments with less data would take many times the memory of their data.
         Some(bytes) => bytes.min(layout.mss() * segments.max(bytes / MIN_BUFFERED_SEGMENT)),
         None => layout.mss() * segments,
     };
@@ -398,9 +401,9 @@ fn arq_config(config: &Config, layout: PacketLayout) -> ArqConfig {
     }
 }
 
-/// Fragments of the longest message.
+/// Number of fragments of the longest message.
 const MIN_MESSAGE_SEGMENTS: u16 = 255;
 
-/// Bytes of the send buffer that a segment counts for, however little data it has room for. The
-/// lists that it is in take less.
+/// Minimum size of a segment when limiting their number by the send buffer, in bytes. A segment's
+/// entries in all lists are smaller.
 const MIN_BUFFERED_SEGMENT: usize = 128;

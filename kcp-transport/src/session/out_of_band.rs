@@ -4,9 +4,9 @@
 //! 0xffffffff u32 | 0xf3 u16 | size u16 | conversation u32 | data
 //! ```
 //!
-//! They are neither acknowledged nor repeated, nor protected by parity, and they arrive in any
-//! order or not at all. The header is that of FEC, so only a sender that has FEC on may send them:
-//! kcp-go takes them in any case, and peers older than them drop what they do not know.
+//! They are neither acknowledged nor retransmitted nor protected by parity, and may arrive in any
+//! order or not at all. They use the FEC header, so only a sender with FEC on may send them. kcp-go
+//! always accepts them; peers that predate them drop them.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ use crate::packet::{MAX_MTU, TransmitBatch};
 use crate::time::Time;
 use crate::wire::{SHARD_HEADER_LEN, SHARD_SIZE_LEN};
 
-/// Datagrams on their way, both directions.
+/// Queued datagrams of both directions.
 #[derive(Debug, Default)]
 pub(super) struct OutOfBand {
     outgoing: VecDeque<Vec<u8>>,
@@ -33,12 +33,12 @@ pub(super) struct Counters {
 }
 
 impl OutOfBand {
-    /// Whether something waits to be sent.
+    /// Whether a datagram waits to be sent.
     pub(super) fn is_due(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
-    /// Bytes of memory of both queues.
+    /// Bytes of heap memory of both queues.
     pub(super) fn memory(&self) -> usize {
         let queue = |queue: &VecDeque<Vec<u8>>| {
             let data: usize = queue.iter().map(Vec::capacity).sum();
@@ -47,7 +47,7 @@ impl OutOfBand {
         queue(&self.outgoing) + queue(&self.incoming)
     }
 
-    /// Lets go of what the user has not taken, the oldest first, but for so many.
+    /// Drops the oldest received datagrams until at most `most` are left.
     pub(super) fn keep(&mut self, most: usize) {
         while self.incoming.len() > most {
             self.incoming.pop_front();
@@ -56,12 +56,12 @@ impl OutOfBand {
         self.incoming.shrink_to(most);
     }
 
-    /// Drops what was not sent.
+    /// Drops unsent datagrams.
     pub(super) fn release(&mut self) {
         self.outgoing.clear();
     }
 
-    /// Releases memory that is not used.
+    /// Releases unused memory.
     pub(super) fn shrink(&mut self) {
         self.outgoing.shrink_to_fit();
         self.incoming.shrink_to_fit();
@@ -69,8 +69,8 @@ impl OutOfBand {
 }
 
 impl Session {
-    /// Most bytes of an out-of-band datagram; `None` if our side has FEC off, so that none can be
-    /// sent.
+    /// Maximum length of an out-of-band datagram in bytes; `None` if this side has FEC off and
+    /// cannot send any.
     #[must_use]
     #[doc(alias = "GetOOBMaxSize")]
     pub fn max_out_of_band_len(&self) -> Option<usize> {
@@ -79,9 +79,10 @@ impl Session {
             .then(|| self.layout.segments_len().saturating_sub(CONVERSATION_LEN))
     }
 
-    /// Queues an unreliable datagram; it leaves before anything else that is due.
+    /// Queues an unreliable datagram, which is sent before anything else that is due.
     ///
-    /// At most 64 wait; beyond that the oldest is dropped and counted. An empty one is fine.
+    /// At most 64 are queued; beyond that the oldest is dropped and counted. A datagram may be
+    /// empty.
     ///
     /// # Errors
     ///
@@ -104,7 +105,7 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the oldest out-of-band datagram that was received.
+    /// Returns the oldest received out-of-band datagram.
     ///
     /// At most 64 are kept, and 8 while memory is short elsewhere; beyond that the oldest is
     /// dropped and counted.
@@ -120,10 +121,10 @@ impl Session {
         queues.is_some_and(|queues| !queues.incoming.is_empty())
     }
 
-    /// Takes in the body of an out-of-band shard.
+    /// Processes the body of an out-of-band shard.
     ///
-    /// kcp-go v5 sess.go, packetInput of its listener: one of another conversation closes the
-    /// session. Here it is counted as invalid.
+    /// kcp-go v5 sess.go, packetInput of its listener: a datagram of another conversation closes
+    /// the session. Here it is counted as invalid.
     pub(super) fn handle_out_of_band(&mut self, now: Time, body: &[u8]) {
         let conversation = self.arq.conversation().get().to_le_bytes();
         let data = body.strip_prefix(&conversation);
@@ -162,7 +163,7 @@ impl Session {
     }
 }
 
-/// How many received datagrams wait for the user, at most.
+/// Maximum number of received datagrams that are kept for the user.
 pub(super) const fn most_kept(pressed: bool) -> usize {
     if pressed {
         MAX_QUEUED_PRESSED
@@ -171,7 +172,7 @@ pub(super) const fn most_kept(pressed: bool) -> usize {
     }
 }
 
-/// Adds a copy of `data`; returns whether the oldest had to go for it.
+/// Adds a copy of `data`; returns whether the oldest datagram was dropped for it.
 fn enqueue(queue: &mut VecDeque<Vec<u8>>, data: &[u8], most: usize) -> bool {
     let full = queue.len() >= most;
     if full {
@@ -181,18 +182,18 @@ fn enqueue(queue: &mut VecDeque<Vec<u8>>, data: &[u8], most: usize) -> bool {
     full
 }
 
-/// Datagrams kept in each direction: about a burst, and at most 96 kB for a user who does not read
+/// Datagrams kept in each direction: about a burst, and at most 96 kB for a user that does not read
 /// them.
 const MAX_QUEUED: usize = 64;
 
-/// The same for what was received, while memory is short elsewhere.
+/// The limit for received datagrams while memory is short elsewhere.
 const MAX_QUEUED_PRESSED: usize = 8;
 
 /// Bytes in front of the data.
 const CONVERSATION_LEN: usize = 4;
 
-/// Most data that comes: more than fits into the largest packet, nobody sends. What arrives may be
-/// longer, up to what UDP carries.
+/// Maximum length of a received datagram: what fits into the largest packet. Received UDP payloads
+/// may be longer.
 const MAX_LEN: usize = MAX_MTU - SHARD_HEADER_LEN - SHARD_SIZE_LEN - CONVERSATION_LEN;
 
 #[cfg(test)]

@@ -1,23 +1,23 @@
-//! Keeping to a rate.
+//! Pacing to the configured send rate.
 
 use std::num::NonZeroU64;
 
 use crate::time::Time;
 
-/// A token bucket: a datagram leaves only when there is credit for the largest one.
+/// A token bucket: a datagram is sent only when there is credit for the largest one.
 ///
-/// kcp-go v5 sess.go, postProcess: it asks its limiter for whole batches, and one that is larger
-/// than the limiter's burst is refused by it and sent all the same. Here each datagram is asked
-/// for, so nothing is larger than the burst.
+/// kcp-go v5 sess.go, postProcess: requests credit for whole batches. A batch larger than the
+/// limiter's burst is refused and sent nevertheless. Here credit is requested for each datagram, so
+/// none exceeds the burst.
 #[derive(Debug)]
 pub(super) struct Pacer {
-    /// Bytes per second, which is also what a microsecond adds to the credit.
+    /// Bytes per second, which equals the credit added per microsecond.
     rate: u64,
-    /// In millionths of a byte, so that no fraction gets lost.
+    /// In millionths of a byte, so that no fraction is lost.
     credit: u64,
-    /// Most credit, in the same unit.
+    /// Maximum credit, in the same unit.
     burst: u64,
-    /// Credit that the largest datagram takes.
+    /// Credit for the largest datagram.
     datagram: u64,
     updated: Time,
 }
@@ -37,7 +37,7 @@ impl Pacer {
         }
     }
 
-    /// Whether a datagram may leave now.
+    /// Whether a datagram may be sent now.
     pub(super) fn is_ready(&mut self, now: Time) -> bool {
         let micros = now.as_micros().saturating_sub(self.updated.as_micros());
         self.updated = self.updated.max(now);
@@ -46,12 +46,12 @@ impl Pacer {
         self.credit >= self.datagram
     }
 
-    /// A datagram of `len` bytes leaves.
+    /// Takes the credit for a datagram of `len` bytes.
     pub(super) fn spend(&mut self, len: usize) {
         self.credit = self.credit.saturating_sub(cost(len));
     }
 
-    /// When a datagram may leave; a time that has passed if it may already.
+    /// When a datagram may be sent: a past time if it may already.
     pub(super) fn ready_at(&self) -> Time {
         let missing = self.datagram.saturating_sub(self.credit);
         let micros = self.updated.as_micros();
@@ -59,14 +59,14 @@ impl Pacer {
     }
 }
 
-/// The credit that `len` bytes take.
+/// The credit for `len` bytes.
 fn cost(len: usize) -> u64 {
     // A datagram has at most 1500 bytes.
     len as u64 * 1_000_000
 }
 
-/// Credit is saved for this long, in microseconds: timers of a millisecond, late by as much again,
-/// still reach the rate.
+/// Credit accumulates for this long, in microseconds. With it, timers with a resolution of a
+/// millisecond that fire late by as much again still reach the rate.
 const BURST_MICROS: u64 = 5_000;
 
 #[cfg(test)]

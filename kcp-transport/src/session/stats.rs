@@ -1,4 +1,4 @@
-//! What the session counts, and its statistics.
+//! The counters of a session and its statistics.
 
 use super::Session;
 use crate::stats::Stats;
@@ -13,20 +13,20 @@ pub(super) struct Counters {
     pub(super) bytes_received: u64,
     pub(super) invalid_received: u64,
     pub(super) parity_sent: u64,
-    /// By an extension that there is no more.
+    /// Frames refused by an extension that was released.
     pub(super) frames_refused: u64,
 }
 
 impl Session {
-    /// The number after the last segment received in order, unless the session has ended badly: the
-    /// peer may wait to hear it.
+    /// The sequence number after the last segment received in order, for answering late packets of
+    /// the peer; `None` if the session ended with an error.
     #[cfg(feature = "tokio")]
     pub(crate) fn received_until(&self) -> Option<u32> {
         let failed = matches!(self.state(), super::State::Closed(Some(_)));
         (!failed).then(|| self.arq.received_until())
     }
 
-    /// The conversation's id, the same on both sides.
+    /// The conversation id, the same on both sides.
     #[must_use]
     pub fn conversation(&self) -> ConversationId {
         self.arq.conversation()

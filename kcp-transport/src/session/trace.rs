@@ -2,7 +2,7 @@
 
 use crate::wire::ConversationId;
 
-/// A datagram of `len` bytes was received or is sent, as `what` says.
+/// Emits an event for a datagram of `len` bytes; `what` is its message.
 #[cold]
 #[inline(never)]
 pub(super) fn datagram(conversation: ConversationId, len: usize, what: &str) {

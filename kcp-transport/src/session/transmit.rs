@@ -1,4 +1,4 @@
-//! What leaves, in which order, and when.
+//! What is sent, in which order, and when.
 
 use super::amplification::Allowance;
 use super::extension::Extension;
@@ -9,12 +9,12 @@ use crate::time::Time;
 use crate::wire::{FrameWriter, SEGMENT_HEADER_LEN};
 
 impl Session {
-    /// Lays out datagrams that are due until `batch` is full or the send rate asks for a pause;
-    /// returns whether there were any.
+    /// Lays out due datagrams until `batch` is full or the send rate requires a pause. Returns
+    /// whether there were any.
     ///
     /// Call it until it returns `false`. Out-of-band datagrams go first, then the parity of the
-    /// group at hand, then acks, probes and data; the latter take turns where a datagram has no
-    /// room for both.
+    /// last FEC group, then acks and probes, then data; control segments and data take turns where
+    /// a datagram has no room for both.
     pub fn poll_transmit(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
         let before = (batch.len(), batch.total_len());
         if self.lifetime.is_closed() {
@@ -32,8 +32,8 @@ impl Session {
         added > 0
     }
 
-    /// When [`Session::handle_timeout`] or [`Session::poll_transmit`] has something to do next;
-    /// `None` when nothing is due until something else happens.
+    /// When [`Session::handle_timeout`] or [`Session::poll_transmit`] must be called next; `None`
+    /// if not before something is received, read or written.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         if self.lifetime.is_closed() {
@@ -52,7 +52,7 @@ impl Session {
         self.transmit_at().is_some_and(|at| at <= now)
     }
 
-    /// When there is something to lay out, and it may leave.
+    /// When something is due and may be sent.
     fn transmit_at(&self) -> Option<Time> {
         let validation = self.validation.as_ref();
         if let Some(until) = validation.and_then(|it| it.blocked_until()) {
@@ -72,8 +72,8 @@ impl Session {
         Some(paced.unwrap_or(at))
     }
 
-    /// Adds one datagram, if one is due, the rate allows it, and so does what we know of the peer.
-    /// The first `counted` bytes of the batch are none of this call's.
+    /// Adds one datagram if one is due and allowed by the send rate and the address validation. The
+    /// first `counted` bytes of the batch are already included in the counters.
     fn push(&mut self, now: Time, batch: &mut TransmitBatch, counted: usize) -> bool {
         if self.pacer.as_mut().is_some_and(|it| !it.is_ready(now)) {
             return false;
@@ -120,14 +120,14 @@ impl Session {
         let (header, limit) = (self.layout.shard_header(), self.layout.mss());
         let arq = &mut self.arq;
         let encoder = &mut self.encoder;
-        // Frames want room; a datagram that is kept short has none.
+        // A datagram that is limited to control segments has no room for frames.
         let due = |it: &&mut Box<Extension>| room > limit && it.is_due(now);
         let mut extension = self.extension.as_mut().filter(due);
         batch.push_with(|packet| {
             let end = packet.len().min(header.saturating_add(room));
             let mut used = 0;
             if arq.is_data_next() {
-                // Frames may be due each time, and leave room for no data.
+                // Frames may be due every time and leave no room for data.
                 used = arq.poll_transmit(now, &mut packet[header..end]);
             }
             if used == 0 {

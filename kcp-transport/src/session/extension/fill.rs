@@ -7,12 +7,12 @@ use crate::time::Time;
 use crate::wire::{Frame, FrameWriter, Hello, Token};
 
 impl Extension {
-    /// When to say that the session is given up.
+    /// When to send the final reset.
     pub(in crate::session) fn final_reset_at(&self) -> Option<Time> {
         self.reset.as_ref()?.repeat.next()
     }
 
-    /// When [`Self::fill`] has something to say: the epoch if now.
+    /// When a frame is due: the epoch if now.
     pub(in crate::session) fn next(&self) -> Option<Time> {
         if self.reset.is_some() {
             return self.final_reset_at();
@@ -30,7 +30,7 @@ impl Extension {
             .min()
     }
 
-    /// Whether [`Self::fill`] has something to say now.
+    /// Whether a frame is due now.
     pub(in crate::session) fn is_due(&self, now: Time) -> bool {
         self.next().is_some_and(|at| at <= now)
     }
@@ -40,7 +40,8 @@ impl Extension {
         fin.repeat.next().filter(|_| self.peer.is_some())
     }
 
-    /// What is to be said now, in at most `limit` bytes; counts as said. The rest stays due.
+    /// Takes the due frames that fit into `limit` bytes, and marks them as sent. The rest stays
+    /// due.
     pub(in crate::session) fn fill(
         &mut self,
         now: Time,
@@ -70,7 +71,7 @@ impl Extension {
 
     fn fill_hello(&mut self, now: Time, rto: Duration, frames: &mut FrameWriter) {
         let repeated = self.hello.is_due(now);
-        // A peer that may not have heard our token must hear it with the first frame it matters for.
+        // A peer that may not have our token needs it with the first frame that depends on it.
         let unheard = self.peer.is_some() && !self.confirmed && self.is_due(now);
         if !repeated && !self.hello_due && !unheard {
             return;

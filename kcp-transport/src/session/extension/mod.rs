@@ -1,10 +1,9 @@
-//! What two sessions of this crate say to each other beside KCP.
+//! The extension protocol between two sessions of this crate.
 //!
-//! Hellos are exchanged as SYN, SYN-ACK and ACK are: each side tells its token and echoes the
-//! other's. Whoever echoes a token has received it, so a hello from someone who sees nothing of the
-//! connection changes nothing that counts, and frames that end or move the session carry the
-//! receiver's token. The side that connects begins; the other says nothing to a peer that did not
-//! say hello.
+//! Hellos are exchanged like SYN, SYN-ACK and ACK: each side sends its token and echoes the
+//! other's. A peer that echoes a token has received it, so a hello from an off-path attacker has no
+//! lasting effect, and frames that end or move the session carry the receiver's token. The
+//! connecting side begins; the accepting side sends no frames to a peer that has sent no hello.
 
 mod fill;
 mod repeat;
@@ -22,7 +21,7 @@ use repeat::Repeat;
 
 pub(super) use session::handle_payload;
 
-/// What this side offers to a peer that says hello.
+/// What this side offers in its hello.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offer {
     token: Token,
@@ -30,7 +29,7 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// None if extensions are off, or a datagram of `limit` bytes beside its header has no room
+    /// `None` if extensions are off, or if `limit`, the bytes of data in a datagram, is too small
     /// for them.
     pub(super) fn new(config: &Config, limit: usize, token: u64) -> Option<Self> {
         let capabilities = match config.extensions() {
@@ -39,19 +38,19 @@ impl Offer {
             Extensions::Migration => CAPABILITY_MIGRATION,
         };
         (limit >= Extensions::MIN_ROOM).then_some(Self {
-            // Zero stands for a token that is not known.
+            // Zero is reserved for an unknown token.
             token: Token::new(token.max(1)),
             capabilities,
         })
     }
 }
 
-/// What frames ask of the session.
+/// What received frames request of the session.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Requests {
-    /// The peer's stream ends here.
+    /// The end of the peer's stream.
     pub(super) end: Option<u32>,
-    /// The peer has given the session up.
+    /// The peer has reset the session.
     pub(super) reset: Option<ResetCode>,
 }
 
@@ -60,9 +59,9 @@ pub(super) struct Extension {
     offer: Offer,
     initiates: bool,
     peer: Option<Peer>,
-    /// The peer has echoed our token, so `peer` is who hears us.
+    /// The peer has echoed our token, so `peer` is the host that receives our packets.
     confirmed: bool,
-    /// The hello of the side that begins, once it has.
+    /// Repetition of the connecting side's hello, once started.
     hello: Repeat,
     started: bool,
     /// A hello is due now.
@@ -80,7 +79,7 @@ pub(super) struct Extension {
     pong_due: Option<u64>,
     path_response_due: Option<u64>,
     requests: Requests,
-    /// Frames with a wrong token, or that answer nothing.
+    /// Number of frames with a wrong token or without a matching request.
     refused: u64,
 }
 
@@ -104,7 +103,8 @@ struct Reset {
 }
 
 impl Extension {
-    /// The state of a side that begins (`initiates`) or was greeted.
+    /// The state of the side that sends the first hello (`initiates`) or of the side that received
+    /// one.
     pub(super) fn new(offer: Offer, initiates: bool) -> Self {
         Self {
             offer,
@@ -129,18 +129,18 @@ impl Extension {
         }
     }
 
-    /// Whether a payload says hello: worth having an [`Extension`] for.
+    /// Whether a payload contains a hello, for which an [`Extension`] must be created.
     pub(super) fn has_hello(payload: &[u8]) -> bool {
         let mut frames = Frames::new(payload);
         frames.any(|frame| matches!(frame, Ok(Frame::Hello(_))))
     }
 
-    /// Whether the peer knows extensions.
+    /// Whether the peer has confirmed by an echo of our token that it supports extensions.
     pub(super) fn is_negotiated(&self) -> bool {
         self.confirmed
     }
 
-    /// The token that a peer must show to move the session, if it may move.
+    /// The token that a peer must present to move the session, if it may move.
     pub(super) fn migration_token(&self) -> Option<Token> {
         let both = self.offer.capabilities & self.peer?.capabilities & CAPABILITY_MIGRATION;
         (self.confirmed && both != 0).then_some(self.offer.token)
@@ -150,12 +150,12 @@ impl Extension {
         self.refused
     }
 
-    /// The peer is asked for a sign of life before the connection stands: say hello as well.
+    /// Sends a hello together with a connecting probe.
     pub(super) fn send_hello(&mut self) {
         self.hello_due |= self.initiates && !self.confirmed;
     }
 
-    /// Something else was sent to a peer that may be there: say hello, until it is answered.
+    /// Repeats hellos until one is answered, after other packets were sent to the peer.
     pub(super) fn start_hellos(&mut self, now: Time) {
         if self.initiates && !self.started {
             self.started = true;
@@ -163,7 +163,7 @@ impl Extension {
         }
     }
 
-    /// Nothing will be sent from `end` on. Said once the peer is known to understand.
+    /// Sets the end of our stream, which is sent once the peer has confirmed extensions.
     pub(super) fn finish(&mut self, now: Time, end: u32) {
         self.fin.get_or_insert(Fin {
             end,
@@ -172,18 +172,18 @@ impl Extension {
         });
     }
 
-    /// Whether the end was told.
+    /// Whether the end was set.
     pub(super) fn has_finished(&self) -> bool {
         self.fin.is_some()
     }
 
-    /// Whether the peer knows that our stream has ended.
+    /// Whether the peer has acknowledged the end of our stream.
     pub(super) fn is_end_known(&self) -> bool {
         self.fin.is_some_and(|fin| fin.acknowledged)
     }
 
-    /// Whether nothing need be waited for about the end of our stream: the peer knows it, or knows
-    /// no ends, or was told a few times and may well be gone.
+    /// Whether shutting down need not wait for the end of our stream to be acknowledged: the peer
+    /// has acknowledged it, does not support it, or did not answer several times and may be gone.
     pub(super) fn is_settled(&self) -> bool {
         !self.confirmed
             || self
@@ -191,17 +191,17 @@ impl Extension {
                 .is_none_or(|fin| fin.acknowledged || fin.repeat.left() <= FINS - FINS_WAITED_FOR)
     }
 
-    /// The peer's end agrees with what was received.
+    /// Acknowledges the peer's end, which agrees with what was received.
     pub(super) fn acknowledge_end(&mut self, end: u32) {
         self.fin_ack_due = Some(end);
     }
 
-    /// The frame was well-formed and wrong.
+    /// Counts a well-formed frame with wrong content.
     pub(super) fn refuse(&mut self) {
         self.refused += 1;
     }
 
-    /// The session is given up: nothing else is said from now on.
+    /// Resets the session. No other frame is sent from now on.
     pub(super) fn reset(&mut self, now: Time, code: ResetCode) {
         if self.peer.is_some() {
             self.reset.get_or_insert(Reset {
@@ -211,10 +211,10 @@ impl Extension {
         }
     }
 
-    /// Asks for a sign of life.
+    /// Sends a ping.
     pub(super) fn ping(&mut self) {
         self.pings += 1;
-        // Unpredictable for those who do not know the token, and never the same.
+        // Unpredictable without the token, and never repeated.
         let data = mix(self.offer.token.get() ^ mix(self.pings));
         self.ping = Some(data);
         self.ping_due = true;
@@ -225,7 +225,7 @@ impl Extension {
         self.answered.take()
     }
 
-    /// Takes in the payload of a window update.
+    /// Processes the payload of a window update.
     pub(super) fn on_payload(&mut self, payload: &[u8]) {
         for frame in Frames::new(payload) {
             match frame {
@@ -240,7 +240,7 @@ impl Extension {
         self.requests.end.is_some() || self.requests.reset.is_some()
     }
 
-    /// What was asked since the last call.
+    /// The requests since the last call.
     pub(super) fn take_requests(&mut self) -> Requests {
         std::mem::take(&mut self.requests)
     }
@@ -254,12 +254,12 @@ impl Extension {
                 self.requests.reset = Some(ResetCode::from_wire(code));
             }
             Frame::Ping(data) if self.peer.is_some() => self.pong_due = Some(data),
-            // One that comes before the ping has left answers nothing.
+            // A pong that arrives before the ping was sent is no answer.
             Frame::Pong(data) if self.ping == Some(data) && !self.ping_due => self.ping = None,
             Frame::PathChallenge(data) if self.peer.is_some() => {
                 self.path_response_due = Some(data);
             }
-            // The driver's to check, which has seen the address it came from.
+            // The driver checks these, since it knows the source address.
             Frame::PathResponse { .. } => {}
             _ => self.refused += 1,
         }
@@ -284,11 +284,11 @@ impl Extension {
                 self.started = true;
                 self.hello.stop();
             }
-            // The sender believed a hello that was not ours; it must hear ours.
+            // The sender has processed a forged hello and needs ours.
             Some(_) => self.refused += 1,
             None => {}
         }
-        // Who begins answers only who heard it, else two could answer each other for ever.
+        // A confirmed hello is not answered, otherwise both sides could answer each other forever.
         self.hello_due |= !hello.confirmed;
     }
 
@@ -316,21 +316,23 @@ fn mix(number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Hellos to a peer that answers none, beside those that ask for its first answer: two seconds.
+/// Hellos sent without an answer, in addition to those that go with connecting probes: about two
+/// seconds.
 const HELLOS: u8 = 5;
 
-/// Enough that even if half of all datagrams are lost each way, one in a hundred thousand is not
-/// heard, and one in a hundred is not answered.
+/// With half of all datagrams lost each way, one end in a hundred thousand does not arrive and one
+/// in a hundred is not acknowledged.
 const FINS: u8 = 16;
 
-/// Shutting down waits for no more than these to be answered: the data has arrived in any case, and
-/// the rest is said in the background.
+/// Number of unanswered ends that shutting down waits for. The data has arrived in any case, and
+/// the remaining repetitions are sent in the background.
 const FINS_WAITED_FOR: u8 = 5;
 
-/// If half of all datagrams are lost, one in sixteen is not heard; that peer has its time-outs.
+/// With half of all datagrams lost, one reset in sixteen does not arrive; the peer then ends by its
+/// time-outs.
 const RESETS: u8 = 4;
 
-/// A round trip on most paths; the hello and its answer are not worth more precision.
+/// A round trip on most paths. More precision is not needed for hellos.
 const FIRST_HELLO_WAIT: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Saying something until it is answered.
+//! Repetition of a frame until it is acknowledged.
 
 use std::time::Duration;
 
 use crate::time::Time;
 
-/// When something that is repeated is to be said next, and how often it may still be.
+/// When a repeated frame is due next, and how often it may still be sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Repeat {
     next: Option<Time>,
@@ -13,7 +13,7 @@ pub(super) struct Repeat {
 }
 
 impl Repeat {
-    /// Said at `start` for the first time and up to `times` in all.
+    /// A frame that is first due at `start` and is sent at most `times` times.
     pub(super) fn new(start: Option<Time>, times: u8) -> Self {
         Self {
             next: start,
@@ -22,22 +22,22 @@ impl Repeat {
         }
     }
 
-    /// When it is to be said next; `None` if never again.
+    /// When the frame is due next; `None` if never again.
     pub(super) fn next(&self) -> Option<Time> {
         self.next.filter(|_| self.left > 0)
     }
 
-    /// Whether it is to be said now.
+    /// Whether the frame is due now.
     pub(super) fn is_due(&self, now: Time) -> bool {
         self.next().is_some_and(|at| at <= now)
     }
 
-    /// How often it may still be said.
+    /// How often the frame may still be sent.
     pub(super) fn left(&self) -> u8 {
         self.left
     }
 
-    /// It was said: the next time comes after `first`, and ever later.
+    /// Records a transmission. The first wait is `first`; each later one is longer by half.
     pub(super) fn on_sent(&mut self, now: Time, first: Duration) {
         self.wait = if self.wait.is_zero() {
             first
@@ -49,13 +49,13 @@ impl Repeat {
         self.next = Some(now + self.wait);
     }
 
-    /// It was answered.
+    /// Ends the repetition after an answer.
     pub(super) fn stop(&mut self) {
         self.left = 0;
     }
 }
 
-/// As for window probes: a frame has some dozens of bytes, and a lost one costs two seconds at most.
+/// As for window probes: a frame is small, and a lost one costs two seconds at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

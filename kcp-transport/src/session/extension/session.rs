@@ -11,10 +11,10 @@ use crate::time::Time;
 use crate::wire::Token;
 
 impl Session {
-    /// Gives the session up at once, with all that is not delivered.
+    /// Gives up the session at once. Undelivered data is lost.
     ///
-    /// A peer that knows extensions is told, with `code`, and its reads and writes fail at once;
-    /// others find out by their time-outs.
+    /// A peer that supports extensions receives `code`, and its reads and writes fail at once.
+    /// Others detect the end by their time-outs.
     pub fn reset(&mut self, now: Time, code: ResetCode) {
         if !self.lifetime.is_closed() {
             self.lifetime.give_up();
@@ -22,34 +22,34 @@ impl Session {
         }
     }
 
-    /// Whether the peer has said that it will send no more, and all of it was read.
+    /// Whether the peer's stream has ended and all of it was read.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.arq.is_finished()
     }
 
-    /// Whether the peer is one of this crate, and both sides use extensions.
+    /// Whether both sides use extensions: the peer is one of this crate and has confirmed it.
     #[must_use]
     pub fn has_extensions(&self) -> bool {
         let extension = self.extension.as_ref();
         extension.is_some_and(|it| it.is_negotiated())
     }
 
-    /// The token that the peer must show to move the session to another address; `None` if it may
-    /// not move.
+    /// The token that the peer must present to move the session to another address; `None` if it
+    /// may not move.
     #[must_use]
     pub fn migration_token(&self) -> Option<Token> {
         self.extension.as_ref()?.migration_token()
     }
 
-    /// Whether the session has ended and has nothing more to tell its peer.
+    /// Whether the session has ended and will send nothing more.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let extension = self.extension.as_ref();
         self.lifetime.is_closed() && extension.is_none_or(|it| it.final_reset_at().is_none())
     }
 
-    /// Takes in segments that came straight from the network.
+    /// Processes segments that were received from the network.
     pub(in crate::session) fn handle_segments(&mut self, now: Time, segments: &[u8]) {
         let input = (now, segments, Provenance::Direct);
         let result = handle_payload(&mut self.arq, &mut self.extension, self.offer, input);
@@ -61,15 +61,16 @@ impl Session {
         self.discarded |= outcome.discarded;
         self.check_validation(segments, outcome);
         self.apply_frames();
-        // A question about our address is no answer to ours whether the peer is there.
+        // A challenge to our address does not answer a connecting probe.
         if outcome.answered || self.lifetime.state() != State::Connecting {
             self.lifetime.on_received(now);
         }
     }
 
-    /// Tells a peer that can be told if it sent what nobody will read, once ours has arrived.
+    /// Resets the session of a peer that supports extensions if it sent data that will never be
+    /// read, once our own data has arrived.
     ///
-    /// Others go on to be acknowledged, so that their sending comes to an end.
+    /// Data of other peers is still acknowledged, so that they can finish sending.
     pub(in crate::session) fn refuse_unread(&mut self, now: Time, inputs: &LivenessInputs) {
         let lingering = self.lifetime.state() == State::Lingering;
         if self.discarded && lingering && self.has_extensions() && inputs.settled {
@@ -77,7 +78,7 @@ impl Session {
         }
     }
 
-    /// Does what the peer's frames ask for.
+    /// Applies the requests of received frames.
     pub(in crate::session) fn apply_frames(&mut self) {
         let Some(extension) = &mut self.extension else {
             return;
@@ -88,8 +89,8 @@ impl Session {
         let requests = extension.take_requests();
         let heard = extension.is_negotiated();
         if let Some(end) = requests.end {
-            // Where nobody reads, all there is must be here before it is known whether that was
-            // nothing. If not, a reset will say so.
+            // Without a reader, the end is acknowledged only once everything up to it has arrived
+            // and nothing of it was discarded. Otherwise a reset follows.
             let agrees = self.arq.set_end_of_received(end);
             let unread = self.discarded || (self.abandoned && !self.arq.is_finished());
             match agrees {
@@ -99,18 +100,18 @@ impl Session {
             }
         }
         if heard {
-            // Who echoes a secret of ours receives what we send.
+            // A peer that has echoed our token receives what we send.
             self.validation = None;
         }
         if let Some(code) = requests.reset {
             self.lifetime.close(ConnectionError::Reset(code));
-            // Nothing need be said to a peer that has given up.
+            // A peer that has reset the session needs no answer.
             self.extension = None;
         }
     }
 
-    /// Asks the peer for a sign of life now, as after a change of our own address: it shows a peer
-    /// that follows where we are.
+    /// Probes the peer now. After a change of our own address this shows the new address to a peer
+    /// that supports migration.
     pub fn probe(&mut self, now: Time) {
         if !self.lifetime.is_closed() {
             self.request_answer();
@@ -118,9 +119,9 @@ impl Session {
         }
     }
 
-    /// Asks the peer for a sign of life.
+    /// Requests an answer from the peer.
     ///
-    /// By a window probe in any case: a peer that has forgotten the session answers that.
+    /// Always sends a window probe, which even a peer that has lost the session answers.
     pub(in crate::session) fn request_answer(&mut self) {
         self.arq.request_probe();
         let connecting = self.lifetime.state() == State::Connecting;
@@ -131,7 +132,7 @@ impl Session {
         }
     }
 
-    /// Tells the peer where our stream ends, once that is known.
+    /// Queues the end of our stream once everything has been sent.
     pub(in crate::session) fn finish_if_sent(&mut self, now: Time) {
         if !self.write_closed {
             return;
@@ -144,7 +145,7 @@ impl Session {
         }
     }
 
-    /// Tells the peer why the session ended, if it did.
+    /// Queues the reason for the peer if the session has ended.
     pub(in crate::session) fn queue_close_reason(&mut self, now: Time, inputs: &LivenessInputs) {
         let code = match self.lifetime.state() {
             State::Closed(None) if inputs.settled => return,
@@ -159,7 +160,7 @@ impl Session {
         self.queue_reset(now, code);
     }
 
-    /// Says hello to a peer that something was sent to.
+    /// Starts the hellos to a peer that has been sent data.
     pub(in crate::session) fn start_hellos(&mut self, now: Time) {
         if self.lifetime.state() != State::Connecting
             && let Some(extension) = &mut self.extension
@@ -179,12 +180,12 @@ impl Session {
         self.extension.as_ref()?.next()
     }
 
-    /// When an ended session tells its peer so again.
+    /// When an ended session sends its final reset next.
     pub(in crate::session) fn final_reset_at(&self) -> Option<Time> {
         self.extension.as_ref()?.final_reset_at()
     }
 
-    /// Adds the datagram that tells the peer that the session is given up, if that is due.
+    /// Adds the datagram with the final reset if that is due.
     pub(in crate::session) fn push_final_reset(
         &mut self,
         now: Time,
@@ -195,7 +196,7 @@ impl Session {
         }
         let allowance = self.allowance(batch, batch.total_len());
         if matches!(allowance, Allowance::Challenge | Allowance::Nothing) {
-            // Nobody who is there said so in all that time.
+            // The address was never validated in all that time.
             self.extension = None;
         }
         let Some(extension) = &mut self.extension else {
@@ -214,8 +215,8 @@ impl Session {
     }
 }
 
-/// Hands segments to the ARQ, and what is not KCP's to the extension. That of an accepting side is
-/// made here, by the first hello.
+/// Passes segments to the ARQ, and the payload of window updates to the extension, which an
+/// accepting side creates here on the first hello.
 pub(in crate::session) fn handle_payload(
     arq: &mut Arq,
     extension: &mut Option<Box<Extension>>,
