@@ -1,8 +1,10 @@
-//! Reed-Solomon over a group's shards: adding a shard to the parity, and getting lost ones back.
+//! Reed-Solomon over a group's shards: adding a shard to the parity, and reconstructing lost
+//! shards.
 //!
 //! The generator matrix is that of kcp-go's library: a Vandermonde matrix, multiplied so that its
-//! upper part becomes the identity. Only the rows for parity are kept, 30 bytes for 10/3. Solving
-//! for the lost shards alone inverts a matrix of their number only, and needs no cache.
+//! upper part becomes the identity. Only the rows for parity are stored, 30 bytes for 10/3. Solving
+//! for the lost shards alone inverts a small matrix, of the size of their number, so no cache of
+//! inverted matrices is needed.
 
 use super::FecRatio;
 use super::field::{Gf256, Kernel};
@@ -21,8 +23,9 @@ pub(super) struct Codec {
 pub(super) struct Inconsistent;
 
 impl Codec {
-    /// Computes the coefficients of `ratio`. Anyone's packets may ask for it, so it must be cheap:
-    /// 0.15 ms for 255/1, where inverting the upper part of the matrix takes 90 ms.
+    /// Computes the coefficients of `ratio`. Received packets, even forged ones, can cause this, so
+    /// it must be cheap: 0.15 ms for 255/1, where inverting the upper part of the matrix takes 90
+    /// ms.
     ///
     /// Data shards are the values of a polynomial at 0, 1, 2 and so on, and parity shards those at
     /// the places after them. So a coefficient is a Lagrange basis polynomial at the place of the
@@ -54,7 +57,7 @@ impl Codec {
         }
     }
 
-    /// Bytes held.
+    /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
         self.rows.capacity()
     }
@@ -73,11 +76,11 @@ impl Codec {
     /// Computes the missing data shards of a group and leaves them in `shards`, in order, each
     /// padded to the length of the parity, which is returned.
     ///
-    /// `data` are the shards that are there, `parity` as many as are missing; both with their
+    /// `data` contains the shards that arrived, `parity` as many as are missing, both with their
     /// index.
     ///
-    /// What is known of the data is first taken out of the parity, so that it holds sums of the
-    /// missing shards only. As many equations as unknowns are left, to be solved for each.
+    /// The known data is first subtracted from the parity, which leaves sums of the missing shards
+    /// only: as many equations as unknowns, which are then solved.
     pub(super) fn reconstruct(
         &self,
         data: &[(usize, &[u8])],
@@ -247,7 +250,7 @@ mod tests {
         }
     }
 
-    /// Those of all ratios with as many data shards are the first rows of these.
+    /// Other ratios with as many data shards use the first rows of these.
     #[test]
     fn coefficients_of_the_largest_groups_are_those_of_galois_8() {
         for data in (1..=255).step_by(127).chain([10, 254]) {

@@ -12,27 +12,27 @@ use crate::wire::{SHARD_HEADER_LEN, SHARD_SIZE_LEN, ShardHeader, ShardKind};
 
 /// Collects shards by group and rebuilds missing data as soon as a group has enough of them.
 ///
-/// The sender's ratio is learned from its packets. Memory is bounded by
-/// 512 KiB of shards whatever is received, and nothing is allocated before the first shard.
+/// The sender's ratio is learned from its packets. Shards take at most 512 KiB of memory whatever
+/// is received, and nothing is allocated before the first shard.
 ///
-/// No packet is believed on its own: one that lies far from the others, or contradicts the ratio
-/// by its kind, is dropped and counted, and changes nothing until others agree with it.
+/// A single packet cannot change the state: one whose number is far from the others, or whose kind
+/// contradicts the ratio, is dropped and counted until other packets agree with it.
 #[derive(Debug)]
 pub struct FecDecoder {
     detector: RatioDetector,
     window: Option<Window>,
     /// Groups that are current or done, oldest first.
     groups: VecDeque<Group>,
-    /// Buffers of the group that was done last, for the next one.
+    /// Buffers of the last finished group, reused by the next one.
     spare: Shards,
-    /// Shards that were rebuilt last.
+    /// The shards that were rebuilt last.
     rebuilt: Vec<u8>,
-    /// Of the present ratio; computed when the first packet is rebuilt.
+    /// For the current ratio; created when the first packet is rebuilt.
     codec: Option<Codec>,
     stats: FecStats,
 }
 
-/// What a [`FecDecoder`] has done so far.
+/// Counters of a [`FecDecoder`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FecStats {
@@ -40,19 +40,20 @@ pub struct FecStats {
     pub recovered: u64,
     /// Parity packets received, useful or not.
     pub parity_received: u64,
-    /// Groups whose shards contradict each other, or of which what was rebuilt makes no sense.
+    /// Groups whose shards contradict each other or whose rebuilt packets are invalid.
     pub errors: u64,
-    /// Packets that were not used for recovery because they contradict the sender's ratio, lie
-    /// too far from the others, are malformed, or found no room. Copies are not counted.
+    /// Packets that were not used for recovery because they contradict the sender's ratio, have a
+    /// number too far from the others, are malformed, or exceed the memory limit. Duplicates are
+    /// not counted.
     pub ignored: u64,
-    /// Groups whose data packets all arrived by themselves.
+    /// Groups whose data packets all arrived.
     pub complete: u64,
 }
 
 /// The packets of a group that were rebuilt from parity.
 ///
-/// If a shard did not belong to the group, all of them are wrong; but where packets are alike,
-/// some may look right. Whoever finds one that the sender cannot have sent should believe none.
+/// If one shard did not belong to the group, all of them are wrong, but if the packets of the group
+/// are similar, some may look valid. If one packet cannot have been sent, reject all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rebuilt<'a> {
     shards: &'a [u8],
@@ -67,14 +68,14 @@ impl<'a> Rebuilt<'a> {
         shards.filter_map(|shard| ShardHeader::body(shard).ok())
     }
 
-    /// Whether a packet has lately contradicted the ratio. If the sender has changed it, these are
-    /// bytes that were never sent.
+    /// Whether a recent packet has contradicted the ratio. If the sender has changed its ratio, the
+    /// rebuilt packets were never sent.
     #[must_use]
     pub const fn is_contested(&self) -> bool {
         self.contested
     }
 
-    /// Whether each shard has a size, and nothing but zeros after it, as senders pad them.
+    /// Whether each shard has a valid size and is padded with zeros, as senders pad shards.
     fn is_well_formed(&self) -> bool {
         self.shards.chunks_exact(self.shard_len).all(|shard| {
             let end = ShardHeader::body(shard).map(|body| SHARD_SIZE_LEN + body.len());
@@ -126,29 +127,31 @@ impl FecDecoder {
         self.detector.ratio()
     }
 
-    /// What was done so far.
+    /// A copy of the counters.
     #[must_use]
     pub const fn stats(&self) -> FecStats {
         self.stats
     }
 
-    /// Groups of which too little has arrived so far.
+    /// Number of groups of which too few packets have arrived so far.
     #[must_use]
     pub fn open_groups(&self) -> usize {
         self.groups.iter().filter(|group| !group.is_done()).count()
     }
 
-    /// The number of the newest group, as on the wire; `None` until a packet has its place in one.
+    /// The number of the newest group, as on the wire; `None` until a packet is assigned to a
+    /// group.
     #[must_use]
     pub fn newest_group(&self) -> Option<u32> {
         self.window.as_ref().and_then(Window::newest_on_wire)
     }
 
-    /// Takes a data or parity packet, and calls `recovered` with the packets of its group if they
-    /// can now be rebuilt. It returns whether they make sense; if not, that counts as an error.
+    /// Processes a data or parity packet, and calls `recovered` with the rebuilt packets of its
+    /// group if there are now enough shards. `recovered` returns whether they are valid; if not, an
+    /// error is counted.
     ///
-    /// `shard` starts at the size field. The segments of a data packet that arrived are its
-    /// receiver's business; they are not handed out here. Out-of-band packets are ignored.
+    /// `shard` starts at the size field. The caller processes the segments of a received data
+    /// packet itself; they are not passed to `recovered`. Out-of-band packets are ignored.
     pub fn decode(
         &mut self,
         now: Time,
@@ -192,9 +195,9 @@ impl FecDecoder {
         self.insert(ratio, id, index, shard, recovered);
     }
 
-    /// Releases the memory of shards, groups that are not complete included. For when nothing was
-    /// received for a while. What is known of the ratio and the place among the numbers is kept: a
-    /// KiB while the ratio is not known for sure, else nothing.
+    /// Releases the memory of all shards, including those of incomplete groups. Call it when
+    /// nothing was received for a while. The ratio and the position in the packet numbers are kept,
+    /// which takes about 1 KiB while the ratio is uncertain and no memory otherwise.
     pub fn shrink(&mut self) {
         self.groups = VecDeque::new();
         self.spare = Shards::new();
@@ -202,7 +205,7 @@ impl FecDecoder {
         self.codec = None;
     }
 
-    /// Bytes of memory held outside this value itself. Looks at some 70 groups at most.
+    /// Bytes of heap memory. Visits at most about 70 groups.
     #[must_use]
     pub fn memory(&self) -> usize {
         let groups = self.groups.capacity() * size_of::<Group>();
@@ -211,7 +214,7 @@ impl FecDecoder {
         groups + self.shards() + spare + codec + self.detector.memory()
     }
 
-    /// Bytes of memory that all shards take.
+    /// Bytes of memory used by all shards.
     fn shards(&self) -> usize {
         self.groups.iter().map(Group::memory).sum()
     }
@@ -255,13 +258,13 @@ impl FecDecoder {
                 self.finish(at);
             }
             Inserted::Sufficient if self.rebuild(ratio, at, recovered) => self.finish(at),
-            // Parity of another sender, or another conversation. The true one may yet come.
+            // Parity of another sender or conversation. The right parity may still arrive.
             Inserted::Sufficient => self.groups[at].forget_parity(ratio),
         }
     }
 
-    /// The place of a group in the queue, where it is put if it is not there yet; `None` if too
-    /// many groups are ahead of the current ones.
+    /// The index of a group in the queue, inserting it if it is new; `None` if too many groups are
+    /// ahead of the current one.
     fn find_or_open(&mut self, id: u64) -> Option<usize> {
         // Most packets belong to the last group.
         let before = self.groups.iter().rev().take_while(|group| group.id > id);
@@ -288,8 +291,8 @@ impl FecDecoder {
         Some(at - past)
     }
 
-    /// Drops groups, oldest first, until a shard of `len` bytes fits into the budget; returns where
-    /// the group at `at` is then, or `None` if it still does not fit.
+    /// Drops the oldest groups until a shard of `len` bytes fits into the budget. Returns the new
+    /// index of the group at `at`, or `None` if the shard still does not fit.
     fn make_room(&mut self, mut at: usize, len: usize) -> Option<usize> {
         let growth = self.groups[at].growth(len);
         let mut used = self.shards();
@@ -300,12 +303,12 @@ impl FecDecoder {
         (used + growth <= BYTE_BUDGET).then_some(at)
     }
 
-    /// Keeps the group only as a mark that nothing more is to be done for it.
+    /// Releases the shards of a group and marks it as finished.
     fn finish(&mut self, at: usize) {
         self.spare.replace_if_larger(self.groups[at].finish());
     }
 
-    /// Rebuilds what is missing of a group; returns whether it made sense.
+    /// Rebuilds the missing packets of a group; returns whether they are valid.
     fn rebuild(
         &mut self,
         ratio: FecRatio,
@@ -333,13 +336,13 @@ impl FecDecoder {
     }
 }
 
-/// Bytes of memory for all shards that are kept.
+/// Maximum memory for all shards, in bytes.
 ///
 /// Enough for one group of any ratio, and for the usual four groups of up to 70 full packets.
 const BYTE_BUDGET: usize = 512 * 1024;
 
-/// Groups kept ahead of the current ones: room for the first packets after an outage, but not for
-/// a scatter of stray ones.
+/// Groups kept ahead of the current one: enough for the first packets after an outage, but not for
+/// many scattered stray packets.
 const MAX_AHEAD: usize = 4;
 
 /// Longest shard: no KCP peer sends datagrams of more than 1500 bytes.

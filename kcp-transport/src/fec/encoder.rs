@@ -1,4 +1,4 @@
-//! Sending side: numbers the packets and adds parity to each group.
+//! The sending side: numbers packets and adds parity to each group.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::wire::{SHARD_HEADER_LEN, ShardHeader, ShardKind};
 
 /// Writes FEC headers and computes the parity packets of each group.
 ///
-/// A packet is added to its group's parity as it passes and is not kept. Without a packet there
-/// is no memory: parity is allocated by the first packet of a group, to the length of the longest,
-/// and used again by the next group.
+/// Each packet is added to its group's parity when it is encoded and is not stored. Nothing is
+/// allocated before the first packet. Parity buffers have the length of the group's longest packet
+/// and are reused by the next group.
 #[derive(Debug)]
 pub struct FecEncoder {
     ratio: FecRatio,
@@ -19,9 +19,9 @@ pub struct FecEncoder {
     next: u32,
     /// Data packets of the open group so far.
     filled: usize,
-    /// Parity packets of the last group that were not taken yet.
+    /// Parity packets of the last group that were not sent yet.
     pending: usize,
-    /// When the last data packet passed.
+    /// When the last data packet was encoded.
     last_data: Option<Time>,
     /// Parity of the open group, or of the last one while any is pending.
     parity: Vec<Vec<u8>>,
@@ -54,7 +54,7 @@ impl FecEncoder {
         }
     }
 
-    /// Like [`new`](Self::new), but numbers start again at 0 after `groups` groups, one at least.
+    /// Like [`new`](Self::new), but numbers wrap to 0 after `groups` groups, at least one.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn with_groups_left(ratio: FecRatio, groups: u32) -> Self {
         // A group has at most 256 packets.
@@ -66,20 +66,19 @@ impl FecEncoder {
         }
     }
 
-    /// What the encoder was made with.
+    /// The ratio that the encoder was created with.
     #[must_use]
     pub const fn ratio(&self) -> FecRatio {
         self.ratio
     }
 
-    /// Writes number, type and size to the first 8 bytes of `packet`, of which all others are its
-    /// segments, and adds it to its group.
+    /// Writes number, type and size to the first 8 bytes of `packet`, whose other bytes are its
+    /// segments, and adds the packet to its group.
     ///
-    /// Returns whether the group is complete and its parity ready for
-    /// [`take_parity`](Self::take_parity). Parity that is not taken before the next packet is
-    /// never sent.
+    /// Returns whether the group is complete, so that [`take_parity`](Self::take_parity) has its
+    /// parity. Parity that is not taken before the next packet is lost.
     ///
-    /// No parity follows a group whose last packet came 500 ms or more after the packet before it:
+    /// A group whose last packet is encoded 500 ms or more after the one before it has no parity:
     /// its packets are too far apart for parity to be faster than a retransmission.
     ///
     /// # Panics
@@ -97,8 +96,8 @@ impl FecEncoder {
         ShardHeader::encode_size(shard);
         self.skip(1);
 
-        // kcp-go v5 fec.go: the very first packet counts as late, which matters only for groups
-        // of one. Followed, so that the same packets give the same bytes.
+        // kcp-go v5 fec.go: the very first packet counts as late, which matters only for groups of
+        // one. We do the same, so that equal packets give equal bytes.
         let late = self
             .last_data
             .is_none_or(|last| now - last >= MAX_PACKET_GAP);
@@ -125,8 +124,8 @@ impl FecEncoder {
         self.pending > 0
     }
 
-    /// Writes the next parity packet of the group that was completed last to the front of
-    /// `packet`, and returns its length in bytes; 0 if none is left.
+    /// Writes the next parity packet of the last completed group to the front of `packet` and
+    /// returns its length in bytes, 0 if none is left.
     ///
     /// It is as long as the longest packet of its group.
     ///
@@ -164,7 +163,7 @@ impl FecEncoder {
         ShardHeader::encode_size(&mut packet[SHARD_HEADER_LEN..]);
     }
 
-    /// Bytes of memory held outside this value itself. Looks at each parity packet.
+    /// Bytes of heap memory. Visits each parity buffer.
     #[must_use]
     pub fn memory(&self) -> usize {
         let parity: usize = self.parity.iter().map(Vec::capacity).sum();
@@ -172,7 +171,7 @@ impl FecEncoder {
         parity + lists + self.codec.as_ref().map_or(0, Codec::memory)
     }
 
-    /// Releases all memory, unless a group is open or its parity not taken yet.
+    /// Releases all memory, unless a group is open or has parity that was not taken.
     pub fn shrink(&mut self) {
         if self.filled == 0 && self.pending == 0 {
             self.parity = Vec::new();
@@ -180,7 +179,7 @@ impl FecEncoder {
         }
     }
 
-    /// Releases all memory, for an encoder that sends no more.
+    /// Releases all memory of an encoder that is no longer used.
     pub fn release(&mut self) {
         *self = Self::new(self.ratio);
     }
@@ -200,10 +199,10 @@ impl FecEncoder {
         codec.accumulate(self.filled, shard, &mut self.parity);
     }
 
-    /// Moves on by `count` numbers, which wrap where a group ends.
+    /// Advances by `count` numbers, which wrap at the end of a group.
     fn skip(&mut self, count: usize) {
-        // A group's size divides the period and `count` is at most that size, so after the wrap
-        // the number is less than a group.
+        // The group size divides the period and `count` is at most the group size, so the number
+        // after a wrap is less than a group.
         let left = self.ratio.sequence_period() - self.next;
         let count = u32::try_from(count).expect("a group has at most 256 packets");
         self.next = if count < left {
@@ -214,9 +213,9 @@ impl FecEncoder {
     }
 }
 
-/// Time between a group's last two data packets from which on its parity is not sent.
+/// Time between the last two data packets of a group from which on it has no parity.
 ///
-/// kcp-go v5 sess.go passes this constant, not the measured time-out its comments speak of.
+/// kcp-go v5 sess.go passes this constant, although its comments describe a measured time-out.
 const MAX_PACKET_GAP: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

@@ -1,43 +1,43 @@
-//! What a receiver keeps of one group.
+//! The received shards of one group.
 
 use super::FecRatio;
 use super::codec::{Codec, Inconsistent};
 
-/// The shards of a group that arrived, side by side in one buffer.
+/// The shards of a group that have arrived, stored in one buffer.
 #[derive(Debug)]
 pub(super) struct Group {
     /// The group's widened number.
     pub(super) id: u64,
-    /// Nothing is left to do: all data is there, or was rebuilt, or cannot be.
+    /// The group is finished: all data has arrived, was rebuilt, or cannot be rebuilt.
     done: bool,
     shards: Shards,
 }
 
-/// Buffers of a group, to be used again by another.
+/// The buffers of a group, which another group can reuse.
 #[derive(Debug)]
 pub(super) struct Shards {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
 }
 
-/// Where a shard ends in the buffer; it starts where the one before it ends.
+/// A shard in the buffer. It starts where the one before it ends.
 #[derive(Debug)]
 struct Entry {
-    /// Place in the group, data first.
+    /// Index in the group, data first.
     index: usize,
     end: usize,
 }
 
-/// What became of a shard.
+/// The result of inserting a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inserted {
-    /// It was there before, or its group is done.
+    /// The shard was there before, or its group is finished.
     Useless,
-    /// It is kept; more are needed.
+    /// The shard was kept, and more are needed.
     Kept,
     /// All data of the group has arrived.
     Complete,
-    /// As many shards have arrived as it takes to rebuild the missing data.
+    /// Enough shards have arrived to rebuild the missing data.
     Sufficient,
 }
 
@@ -52,26 +52,27 @@ impl Group {
         }
     }
 
-    /// Bytes of memory the shards take.
+    /// Bytes of heap memory of the shards.
     pub(super) fn memory(&self) -> usize {
         self.shards.memory()
     }
 
-    /// Bytes of memory that keeping one more shard of `len` bytes takes besides.
+    /// Additional bytes of memory for one more shard of `len` bytes.
     pub(super) fn growth(&self, len: usize) -> usize {
         growth(&self.shards.bytes, len)
     }
 
-    /// Whether this shard could still be of use.
+    /// Whether the group is finished.
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
 
+    /// Whether a shard with this index is still missing and needed.
     pub(super) fn wants(&self, index: usize) -> bool {
         !self.done && self.shards.entries.iter().all(|entry| entry.index != index)
     }
 
-    /// Keeps a copy of a shard.
+    /// Stores a copy of a shard.
     pub(super) fn insert(&mut self, ratio: FecRatio, index: usize, shard: &[u8]) -> Inserted {
         if !self.wants(index) {
             return Inserted::Useless;
@@ -94,7 +95,7 @@ impl Group {
         }
     }
 
-    /// Keeps the data shards only.
+    /// Drops all parity shards.
     pub(super) fn forget_parity(&mut self, ratio: FecRatio) {
         let Shards { bytes, entries } = &mut self.shards;
         let (mut start, mut kept) = (0, 0);
@@ -133,7 +134,7 @@ impl Group {
         codec.reconstruct(&data, &parity, rebuilt)
     }
 
-    /// Marks the group as done, so that its shards are not kept again, and returns its buffers.
+    /// Marks the group as finished, so that it accepts no more shards, and returns its buffers.
     pub(super) fn finish(&mut self) -> Shards {
         self.done = true;
         std::mem::replace(&mut self.shards, Shards::new())
@@ -148,13 +149,12 @@ impl Shards {
         }
     }
 
-    /// Bytes held.
+    /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
-    /// Keeps `other` in place of these buffers, if that saves more allocations and is not so large
-    /// that it had better be released.
+    /// Replaces these buffers by `other` if those are larger but not too large to keep.
     pub(super) fn replace_if_larger(&mut self, other: Self) {
         let capacity = other.bytes.capacity();
         if capacity > self.bytes.capacity() && capacity <= MAX_SPARE_BYTES {
@@ -163,10 +163,10 @@ impl Shards {
     }
 }
 
-/// By how much a buffer grows to hold `len` bytes more.
+/// By how much a buffer grows for `len` more bytes.
 ///
-/// By a quarter at least, so that shards are not copied each time; by less than doubling, so that
-/// the budget goes to shards rather than to room.
+/// It grows by at least a quarter, so that shards are not copied every time, but does not double,
+/// so that the budget is used for shards rather than for spare capacity.
 fn growth(buffer: &Vec<u8>, len: usize) -> usize {
     let room = buffer.capacity() - buffer.len();
     if len <= room {
@@ -176,5 +176,5 @@ fn growth(buffer: &Vec<u8>, len: usize) -> usize {
     }
 }
 
-/// Largest buffer that is kept for later: the packets of a group of 40.
+/// Largest buffer that is kept for reuse: the packets of a group of 40.
 pub(super) const MAX_SPARE_BYTES: usize = 64 * 1024;

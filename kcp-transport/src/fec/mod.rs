@@ -1,8 +1,8 @@
 //! Forward error correction as kcp-go does it: Reed-Solomon over groups of packets.
 //!
-//! [`FecEncoder`] writes the header of every packet and makes the parity packets of each group,
-//! [`FecDecoder`] rebuilds lost packets from them. Both are optional and one-way: each side of a
-//! connection may send groups of its own ratio, or none.
+//! [`FecEncoder`] writes the header of every packet and computes the parity packets of each group.
+//! [`FecDecoder`] rebuilds lost packets from them. Each direction of a connection is independent:
+//! each side may send groups of its own ratio, or use no FEC.
 
 mod codec;
 mod decoder;
@@ -20,12 +20,14 @@ use std::str::FromStr;
 
 use crate::error::ConfigError;
 
-/// Data and parity packets of a FEC group.
+/// The number of data and parity packets of a FEC group.
 ///
-/// Any `parity` packets of a group may be lost without a retransmission, once the group is full and
-/// has its parity: the last packets of a burst, and of groups that took half a second, have none.
+/// Any `parity` packets of a full group may be lost without a retransmission. The last packets of a
+/// burst are not protected while their group is incomplete, and neither are groups whose last
+/// packet followed half a second or more after the one before it.
 ///
-/// A kcp-go peer that is not given the same ratio learns it only if both together are less than 256.
+/// A kcp-go peer that is configured with another ratio detects this one only if the sum of both
+/// numbers is less than 256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FecRatio {
     data: u16,
@@ -37,8 +39,8 @@ impl FecRatio {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::OutOfRange`] if either is 0 or both together are more than 256, the most
-    /// that Reed-Solomon over bytes can tell apart.
+    /// [`ConfigError::OutOfRange`] if either is 0 or their sum exceeds 256, the limit of
+    /// Reed-Solomon over bytes.
     pub fn new(data: usize, parity: usize) -> Result<Self, ConfigError> {
         let out_of_range = || refused(format!("{data}/{parity}"));
         if data == 0 || parity == 0 || data.saturating_add(parity) > 256 {
@@ -69,13 +71,13 @@ impl FecRatio {
         self.data() + self.parity()
     }
 
-    /// Where packet numbers start again at 0: after the last whole group that 32 bits can count.
+    /// Where packet numbers wrap to 0: after the last whole group that 32 bits can number.
     fn sequence_period(self) -> u32 {
         let group = u32::from(self.data) + u32::from(self.parity);
         u32::MAX / group * group
     }
 
-    /// The group that a packet number belongs to, and its place in it; data comes first.
+    /// The group of a packet number and the index in it; data comes first.
     fn place(self, sequence: u32) -> (u32, usize) {
         let group = u32::from(self.data) + u32::from(self.parity);
         (sequence / group, (sequence % group) as usize)
@@ -111,7 +113,7 @@ fn refused(given: String) -> ConfigError {
     }
 }
 
-/// Shows every kernel of the field that this processor can run.
+/// Calls `look` with every kernel of the field that this processor supports.
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn each_kernel(look: &mut dyn FnMut(&str, &MultiplySlice<'_>)) {
     for kernel in field::Kernel::all() {
@@ -125,7 +127,7 @@ pub(crate) fn each_kernel(look: &mut dyn FnMut(&str, &MultiplySlice<'_>)) {
     }
 }
 
-/// Takes whether to add to the output, the factor, the input, and the output.
+/// Arguments: whether to add to the output, the factor, the input, and the output.
 #[cfg(any(test, feature = "testing"))]
 pub(crate) type MultiplySlice<'a> = dyn Fn(bool, u8, &[u8], &mut [u8]) + 'a;
 

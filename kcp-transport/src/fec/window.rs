@@ -1,26 +1,25 @@
-//! Which groups are current, against packets that come from nowhere.
+//! Which groups are current, robust against stray packets.
 //!
-//! kcp-go follows the highest number it sees, so one stray packet ends recovery for good. Here a
-//! number that is far off is followed only when others agree with it.
+//! kcp-go follows the highest number it receives, so one stray packet ends recovery permanently.
+//! Here a distant number is followed only when others agree with it.
 
 use super::FecRatio;
 use crate::wire::ShardKind;
 
-/// The newest group, in widened numbers, and how sure that is.
+/// The newest group, in widened numbers, and the evidence for another position.
 ///
-/// Group numbers are widened to 64 bits when they are first seen, so that they have a lawful
-/// order.
+/// Group numbers are widened to 64 bits when they are first seen, so that they are totally ordered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     /// Groups this much older or newer than the newest are current.
     span: u64,
-    /// Groups until wire numbers start again.
+    /// Number of groups until wire numbers wrap.
     period: u64,
     newest: Option<u64>,
     strays: Option<Strays>,
 }
 
-/// Packets in a row that were not current but agree with each other.
+/// Consecutive packets that were not current but agree with each other.
 #[derive(Clone, Copy, Debug)]
 struct Strays {
     group: u64,
@@ -28,16 +27,17 @@ struct Strays {
     count: u32,
 }
 
-/// Where a packet stands.
+/// The position of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Belongs to this group.
+    /// In this group, which is current.
     Current(u64),
-    /// Belongs to this group, which is ahead but not so far that it could not be true.
+    /// In this group, which is ahead by a plausible distance.
     Ahead(u64),
-    /// Belongs to this group; everything older or much newer has lost its meaning.
+    /// In this group, and the sender has restarted its numbers: all older and much newer groups are
+    /// invalid.
     Restart(u64),
-    /// Belongs to nothing known.
+    /// Too far from the current groups.
     Stray,
 }
 
@@ -57,27 +57,28 @@ impl Window {
         self.newest.is_some_and(|newest| group + self.span < newest)
     }
 
-    /// Whether a group with this number is newer than what is known to be current.
+    /// Whether a group with this number is newer than the newest current one.
     pub(super) fn is_ahead(&self, group: u64) -> bool {
         self.newest.is_some_and(|newest| group > newest)
     }
 
-    /// The number of the newest group, as packets have it.
+    /// The number of the newest group, as on the wire.
     pub(super) fn newest_on_wire(&self) -> Option<u32> {
-        // Narrowing is safe: the period is that of 32 bits, in groups.
+        // Narrowing is safe: the period is less than 2^32 groups.
         self.newest.map(|newest| (newest % self.period) as u32)
     }
 
-    /// Most groups that are current at a time.
+    /// Maximum number of current groups.
     pub(super) fn capacity(&self) -> usize {
         usize::try_from(self.span).expect("spans are small") + 1
     }
 
-    /// Places a packet that says it belongs to group `wire`, and moves the window with it if it is
-    /// plausible.
+    /// Determines the position of a packet with group number `wire`, and moves the window if the
+    /// number is plausible.
     ///
-    /// Data says whose it is, and parity does not: where several senders share an address, parity
-    /// may be another's. It moves the window by one group at most, and agrees with nobody.
+    /// Data identifies its conversation, parity does not: if several conversations share an
+    /// address, parity may belong to another one. It therefore moves the window by at most one
+    /// group, and does not confirm a jump.
     pub(super) fn place(&mut self, kind: ShardKind, wire: u32, sequence: u32) -> Place {
         let Some(newest) = self.newest else {
             let group = self.first(wire);
@@ -127,7 +128,7 @@ impl Window {
         }
     }
 
-    /// Counts a packet that is not current; returns how many in a row agree.
+    /// Counts a packet that is not current; returns how many consecutive ones agree.
     fn count_stray(&mut self, group: u64, sequence: u32) -> u32 {
         let count = match self.strays {
             Some(strays) if strays.last_sequence == sequence => strays.count,
@@ -142,12 +143,12 @@ impl Window {
         count
     }
 
-    /// Widens the first group of all: far from 0, so that older ones have a number too.
+    /// Widens the first group number, far from 0, so that older groups have a number too.
     fn first(&self, wire: u32) -> u64 {
         self.period + u64::from(wire)
     }
 
-    /// The number nearest to `near` that reads `wire` on the wire.
+    /// The widened number nearest to `near` whose wire number is `wire`.
     fn widen(&self, near: u64, wire: u32) -> u64 {
         let ahead = (self.period + u64::from(wire) - near % self.period) % self.period;
         if ahead <= self.period / 2 {
@@ -159,22 +160,22 @@ impl Window {
     }
 }
 
-/// Groups kept besides the newest, as kcp-go does.
+/// Groups kept in addition to the newest, as in kcp-go.
 const MIN_SPAN_GROUPS: u64 = 3;
 
-/// Small groups are kept for at least this many packets, so that packets may overtake each other
-/// by as much whatever the ratio.
+/// Small groups are kept for at least this many packets, so that this much reordering is tolerated
+/// whatever the ratio.
 const MIN_SPAN_PACKETS: u64 = 64;
 
-/// How far ahead a single packet's shard is kept. Such packets are rare: a path that went dead for
-/// longer loses the two packets it takes to be believed.
+/// How far ahead the shard of a single packet is kept. After a longer outage of the path, only the
+/// two packets before the jump is confirmed are lost for recovery.
 const MAX_JUMP_GROUPS: u64 = 64;
 
-/// Packets in a row that must agree before a jump ahead is followed.
+/// Consecutive packets that must agree before a jump ahead is followed.
 const STRAYS_TO_MOVE_ON: u32 = 3;
 
-/// Packets in a row that must agree before numbers are believed to have started again. More,
-/// because a burst of late packets looks the same.
+/// Consecutive packets that must agree before the numbers count as restarted. More, because a burst
+/// of late packets looks the same.
 const STRAYS_TO_MOVE_BACK: u32 = 32;
 
 #[cfg(test)]
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(
             place(&mut window, 5000, 1),
             Place::Stray,
-            "a copy says nothing"
+            "a duplicate confirms nothing"
         );
         assert_eq!(place(&mut window, 5001, 2), Place::Stray);
         assert_eq!(group(place(&mut window, 5000, 3)), here + 4900);
@@ -262,7 +263,8 @@ mod tests {
         let parity = |window: &mut Window, group| window.place(ShardKind::Parity, group, 0);
         let here = group(place(&mut window, 100, 0));
         for sequence in 1..100 {
-            // Three in a row of a sender that is far ahead, and some of one that is near.
+            // Three consecutive packets of a sender that is far ahead, and some of one that is
+            // near.
             for _ in 0..3 {
                 assert_eq!(parity(&mut window, 5000), Place::Stray);
             }

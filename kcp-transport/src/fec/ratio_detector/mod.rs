@@ -1,33 +1,34 @@
-//! Finds out the sender's ratio from the kinds of its packets.
+//! Detects the sender's ratio from the kinds of its packets.
 //!
-//! A packet's number and kind rule ratios out: a data packet whose place in a group of `d` data
-//! and `p` parity packets is `d` or later was not sent with that ratio, and a parity packet whose
-//! place is before `d` neither. The truth is never ruled out by an honest packet, so once a single
-//! ratio is left it is the sender's. With groups of 10 and 3 that takes 14 packets, and a few more
-//! if some are lost.
+//! Number and kind of a packet exclude ratios: with `d` data and `p` parity packets in a group, a
+//! data packet has an index below `d` and a parity packet an index of `d` or more. The sender's own
+//! packets never exclude its ratio, so a single remaining ratio is the sender's. With groups of 10
+//! and 3 that takes 14 packets, and a few more if some are lost.
 //!
 //! Nothing is rebuilt before that. A wrong ratio does not merely fail to rebuild: parity of two
-//! packets, taken for that of one, yields a packet with sound headers and wrong numbers, because
-//! bytes that are the same in both come out unchanged.
+//! packets that is treated as parity of one yields a packet with valid headers and wrong numbers,
+//! because bytes that are equal in both packets come out unchanged.
 
 use std::time::Duration;
 
 use super::FecRatio;
 use crate::time::Time;
 
-/// Watches a sender, and knows its ratio once there is no other explanation for its packets.
+/// Observes a sender and determines its ratio once no other ratio explains its packets.
 ///
-/// Costs a comparison a packet, and no memory once the ratio is known and nothing contradicts it.
+/// Once the ratio is known and nothing contradicts it, a packet costs one comparison and no memory
+/// is used.
 #[derive(Debug)]
 pub(super) struct RatioDetector {
     ratio: Option<FecRatio>,
     changed_at: Option<Time>,
-    /// Rises with each packet that contradicts the ratio, and falls slowly with each that fits.
+    /// Increases with each packet that contradicts the ratio and decreases slowly with each that
+    /// fits.
     doubt: u32,
-    /// The newest number near the others, once there was any.
+    /// The newest number of the current stream, after the first packet.
     newest: Option<u32>,
-    /// A number far from these, and how many others agree with it: two votes each, less one for
-    /// each that does not.
+    /// A distant number and its votes: two for each packet that agrees with it, minus one for each
+    /// that does not.
     elsewhere: u32,
     votes: u32,
     search: Option<Box<Search>>,
@@ -35,28 +36,28 @@ pub(super) struct RatioDetector {
 
 /// Ratios that explain all packets seen since the search began.
 ///
-/// For each group size, data fills the places up to `data_end` at least, and parity begins at
-/// `parity_start` at the latest: any split between them explains what was seen.
+/// For each group size, the data extends at least up to `data_end` and the parity begins at
+/// `parity_start` at the latest: any split in between explains the packets.
 #[derive(Debug)]
 struct Search {
     data_end: [u16; SIZES],
     parity_start: [u16; SIZES],
-    /// Different packets that fitted since a single ratio was left: that one comes again and again
-    /// proves nothing.
+    /// Number of distinct packets that fitted since a single ratio was left. Duplicates confirm
+    /// nothing.
     confirmations: u32,
     seen: Seen,
 }
 
-/// The newest of some packets, and which of the 63 before it have come.
+/// The newest number seen, and which of the 63 before it were seen.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     newest: u32,
-    /// A bit for each, the lowest for the newest.
+    /// One bit for each number, the lowest for the newest.
     bits: u64,
 }
 
 impl RatioDetector {
-    /// A detector that knows nothing.
+    /// A detector without any observation.
     pub(super) const fn new() -> Self {
         Self {
             ratio: None,
@@ -82,23 +83,22 @@ impl RatioDetector {
         self.ratio
     }
 
-    /// Whether packets may be rebuilt with the ratio: it is known, and not contradicted often.
+    /// Whether packets may be rebuilt: the ratio is known and rarely contradicted.
     pub(super) const fn is_trusted(&self) -> bool {
         self.ratio.is_some() && self.doubt < DOUBTFUL
     }
 
-    /// Whether a packet has contradicted the ratio, and too few have come since to tell who was
-    /// right.
+    /// Whether a packet has contradicted the ratio and too few have arrived since to decide.
     pub(super) const fn is_contradicted(&self) -> bool {
         self.search.is_some()
     }
 
-    /// Bytes held.
+    /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
         self.search.as_ref().map_or(0, |_| size_of::<Search>())
     }
 
-    /// Looks at a packet; returns whether the ratio changed.
+    /// Observes a packet; returns whether the ratio changed.
     pub(super) fn observe(&mut self, now: Time, sequence: u32, parity: bool) -> bool {
         let fits = self.ratio.map(|ratio| fits(ratio, sequence, parity));
         let patience = match fits {
@@ -117,18 +117,19 @@ impl RatioDetector {
             MAX_DOUBT.min(self.doubt + DOUBT_PER_MISFIT)
         };
         if self.search.is_none() {
-            // Ratios may look so much alike that contradictions are rare: each is looked into. The
-            // first may be somebody else's, and is no evidence.
+            // Two ratios may be so similar that contradictions are rare, so each one starts a
+            // search. The first contradicting packet may be from another sender, and is not used as
+            // evidence.
             self.search = (!fits).then(Search::new);
             return false;
         }
         self.search(now, sequence, parity)
     }
 
-    /// Whether a number belongs to the stream at hand.
+    /// Whether a number belongs to the current stream.
     ///
-    /// A single packet from far away says nothing about the ratio. Many that lie together, and few
-    /// that do not, mean that the sender has jumped, or started again.
+    /// A single distant number is no evidence about the ratio. Many that are close to each other
+    /// mean that the sender has jumped or restarted.
     fn is_near(&mut self, sequence: u32, patience: u32) -> bool {
         let newest = *self.newest.get_or_insert(sequence);
         if is_close(sequence, newest) {
@@ -152,7 +153,7 @@ impl RatioDetector {
         }
         self.votes = 0;
         self.newest = Some(sequence);
-        // What was seen before is no evidence here.
+        // Packets before the jump are no evidence.
         self.search = None;
         true
     }
@@ -160,7 +161,7 @@ impl RatioDetector {
     fn search(&mut self, now: Time, sequence: u32, parity: bool) -> bool {
         let search = self.search.get_or_insert_with(Search::new);
         if !search.exclude(sequence, parity) {
-            // Packets of two ratios, or somebody else's: what was seen explains nothing.
+            // The packets are of two ratios or two senders, so the search starts again.
             **search = *Search::new();
             search.exclude(sequence, parity);
         }
@@ -200,16 +201,16 @@ impl Search {
         })
     }
 
-    /// Rules out what a packet contradicts; returns whether anything is left.
+    /// Excludes the ratios that a packet contradicts; returns whether any is left.
     fn exclude(&mut self, sequence: u32, parity: bool) -> bool {
         let mut left = 0;
         for (size, (data_end, parity_start)) in
             SIZE_RANGE.zip(self.data_end.iter_mut().zip(self.parity_start.iter_mut()))
         {
-            // A place is below 256.
+            // An index is below 256.
             let place = (sequence % size) as u16;
             if sequence >= u32::MAX / size * size {
-                // Numbers start again before this one is reached.
+                // Numbers wrap before this one is reached.
                 *parity_start = 0;
             } else if parity {
                 *parity_start = place.min(*parity_start);
@@ -226,7 +227,7 @@ impl Search {
         left > 0
     }
 
-    /// The ratio that is left, if it is a single one and enough packets have borne it out since.
+    /// The remaining ratio, if it is a single one and enough packets have confirmed it.
     fn result(&self) -> Option<FecRatio> {
         if self.confirmations < CONFIRMATIONS {
             return None;
@@ -243,7 +244,7 @@ impl Search {
 }
 
 impl Seen {
-    /// Returns whether a packet has surely not come before.
+    /// Returns whether the number is certain to be new.
     fn insert(&mut self, sequence: u32) -> bool {
         let ahead = sequence.wrapping_sub(self.newest);
         let behind = ahead.wrapping_neg();
@@ -259,59 +260,61 @@ impl Seen {
     }
 }
 
-/// The numbers of data packets in a group of `size` that explain data before `data_end` and parity
-/// from `parity_start` on. There is at least one packet of each kind.
+/// The possible numbers of data packets in a group of `size`, with data before `data_end` and
+/// parity from `parity_start` on. There is at least one packet of each kind.
 fn splits(size: u32, data_end: u16, parity_start: u16) -> std::ops::RangeInclusive<u16> {
     // A size is at most 256.
     data_end.max(1)..=parity_start.min(size as u16 - 1)
 }
 
-/// Whether two numbers may be of one stream.
+/// Whether two numbers may belong to one stream.
 fn is_close(one: u32, other: u32) -> bool {
     let apart = one.wrapping_sub(other);
     apart < NEAR || apart.wrapping_neg() < NEAR
 }
 
-/// Whether a packet of this number has this kind in groups of `ratio`.
+/// Whether a packet with this number has this kind in groups of `ratio`.
 fn fits(ratio: FecRatio, sequence: u32, parity: bool) -> bool {
     sequence < ratio.sequence_period() && (ratio.place(sequence).1 >= ratio.data()) == parity
 }
 
-/// Group sizes there can be.
+/// Possible group sizes.
 const SIZE_RANGE: std::ops::RangeInclusive<u32> = 2..=256;
 const SIZES: usize = 255;
 
-/// Packets that must bear out a ratio after it is the only one left: while somebody else's packets
-/// rule out the truth, the last wrong ratio is soon ruled out by the sender's.
+/// Packets that must confirm a ratio after it is the only one left. If packets of another sender
+/// have excluded the right ratio, the sender's packets soon exclude the last wrong one.
 const CONFIRMATIONS: u32 = 4;
 
-/// As many if another ratio was known before: more than a whole group. If the truth was ruled out,
-/// no other ratio fits for as long.
+/// The number of confirmations needed to replace a known ratio: more than a whole group. If the
+/// right ratio was excluded, no other ratio fits for that long.
 fn confirmations_to_change(found: FecRatio) -> u32 {
     // At most 256 packets.
     16 + found.group() as u32
 }
 
-/// Numbers this close belong to one stream: a window of packets, and then some.
+/// Numbers this close belong to one stream: more than a window of packets.
 const NEAR: u32 = 4096;
 
-/// Packets that agree on a place far away before a jump is followed, if they fit the ratio or none is known.
+/// Packets that must agree on a distant position before a jump is followed, if they fit the ratio
+/// or none is known.
 const FAR_TO_FOLLOW: u32 = 8;
 
-/// As many if they do not fit: the sender has started again with another ratio.
+/// The same if they do not fit, because the sender has restarted with another ratio.
 const FAR_TO_START_AGAIN: u32 = 32;
 
-/// What one contradicting packet weighs against those that fit.
+/// The weight of one contradicting packet.
 const DOUBT_PER_MISFIT: u32 = 8;
 
-/// Three contradictions in close succession; single ones among packets that fit stay below.
+/// Reached by three contradictions in close succession, but not by single ones among packets that
+/// fit.
 const DOUBTFUL: u32 = 3 * DOUBT_PER_MISFIT;
 
-/// Past doubts are forgotten after this many packets that fit.
+/// Upper bound of the doubt: after this many packets that fit, contradictions are forgotten.
 const MAX_DOUBT: u32 = 64;
 
-/// A ratio is kept for at least so long. No sender changes its ratio while it runs; to rebuild the
-/// tables more often would be somebody else's wish.
+/// A ratio is kept for at least this long. No known sender changes its ratio while it runs, so more
+/// frequent changes would only let an attacker cause work.
 const MIN_TIME_BETWEEN_CHANGES: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

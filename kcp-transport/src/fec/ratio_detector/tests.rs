@@ -1,4 +1,4 @@
-//! Tests of learning and of doubting a ratio.
+//! Tests of learning and doubting a ratio.
 
 use super::*;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ fn is_parity(sequence: u32, ratio: FecRatio) -> bool {
     ratio.place(sequence).1 >= ratio.data()
 }
 
-/// Shows a sender's packets to the detector until the ratio changes; returns after how many.
+/// Passes a sender's packets to the detector until the ratio changes; returns their number.
 fn changes_after(
     detector: &mut RatioDetector,
     now: Time,
@@ -173,7 +173,7 @@ fn unrelated_numbers_teach_no_ratio() {
 fn repeated_packet_confirms_no_ratio() {
     let sender = ratio(2, 1);
     let mut detector = RatioDetector::new();
-    // Somebody else's rules the truth out; one ratio that fits by chance is left.
+    // A packet of another sender excludes the right ratio; one that fits by chance is left.
     detector.observe(Time::ZERO, 9, true);
     for number in [10, 11, 11, 11, 12, 11, 11, 12, 11, 11, 10, 11, 12, 11] {
         detector.observe(Time::ZERO, number, is_parity(number, sender));

@@ -1,4 +1,4 @@
-//! Tests of encoder and decoder together, and what they share.
+//! Tests of encoder and decoder together, and shared helpers.
 
 mod poison;
 mod ratio_change;
@@ -63,7 +63,7 @@ struct Receiver {
     decoder: FecDecoder,
     arrived: HashSet<usize>,
     rebuilt: HashSet<usize>,
-    /// Somebody else's packets arrive too, so what is rebuilt may be wrong.
+    /// Packets of another sender arrive too, so rebuilt packets may be wrong.
     poisoned: bool,
 }
 

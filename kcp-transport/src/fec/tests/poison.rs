@@ -1,4 +1,4 @@
-//! Packets that mislead, and what they cost.
+//! Misleading packets and their cost.
 
 use super::*;
 
@@ -117,7 +117,7 @@ fn memory_is_bounded_whatever_is_received() {
         let mut decoder = FecDecoder::knowing(ratio);
         let group_size = u32::try_from(ratio.group()).expect("small");
         let mut most = 0;
-        // One shard short of enough, group after group, then groups all over the place.
+        // One shard less than needed in every group, then groups with scattered numbers.
         for group in (0..50).chain((50..1000).step_by(37)).chain((0..50).rev()) {
             for index in 1..ratio.data() {
                 let header = ShardHeader {

@@ -1,4 +1,4 @@
-//! What becomes of a sender that changes its ratio while it runs, which kcp-go's never do.
+//! A sender that changes its ratio while it runs, which kcp-go never does.
 
 use std::collections::HashSet;
 
@@ -24,8 +24,8 @@ impl Rng {
     }
 }
 
-/// As many groups as it takes for `count` packets, from number `first` on. Data packets are alike
-/// but for their number, as those of a bulk transfer are.
+/// Enough groups for `count` packets, from number `first` on. Data packets differ only in their
+/// number, as those of a bulk transfer do.
 fn groups(ratio: FecRatio, first: u32, count: usize) -> Vec<Vec<u8>> {
     let left = (ratio.sequence_period() - first) / ratio.group() as u32;
     let mut encoder = FecEncoder::with_groups_left(ratio, left);
@@ -89,7 +89,7 @@ fn nearly_all_that_is_wrong_after_an_unannounced_change_is_contested() {
         }
         assert_eq!(decoder.ratio(), Some(new), "after {old:?}");
     }
-    // What is lost or late just then may be the very packet that would have contradicted.
+    // The packet that would have contradicted the ratio may be lost or late.
     assert!(lies * 50 < changes, "{lies} lies in {changes} changes");
     assert!(contested_lies > 2 * lies, "{lies} and {contested_lies}");
 }

@@ -8,7 +8,7 @@ proptest! {
     #[test]
     fn group_is_whole_with_any_data_of_its_packets(ratio in ratios(), seed in 1..u64::MAX) {
         let mut rng = Rng(seed);
-        // The first packet of a group of one counts as late, so the first group is left alone.
+        // The first packet of a group of one counts as late, so the first group is skipped.
         let groups = 4;
         let sent = packets(&mut FecEncoder::new(ratio), ratio.data() * groups);
         let mut receiver = Receiver::new(FecDecoder::knowing(ratio));
@@ -67,7 +67,7 @@ proptest! {
         }
         prop_assert_eq!(receiver.decoder.ratio(), Some(ratio));
         prop_assert_eq!(receiver.stats().errors, 0);
-        // Without a hint the first groups go to learning.
+        // Without a hint the first groups are used to learn the ratio.
         let learned = if hinted { 0 } else { delivered.len() / 2 };
         for (group, _) in delivered.iter().enumerate().skip(learned)
             .filter(|&(_, &count)| count >= ratio.data())
@@ -114,7 +114,8 @@ fn groups_are_rebuilt_across_the_wrap() {
             });
             for packet in &sent {
                 let (header, _) = ShardHeader::detect(packet).expect("has a header");
-                // Learning takes the first groups; from the sixth on the first packet is lost.
+                // Learning takes the first groups; from the sixth group on, the first packet is
+                // lost.
                 let after_wrap = header.sequence < start;
                 let late = after_wrap || header.sequence - start > 5 * ratio.group() as u32;
                 if !late || ratio.place(header.sequence).1 != 0 {
