@@ -1,18 +1,17 @@
-//! Datagrams on their way out, side by side in one buffer.
+//! Outgoing datagrams, stored in one buffer.
 
 use super::PacketLayout;
 
-/// Datagrams to one peer, laid one after the other in a single buffer.
+/// Datagrams to one peer, one after the other in a single buffer.
 ///
-/// The session fills in payloads, [`Sealer`](super::Sealer) encrypts all of them in place, and
-/// each run of equal-size datagrams leaves in one system call. A run may end with one shorter
+/// The session writes the payloads, [`Sealer`](super::Sealer) encrypts all of them in place, and
+/// each run of datagrams of equal size is sent by one system call. A run may end with one shorter
 /// datagram, as generic segmentation offload allows.
 #[derive(Debug)]
 pub struct TransmitBatch {
-    /// The datagrams, and what is left of others that were forgotten: clearing that each time would
-    /// touch every byte once more.
+    /// The datagrams, followed by bytes of earlier ones, which are not cleared to avoid the cost.
     buffer: Vec<u8>,
-    /// Bytes of the datagrams.
+    /// Bytes of all datagrams.
     filled: usize,
     lengths: Vec<u16>,
     layout: PacketLayout,
@@ -44,7 +43,7 @@ impl TransmitBatch {
         self.lengths.is_empty()
     }
 
-    /// How many more datagrams the batch takes.
+    /// Number of datagrams that can still be added.
     #[must_use]
     pub fn remaining(&self) -> usize {
         self.capacity.saturating_sub(self.lengths.len())
@@ -56,13 +55,13 @@ impl TransmitBatch {
         self.filled
     }
 
-    /// Room and order of each datagram's parts.
+    /// The layout of each datagram.
     #[must_use]
     pub fn layout(&self) -> PacketLayout {
         self.layout
     }
 
-    /// Forgets all datagrams and keeps the memory.
+    /// Removes all datagrams and keeps the memory.
     pub fn clear(&mut self) {
         self.filled = 0;
         self.lengths.clear();
@@ -70,9 +69,9 @@ impl TransmitBatch {
 
     /// Adds one datagram whose payload (FEC header and segments) `fill` writes.
     ///
-    /// `fill` gets the largest payload there is room for and returns how much of it it used; 0
-    /// adds no datagram. What lies there before means nothing, so it has to write every byte of
-    /// what it uses. The parts in front and behind belong to the sealer.
+    /// `fill` receives a buffer for the largest payload and returns the length it used; 0 adds no
+    /// datagram. The content of the buffer is unspecified, so `fill` must write every byte that it
+    /// uses. The parts in front and behind are for the sealer.
     pub fn push_with(&mut self, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
         let overhead = self.layout.overhead();
         let start = self.filled;
@@ -105,7 +104,7 @@ impl TransmitBatch {
         })
     }
 
-    /// The datagrams for changing, each whole: front part, payload, back part.
+    /// The datagrams, mutable, each whole: front part, payload, back part.
     pub fn datagrams_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
         let mut rest = &mut self.buffer[..self.filled];
         self.lengths.iter().map(move |&len| {
@@ -115,9 +114,10 @@ impl TransmitBatch {
         })
     }
 
-    /// The runs that segmentation offload can send at once, of at most `max_datagrams` each.
+    /// The runs that segmentation offload can send at once, of at most `max_datagrams` datagrams
+    /// each.
     ///
-    /// Every datagram of a run has its segment size, but the last may be shorter.
+    /// Every datagram of a run has the run's segment size, except that the last may be shorter.
     pub fn runs(&self, max_datagrams: usize) -> impl Iterator<Item = SegmentRun<'_>> {
         self.runs_from(0, max_datagrams)
     }
@@ -141,7 +141,7 @@ impl TransmitBatch {
     }
 }
 
-/// Datagrams that leave in one system call.
+/// Datagrams that one system call can send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentRun<'a> {
@@ -149,7 +149,7 @@ pub struct SegmentRun<'a> {
     pub bytes: &'a [u8],
     /// Length of each but the last, which may be shorter.
     pub segment_size: usize,
-    /// How many they are.
+    /// Number of datagrams.
     pub datagrams: usize,
 }
 
@@ -172,7 +172,7 @@ impl<'a> Iterator for SegmentRuns<'a> {
             .iter()
             .take_while(|&&len| usize::from(len) == segment_size)
             .count();
-        // One shorter datagram may close the run.
+        // One shorter datagram may end the run.
         let shorter = lengths[..limit]
             .get(equal)
             .filter(|&&len| usize::from(len) < segment_size);
@@ -189,7 +189,8 @@ impl<'a> Iterator for SegmentRuns<'a> {
     }
 }
 
-/// Most bytes in one run: segmentation offload builds one IP packet first, whose length has 16 bits.
+/// Maximum number of bytes in one run: segmentation offload first builds one IP packet, whose
+/// length has 16 bits.
 const MAX_RUN_BYTES: usize = 65_000;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! UDP payloads: how much room each layer takes, batches of them, sealing and opening.
+//! UDP payloads: their layout, batches of them, sealing (encryption) and opening (decryption).
 //!
-//! What a payload looks like depends on the cipher and on whether its sender has FEC on:
+//! The layout of a payload depends on the cipher and on whether its sender uses FEC:
 //!
 //! ```text
 //! block cipher, Salsa20, none:  nonce 16 | crc32 4 | FEC 8 (if on) | segments
@@ -22,10 +22,10 @@ use crate::crypto::Overhead;
 use crate::error::ConfigError;
 use crate::wire::{SEGMENT_HEADER_LEN, SHARD_HEADER_LEN, SHARD_SIZE_LEN};
 
-/// Largest mtu: kcp-go's buffers hold this much.
+/// Largest mtu in bytes: the size of kcp-go's buffers.
 pub const MAX_MTU: usize = 1500;
 
-/// Where everything stands in a UDP payload. All mtu arithmetic is here.
+/// The layout of a UDP payload. All mtu arithmetic is here.
 ///
 /// `mtu` counts the whole UDP payload, as kcp-go's `SetMtu` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,8 @@ impl PacketLayout {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::MtuTooSmall`] if not one byte of data has room, or `mtu` is over [`MAX_MTU`].
+    /// [`ConfigError::MtuTooSmall`] if there is no room for one byte of data, or if `mtu` exceeds
+    /// [`MAX_MTU`].
     pub fn new(mtu: usize, overhead: Overhead, fec: bool) -> Result<Self, ConfigError> {
         let layout = Self { mtu, overhead, fec };
         let minimum =
@@ -60,7 +61,7 @@ impl PacketLayout {
         self.mtu
     }
 
-    /// Bytes the cipher adds.
+    /// Bytes that the cipher adds.
     #[must_use]
     pub const fn overhead(&self) -> Overhead {
         self.overhead
@@ -76,13 +77,13 @@ impl PacketLayout {
         }
     }
 
-    /// Most bytes of segments in one datagram: what KCP itself calls its mtu.
+    /// Maximum number of bytes of segments in one datagram. KCP itself calls this its mtu.
     #[must_use]
     pub const fn segments_len(&self) -> usize {
         self.mtu - self.overhead.front - self.shard_header() - self.overhead.back
     }
 
-    /// Most bytes of data in one segment.
+    /// Maximum number of data bytes in one segment.
     #[must_use]
     pub const fn mss(&self) -> usize {
         self.segments_len() - SEGMENT_HEADER_LEN

@@ -12,14 +12,15 @@ use crate::error::OpenError;
 #[derive(Clone, Debug)]
 pub struct Opener {
     security: Security,
-    /// Who made the nonces of packets that this endpoint sealed.
+    /// The source of the nonces of packets that this endpoint sealed.
     own: Option<Arc<NonceSource>>,
 }
 
 impl Opener {
-    /// An opener for packets that [`Sealer`](super::Sealer)s or kcp-go sealed under the same key.
+    /// An opener for packets sealed with the same key by a [`Sealer`](super::Sealer) or by kcp-go.
     ///
-    /// It knows no packet for its own; that of [`Sealer::opener`](super::Sealer::opener) does.
+    /// It does not detect reflected packets. The one of [`Sealer::opener`](super::Sealer::opener)
+    /// does.
     #[must_use]
     pub fn new(security: &Security) -> Self {
         Self {
@@ -37,14 +38,15 @@ impl Opener {
 
     /// Decrypts a datagram and returns its payload: FEC header, if any, and segments.
     ///
-    /// What the datagram holds after an error is of no use.
+    /// After an error the content of the datagram is unspecified.
     ///
     /// # Errors
     ///
-    /// [`OpenError::TooShort`] if nonce and checksum or tag do not fit in, and
-    /// [`OpenError::Unauthentic`] if checksum or tag are wrong. [`Security::Plaintext`] takes all.
-    /// [`OpenError::Reflected`] if the sealer that this is the opener of has sealed the datagram;
-    /// without an AEAD an attacker who changes the nonce as well may get past that.
+    /// [`OpenError::TooShort`] if the datagram is shorter than nonce and checksum or tag, and
+    /// [`OpenError::Unauthentic`] if the checksum or tag is wrong. [`Security::Plaintext`] accepts
+    /// every datagram. [`OpenError::Reflected`] if the datagram was sealed by the sealer that
+    /// created this opener. Without an AEAD, an attacker that also changes the nonce may evade that
+    /// check.
     pub fn open<'a>(&self, datagram: &'a mut [u8]) -> Result<&'a mut [u8], OpenError> {
         let overhead = self.security.overhead();
         if datagram.len() < overhead.front + overhead.back {
@@ -64,9 +66,9 @@ impl Opener {
         }
     }
 
-    /// As [`open`](Self::open), and refuses authentic datagrams that have come before.
+    /// As [`open`](Self::open), and also refuses authentic datagrams that were received before.
     ///
-    /// Only datagrams that an AEAD has authenticated come before `filter`.
+    /// Only datagrams that an AEAD has authenticated are passed to `filter`.
     ///
     /// # Errors
     ///
@@ -79,7 +81,7 @@ impl Opener {
         self.open_fresh(datagram, |nonce| filter.accept(nonce))
     }
 
-    /// As [`open_once`](Self::open_once), with whatever tells that a nonce comes for the first time.
+    /// As [`open_once`](Self::open_once), with a function that returns whether a nonce is new.
     pub(crate) fn open_fresh<'a>(
         &self,
         datagram: &'a mut [u8],
@@ -95,7 +97,7 @@ impl Opener {
 
     /// The nonce of a datagram sealed by an AEAD: its first 12 bytes.
     ///
-    /// None for other ciphers. It is authentic only once [`open`](Self::open) has succeeded.
+    /// `None` for other ciphers. It is authentic only after [`open`](Self::open) has succeeded.
     #[must_use]
     pub fn nonce<'a>(&self, datagram: &'a [u8]) -> Option<&'a [u8; AEAD_NONCE_LEN]> {
         match &self.security {
@@ -125,7 +127,7 @@ fn open_checksummed<'a>(
     datagram: &'a mut [u8],
     own: Option<&NonceSource>,
 ) -> Result<&'a mut [u8], OpenError> {
-    // Afterwards the nonce is in clear, whichever part of it the cipher encrypts.
+    // After decryption the nonce is in clear, whichever part of it the cipher encrypts.
     cipher.decrypt(datagram);
     let (nonce, rest) = datagram
         .split_first_chunk_mut::<NONCE_LEN>()
@@ -150,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::LazyLock;
 
-    /// All ciphers that check what they open.
+    /// All ciphers that verify packets.
     fn ciphers(password: &'static str) -> impl Iterator<Item = Security> {
         Security::NAMES
             .iter()
@@ -172,8 +174,9 @@ mod tests {
         for security in ciphers("secret") {
             let opener = Opener::new(&security);
             let good = sealed(&security, 57);
-            // The checksum does not cover the nonce: its bits may change unseen where nothing
-            // chains and they do not choose the key stream, or the chain ends within the nonce.
+            // The checksum does not cover the nonce. Changes of its bits are undetected if there is
+            // no chaining and they do not select the key stream, or if the chain ends within the
+            // nonce.
             let unchecked = match security.name() {
                 "none" | "xor" => 0..NONCE_LEN * 8,
                 "salsa20" => 8 * 8..NONCE_LEN * 8,
@@ -327,7 +330,7 @@ mod tests {
         fn garbage_is_refused_and_never_panics(
             garbage in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
-            // Deriving the keys takes longer than all the rest.
+            // Deriving the keys takes longer than the rest of the test.
             static OPENERS: LazyLock<Vec<Opener>> =
                 LazyLock::new(|| ciphers("secret").map(|security| Opener::new(&security)).collect());
             for opener in &*OPENERS {

@@ -17,7 +17,7 @@ use crate::error::SealError;
 /// use kcp_transport::packet::{PacketLayout, Opener, Sealer, TransmitBatch};
 ///
 /// let security = Security::Aead(AeadKey::aes_128_gcm(&[1; 16])?);
-/// let sealer = Sealer::new(&security, [2; 32]); // in earnest: 32 random bytes
+/// let sealer = Sealer::new(&security, [2; 32]); // in production: 32 random bytes
 ///
 /// let layout = PacketLayout::new(1400, security.overhead(), false)?;
 /// let mut batch = TransmitBatch::new(layout, 20);
@@ -41,9 +41,9 @@ pub struct Sealer {
 impl Sealer {
     /// A sealer whose nonces follow from `seed`.
     ///
-    /// The seed must be random and its own for every sealer: two sealers with the same seed and key
-    /// repeat nonces, which lets anyone read and forge what an AEAD protects. So do the copies of one
-    /// that a `fork` makes, or a machine that is restored from a snapshot.
+    /// Every sealer needs a random seed of its own. Two sealers with the same seed and key repeat
+    /// nonces, which breaks confidentiality and authenticity of an AEAD. The same happens if the
+    /// process is copied by `fork` or the machine is restored from a snapshot.
     #[must_use]
     pub fn new(security: &Security, seed: [u8; 32]) -> Self {
         Self {
@@ -52,11 +52,12 @@ impl Sealer {
         }
     }
 
-    /// An opener under the same key that refuses what this sealer and its clones sealed, as far as
-    /// the cipher shows that: see [`Opener::open`].
+    /// An opener with the same key that refuses packets sealed by this sealer and its clones, as
+    /// far as the cipher permits: see [`Opener::open`].
     ///
-    /// One key serves both directions, so that a packet sent back to its sender is authentic there.
-    /// Other sealers under the key, even of the same process, are not told from the peer.
+    /// Both directions use one key, so a packet that is reflected to its sender is authentic there.
+    /// Packets of other sealers with the same key, even in the same process, cannot be
+    /// distinguished from the peer's.
     #[must_use]
     pub fn opener(&self) -> Opener {
         Opener::refusing(&self.security, Arc::clone(&self.nonces))
@@ -68,22 +69,23 @@ impl Sealer {
         ReplayFilter::new(self.nonces.secret(), capacity)
     }
 
-    /// Packets sealed under the present key, by all who share it: [`Security::sealed`].
+    /// Number of packets sealed with the current key by all sealers that share it:
+    /// [`Security::sealed`].
     #[must_use]
     pub fn sealed(&self) -> u64 {
         self.security.sealed()
     }
 
-    /// Fills in nonces, checksums or tags and encrypts all datagrams of the batch.
+    /// Encrypts all datagrams of the batch and writes their nonces, checksums or tags.
     ///
     /// # Errors
     ///
-    /// [`SealError::KeyExhausted`] if the batch would take the key beyond
-    /// [`AeadKey::HARD_LIMIT`]. The batch is empty then, so that nothing leaves unsealed.
+    /// [`SealError::KeyExhausted`] if the batch would exceed [`AeadKey::HARD_LIMIT`] of the key.
+    /// The batch is then emptied, so that nothing is sent unsealed.
     ///
     /// # Panics
     ///
-    /// If the batch's layout leaves another room for the cipher than this one takes.
+    /// If the batch's layout was made for a cipher with another overhead.
     pub fn seal(&self, batch: &mut TransmitBatch) -> Result<(), SealError> {
         assert_eq!(
             batch.layout().overhead(),
@@ -94,7 +96,7 @@ impl Sealer {
         match &self.security {
             Security::Aead(key) => seal_batch(key, batch, &mut nonces)?,
             Security::Ring(ring) => seal_batch(&ring.keys().send, batch, &mut nonces)?,
-            // Framed as the cipher takes them, while they are in the cache.
+            // Each datagram is framed just before it is encrypted, while it is in the cache.
             Security::Legacy(cipher) => {
                 cipher.encrypt(
                     &mut batch
@@ -107,7 +109,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// Seals one datagram under a given nonce of 12 (AEAD) or 16 bytes, to compare with known bytes.
+    /// Seals one datagram with a given nonce of 12 (AEAD) or 16 bytes, to compare with known bytes.
     ///
     /// For tests only: a nonce that is used twice breaks the cipher.
     ///
@@ -163,7 +165,7 @@ fn frame(datagram: &mut [u8], nonce: [u8; NONCE_LEN]) -> &mut [u8] {
     datagram
 }
 
-/// Why a reserved nonce is there.
+/// Why a reserved nonce exists.
 const RESERVED: &str = "as many nonces as datagrams were reserved";
 
 #[cfg(test)]
@@ -230,7 +232,7 @@ mod tests {
 
     #[test]
     fn batch_is_the_same_as_one_by_one() {
-        // Equal sizes and ragged ones, more and fewer than move in step.
+        // Equal and unequal sizes, more and fewer datagrams than are encrypted in parallel.
         let lengths = [1300, 1300, 7, 1300, 900, 1, 1300, 1300, 1300, 16, 44, 1299];
         for security in ciphers() {
             for count in 0..=lengths.len() {
@@ -281,7 +283,7 @@ mod tests {
         assert_ne!(aead[12..22], [7; 10]);
     }
 
-    /// Inverts every bit; its batch stops after two packets.
+    /// Inverts every bit. Its batch function stops after two packets.
     struct Inverter;
 
     impl PacketCipher for Inverter {

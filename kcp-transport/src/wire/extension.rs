@@ -1,7 +1,7 @@
-//! Extension frames, which ride in the payload of window updates.
+//! Extension frames, which are carried in the payload of window updates.
 //!
-//! KCP gives a window update no payload, and every KCP peer skips the one it has: what these frames
-//! say is for peers of this crate only. All fields little endian:
+//! In KCP a window update has no payload, and every KCP peer skips the payload of one. Only peers
+//! of this crate read these frames. All fields are little endian:
 //!
 //! | offset | field | meaning |
 //! |-------:|-------|---------|
@@ -22,15 +22,15 @@
 //!
 //! When they are sent and what they do is in the crate's `PROTOCOL.md`.
 //!
-//! A frame of unknown type is skipped. One that is longer than its type says is read as far as it is
-//! known, so that fields can be added at the end.
+//! A frame of unknown type is skipped. In a frame that is longer than its type requires the
+//! additional bytes are ignored, so that fields can be added at the end.
 
 use std::fmt;
 
 use crate::error::DecodeError;
 
-/// A secret number that a side tells its peer in its [`Hello`], and that the peer's frames which end
-/// or move the session must carry.
+/// The secret from our [`Hello`]. Frames from the peer that close or migrate the session must carry
+/// it.
 ///
 /// Comparing with `==` takes a time that depends on where two tokens differ. A session compares the
 /// tokens of its peer in constant time.
@@ -51,29 +51,29 @@ impl Token {
     }
 }
 
-/// Shows nothing of the secret.
+/// Does not show the secret.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
 }
 
-/// Says that this side knows extensions, and which.
+/// Announces that the sender supports extensions, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hello {
-    /// The sender has seen its own token echoed: no answer is needed.
+    /// The sender has received an echo of its own token, so no answer is needed.
     pub confirmed: bool,
-    /// What the sender understands: a sum of the `CAPABILITY` constants.
+    /// What the sender supports: a sum of the `CAPABILITY` constants.
     pub capabilities: u32,
-    /// What frames to the sender must carry.
+    /// The token that frames to the sender must carry.
     pub token: Token,
-    /// The receiver's token as far as the sender has heard it.
+    /// The receiver's token, if the sender has received it.
     pub echo: Option<Token>,
 }
 
 impl Hello {
-    /// A first hello with the sender's token: no capabilities, nothing echoed, not confirmed.
+    /// A first hello with the sender's token: no capabilities, no echo, not confirmed.
     #[must_use]
     pub const fn new(token: Token) -> Self {
         Self {
@@ -105,18 +105,18 @@ pub enum Frame {
         /// As in the frame it answers.
         end: u32,
     },
-    /// The sender has given the session up, with all that was not delivered.
+    /// The sender has given up the session. Undelivered data is lost.
     Reset {
         /// The receiver's token.
         tag: Token,
-        /// Why, in the application's terms.
+        /// The reason, defined by the application.
         code: u32,
     },
-    /// Asks for a [`Frame::Pong`].
+    /// Requests a [`Frame::Pong`].
     Ping(u64),
     /// Echoes a [`Frame::Ping`].
     Pong(u64),
-    /// Asks whoever has the session to answer from the address this was sent to.
+    /// Requests an answer from the address that this was sent to, by the peer that has the session.
     PathChallenge(u64),
     /// Answers a [`Frame::PathChallenge`].
     PathResponse {
@@ -163,7 +163,7 @@ impl Frame {
         }
     }
 
-    /// Reads a frame's value; `None` for a type that is not known.
+    /// Decodes the value of a frame; `None` for an unknown type.
     fn decode(kind: u8, value: &[u8]) -> Result<Option<Self>, DecodeError> {
         let mut value = Reader(value);
         Ok(Some(match kind {
@@ -249,7 +249,7 @@ impl Iterator for Frames<'_> {
     }
 }
 
-/// The payload of a window update, being filled with frames.
+/// The payload of a window update, filled frame by frame.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameWriter {
     bytes: [u8; MAX_LEN],
@@ -258,7 +258,7 @@ pub struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// An empty payload that grows to at most `limit` bytes, and never beyond [`MAX_LEN`].
+    /// An empty payload of at most `limit` bytes, and never more than [`MAX_LEN`].
     #[must_use]
     pub fn new(limit: usize) -> Self {
         let mut bytes = [0; MAX_LEN];
@@ -270,7 +270,7 @@ impl FrameWriter {
         }
     }
 
-    /// Adds a frame, if there is room for it.
+    /// Adds a frame. Returns false if there is no room for it.
     pub fn push(&mut self, frame: &Frame) -> bool {
         let room = self.bytes.get_mut(self.len..self.limit);
         let Some(len) = room.and_then(|room| frame.encode(room)) else {
@@ -280,7 +280,7 @@ impl FrameWriter {
         true
     }
 
-    /// The payload, empty if it has no frame.
+    /// The payload, empty if it contains no frame.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         if self.len == PREAMBLE.len() {
@@ -291,7 +291,7 @@ impl FrameWriter {
     }
 }
 
-/// A value being written.
+/// A value that is being encoded.
 #[derive(Default)]
 struct Value {
     bytes: [u8; MAX_VALUE_LEN],
@@ -320,7 +320,7 @@ impl Value {
     }
 }
 
-/// A value being read.
+/// A value that is being decoded.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -343,12 +343,12 @@ impl Reader<'_> {
     }
 }
 
-/// The sender understands [`Frame::PathChallenge`], and its session can move.
+/// The sender supports [`Frame::PathChallenge`], and its session can move.
 pub const CAPABILITY_MIGRATION: u32 = 1;
 
-/// Most bytes of the payload of one window update: magic, version and frames.
+/// Maximum length of the payload of one window update, in bytes: magic, version and frames.
 ///
-/// Room for one of each kind that a session can have to say at a time.
+/// Room for one frame of each kind that can be due at the same time.
 pub const MAX_LEN: usize = 128;
 
 /// `KCPX` and the version.
@@ -359,7 +359,7 @@ const FRAME_HEADER_LEN: usize = 2;
 /// The longest value, that of a hello.
 const MAX_VALUE_LEN: usize = 21;
 
-/// Stands for a token that is not known; no side chooses it.
+/// Represents an unknown token; no side uses it as its own.
 const NO_TOKEN: u64 = 0;
 
 /// Flag of a hello.

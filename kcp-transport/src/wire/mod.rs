@@ -1,4 +1,5 @@
-//! Bytes to values and back: the headers of kcp-go's wire format, and our extensions to it. No state, no policy.
+//! Encoding and decoding: the headers of kcp-go's wire format and the extension frames of this
+//! crate. No state and no policy.
 
 mod extension;
 mod number;

@@ -1,8 +1,8 @@
-//! Numbers of the wire that wrap, and how they are compared.
+//! Wire numbers that wrap, and how they are compared.
 
 use std::fmt;
 
-/// Names a conversation; the same on both sides. `conv` in KCP's own words.
+/// Identifies a conversation, the same on both sides. KCP's `conv`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConversationId(u32);
 
@@ -38,9 +38,9 @@ impl fmt::Display for ConversationId {
     }
 }
 
-/// A segment's place in the stream: 32 bits on the wire, widened to 64 when decoded.
+/// The position of a segment in the stream: 32 bits on the wire, widened to 64 when decoded.
 ///
-/// Widened numbers do not wrap, so [`Ord`] is lawful and `seq - una` is an index into a ring.
+/// Widened numbers do not wrap, so [`Ord`] is valid and `seq - una` is an index into a ring.
 #[doc(alias = "sn")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeqNumber(u64);
@@ -48,7 +48,8 @@ pub struct SeqNumber(u64);
 impl SeqNumber {
     /// The first number of a conversation whose wire numbers start at `wire`.
     ///
-    /// Widened numbers start at 2^32, so that one a little older than the first still has a value.
+    /// Widened numbers start at 2^32, so that a number slightly older than the first still has a
+    /// value.
     #[must_use]
     pub const fn first(wire: u32) -> Self {
         Self((1 << 32) | wire as u64)
@@ -56,11 +57,11 @@ impl SeqNumber {
 
     /// The number nearest to `self` whose low 32 bits are `wire`.
     ///
-    /// Right as long as the true number is less than 2^31 away, which windows of at most 65 535
-    /// segments guarantee for every honest peer.
+    /// Correct if the true number is less than 2^31 away, which windows of at most 65 535 segments
+    /// guarantee for every honest peer.
     #[must_use]
     pub const fn widen(self, wire: u32) -> Self {
-        // Narrowing is the point: the distance modulo 2^32, read as signed.
+        // Narrowing on purpose: the distance modulo 2^32, as a signed number.
         let distance = wire.wrapping_sub(self.0 as u32) as i32;
         Self(self.0.saturating_add_signed(distance as i64))
     }
@@ -68,7 +69,7 @@ impl SeqNumber {
     /// The number on the wire: the low 32 bits.
     #[must_use]
     pub const fn to_wire(self) -> u32 {
-        // Narrowing is the point: the wire carries the number modulo 2^32.
+        // Narrowing on purpose: the wire carries the number modulo 2^32.
         self.0 as u32
     }
 
@@ -84,7 +85,7 @@ impl SeqNumber {
         Self(self.0 + count as u64)
     }
 
-    /// How far this number lies after `start`, or `None` if it lies before it.
+    /// The distance from `start` to this number, or `None` if it is before `start`.
     #[must_use]
     pub fn offset_from(self, start: Self) -> Option<usize> {
         self.0
@@ -101,7 +102,7 @@ impl fmt::Debug for SeqNumber {
 
 /// A time on the wire: milliseconds modulo 2^32, shifted by a secret per-session offset.
 ///
-/// Only its owner can read it; a peer echoes it untouched. It has no order, since it wraps.
+/// Only its owner can interpret it; a peer echoes it unchanged. It has no order, since it wraps.
 #[doc(alias = "ts")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Timestamp(u32);

@@ -20,7 +20,7 @@ use crate::error::DecodeError;
 #[doc(alias = "IKCP_OVERHEAD")]
 pub const SEGMENT_HEADER_LEN: usize = 24;
 
-/// What a segment is for.
+/// The purpose of a segment.
 #[doc(alias = "cmd")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -31,10 +31,10 @@ pub enum Command {
     /// Acknowledges one segment, and all before `una`.
     #[doc(alias = "IKCP_CMD_ACK")]
     Ack = 82,
-    /// Asks for the window.
+    /// Requests the peer's window.
     #[doc(alias = "IKCP_CMD_WASK")]
     WindowProbe = 83,
-    /// Tells the window.
+    /// Announces the window.
     #[doc(alias = "IKCP_CMD_WINS")]
     WindowUpdate = 84,
 }
@@ -53,20 +53,21 @@ impl TryFrom<u8> for Command {
     }
 }
 
-/// The header of one segment. Numbers are as on the wire; the receiver widens them.
+/// The header of one segment. Numbers are as on the wire; the receiver widens them. KCP defines
+/// exactly these fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
     /// Conversation the segment belongs to.
     pub conversation: ConversationId,
-    /// What the segment is for.
+    /// The purpose of the segment.
     pub command: Command,
     /// Fragments of the same message that follow this one; 0 for the last.
     #[doc(alias = "frg")]
     pub fragments_left: u8,
-    /// Segments the sender of this header can still take in order.
+    /// Segments that the sender of this header can still accept in order.
     #[doc(alias = "wnd")]
     pub window: u16,
-    /// When a push was sent; an ack echoes that of the push.
+    /// When a push was sent. An ack echoes the timestamp of the push.
     pub timestamp: Timestamp,
     /// Sequence number modulo 2^32.
     #[doc(alias = "sn")]
@@ -79,7 +80,7 @@ pub struct SegmentHeader {
 }
 
 impl SegmentHeader {
-    /// Reads one header and its payload off the front of `bytes`.
+    /// Decodes one header and its payload from the front of `bytes`.
     ///
     /// Returns the header, its payload and what follows.
     ///
@@ -125,9 +126,9 @@ impl SegmentHeader {
         put_u32(head, PAYLOAD_LEN, self.payload_len);
     }
 
-    /// The conversation named by the first header in `bytes`, if there is room for one.
+    /// The conversation id in the first header of `bytes`, if they are long enough for one.
     ///
-    /// Looks at nothing else: enough to find the session a payload is for.
+    /// Checks nothing else: enough to find the session for a payload.
     #[must_use]
     pub fn peek_conversation(bytes: &[u8]) -> Option<ConversationId> {
         let head = bytes.first_chunk::<SEGMENT_HEADER_LEN>()?;

@@ -1,4 +1,4 @@
-//! The FEC shard header, in front of every payload when its sender has FEC on.
+//! The FEC shard header, in front of every payload whose sender uses FEC.
 //!
 //! All fields little endian:
 //!
@@ -8,12 +8,12 @@
 //! | 4 | type u16  | [`ShardKind`] |
 //! | 6 | size u16  | data and out-of-band: bytes from this field to the end of the payload |
 //!
-//! A parity packet carries parity bytes where the others carry size and payload: the shard that
-//! Reed-Solomon sees starts at offset 6.
+//! A parity packet carries parity bytes in place of size and payload: the shard that Reed-Solomon
+//! processes starts at offset 6.
 
 use crate::error::DecodeError;
 
-/// Bytes in front of the shard that Reed-Solomon sees: seqid and type.
+/// Bytes in front of the shard that Reed-Solomon processes: seqid and type.
 pub const SHARD_HEADER_LEN: usize = 6;
 
 /// Bytes of the size field, the first of a data shard.
@@ -36,15 +36,16 @@ pub enum ShardKind {
 pub struct ShardHeader {
     /// The packet's number; wraps at a multiple of the group size.
     pub sequence: u32,
-    /// What follows.
+    /// What the packet carries.
     pub kind: ShardKind,
 }
 
 impl ShardHeader {
-    /// Reads a FEC header off the front of `payload`: `None` if it starts with a segment instead.
+    /// Decodes a FEC header from the front of `payload`; `None` if it starts with a segment
+    /// instead.
     ///
-    /// The two cannot be confused: a segment has its command, 81..=84, where the type's low byte
-    /// stands. Returns the header and the shard, which starts at the size field.
+    /// The two cannot be confused: a segment has its command, 81..=84, at the offset of the type's
+    /// low byte. Returns the header and the shard, which starts at the size field.
     #[must_use]
     pub fn detect(payload: &[u8]) -> Option<(Self, &[u8])> {
         let (head, shard) = payload.split_first_chunk::<SHARD_HEADER_LEN>()?;
@@ -78,14 +79,15 @@ impl ShardHeader {
         *head = [s0, s1, s2, s3, t0, t1];
     }
 
-    /// The bytes a data or out-of-band shard carries after its size field.
+    /// The bytes that a data or out-of-band shard carries after its size field.
     ///
-    /// A rebuilt shard is padded with zeros to its group's longest, so bytes may follow.
+    /// A rebuilt shard is padded with zeros to the longest shard of its group, so more bytes may
+    /// follow.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::Truncated`] if the shard ends before its size field says,
-    /// [`DecodeError::ShardSize`] if that is less than the size field itself.
+    /// [`DecodeError::Truncated`] if the shard is shorter than its size field specifies,
+    /// [`DecodeError::ShardSize`] if the size is less than the size field itself.
     pub fn body(shard: &[u8]) -> Result<&[u8], DecodeError> {
         let (size, _) = shard
             .split_first_chunk::<SHARD_SIZE_LEN>()
@@ -99,7 +101,7 @@ impl ShardHeader {
             .ok_or(DecodeError::ShardSize(size))
     }
 
-    /// Fills in the size field of a data or out-of-band shard that ends where `shard` does.
+    /// Writes the size field of a data or out-of-band shard that ends where `shard` ends.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! Remembers the nonces of authenticated packets and refuses them the second time.
+//! Remembers the nonces of authenticated packets and refuses repetitions.
 
 mod window;
 
@@ -10,46 +10,46 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use crate::crypto::AEAD_NONCE_LEN;
 use window::Window;
 
-/// Tells packets that come for the first time from those that come again.
+/// Distinguishes new packets from replayed ones.
 ///
-/// It sees nonces of packets that passed the cipher's check and nothing else, so that whoever lacks
-/// the key can put nothing into it. One filter serves all senders of an endpoint:
+/// It processes only nonces of packets that passed the cipher's check, so an attacker without the
+/// key cannot change its state. One filter serves all senders of an endpoint:
 ///
 /// - Nonces of this crate's senders are a prefix and a counter. Each prefix has a window of the
-///   counters seen; what lies before the window counts as seen. As long as the prefix is remembered,
-///   no packet passes twice, however old it is. The window holds the last 4096 packets of the
-///   sender or more, so that a packet which fewer than these overtook is never refused; with many
-///   senders that share the memory it is less, down to four runs of 64 counters.
+///   counters seen; counters before the window count as seen. As long as the prefix is remembered,
+///   no packet passes twice, however old it is. The window covers at least the last 4096 packets of
+///   the sender, so a packet that is overtaken by fewer is never refused. With many senders that
+///   share the memory it is smaller, down to four runs of 64 counters.
 /// - Nonces of other senders, such as kcp-go, are random, and are remembered one by one.
 ///
 /// Memory is bounded by numbers, not by age. There are two generations of each kind; when the newer
-/// is full, the older is forgotten, and with it those that were not heard of for longest. A
-/// generation holds `capacity` random nonces, or `capacity / 4` senders that count with up to
-/// `capacity` runs of 64 counters; a capacity of less than 64 counts as 64. All of it takes about 200
-/// bytes for each of `capacity`, and it grows from nothing as packets come.
+/// one is full, the older one is dropped, with the entries that were unused for longest. A
+/// generation holds `capacity` random nonces, or `capacity / 4` counting senders with up to
+/// `capacity` runs of 64 counters in all; a capacity of less than 64 counts as 64. The filter takes
+/// about 200 bytes for each unit of `capacity` at most, and allocates only as packets arrive.
 ///
-/// What has been forgotten passes again, as everything does that comes from before the filter was
-/// made. Then it is up to the sessions: data that was received before is received once, and a
-/// conversation that ended a short while ago is not opened again.
+/// Forgotten nonces pass again, and so do packets from before the filter was created. Sessions are
+/// then the protection: data that was received before is not delivered again, and a conversation
+/// that ended recently is not reopened.
 ///
 /// ```
 /// use kcp_transport::packet::ReplayFilter;
 ///
-/// let mut filter = ReplayFilter::new([1; 16], 1000); // in earnest: 16 random bytes
+/// let mut filter = ReplayFilter::new([1; 16], 1000); // in production: 16 random bytes
 /// assert!(filter.accept(b"prefix01\0\0\0\0"));
 /// assert!(filter.accept(b"prefix01\0\0\0\x01"));
 /// assert!(!filter.accept(b"prefix01\0\0\0\0"));
 /// ```
 pub struct ReplayFilter {
-    /// Has taken in the secret. Without it, holders of the key could choose prefixes that all meet
-    /// in one place of the tables.
+    /// Initialised with the secret. Without it, a holder of the key could choose prefixes that all
+    /// collide in the tables.
     hasher: DefaultHasher,
-    /// The prefix before and its mark: packets come in runs, and hashing is most of the work.
+    /// The last prefix and its mark: packets arrive in runs, and hashing is most of the work.
     last: ([u8; 8], Mark),
     senders: Generations<Window>,
     /// Runs of counters in the windows of the newer generation.
     runs: usize,
-    /// The counters of prefixes that were seen once, as bytes to be packed closely.
+    /// The counters of prefixes that were seen once, as bytes, so that they are packed.
     singles: Generations<[u8; 4]>,
     capacity: usize,
 }
@@ -57,7 +57,7 @@ pub struct ReplayFilter {
 impl ReplayFilter {
     /// A filter that has seen nothing, with room for `capacity` nonces or runs of counters.
     ///
-    /// `secret` keeps the places of nonces in the tables from being guessed.
+    /// `secret` makes the slots of nonces in the tables unpredictable.
     #[must_use]
     pub fn new(secret: [u8; 16], capacity: usize) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -72,9 +72,9 @@ impl ReplayFilter {
         }
     }
 
-    /// Whether the nonce comes for the first time; it is remembered.
+    /// Whether the nonce is new. Remembers it.
     ///
-    /// Give it nonces of authentic packets only, and each packet's once.
+    /// Call it once per packet and only for authentic packets.
     #[must_use]
     pub fn accept(&mut self, nonce: &[u8; AEAD_NONCE_LEN]) -> bool {
         let [p0, p1, p2, p3, p4, p5, p6, p7, counter @ ..] = *nonce;
@@ -89,7 +89,7 @@ impl ReplayFilter {
         match self.singles.get(mark) {
             Some(single) if single == counter => false,
             Some(single) => {
-                // The same prefix with another counter: this sender counts.
+                // The same prefix with another counter: a counting sender.
                 self.add_sender(mark, [single, counter].map(u32::from_be_bytes));
                 true
             }
@@ -103,14 +103,14 @@ impl ReplayFilter {
         }
     }
 
-    /// As [`accept`](Self::accept), or none if the prefix is not that of a sender known to count.
+    /// As [`accept`](Self::accept), or `None` if the prefix is not one of a known counting sender.
     fn accept_counted(&mut self, mark: Mark, counter: u32) -> Option<bool> {
         let senders = self.senders.current.len();
         let window = self.senders.find(mark)?;
         let before = window.runs();
         let fresh = window.insert(counter, self.capacity / senders.max(1));
         let after = window.runs();
-        // What came over from the older generation was not counted yet.
+        // A window that moved from the older generation was not counted yet.
         let came_over = self.senders.current.len() > senders;
         let counted = if came_over { 0 } else { before };
         if after != counted {
@@ -154,10 +154,10 @@ impl fmt::Debug for ReplayFilter {
     }
 }
 
-/// What stands for a prefix in the tables: its hash under the secret, as bytes to be packed closely.
+/// Represents a prefix in the tables: its hash under the secret, as bytes, so that it is packed.
 ///
-/// A stranger's prefix has the same mark once in 2^64, and then its packet is refused only if the
-/// counter was seen too.
+/// Another sender's prefix has the same mark with a probability of 2^-64, and then its packet is
+/// refused only if the counter was also seen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Mark([u8; 8]);
 
@@ -167,7 +167,7 @@ impl Hash for Mark {
     }
 }
 
-/// Passes a mark on, which is a hash already.
+/// Returns a mark unchanged, since it is a hash already.
 #[derive(Default)]
 struct AsIs(u64);
 
@@ -187,7 +187,7 @@ impl Hasher for AsIs {
 
 type Table<V> = HashMap<Mark, V, BuildHasherDefault<AsIs>>;
 
-/// A table of what was looked at last, and one of what was looked at before that.
+/// A table of recently used entries, and one of older entries.
 struct Generations<V> {
     current: Table<V>,
     previous: Table<V>,
@@ -203,7 +203,7 @@ impl<V> Default for Generations<V> {
 }
 
 impl<V> Generations<V> {
-    /// Looks in both and keeps what it finds in the newer one.
+    /// Finds an entry in both and moves it to the newer one.
     fn find(&mut self, mark: Mark) -> Option<&mut V> {
         match self.current.entry(mark) {
             Entry::Occupied(entry) => Some(entry.into_mut()),
@@ -211,7 +211,7 @@ impl<V> Generations<V> {
         }
     }
 
-    /// Looks in both and moves nothing.
+    /// Finds an entry in both and moves nothing.
     fn get(&self, mark: Mark) -> Option<V>
     where
         V: Copy,
@@ -220,7 +220,7 @@ impl<V> Generations<V> {
         found.or_else(|| self.previous.get(&mark)).copied()
     }
 
-    /// Forgets the older generation and starts a new one in its memory.
+    /// Drops the older generation and starts a new one in its memory.
     fn rotate(&mut self) {
         std::mem::swap(&mut self.current, &mut self.previous);
         self.current.clear();
@@ -231,7 +231,7 @@ impl<V> Generations<V> {
     }
 }
 
-/// The smallest capacity, so that a few senders always have room.
+/// The smallest capacity, so that a few senders always fit.
 const LEAST_CAPACITY: usize = 64;
 
 #[cfg(test)]

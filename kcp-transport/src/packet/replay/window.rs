@@ -2,18 +2,18 @@
 
 use std::collections::VecDeque;
 
-/// Which counters of one sender were seen: exactly, down to a floor; all below count as seen.
+/// The counters of one sender that were seen: exact down to a floor; all below count as seen.
 ///
-/// A sender with many peers spreads its counters over all of them, so that one peer sees a few here
-/// and a few there. What is kept is therefore a number of packets, not a range of counters: runs of
-/// 64 counters, without those of which none was seen.
+/// A sender with many peers spreads its counters over all of them, so one peer sees only some of
+/// them. The window therefore covers a number of packets rather than a range of counters: it stores
+/// runs of 64 counters, and omits runs of which none was seen.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     /// In ascending order, the newest last.
     runs: VecDeque<Run>,
-    /// Runs below this number are forgotten.
+    /// Runs below this number were dropped.
     floor: u32,
-    /// Counters seen in all runs.
+    /// Number of counters seen in all runs.
     seen: u32,
 }
 
@@ -22,19 +22,19 @@ pub(super) struct Window {
 struct Run {
     /// The first counter, divided by 64.
     number: u32,
-    /// A bit for each counter seen.
+    /// One bit for each counter seen.
     bits: u64,
 }
 
 impl Window {
-    /// Notes a counter; `false` if it was seen before or is too old to tell.
+    /// Records a counter. Returns false if it was seen before or is too old to know.
     ///
-    /// Keeps no more than `most` runs, but four in any case.
+    /// Keeps at most `most` runs, but always up to four.
     #[inline]
     pub(super) fn insert(&mut self, counter: u32, most: usize) -> bool {
         let number = counter / u64::BITS;
         let bit = 1 << (counter % u64::BITS);
-        // Nearly always the newest run, or the next.
+        // Nearly always the newest run or the next one.
         match self.runs.back_mut() {
             Some(run) if run.number == number => {
                 if run.bits & bit != 0 {
@@ -54,7 +54,7 @@ impl Window {
         true
     }
 
-    /// Runs of counters that are kept.
+    /// Number of runs stored.
     pub(super) fn runs(&self) -> usize {
         self.runs.len()
     }
@@ -78,7 +78,7 @@ impl Window {
         }
     }
 
-    /// Forgets the oldest runs while enough is left without them.
+    /// Drops the oldest runs while enough packets are left.
     #[inline]
     fn trim(&mut self, most: usize) {
         while let Some(oldest) = self.runs.front() {
@@ -101,11 +101,11 @@ impl Window {
     }
 }
 
-/// Packets of a sender that are remembered at least, if memory allows.
+/// Minimum number of packets of a sender that are remembered, if memory allows.
 ///
-/// More than any path reorders: at 100 000 packets a second it is 40 ms. A sender that is not
-/// interrupted by other peers takes 1 kB for it, one with the most peers 64 kB.
+/// More than any path reorders: at 100 000 packets per second it is 40 ms. A sender with a single
+/// peer takes 1 kB for it, one with very many peers 64 kB.
 const DEPTH: u32 = 4096;
 
-/// Runs that are kept even if memory is short.
+/// Number of runs that are kept even if memory is short.
 const LEAST_RUNS: usize = 4;
