@@ -2,9 +2,9 @@
 
 use std::io;
 
-/// Why bytes from the network could not be read.
+/// Why bytes from the network could not be decoded.
 ///
-/// A datagram with such an error is counted and dropped; it never changes a session.
+/// Such bytes are counted and ignored; they never end a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -17,20 +17,20 @@ pub enum DecodeError {
     /// A segment belongs to another conversation.
     #[error("segment belongs to another conversation")]
     ForeignConversation,
-    /// A segment acknowledges what was never sent.
+    /// A segment acknowledges data that was never sent.
     #[error("segment acknowledges data that was never sent")]
     AcknowledgesUnsent,
     /// An ack echoes a time at which its segment was not sent.
     #[error("ack echoes a time at which its segment was not sent")]
     EchoesUnsent,
-    /// A message announces more fragments than the receive window can ever hold, or its fragments
-    /// do not count down by one.
-    #[error("message fragments cannot be put together")]
+    /// A message has more fragments than the receive window can hold, or its fragments do not count
+    /// down by one.
+    #[error("message fragments cannot be reassembled")]
     BadFragments,
     /// A FEC shard's size field is smaller than itself.
-    #[error("shard says its size is {0}, less than the size field")]
+    #[error("shard has a size of {0}, less than its size field")]
     ShardSize(u16),
-    /// A FEC packet's number lies outside of what its sender can use.
+    /// The number of a FEC packet is outside the range that a sender uses.
     #[error("shard number is out of range")]
     ShardSequence,
 }
@@ -42,14 +42,15 @@ pub enum OpenError {
     /// The packet is shorter than nonce, checksum and tag together.
     #[error("packet is too short for its nonce and checksum or tag")]
     TooShort,
-    /// Checksum or authentication tag do not fit: corrupted, forged, or sealed under another key.
+    /// The checksum or authentication tag is wrong: the packet is corrupted, forged, or sealed with
+    /// another key.
     #[error("packet fails its checksum or authentication tag")]
     Unauthentic,
-    /// This endpoint sealed the packet itself, and somebody sent it back.
-    #[error("packet was sealed by the endpoint that it came to")]
+    /// This endpoint sealed the packet itself, and it was reflected.
+    #[error("packet was sealed by the endpoint that received it")]
     Reflected,
-    /// An authentic packet that has come before.
-    #[error("packet has come before")]
+    /// The packet is authentic but was received before.
+    #[error("packet was received before")]
     Replayed,
 }
 
@@ -57,16 +58,16 @@ pub enum OpenError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// As many packets as are safe have been sealed under the key.
+    /// The key has sealed as many packets as are safe.
     #[error("key has sealed as many packets as are safe; change it on both sides")]
     KeyExhausted,
 }
 
-/// Why a configuration was refused: names the option, what was given and what is allowed.
+/// Why a configuration was refused: the option, the given value and the allowed values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A numeric option lies outside of its range.
+    /// An option is outside its range or has no such value.
     #[error("{option} is {given}; allowed are {allowed}")]
     OutOfRange {
         /// The option's name.
@@ -123,19 +124,19 @@ impl From<ConfigError> for io::Error {
     }
 }
 
-/// Why an unreliable datagram cannot be sent beside the stream.
+/// Why an out-of-band datagram cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatagramError {
-    /// Out-of-band datagrams travel under a FEC header.
-    #[error("out-of-band datagrams need FEC on at the sending side; set the fec option")]
+    /// FEC is off, but out-of-band datagrams need its header.
+    #[error("out-of-band datagrams need FEC on the sending side; set the fec option")]
     FecOff,
-    /// It does not fit into one packet.
+    /// The datagram does not fit into one packet.
     #[error("out-of-band datagram has {len} bytes; allowed are at most {most}")]
     TooLong {
-        /// Bytes of the datagram.
+        /// Length of the datagram in bytes.
         len: usize,
-        /// Most bytes of one.
+        /// Maximum length of a datagram in bytes.
         most: usize,
     },
     /// The session has ended.
@@ -163,44 +164,42 @@ impl From<DatagramError> for io::Error {
 
 /// Why a connection ended before its user ended it.
 ///
-/// Reads and writes report it as an [`io::Error`] whose source is this.
+/// Reads and writes return it as the source of an [`io::Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// No answer while connecting. [`io::ErrorKind::TimedOut`].
+    /// The peer did not answer while connecting. [`io::ErrorKind::TimedOut`].
     #[error(
         "peer did not answer; check its address, and that cipher, key and FEC setting are the same on both sides"
     )]
     ConnectTimeout,
-    /// The peer's host answered that nobody listens there. [`io::ErrorKind::ConnectionRefused`].
-    #[error("nobody listens at the peer's address")]
+    /// The peer's host reported that no socket listens there. [`io::ErrorKind::ConnectionRefused`].
+    #[error("no socket listens at the peer's address")]
     Refused,
     /// Sent data stayed unacknowledged for longer than the user time-out.
     /// [`io::ErrorKind::TimedOut`].
     #[doc(alias = "dead_link")]
     #[error("peer acknowledged nothing for the user time-out")]
     PeerUnresponsive,
-    /// Nothing at all was received for longer than the idle time-out.
-    /// [`io::ErrorKind::TimedOut`].
+    /// Nothing was received for longer than the idle time-out. [`io::ErrorKind::TimedOut`].
     #[error("nothing was received for the idle time-out")]
     IdleTimeout,
-    /// The peer lost the conversation's state, as after a restart.
+    /// The peer has lost the state of the conversation, for example by a restart.
     /// [`io::ErrorKind::ConnectionReset`].
     #[error("peer has lost the state of this connection")]
     PeerRestarted,
-    /// The peer gave the connection up. [`io::ErrorKind::ConnectionReset`].
+    /// The peer gave up the connection. [`io::ErrorKind::ConnectionReset`].
     #[error("peer has reset the connection: {0}")]
     Reset(ResetCode),
-    /// The peer broke the protocol in a way that cannot be repaired.
-    /// [`io::ErrorKind::InvalidData`].
+    /// The peer violated the protocol irreparably. [`io::ErrorKind::InvalidData`].
     #[error("peer violated the protocol: {0}")]
     Protocol(DecodeError),
     /// The linger time passed before everything written was acknowledged.
     /// [`io::ErrorKind::TimedOut`].
     #[error("linger time passed before the peer acknowledged everything")]
     LingerTimeout,
-    /// As many packets as are safe have been sealed under the key, and no other was promoted in its
-    /// place. [`io::ErrorKind::QuotaExceeded`].
+    /// The key has sealed as many packets as are safe, and no other key has replaced it.
+    /// [`io::ErrorKind::QuotaExceeded`].
     #[error("key has sealed as many packets as are safe; change it on both sides")]
     KeyExhausted,
     /// The socket or the runtime that drove the connection is gone.
@@ -241,22 +240,22 @@ impl From<ConnectionError> for io::Error {
     }
 }
 
-/// Why a side gave a connection up, as it tells its peer.
+/// The reason for which a side gave up a connection, as sent to its peer.
 ///
-/// Applications choose their own codes below [`ResetCode::FIRST_RESERVED`].
+/// Applications define their own codes below [`ResetCode::FIRST_RESERVED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ResetCode(u32);
 
 impl ResetCode {
-    /// Codes from here on are for the transport.
+    /// The first code reserved for the transport.
     pub const FIRST_RESERVED: u32 = 0xffff_ff00;
-    /// Data came for a stream that was dropped.
+    /// Data was received for a stream that was dropped.
     pub const UNREAD: Self = Self(0xffff_ff01);
-    /// A time-out passed: the peer's acknowledgements or all of its packets stayed away.
+    /// A time-out passed: no acknowledgements or no packets were received.
     pub const TIMED_OUT: Self = Self(0xffff_ff02);
-    /// The peer broke the protocol.
+    /// The peer violated the protocol.
     pub const PROTOCOL: Self = Self(0xffff_ff03);
-    /// The socket or the program that has the connection ends.
+    /// The socket or the program of the connection is ending.
     pub const GOING_AWAY: Self = Self(0xffff_ff04);
     /// The connection was given up before everything was delivered.
     pub const CANCELLED: Self = Self(0xffff_ff05);
@@ -265,7 +264,7 @@ impl ResetCode {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::OutOfRange`] for one that is reserved.
+    /// [`ConfigError::OutOfRange`] for a reserved code.
     pub fn new(code: u32) -> Result<Self, ConfigError> {
         if code < Self::FIRST_RESERVED {
             Ok(Self(code))
@@ -278,7 +277,7 @@ impl ResetCode {
         }
     }
 
-    /// The code a peer has sent.
+    /// The code that a peer has sent.
     pub(crate) const fn from_wire(code: u32) -> Self {
         Self(code)
     }
@@ -293,11 +292,11 @@ impl ResetCode {
 impl std::fmt::Display for ResetCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match *self {
-            Self::UNREAD => f.write_str("nobody reads what was sent"),
-            Self::TIMED_OUT => f.write_str("the connection timed out there"),
+            Self::UNREAD => f.write_str("the peer no longer reads"),
+            Self::TIMED_OUT => f.write_str("the connection timed out at the peer"),
             Self::PROTOCOL => f.write_str("protocol violation"),
-            Self::GOING_AWAY => f.write_str("its endpoint is closed"),
-            Self::CANCELLED => f.write_str("given up there before everything was delivered"),
+            Self::GOING_AWAY => f.write_str("the peer's endpoint is closed"),
+            Self::CANCELLED => f.write_str("the peer gave up before everything was delivered"),
             Self(code) => write!(f, "code {code}"),
         }
     }

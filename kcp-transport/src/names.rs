@@ -1,7 +1,7 @@
-//! Names of options that are a choice among a few.
+//! Names of options with a few values.
 
-/// Implements `Display` and `FromStr` for an enum of unit variants: the option's name in errors,
-/// then the name of each variant.
+/// Implements `Display` and `FromStr` for an enum of unit variants, from the option's name in
+/// errors and the name of each variant.
 macro_rules! names {
     ($type:ident, $option:literal, { $first:literal => $head:ident $(, $name:literal => $variant:ident)* }) => {
         #[doc = concat!("The name: ", "`", $first, "`", $(", `", $name, "`",)* ".")]

@@ -27,13 +27,13 @@ pub struct ArqConfig {
     /// Maximum number of segments kept for the reader. As many again, at least 128, are kept after
     /// a gap.
     pub receive_window: u16,
-    /// Whether the probe time-out has a floor of 30 ms and, from the fourth in a row on, grows by half
-    /// of itself. Otherwise the floor is 100 ms and it grows by itself.
+    /// Whether the probe time-out has a floor of 30 ms and grows by half from the fourth time-out
+    /// in a row on. Otherwise the floor is 100 ms and it doubles.
     pub no_delay: bool,
     /// The longest time that batched acks and delayed writes wait.
     pub flush_interval: Duration,
-    /// Number of later transmissions that must have arrived for one to count as lost at once, on a path
-    /// that keeps the order. With `None`, or more than 8, only time tells.
+    /// Number of later transmissions whose arrival makes an earlier one count as lost at once, on a
+    /// path without reordering. With `None` or more than 8, only time decides.
     pub fast_retransmit_after: Option<NonZeroU32>,
     /// Whether there is a congestion window.
     pub congestion: Congestion,

@@ -92,7 +92,8 @@ impl Probe {
         std::mem::take(&mut self.request)
     }
 
-    /// The peer has announced its window. Returns the time since the last request, if there was one.
+    /// The peer has announced its window. Returns the time since the last request, if there was
+    /// one.
     ///
     /// The peer may have answered an earlier request, but then this is too short an estimate, which
     /// costs a needless retransmission; one that is too long would leave a lost segment waiting.

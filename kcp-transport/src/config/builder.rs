@@ -1,4 +1,4 @@
-//! Setting options one by one, and checking them.
+//! The builder: sets options and checks them.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::fec::FecRatio;
 use crate::packet::MAX_MTU;
 use crate::wire::ConversationId;
 
-/// Builds a [`Config`]; each option is described at the getter of the same name there.
+/// Builds a [`Config`]. The getter of the same name documents each option in full.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until built"]
 pub struct ConfigBuilder {
     pub(super) config: Config,
-    /// Send and receive window, which may still be out of range.
+    /// Send and receive window, not yet checked.
     pub(super) windows: (u32, u32),
 }
 
@@ -63,13 +63,13 @@ impl ConfigBuilder {
         self
     }
 
-    /// Later transmissions that must have arrived for one to count as lost at once.
+    /// Number of later transmissions whose arrival makes an earlier one count as lost at once.
     pub fn fast_retransmit_after(mut self, acks: Option<NonZeroU32>) -> Self {
         self.config.fast_retransmit_after = acks;
         self
     }
 
-    /// Whether there is a congestion window.
+    /// The congestion control.
     pub fn congestion(mut self, congestion: Congestion) -> Self {
         self.config.congestion = congestion;
         self
@@ -81,25 +81,25 @@ impl ConfigBuilder {
         self
     }
 
-    /// When acks leave.
+    /// When acks are sent.
     pub fn ack_policy(mut self, policy: AckPolicy) -> Self {
         self.config.ack_policy = policy;
         self
     }
 
-    /// FEC of what we send.
+    /// FEC of the data that this side sends.
     pub fn fec(mut self, ratio: impl Into<Option<FecRatio>>) -> Self {
         self.config.fec = ratio.into();
         self
     }
 
-    /// How long connecting to an address may take.
+    /// Time limit for connecting to an address.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
         self
     }
 
-    /// Silence after which the peer is asked for a sign of life.
+    /// Time without received packets after which the peer is probed.
     pub fn keepalive(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.config.keepalive = interval.into();
         self
@@ -111,7 +111,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Silence after which the connection ends.
+    /// Time without received packets after which the connection ends.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.config.idle_timeout = timeout.into();
         self
@@ -123,19 +123,19 @@ impl ConfigBuilder {
         self
     }
 
-    /// Most bytes queued and in flight.
+    /// Maximum number of bytes queued and in flight.
     pub fn send_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.config.send_buffer = bytes.into();
         self
     }
 
-    /// Most bytes of memory for what was received and not read.
+    /// Maximum memory for received data that was not read yet, in bytes.
     pub fn receive_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.config.receive_buffer = bytes.into();
         self
     }
 
-    /// Most connections that wait for `accept`, 1..=65536.
+    /// Maximum number of connections that wait for `accept`, 1..=65536.
     pub fn backlog(mut self, connections: usize) -> Self {
         self.config.backlog = connections;
         self
@@ -147,25 +147,25 @@ impl ConfigBuilder {
         self
     }
 
-    /// Size asked of the kernel for each socket buffer; it may grant less.
+    /// Size of each socket buffer requested from the kernel, which may grant less.
     pub fn socket_buffer(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.config.socket_buffer = bytes.into();
         self
     }
 
-    /// When written data leaves.
+    /// When written data is sent.
     pub fn write_coalescing(mut self, policy: WriteCoalescing) -> Self {
         self.config.write_coalescing = policy;
         self
     }
 
-    /// Most bytes of UDP payload sent per second, at least 1500.
+    /// Maximum number of bytes of UDP payload sent per second, at least 1500.
     pub fn send_rate(mut self, bytes_per_second: impl Into<Option<NonZeroU64>>) -> Self {
         self.config.send_rate = bytes_per_second.into();
         self
     }
 
-    /// Conversation id of connections that are opened; read the warning at
+    /// Conversation id of connections that are opened. Read the warning at
     /// [`Config::conversation`].
     pub fn conversation(mut self, id: impl Into<Option<ConversationId>>) -> Self {
         self.config.conversation = id.into();
@@ -180,8 +180,8 @@ impl ConfigBuilder {
 
     /// Checks every option.
     ///
-    /// Whether the mtu leaves room for the cipher's part of a packet is checked when the endpoint
-    /// is made, since only then is the cipher known.
+    /// Whether the mtu leaves room for the cipher's overhead is checked when an endpoint is
+    /// created, since only then is the cipher known.
     ///
     /// # Errors
     ///
@@ -258,7 +258,12 @@ fn check_sizes(config: &Config) -> Result<(), ConfigError> {
     )?;
     in_range("dscp", &config.dscp, 0..=63, "0 to 63")?;
     if let Some(bytes) = config.socket_buffer {
-        in_range("sockbuf", &bytes, 4096..=1 << 30, "4096 bytes to 1 GiB")?;
+        in_range(
+            "socket buffer",
+            &bytes,
+            4096..=1 << 30,
+            "4096 bytes to 1 GiB",
+        )?;
     }
     Ok(())
 }
@@ -280,13 +285,13 @@ pub(super) fn in_range<T: PartialOrd + std::fmt::Debug>(
     }
 }
 
-/// A datagram a second: slower than this the time-outs pass before anything is sent.
+/// A datagram per second. With less, time-outs would pass before anything is sent.
 const MIN_RATE: u64 = MAX_MTU as u64;
 
 /// Shorter than this a time-out would fire before a round trip on any real path.
 const MIN_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// Long enough for anyone who does not want the time-out switched off altogether.
+/// Long enough for every use that does not switch the time-out off.
 const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[cfg(test)]
@@ -347,7 +352,10 @@ mod tests {
                 refused(Config::builder().receive_buffer(16_383)),
                 "receive buffer is 16383; allowed are 16 KiB to 1 GiB",
             ),
-            (refused(Config::builder().socket_buffer(1)), "sockbuf is 1"),
+            (
+                refused(Config::builder().socket_buffer(1)),
+                "socket buffer is 1",
+            ),
             (
                 refused(Config::builder().send_rate(NonZeroU64::new(1499))),
                 "send rate is 1499; allowed are 1500 bytes per second or more",

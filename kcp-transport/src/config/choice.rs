@@ -1,8 +1,8 @@
-//! Options that are a choice among a few.
+//! Options with a few named values.
 
 use crate::names::names;
 
-/// Timing presets under the names kcptun gives them.
+/// Timing presets with kcptun's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Preset {
@@ -23,21 +23,20 @@ names!(Preset, "mode", {
     "fast3" => Fast3
 });
 
-/// Whether this side says more to peers of this crate than KCP can.
+/// Whether this side uses extensions of KCP with peers of this crate.
 ///
-/// Extensions are what KCP lacks: end-of-file, reset, half-close, a connection that moves to another
-/// address. They ride where every KCP peer skips them, and are used only once both sides have said
-/// that they know them.
+/// Extensions add what KCP lacks: end of stream, reset, half-close, and connections that move to
+/// another address. They are carried where every KCP peer skips them, and are used only after both
+/// sides have announced support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Extensions {
-    /// Nothing but KCP is sent, and extensions received are ignored.
+    /// Only plain KCP is sent, and received extensions are ignored.
     Off,
-    /// The side that connects says hello a few times. The accepting side answers hellos and says
-    /// nothing to others.
+    /// The connecting side sends a few hellos. The accepting side only answers hellos.
     On,
     /// As [`Extensions::On`], and a connection follows its peer to another address once the peer
-    /// has proved there that it is the same.
+    /// has authenticated itself there.
     Migration,
 }
 
@@ -48,11 +47,12 @@ names!(Extensions, "extensions", {
 });
 
 impl Extensions {
-    /// Bytes of data that a packet must have room for. With less there are no extensions, whatever
-    /// is chosen: that is an mtu below 70 plus what cipher and FEC take.
+    /// Minimum number of data bytes in a packet. With less, extensions are not used, whatever is
+    /// configured: that is an mtu below 70 plus the overhead of cipher and FEC.
     ///
-    /// The longest thing said at once is a hello, which goes before everything until it is
-    /// answered, and the answer to a challenge. With less room the answer would stay due for ever.
+    /// The longest frames that must fit together are a hello, which precedes all other frames until
+    /// it is answered, and the answer to a path challenge. With less room the answer could never be
+    /// sent.
     pub const MIN_ROOM: usize = 46;
 }
 

@@ -1,4 +1,4 @@
-//! Options of listeners alone.
+//! Options of listeners.
 
 use std::num::NonZeroU32;
 
@@ -7,7 +7,7 @@ use crate::error::ConfigError;
 
 use super::builder::in_range;
 
-/// What a listener does about peers it does not know.
+/// How a listener handles new peers, and its resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listening {
     open_rate: NonZeroU32,
@@ -47,12 +47,13 @@ impl Listening {
 }
 
 impl Config {
-    /// Connections that peers of one network (24 bits of a v4 address, 64 of a v6 one) may open in a
-    /// second, with bursts of twice as many, before they are asked to prove their addresses.
-    /// Default 100.
+    /// Number of connections that peers of one network (24 bits of an IPv4 address, 64 of an IPv6
+    /// address) may open per second, with bursts of twice as many, before they must validate their
+    /// addresses. Default 100.
     ///
-    /// The proof costs them a round trip, and ten times the rate is open to those who gave it. What
-    /// is beyond that is dropped, to be tried again. For listeners only; kcp-go has no limit.
+    /// Validation costs a round trip. Validated peers may open ten times as many connections.
+    /// Attempts beyond that are dropped, and the peers retry. For listeners only; kcp-go has no
+    /// limit.
     #[must_use]
     pub fn open_rate(&self) -> NonZeroU32 {
         self.listening.open_rate
@@ -75,24 +76,23 @@ impl Config {
         self.listening.max_unvalidated
     }
 
-    /// Sockets of a listener, each driven by a task of its own, so that as many cores share the
-    /// work. Default 1, 1 to 256.
+    /// Number of sockets of a listener. Each is driven by its own task, so that several cores share
+    /// the work. Default 1, 1 to 256.
     ///
-    /// They share the listener's address (`SO_REUSEPORT`), and the system spreads peers over them.
-    /// More than there are cores is of no use. Where the system has no such thing, more than 1 is an
-    /// error of `KcpListener::bind_with`.
+    /// They share the listener's address (`SO_REUSEPORT`), and the system distributes peers over
+    /// them. More sockets than cores bring no benefit. Where the system does not support this,
+    /// binding a listener with more than 1 is an error.
     #[must_use]
     pub fn shards(&self) -> u16 {
         self.listening.shards
     }
 
-    /// Bytes that all connections of a listener may hold together, by the size of their buffers.
-    /// Default 512 MiB, at least 1 MiB.
+    /// Maximum memory of all connections of a listener together, by the size of their buffers, in
+    /// bytes. Default 512 MiB, at least 1 MiB.
     ///
-    /// From three quarters of it on, connections tell their peers windows of a few segments; at the
-    /// whole of it no new ones are opened. What was received and acknowledged is kept in any case,
-    /// and so is what was written, so leave room for [`Config::send_buffer`] of each connection.
-    /// For listeners only.
+    /// Above three quarters of it, connections advertise windows of a few segments; above the whole
+    /// no new connections are opened. Acknowledged data and written data are kept in any case, so
+    /// leave room for the [`Config::send_buffer`] of each connection. For listeners only.
     #[must_use]
     pub fn memory_budget(&self) -> usize {
         self.listening.memory_budget
@@ -100,30 +100,30 @@ impl Config {
 }
 
 impl ConfigBuilder {
-    /// Connections a network may open in a second without proof of its address.
+    /// Number of connections that a network may open per second without address validation.
     pub fn open_rate(mut self, per_second: NonZeroU32) -> Self {
         self.config.listening.open_rate = per_second;
         self
     }
 
-    /// Connections with peers whose addresses are not validated, 0..=65536.
+    /// Maximum number of connections with peers whose addresses are not validated, 0..=65536.
     pub fn max_unvalidated(mut self, connections: usize) -> Self {
         self.config.listening.max_unvalidated = connections;
         self
     }
 
-    /// Sockets of a listener, 1..=256.
+    /// Number of sockets of a listener, 1..=256.
     pub fn shards(mut self, sockets: u16) -> Self {
         self.config.listening.shards = sockets;
         self
     }
 
-    /// Bytes all connections of a listener may hold together, 1 MiB at least.
+    /// Maximum memory of all connections of a listener together in bytes, at least 1 MiB.
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         self.config.listening.memory_budget = bytes;
         self
     }
 }
 
-/// Far above what people do, and far below what a flood does.
+/// Far above normal use and far below a flood.
 const DEFAULT_OPEN_RATE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");

@@ -22,13 +22,13 @@ use listening::Listening;
 
 /// Options of a connection.
 ///
-/// Each option says its unit, its default, and where it comes from: the call of kcp-go and the flag
-/// of kcptun that set the same. An option without such a source is of this crate alone and changes
-/// nothing that a peer must know of.
+/// The documentation of each option gives its unit, its default, and the corresponding call of
+/// kcp-go and flag of kcptun. An option without those exists only in this crate and does not need
+/// to agree with the peer.
 ///
-/// [`Config::default`] is fit for gRPC: [`Preset::Fast2`] timing, windows of 1024 segments, mtu
-/// 1400, stream mode, no FEC. Both sides need the same cipher; everything else is per direction or
-/// local, so a peer with other options is fine.
+/// [`Config::default`] suits gRPC: [`Preset::Fast2`] timing, windows of 1024 segments, mtu 1400,
+/// stream mode, no FEC. Both sides need the same cipher. Everything else applies to one direction
+/// or is local, so the peer may use other options.
 ///
 /// ```
 /// use kcp_transport::config::{Config, Preset};
@@ -45,8 +45,8 @@ use listening::Listening;
 /// # Configuration files
 ///
 /// With the `serde` feature a configuration is a map of options. Missing options have their
-/// defaults, unknown ones are an error, and so is what [`ConfigBuilder::build`] refuses, with the
-/// same text. Options that kcptun has keep its names, units and meaning of 0:
+/// defaults. Unknown options are an error, and so are values that [`ConfigBuilder::build`] refuses,
+/// with the same text. Options of kcptun have its names, units and meaning of 0:
 ///
 /// | name | value |
 /// |---|---|
@@ -143,8 +143,8 @@ impl Config {
         ConfigBuilder::new(self.clone())
     }
 
-    /// Largest UDP payload, in bytes: nonce, checksum or tag, and FEC header included.
-    /// Default 1400, at most 1500.
+    /// Largest UDP payload in bytes, including nonce, checksum or tag, and FEC header. Default
+    /// 1400, at most 1500.
     ///
     /// kcp-go `SetMtu`, kcptun `--mtu`. Local: a peer with another mtu is fine.
     #[must_use]
@@ -152,9 +152,9 @@ impl Config {
         self.mtu
     }
 
-    /// Most segments in flight. Default 1024, 1 to 65535.
+    /// Maximum number of segments in flight. Default 1024, 1 to 65535.
     ///
-    /// The peer's receive window limits them too. kcp-go `SetWindowSize` (32 by default), kcptun
+    /// The peer's receive window is another limit. kcp-go `SetWindowSize` (32 by default), kcptun
     /// `--sndwnd`.
     #[must_use]
     #[doc(alias = "snd_wnd")]
@@ -162,18 +162,19 @@ impl Config {
         self.send_window
     }
 
-    /// Most segments buffered for the reader, and as many, but at least 128, beyond a hole. Default
-    /// 1024, 1 to 65535.
+    /// Maximum number of segments buffered for the reader. As many again, at least 128, are
+    /// buffered after a gap. Default 1024, 1 to 65535.
     ///
-    /// What the peer is told it may send; [`Config::receive_buffer`] bounds the memory. kcp-go `SetWindowSize` (32 by default), kcptun `--rcvwnd`.
+    /// This is the window advertised to the peer; [`Config::receive_buffer`] limits the memory.
+    /// kcp-go `SetWindowSize` (32 by default), kcptun `--rcvwnd`.
     #[must_use]
     #[doc(alias = "rcv_wnd")]
     pub fn receive_window(&self) -> u16 {
         self.receive_window
     }
 
-    /// Whether the probe time-out may fall to 30 ms and, from the fourth in a row on, grows by half of
-    /// itself, else to 100 ms and grows by itself. Default true.
+    /// Whether the probe time-out has a floor of 30 ms and grows by half from the fourth time-out
+    /// in a row on. Otherwise the floor is 100 ms and it doubles. Default true.
     ///
     /// kcp-go `SetNoDelay`, first argument; kcptun `--nodelay`.
     #[must_use]
@@ -192,11 +193,12 @@ impl Config {
         self.flush_interval
     }
 
-    /// Later transmissions that must have arrived for one to count as lost at once. Default 2.
+    /// Number of later transmissions whose arrival makes an earlier one count as lost at once.
+    /// Default 2.
     ///
-    /// That holds on a path that keeps the order. Where segments were seen to overtake each other,
-    /// and with `None` or more than 8, a segment is lost when a later one has arrived and it is
-    /// overdue itself: by a fraction of the round-trip time that follows what the path does.
+    /// This applies to a path without reordering. After reordering was observed, and with `None` or
+    /// more than 8, a segment counts as lost when a later one has arrived and it is itself overdue
+    /// by a fraction of the round-trip time, which adapts to the path.
     ///
     /// kcp-go `SetNoDelay`, third argument (0 is off, and its default); kcptun `--resend`.
     #[must_use]
@@ -205,7 +207,7 @@ impl Config {
         self.fast_retransmit_after
     }
 
-    /// Whether there is a congestion window. Default [`Congestion::Unlimited`].
+    /// The congestion control. Default [`Congestion::Unlimited`].
     ///
     /// kcp-go `SetNoDelay`, fourth argument (0, a window, by default); kcptun `--nc`.
     #[must_use]
@@ -215,14 +217,14 @@ impl Config {
 
     /// Stream or messages. Default [`Mode::Stream`].
     ///
-    /// kcp-go `SetStreamMode` (messages by default, of one segment each). Messages of several segments
-    /// are understood by the peers that understand C KCP's.
+    /// kcp-go `SetStreamMode` (messages of one segment each by default). Peers that support C KCP's
+    /// messages support messages of several segments.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// When acks leave. Default [`AckPolicy::Immediate`].
+    /// When acks are sent. Default [`AckPolicy::Immediate`].
     ///
     /// kcp-go `SetACKNoDelay` (batched by default), kcptun `--acknodelay`.
     #[must_use]
@@ -230,80 +232,80 @@ impl Config {
         self.ack_policy
     }
 
-    /// FEC of what we send. Default off. What the peer sends is decoded in any case.
+    /// FEC of the data that this side sends. Default off. FEC of the peer is always decoded.
     ///
-    /// Out-of-band datagrams need it. kcp-go `DialWithOptions` and `ListenWithOptions`, kcptun
-    /// `--datashard` and `--parityshard` (10 and 3 by default). A peer of rpcx's age wants FEC on both
-    /// sides or on none.
+    /// Sending out-of-band datagrams requires it. kcp-go `DialWithOptions` and `ListenWithOptions`,
+    /// kcptun `--datashard` and `--parityshard` (10 and 3 by default). The old kcp-go of rpcx needs
+    /// FEC on both sides or on neither.
     #[must_use]
     pub fn fec(&self) -> Option<FecRatio> {
         self.fec
     }
 
-    /// How long connecting to an address may take. Default 10 s, 10 ms to 30 days.
+    /// Time limit for connecting to an address. Default 10 s, 10 ms to 30 days.
     ///
-    /// Names are not resolved here: whoever does so first, as the connector of kcp-tower, takes time
-    /// of its own for that.
+    /// It does not include resolving a name, as the connector of kcp-tower does before.
     #[must_use]
     pub fn connect_timeout(&self) -> Duration {
         self.connect_timeout
     }
 
-    /// Silence after which the peer is asked for a sign of life; `None` never asks. Default 20 s,
-    /// 10 ms to 30 days.
+    /// Time without received packets after which the peer is probed; `None` never probes. Default
+    /// 20 s, 10 ms to 30 days.
     ///
-    /// Asks by a window probe, which every KCP peer answers.
+    /// The probe is a window probe, which every KCP peer answers.
     #[must_use]
     pub fn keepalive(&self) -> Option<Duration> {
         self.keepalive
     }
 
-    /// How long sent data may stay unacknowledged before the connection ends; `None` is for ever.
+    /// How long sent data may stay unacknowledged before the connection ends; `None` is no limit.
     /// Default 30 s, 10 ms to 30 days.
     ///
-    /// Stands for KCP's `dead_link`, which counts retransmissions and which kcp-go never reads.
+    /// It replaces KCP's `dead_link`, which counts retransmissions and which kcp-go never reads.
     #[must_use]
     pub fn user_timeout(&self) -> Option<Duration> {
         self.user_timeout
     }
 
-    /// Silence after which the connection ends; `None` is never. Default 90 s, 10 ms to 30 days.
+    /// Time without received packets after which the connection ends; `None` is no limit. Default
+    /// 90 s, 10 ms to 30 days.
     #[must_use]
     pub fn idle_timeout(&self) -> Option<Duration> {
         self.idle_timeout
     }
 
     /// How long shutting down waits for acknowledgements, counted from the last one. Default 30 s,
-    /// 0 to 30 days. kcp-go does not wait and loses the rest.
+    /// 0 to 30 days. kcp-go does not wait and loses unacknowledged data.
     #[must_use]
     pub fn linger(&self) -> Duration {
         self.linger
     }
 
-    /// Most bytes queued and in flight. Default: the send window full of full segments, in message
-    /// mode of at least 255; 1500 bytes to 1 GiB.
+    /// Maximum number of bytes queued and in flight. Default: a send window of full segments, in
+    /// message mode at least 255 segments; 1500 bytes to 1 GiB.
     ///
-    /// An mtu that leaves segments less than 128 bytes of data makes it smaller: no more of them are
-    /// held than there would be of 128 bytes, or than the send window has, if that is more.
+    /// With an mtu that leaves less than 128 bytes of data per segment, the buffer is smaller: it
+    /// holds as many segments as if they had 128 bytes, but at least the send window.
     ///
-    /// kcp-go takes a write while fewer segments wait than the send window has.
+    /// kcp-go accepts a write while fewer segments wait than fit into the send window.
     #[must_use]
     pub fn send_buffer(&self) -> Option<usize> {
         self.send_buffer
     }
 
-    /// Most bytes of memory for what was received and not read. Default: 1600 for each segment of
-    /// the receive window, or for each of 128 if it is smaller; 16 KiB to 1 GiB.
+    /// Maximum memory for received data that was not read yet, in bytes. Default: 1600 for each
+    /// segment of the receive window, and for at least 128 segments; 16 KiB to 1 GiB.
     ///
-    /// Counts the memory that segments take, not their bytes. The peer is told a smaller window
-    /// when there is less room, and what does not fit is left for it to repeat. In message mode a
-    /// single message may take more.
+    /// The memory of the segments' buffers counts, not the bytes in them. With less room a smaller
+    /// window is advertised, and segments that do not fit are dropped, so that the peer retransmits
+    /// them. In message mode a single message may take more.
     #[must_use]
     pub fn receive_buffer(&self) -> Option<usize> {
         self.receive_buffer
     }
 
-    /// Most connections that wait for `accept`. Default 1024, 1 to 65536.
+    /// Maximum number of connections that wait for `accept`. Default 1024, 1 to 65536.
     ///
     /// A constant in kcp-go, 128.
     #[must_use]
@@ -319,8 +321,8 @@ impl Config {
         self.dscp
     }
 
-    /// Size asked of the kernel for each socket buffer, in bytes; `None` leaves the system's.
-    /// Default 4 MiB, 4096 bytes to 1 GiB. The kernel may grant less.
+    /// Size of each socket buffer requested from the kernel, in bytes; `None` keeps the system's
+    /// default. Default 4 MiB, 4096 bytes to 1 GiB. The kernel may grant less.
     ///
     /// kcp-go `SetReadBuffer` and `SetWriteBuffer`, kcptun `--sockbuf`.
     #[must_use]
@@ -328,7 +330,7 @@ impl Config {
         self.socket_buffer
     }
 
-    /// When written data leaves. Default [`WriteCoalescing::Immediate`].
+    /// When written data is sent. Default [`WriteCoalescing::Immediate`].
     ///
     /// kcp-go `SetWriteDelay` (off by default).
     #[must_use]
@@ -336,31 +338,31 @@ impl Config {
         self.write_coalescing
     }
 
-    /// Most bytes of UDP payload sent per second; `None` is no limit. Default none, at least 1500.
+    /// Maximum number of bytes of UDP payload sent per second; `None` is no limit. Default none, at
+    /// least 1500.
     ///
-    /// Everything counts, as on a line of that rate: data, retransmissions, acks, probes, parity,
-    /// out-of-band datagrams, and what the cipher adds. Acks still go first, in turns with data where
-    /// a datagram has no room for both. In any time `t` no more than `send_rate * t` and one burst
-    /// leave: what the rate gives in 5 ms, so that coarse timers still reach it, but at least two
-    /// datagrams.
+    /// All payload bytes count: data, retransmissions, acks, probes, parity, out-of-band datagrams,
+    /// and the cipher's overhead. Acks go first, alternating with data where a datagram has no room
+    /// for both. In any time `t` at most `send_rate * t` bytes and one burst are sent. A burst is
+    /// the rate times 5 ms, so that coarse timers still reach the rate, but at least two datagrams.
     ///
-    /// kcp-go `SetRateLimit` (0, no limit, by default; it lets batches over its burst pass
-    /// unpaid), kcptun `--ratelimit`.
+    /// kcp-go `SetRateLimit` (0, no limit, by default; batches larger than its burst are not
+    /// limited), kcptun `--ratelimit`.
     #[must_use]
     #[doc(alias = "SetRateLimit")]
     pub fn send_rate(&self) -> Option<NonZeroU64> {
         self.send_rate
     }
 
-    /// Conversation id of the connections that are opened with this configuration; `None` draws a
-    /// random one for each. Default none.
+    /// Conversation id of connections that are opened with this configuration; `None` is a random
+    /// id for each. Default none.
     ///
-    /// A constant is dangerous. What is left of an earlier connection on the network, at the peer
-    /// and in its retransmissions has the same name as this one, and KCP cannot tell them apart:
-    /// data of the one may be delivered in the other. A listener of ours refuses an id for two
-    /// minutes after its connection from the same address has ended. And whoever guesses the id has
-    /// half of what forging packets takes. Use it for a peer that demands an id, and then a new
-    /// one for each connection.
+    /// A constant id is dangerous. Late packets and retransmissions of an earlier connection carry
+    /// the same id, so KCP cannot distinguish them from those of the new connection, and data of
+    /// one may be delivered in the other. A listener of this crate refuses an id for two minutes
+    /// after a connection with it from the same address has ended. A predictable id also makes it
+    /// easier to forge packets. Set an id only for a peer that requires one, and use a new id for
+    /// each connection.
     ///
     /// kcp-go `NewConn3` and `NewConn4` (random otherwise).
     #[must_use]
@@ -372,17 +374,16 @@ impl Config {
     /// Whether this side uses extensions with peers of this crate. Default
     /// [`Extensions::Migration`].
     ///
-    /// A peer that does not know them sees plain KCP: a connecting side sends it at most a handful
-    /// of window updates with a payload, which KCP skips.
+    /// A peer without support sees plain KCP: a connecting side sends it only a few window updates
+    /// with a payload, which KCP skips.
     ///
-    /// With the smallest of mtus, which leave no room for them ([`Extensions::MIN_ROOM`]), a
-    /// connection is plain KCP.
+    /// With an mtu that is too small for them ([`Extensions::MIN_ROOM`]) a connection is plain KCP.
     #[must_use]
     pub fn extensions(&self) -> Extensions {
         self.extensions
     }
 
-    /// The layout of packets under this configuration and a cipher's overhead.
+    /// The layout of packets with this configuration and a cipher's overhead.
     ///
     /// # Errors
     ///

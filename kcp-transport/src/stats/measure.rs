@@ -1,21 +1,21 @@
-//! What a statistic is, by its type: how it adds up, prints and is published.
+//! The kinds of statistics by type: how they are merged, displayed and published.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A statistic as others see it.
+/// A statistic for display and publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     /// Only grows.
     Count(u64),
-    /// Goes up and down.
+    /// Increases and decreases.
     Level(u64),
     /// A duration, if it is known.
     Time(Option<Duration>),
 }
 
-/// The type of a field of statistics. `u64` counts, the other integers are levels: of `usize`
-/// there is a sum, of the shorter ones the largest.
+/// The type of a statistics field. `u64` is a counter; the other integers are levels, which are
+/// added for `usize` and of which the larger is kept for shorter types.
 pub(super) trait Measure: Copy + Default {
     fn value(self) -> Value;
 
@@ -120,7 +120,7 @@ pub(super) fn write_table(
     Ok(())
 }
 
-/// Columns of values are no narrower than this, so that tables of different numbers look alike.
+/// Minimum width of the value column, so that tables of different numbers are aligned alike.
 const MIN_VALUE_WIDTH: usize = 12;
 
 /// Defines a struct of statistics; each field is named once. The literal is the prefix of the
@@ -140,7 +140,7 @@ macro_rules! statistics {
         }
 
         impl $name {
-            /// Shows each field: its name, the name to publish it under, and its value.
+            /// Calls `see` with the name, the published name and the value of each field.
             fn visit(
                 &self,
                 see: &mut dyn FnMut(&'static str, &'static str, $crate::stats::measure::Value),
@@ -153,8 +153,7 @@ macro_rules! statistics {
                 );)*
             }
 
-            /// What still counts once the connection has ended: the counters, without levels and
-            /// times.
+            /// The counters without levels and times, to keep after the connection has ended.
             #[allow(dead_code, reason = "called for connections only, and only by `net`")]
             pub(crate) fn counters_only(&self) -> Self {
                 use $crate::stats::measure::Measure;
@@ -170,7 +169,7 @@ macro_rules! statistics {
             }
         }
 
-        /// A table: a line for each field, names left and values right.
+        /// A table with one line per field, names left and values right.
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 let mut rows = Vec::new();

@@ -1,7 +1,7 @@
-//! Counters, plain integers read as a copy.
+//! Statistics: plain integers, read as a copy.
 //!
 //! kcp-go has one set of counters for the whole process, `DefaultSnmp`. Here each connection has a
-//! [`Stats`] and each endpoint an [`EndpointStats`], as well as the sum of its connections:
+//! [`Stats`], and each endpoint an [`EndpointStats`] and the sum of its connections:
 //!
 //! | kcp-go's `Snmp` | here |
 //! |---|---|
@@ -36,10 +36,10 @@
 //! | `RingBufferSndBuffer` | [`Stats::in_flight`] |
 //! | `OOBPackets` | [`Stats::out_of_band_received`] |
 //!
-//! kcp-go counts a datagram's bytes after the cipher on input and before it on output; here they
-//! are those of the UDP payload in both directions.
+//! kcp-go counts the bytes of received datagrams after decryption and those of sent ones before
+//! encryption. Here the bytes of the UDP payload count in both directions.
 //!
-//! Both print as a table:
+//! Both are displayed as a table:
 //!
 //! ```
 //! let stats = kcp_transport::stats::Stats::default();
@@ -57,16 +57,16 @@ use std::time::Duration;
 use measure::statistics;
 
 statistics! {
-    /// What one connection has done so far, and how it sees the path. Or the sum of several:
-    /// counters and queue lengths added up, and of all else the largest.
+    /// The counters of one connection and its view of the path. Or the sum of several connections:
+    /// counters and queue lengths are added, of everything else the largest is kept.
     ///
-    /// More fields may come.
+    /// More fields may be added.
     pub struct Stats as "kcp_" {
-        /// Datagrams handed to the socket.
+        /// Datagrams passed to the socket.
         datagrams_sent: u64,
         /// Datagrams received for this connection that passed the cipher's check.
         datagrams_received: u64,
-        /// Bytes of the UDP payloads handed to the socket.
+        /// Bytes of the UDP payloads passed to the socket.
         wire_bytes_sent: u64,
         /// Bytes of the UDP payloads received for this connection.
         wire_bytes_received: u64,
@@ -88,13 +88,13 @@ statistics! {
         early_retransmitted: u64,
         /// Of these, because nothing was acknowledged until the probe time-out passed.
         timeout_retransmitted: u64,
-        /// Of these, for nothing, as far as is known: an earlier transmission was acknowledged.
+        /// Of these, unnecessary, as far as is known: an earlier transmission was acknowledged.
         spurious_retransmitted: u64,
         /// Data segments received twice.
         duplicates_received: u64,
         /// Data segments beyond the receive window.
         out_of_window_received: u64,
-        /// Datagrams dropped because they could not be decoded or were not plausible.
+        /// Datagrams dropped because they could not be decoded or were invalid.
         invalid_received: u64,
         /// Packets rebuilt from parity.
         fec_recovered: u64,
@@ -102,26 +102,28 @@ statistics! {
         fec_parity_sent: u64,
         /// Parity packets received.
         fec_parity_received: u64,
-        /// Groups whose parity was not enough or not consistent.
+        /// Groups whose parity was insufficient or inconsistent.
         fec_errors: u64,
-        /// Groups whose data packets all arrived by themselves.
+        /// Groups whose data packets all arrived.
         fec_complete_groups: u64,
-        /// Groups of which too little has arrived so far.
+        /// Groups of which too few packets have arrived so far.
         fec_open_groups: usize,
-        /// Number of the newest group received, as on the wire, where numbers start again at 0 after
-        /// some 2^32 packets. A position, of the sum the furthest; 0 before the ratio is known.
+        /// Number of the newest group received, as on the wire, where numbers wrap after about 2^32
+        /// packets. 0 before the ratio is known.
         fec_newest_group: u32,
-        /// Datagrams out of band laid out for sending.
+        /// Out-of-band datagrams sent.
         out_of_band_sent: u64,
-        /// Datagrams out of band received.
+        /// Out-of-band datagrams received.
         out_of_band_received: u64,
-        /// Datagrams out of band, of both directions, that were dropped for newer ones.
+        /// Out-of-band datagrams of both directions that were dropped in favour of newer ones.
         out_of_band_dropped: u64,
-        /// Extension frames that could not be read, had a wrong token or answered nothing.
+        /// Extension frames that could not be decoded, had a wrong token or had no matching
+        /// request.
         extension_frames_refused: u64,
         /// Smoothed round-trip time, once measured.
         smoothed_rtt: Option<Duration>,
-        /// Current probe time-out: how long nothing is acknowledged until data is sent again.
+        /// Current probe time-out: the time without an acknowledgement after which data is sent
+        /// again.
         rto: Duration,
         /// Segments in flight.
         in_flight: usize,
@@ -129,16 +131,16 @@ statistics! {
         queued: usize,
         /// Segments that wait for the reader.
         unread: usize,
-        /// Segments the peer can take.
+        /// The window that the peer advertises, in segments.
         remote_window: u16,
     }
 }
 
 statistics! {
-    /// What an endpoint did beside its connections: datagrams that it dropped before they reached
-    /// one, by reason, and how many connections there are and were.
+    /// The counters of an endpoint apart from its connections: datagrams dropped before they
+    /// reached a connection, by reason, and the numbers of connections.
     ///
-    /// More fields may come.
+    /// More fields may be added.
     pub struct EndpointStats as "kcp_endpoint_" {
         /// Datagrams received from the socket.
         datagrams_received: u64,
@@ -148,52 +150,52 @@ statistics! {
         too_short: u64,
         /// Failed the checksum or authentication tag.
         unauthentic: u64,
-        /// Authentic, but sealed by this endpoint itself: somebody sent them back.
+        /// Authentic, but sealed by this endpoint itself and reflected to it.
         reflected: u64,
         /// Authentic, but received before.
         replayed: u64,
-        /// No segment header where one must be.
+        /// Without a valid segment header.
         malformed: u64,
-        /// For no connection, and not fit to open one.
+        /// For no connection, and not able to open one.
         stray: u64,
         /// Answered by a path challenge, since a connection at another address may have moved.
         paths_challenged: u64,
         /// Connections that followed their peer to another address.
         moved: u64,
-        /// For a connection that ended a short while ago.
+        /// For a connection that ended recently.
         late: u64,
         /// Would have opened a connection while the backlog was full.
         backlog_full: u64,
-        /// Would have opened a connection while the memory of all was spent.
+        /// Would have opened a connection while the memory budget was exhausted.
         over_budget: u64,
-        /// Would have opened a connection beyond the rate of their network.
+        /// Would have opened a connection beyond the rate limit of their network.
         over_rate: u64,
         /// Challenges to peers that must validate their address before a connection opens.
         addresses_challenged: u64,
-        /// For connections of other sockets of the same listener, and handed on.
+        /// For connections of other sockets of the same listener, and forwarded there.
         forwarded: u64,
-        /// For connections of other sockets of the same listener, and dropped, since too many others
-        /// waited there to be taken in.
+        /// For connections of other sockets of the same listener, and dropped because their queue
+        /// was full.
         forwards_dropped: u64,
-        /// Peers that were told that there is no such connection, or no longer.
+        /// Datagrams for unknown or ended connections that were answered.
         strays_answered: u64,
         /// Receive calls that failed.
         receive_errors: u64,
-        /// Datagrams the socket refused to send.
+        /// Datagrams that the socket refused to send.
         send_errors: u64,
-        /// Datagrams sealed under the present key, by all who share it. It warns at 2^32 and seals no
-        /// more than 2^36; 0 for ciphers without authentication.
+        /// Datagrams sealed with the current key by all endpoints that share it. A warning is
+        /// logged at 2^32, and no more than 2^36 are sealed. 0 for ciphers without authentication.
         sealed_under_key: usize,
         /// Connections opened from this side.
         active_opens: u64,
         /// Connections opened by peers.
         passive_opens: u64,
-        /// Connections there are now.
+        /// Current number of connections.
         connections: usize,
-        /// Most connections there were at a time. For a listener on several sockets, the sum of
-        /// what each of them had at most, which may have been at different times.
+        /// Largest number of connections at one time. For a listener with several sockets, the sum
+        /// of the largest numbers of each, which may have occurred at different times.
         max_connections: usize,
-        /// Bytes that the connections of a listener hold, by the size of their buffers.
+        /// Memory of the connections of a listener, by the size of their buffers, in bytes.
         memory: usize,
     }
 }

@@ -1,10 +1,11 @@
-//! The arithmetic under FEC, kernel by kernel.
+//! The arithmetic of FEC, kernel by kernel.
 
 use crate::fec;
 
-/// Shows `look` the name of every kernel that this processor can run, and the kernel.
+/// Calls `look` with the name and the function of every kernel that this processor supports.
 ///
-/// A kernel multiplies a slice by a factor, into an output of the same length or adding to it:
+/// A kernel multiplies a slice by a factor, and writes the result to an output of the same length
+/// or adds it:
 ///
 /// ```
 /// use kcp_transport::testing::field;
@@ -19,5 +20,5 @@ pub fn each_kernel(mut look: impl FnMut(&str, &Kernel<'_>)) {
     fec::each_kernel(&mut look);
 }
 
-/// Whether to add, the factor, the input, and the output.
+/// Arguments: whether to add, the factor, the input, and the output.
 pub type Kernel<'a> = dyn Fn(bool, u8, &[u8], &mut [u8]) + 'a;

@@ -1,4 +1,4 @@
-//! One direction of a bad path.
+//! One direction of a simulated path.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,24 +7,25 @@ use std::time::Duration;
 use super::Rng;
 use crate::time::Time;
 
-/// How bad a link is. Probabilities are per datagram, 0 to 1, and independent.
+/// The properties of a link. Probabilities are per datagram, 0 to 1, and independent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkConfig {
-    /// Time every datagram takes. Default 20 ms.
+    /// Delay of every datagram. Default 20 ms.
     pub delay: Duration,
-    /// Further time, drawn anew for each datagram up to this. Default 0.
+    /// Maximum additional random delay of each datagram. Default 0.
     pub jitter: Duration,
-    /// Datagrams that vanish. Default 0.
+    /// Probability of loss. Default 0.
     pub loss: f64,
-    /// Datagrams that arrive twice. Default 0.
+    /// Probability of duplication. Default 0.
     pub duplicate: f64,
-    /// Datagrams that take up to four times as long, so that later ones overtake. Default 0.
+    /// Probability of a delay up to four times as long, so that later datagrams overtake. Default
+    /// 0.
     pub reorder: f64,
-    /// Datagrams that have a bit flipped or their end cut off. Default 0.
+    /// Probability of a flipped bit or a truncated end. Default 0.
     pub corrupt: f64,
-    /// Bytes a second, with a queue in front. Default unlimited.
+    /// Bytes per second, with a queue in front. Default unlimited.
     pub rate: Option<u64>,
-    /// Datagrams the queue in front of a limited link holds. Default 400.
+    /// Capacity in datagrams of the queue in front of a limited link. Default 400.
     pub queue: usize,
 }
 
@@ -43,15 +44,15 @@ impl Default for LinkConfig {
     }
 }
 
-/// What became of the datagrams.
+/// Counters of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkStats {
-    /// Handed to the link.
+    /// Datagrams sent on the link.
     pub sent: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Lost, to chance or to a full queue.
+    /// Lost at random or to a full queue.
     pub lost: u64,
     /// Delivered twice.
     pub duplicated: u64,
@@ -61,7 +62,7 @@ pub struct LinkStats {
     pub corrupted: u64,
 }
 
-/// One direction of a path: datagrams go in, and come out later, or twice, or never.
+/// One direction of a path, which delays, duplicates, reorders, corrupts and loses datagrams.
 #[derive(Debug)]
 pub struct Link {
     config: LinkConfig,
@@ -74,7 +75,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link whose luck depends on `seed` alone.
+    /// A link whose random decisions depend only on `seed`.
     #[must_use]
     pub fn new(config: LinkConfig, seed: u64) -> Self {
         Self {
@@ -88,23 +89,23 @@ impl Link {
         }
     }
 
-    /// Makes the link better or worse from now on.
+    /// Changes the properties of the link from now on.
     pub fn set_config(&mut self, config: LinkConfig) {
         self.config = config;
     }
 
-    /// Cuts the link, or mends it. What is under way arrives all the same.
+    /// Cuts or restores the link. Datagrams already on the link still arrive.
     pub fn set_cut(&mut self, cut: bool) {
         self.cut = cut;
     }
 
-    /// What became of the datagrams so far.
+    /// A copy of the counters.
     #[must_use]
     pub fn stats(&self) -> LinkStats {
         self.stats
     }
 
-    /// Puts a datagram on the link.
+    /// Sends a datagram on the link.
     pub fn send(&mut self, now: Time, datagram: &[u8]) {
         self.stats.sent += 1;
         self.stats.bytes += datagram.len() as u64;
@@ -171,7 +172,7 @@ impl Link {
             .map(|Reverse((arrival, _, _))| *arrival)
     }
 
-    /// Takes out a datagram that has arrived.
+    /// Returns a datagram that has arrived.
     pub fn receive(&mut self, now: Time) -> Option<Vec<u8>> {
         if self.next_arrival()? > now {
             return None;

@@ -1,7 +1,7 @@
-//! Two sessions joined by a bad link, in virtual time and replayed from a seed.
+//! Two sessions connected by simulated links, in virtual time and reproducible from a seed.
 //!
-//! Nothing here waits: a minute of virtual time passes in about a millisecond, and the same seed
-//! gives the same run, packet for packet.
+//! Nothing waits in real time: a minute of virtual time passes in about a millisecond, and the same
+//! seed gives the same run, packet for packet.
 //!
 //! ```
 //! use kcp_transport::config::Config;
@@ -11,7 +11,7 @@
 //! config.link = LinkConfig { loss: 0.3, ..LinkConfig::default() };
 //! let mut pair = Pair::new(7, &config);
 //! let sent = vec![42; 100_000];
-//! let received = pair.transfer(&sent).expect("arrives in spite of the loss");
+//! let received = pair.transfer(&sent).expect("arrives despite the loss");
 //! assert_eq!(received, sent);
 //! ```
 
@@ -25,8 +25,8 @@ pub use link::{Link, LinkConfig, LinkStats};
 pub use pair::{Pair, PairConfig, Peer, Side};
 pub use rng::Rng;
 
-/// The seeds a simulation test runs: `default`, or the one in the environment variable
-/// `KCP_SIM_SEED` when a failure is replayed.
+/// The seeds that a simulation test runs: `default`, or the one in the environment variable
+/// `KCP_SIM_SEED` to replay a failure.
 ///
 /// # Panics
 ///

@@ -11,22 +11,22 @@ use crate::session::{FirstNumbers, Role, Session, State};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
-/// What a simulated connection is made of.
+/// The options of a simulated connection.
 #[derive(Clone, Debug)]
 pub struct PairConfig {
     /// Options of the connecting side.
     pub client: Config,
     /// Options of the accepting side.
     pub server: Config,
-    /// Cipher of both.
+    /// Cipher of both sides.
     pub security: Security,
     /// Both directions of the path.
     pub link: LinkConfig,
     /// First sequence number of both directions.
     pub initial_sequence: u32,
-    /// FEC groups of each side before their numbers start again at 0; `None` begins at 0.
+    /// FEC groups of each side before their numbers wrap to 0; `None` begins at 0.
     pub fec_groups_left: Option<u32>,
-    /// What the timestamps of both sides begin at; `None` draws them.
+    /// First timestamp of both sides; `None` is random.
     pub initial_timestamp: Option<u32>,
 }
 
@@ -44,7 +44,7 @@ impl Default for PairConfig {
     }
 }
 
-/// One of the two.
+/// One of the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The connecting side.
@@ -95,13 +95,13 @@ impl Peer {
     }
 }
 
-/// A running summary of everything sent, to compare runs by.
+/// A hash of everything sent, to compare runs.
 #[derive(Debug)]
 struct Trace(u64);
 
 impl Trace {
     fn note(&mut self, now: Time, bytes: &[u8]) {
-        // FNV-1a, a word at a time: quick, and different for any two runs anyone will see.
+        // FNV-1a, a word at a time: fast, and different for different runs in practice.
         let mut mix = |word: u64| self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3);
         mix(now.as_micros());
         for chunk in bytes.chunks(8) {
@@ -112,7 +112,7 @@ impl Trace {
     }
 }
 
-/// Two sessions joined by a link.
+/// Two sessions connected by two links.
 #[derive(Debug)]
 pub struct Pair {
     now: Time,
@@ -124,7 +124,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// A pair whose whole run depends on `seed` and `config` alone.
+    /// A pair whose whole run depends only on `seed` and `config`.
     ///
     /// # Panics
     ///
@@ -134,8 +134,8 @@ impl Pair {
         Self::with_securities(seed, config, [&config.security; 2])
     }
 
-    /// As [`Pair::new`], with a cipher for each side, the client's first, in place of
-    /// [`PairConfig::security`]. For keys that change on their own.
+    /// As [`Pair::new`], with a cipher for each side, the client's first, instead of
+    /// [`PairConfig::security`]. For keys that each side changes by itself.
     ///
     /// # Panics
     ///
@@ -188,7 +188,7 @@ impl Pair {
         self.now
     }
 
-    /// A number that two runs share only if both sent the same datagrams at the same times.
+    /// A number that is equal for two runs only if both sent the same datagrams at the same times.
     #[must_use]
     pub fn trace(&self) -> u64 {
         self.trace.0
@@ -202,9 +202,9 @@ impl Pair {
         }
     }
 
-    /// Sends what is due, then moves time to the next thing that happens and lets it happen.
+    /// Sends what is due, advances time to the next event and processes it.
     ///
-    /// Returns `false`, and leaves time alone, when nothing will ever happen again.
+    /// Returns `false` without advancing time if there is no further event.
     pub fn step(&mut self) -> bool {
         self.settle();
         let next = [
@@ -216,13 +216,13 @@ impl Pair {
         let Some(next) = next.into_iter().flatten().min() else {
             return false;
         };
-        // A deadline at or before now that stays due would stop time for ever.
+        // A deadline at or before now that stays due would stop time forever.
         self.now = next.max(self.now + MIN_STEP);
         self.deliver();
         true
     }
 
-    /// As [`Pair::step`], but moves time no further than `limit`.
+    /// As [`Pair::step`], but advances time to `limit` at most.
     pub fn step_until(&mut self, limit: Time) -> bool {
         self.settle();
         let next = [
@@ -253,22 +253,22 @@ impl Pair {
         self.server.session.handle_timeout(self.now);
     }
 
-    /// Both hosts sleep: time passes, and nobody does anything. What arrives meanwhile is read on
-    /// waking.
+    /// Suspends both hosts: time passes without any processing. Datagrams that arrive meanwhile are
+    /// received after it.
     pub fn sleep(&mut self, time: Duration) {
         self.settle();
         self.now += time;
         self.deliver();
     }
 
-    /// Lets everything happen that happens within `time`.
+    /// Runs for `time`.
     pub fn run_for(&mut self, time: Duration) {
         let limit = self.now + time;
         while self.step_until(limit) {}
         self.settle();
     }
 
-    /// Steps until `done`, for at most `time`; returns whether it came to that.
+    /// Steps until `done` returns true, for at most `time`. Returns whether it did.
     pub fn run_until(&mut self, time: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         let limit = self.now + time;
         loop {
@@ -320,8 +320,8 @@ impl Pair {
     }
 }
 
-/// Nonces that the replay filter remembers: more than are under way.
+/// Nonces that the replay filter remembers: more than are in transit.
 const REPLAY_CAPACITY: usize = 10_000;
 
-/// Time passes at least this much between two steps.
+/// Minimum time between two steps.
 const MIN_STEP: Duration = Duration::from_micros(1);

@@ -1,13 +1,13 @@
-//! A small generator of repeatable luck.
+//! A small reproducible random number generator.
 
 use std::time::Duration;
 
-/// SplitMix64: one addition and three mixing steps a number, and any seed is a good one.
+/// SplitMix64: one addition and three mixing steps per number, and every seed is good.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator whose numbers depend on `seed` alone.
+    /// A generator whose numbers depend only on `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
@@ -34,13 +34,13 @@ impl Rng {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// Whether something happens that has this probability.
+    /// Returns true with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         // 53 bits fill a float between 0 and 1.
         ((self.next_u64() >> 11) as f64) < probability * (1_u64 << 53) as f64
     }
 
-    /// A time below `bound`.
+    /// A duration below `bound`.
     pub fn duration(&mut self, bound: Duration) -> Duration {
         Duration::from_micros(self.below(u64::try_from(bound.as_micros()).unwrap_or(u64::MAX)))
     }

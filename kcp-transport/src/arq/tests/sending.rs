@@ -321,8 +321,8 @@ fn crafted_acks_take_a_bounded_number_of_steps_at_the_largest_window() {
     arq.write(&vec![0; 65_000 * MSS]);
     pushes(&mut arq, at(0));
     assert_eq!(arq.in_flight(), 65_535);
-    // The end of the flight, so that everything before it is lost. The echoes are correct, which only
-    // the peer itself can achieve.
+    // The end of the flight, so that everything before it is lost. The echoes are correct, which
+    // only the peer itself can achieve.
     let mut worst = 0;
     let near = (0..2000).map(|at| 2 * at + 1);
     for sequence in [65_534, 65_533].into_iter().chain(near) {

@@ -1,4 +1,4 @@
-//! A configuration as serde sees it: a map with kcptun's names.
+//! The serde representation of a configuration: a map with kcptun's names.
 
 mod values;
 
@@ -14,7 +14,7 @@ use crate::fec::FecRatio;
 use crate::wire::ConversationId;
 use values::{Bit, Millis, NoCongestion, Seconds, Switch};
 
-/// All options, each of which may be missing.
+/// All options, each optional.
 ///
 /// Options of kcptun have its names, units and meaning of 0; the others have those of the builder.
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -1,4 +1,4 @@
-//! Values as configuration files write them.
+//! Values as they are written in configuration files.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,23 +9,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::{AckPolicy, Congestion, Extensions, Mode, Preset, WriteCoalescing};
 use crate::fec::FecRatio;
 
-/// Written as 0 or 1, read also as false or true.
+/// Serialized as 0 or 1, deserialized also from false or true.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bit(pub(super) bool);
 
-/// Written as false or true, read also as 0 or 1.
+/// Serialized as false or true, deserialized also from 0 or 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Switch(pub(super) bool);
 
-/// kcptun's `nc`: 0 for [`Congestion::Kcp`], 1 for [`Congestion::Unlimited`]; read also by name.
+/// kcptun's `nc`: 0 for [`Congestion::Kcp`], 1 for [`Congestion::Unlimited`]. Deserialized also
+/// from a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NoCongestion(pub(super) Congestion);
 
-/// A number of milliseconds, with a fraction if need be.
+/// A number of milliseconds, with a fraction if needed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Millis(pub(super) Duration);
 
-/// A number of seconds, with a fraction if need be.
+/// A number of seconds, with a fraction if needed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seconds(pub(super) Duration);
 
@@ -152,7 +153,7 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
-/// Writes how often a `per_second`-th of a second fits into `time`, as an integer if it is one.
+/// Serializes `time` in units of 1/`per_second` seconds, as an integer if possible.
 fn serialize_number<S: Serializer>(
     time: Duration,
     per_second: u32,
@@ -167,7 +168,7 @@ fn serialize_number<S: Serializer>(
     }
 }
 
-/// Reads a duration in units of a `per_second`-th of a second.
+/// Deserializes a duration in units of 1/`per_second` seconds.
 struct NumberVisitor {
     per_second: u32,
 }
@@ -205,7 +206,7 @@ impl Visitor<'_> for NumberVisitor {
     }
 }
 
-/// Implements serde's traits for types with a name, as that name.
+/// Implements serde's traits for types that are represented by their name.
 macro_rules! by_name {
     ($($type:ty),*) => {$(
         #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]

@@ -67,7 +67,8 @@ const fn inverses() -> [u8; 256] {
     inverses
 }
 
-/// Row 7-i of a matrix, its byte 7-i, selects the bits of the input that are added to bit i of the product.
+/// Row 7-i of a matrix, its byte 7-i, selects the bits of the input that are added to bit i of the
+/// product.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 const fn affine() -> [u64; 256] {
     let mut matrices = [0; 256];

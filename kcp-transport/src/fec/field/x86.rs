@@ -13,8 +13,8 @@ use super::table::{AFFINE, NIBBLES};
 
 /// Defines a kernel from its vector operations.
 ///
-/// The end of a slice that does not fill a vector goes through a padded copy, so every byte goes through
-/// the same instructions.
+/// The end of a slice that does not fill a vector goes through a padded copy, so every byte goes
+/// through the same instructions.
 macro_rules! kernel {
     (
         $(#[$doc:meta])*

@@ -59,7 +59,7 @@ fn replayed_random_nonces_never_pass() {
         nonces.iter().filter(|nonce| filter.accept(nonce)).count(),
         0
     );
-    // Twice as many are remembered: those of the generation before, too.
+    // Twice as many are remembered, including the previous generation.
     for _ in 0..100_000 {
         assert!(filter.accept(&random(&mut rng)));
     }
@@ -77,7 +77,7 @@ fn ten_million_packets_half_of_them_replayed_pass_once_each() {
     let mut recent = vec![counted(0, 0); 4096];
     let mut counters = [0_u32; 8];
     for turn in 0..5_000_000_usize {
-        // Eight senders that count, and one that does not.
+        // Eight counting senders and one with random nonces.
         let sender = rng.next_u32() as usize % 9;
         let nonce = match counters.get_mut(sender) {
             Some(counter) => {
@@ -118,8 +118,8 @@ fn largest_counters_pass_once() {
 
 #[test]
 fn sender_with_many_peers_may_be_late_by_as_many_packets() {
-    // One peer of a thousand sees runs of three counters far apart; one packet is held back while
-    // 4000 others come.
+    // One peer of a thousand receives runs of three counters that are far apart; one packet is
+    // delayed until 4000 others have arrived.
     let mut filter = filter();
     let held = counted(1, 300_001);
     for turn in 0..100_000_u32 {
@@ -145,7 +145,7 @@ fn memory_stays_within_what_the_documentation_says() {
         assert!(most <= 200 * CAPACITY, "{most} bytes, {filter:?}");
     };
     assert_eq!(filter.memory(), 0);
-    // One that counts sparsely, then more and more at a time, then random ones.
+    // A sender with sparse counters, then more and more senders at a time, then random nonces.
     for senders in [1, 2, 10, 100, 1000, 5000, 50_000] {
         for turn in 0..100_000 {
             let sender = rng.next_u64() % senders;
@@ -189,7 +189,8 @@ fn debug_shows_no_nonce_and_no_secret() {
 }
 
 proptest! {
-    /// What a set of all nonces that ever came says, but for those that 4096 others overtook.
+    /// The expected result: a set of all nonces received, except for packets overtaken by 4096
+    /// others.
     #[test]
     fn reordering_is_never_dropped_and_replays_never_pass(
         seed: u64, spread in 1_u32..200, gap in 1_u32..50, replays in 0_u32..50,

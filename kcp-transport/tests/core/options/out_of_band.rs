@@ -36,7 +36,7 @@ fn out_of_band_datagram_needs_fec_and_fits_into_one_packet() {
     assert_eq!(refused, Err(DatagramError::FecOff));
     assert_eq!(
         DatagramError::FecOff.to_string(),
-        "out-of-band datagrams need FEC on at the sending side; set the fec option"
+        "out-of-band datagrams need FEC on the sending side; set the fec option"
     );
 
     let mut with = lazy(Config::builder().fec(FecRatio::new(10, 3).expect("in range")));
