@@ -37,6 +37,8 @@ var commands = []command{
 	{"echo-client", "send bytes to an echo server and check what comes back", setupEchoClient},
 	{"grpc-server", "serve the Greeter and Echo services until standard input closes", setupGRPCServer},
 	{"grpc-client", "call the Greeter and Echo services and check the replies", setupGRPCClient},
+	{"lab-server", "answer the requests of the lab until standard input closes", setupLabServer},
+	{"lab-client", "measure calls and uploads, and wait until standard input closes", setupLabClient},
 	{"vectors", "write the golden vectors", setupVectors},
 }
 

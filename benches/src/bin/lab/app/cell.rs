@@ -1,0 +1,132 @@
+//! A cell is one measurement: a link, a workload, a subject.
+
+use crate::app::link::names;
+use crate::app::link::spec::Link;
+use crate::app::subjects::settings::Settings;
+use crate::app::subjects::{self, SUBJECTS, Subject};
+use crate::app::workloads::{self, Workload};
+
+/// One measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) link: Link,
+    pub(crate) workload: Workload,
+    pub(crate) subject: Subject,
+    /// Of our transport, where it is a side of the subject.
+    pub(crate) settings: Settings,
+}
+
+impl Cell {
+    /// `LINK/WORKLOAD/SUBJECT`, and the settings where there are any.
+    pub(crate) fn name(&self) -> String {
+        let colon = if self.settings.0.is_empty() { "" } else { ":" };
+        format!(
+            "{}/{}/{}{colon}{}",
+            self.link.name, self.workload.name, self.subject.name, self.settings.0
+        )
+    }
+}
+
+/// Cells of the patterns, in their order, none twice; all cells without a pattern.
+///
+/// A pattern is `LINK/WORKLOAD/SUBJECT`. Each part is a name, `*` for all that go together, or left
+/// out at the end for the same; a link may be settings (`rtt=30+loss=3`), and settings of our
+/// transport follow its name after a colon (`kcp:fec=10/3+window=4096`).
+pub(crate) fn select(patterns: &[String]) -> Result<Vec<Cell>, String> {
+    let everything = ["*".to_owned()];
+    let patterns = if patterns.is_empty() {
+        &everything
+    } else {
+        patterns
+    };
+    let mut cells: Vec<Cell> = Vec::new();
+    for pattern in patterns {
+        let mut parts = pattern.splitn(3, '/');
+        let mut part = || parts.next().filter(|part| *part != "*" && !part.is_empty());
+        let (link, workload, subject) = (part(), part(), part());
+        for cell in matching(link, workload, subject)? {
+            if cells.iter().all(|other| other.name() != cell.name()) {
+                cells.push(cell);
+            }
+        }
+    }
+    Ok(cells)
+}
+
+fn matching(
+    link: Option<&str>,
+    workload: Option<&str>,
+    subject: Option<&str>,
+) -> Result<Vec<Cell>, String> {
+    let workloads = match workload {
+        Some(name) => vec![workloads::find(name)?],
+        None => workloads::all(),
+    };
+    let subjects: Vec<(Subject, Settings)> = match subject {
+        Some(text) => {
+            let (name, settings) = text.split_once(':').unwrap_or((text, ""));
+            vec![(subjects::find(name)?, Settings(settings.to_owned()))]
+        }
+        None => SUBJECTS
+            .iter()
+            .map(|subject| (subject.clone(), Settings::default()))
+            .collect(),
+    };
+    let mut cells = Vec::new();
+    for workload in workloads {
+        let links = match link {
+            Some(text) => vec![names::find(text)?],
+            None => workload
+                .links
+                .iter()
+                .map(|name| names::find(name))
+                .collect::<Result<_, _>>()?,
+        };
+        for link in links {
+            for (subject, settings) in &subjects {
+                cells.push(Cell {
+                    link: link.clone(),
+                    workload: workload.clone(),
+                    subject: subject.clone(),
+                    settings: settings.clone(),
+                });
+            }
+        }
+    }
+    Ok(cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(patterns: &[&str]) -> Vec<String> {
+        let patterns: Vec<_> = patterns.iter().map(|text| (*text).to_owned()).collect();
+        let cells = select(&patterns).expect("valid");
+        cells.iter().map(Cell::name).collect()
+    }
+
+    #[test]
+    fn a_pattern_names_one_cell_or_many() {
+        assert_eq!(
+            names(&["loss-5/unary-1k/kcp:fec=10/3"]),
+            ["loss-5/unary-1k/kcp:fec=10/3"]
+        );
+        assert_eq!(names(&["loss-5/unary-1k"]).len(), SUBJECTS.len());
+        assert_eq!(
+            names(&["*/bulk-10mb/quinn", "loss-0/bulk-10mb/quinn"]).len(),
+            5
+        );
+        assert_eq!(
+            names(&["rtt=30+loss=3/unary-1k/tcp-bbr"]),
+            ["rtt=30+loss=3/unary-1k/tcp-bbr"]
+        );
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        for pattern in ["loss-7", "loss-5/unary", "loss-5/unary-1k/udp"] {
+            assert!(select(&[pattern.to_owned()]).is_err(), "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The links that have names.
+
+use super::spec::Link;
+
+/// Name, settings, what it is. What is not set is RTT 50 ms, 100 Mbit/s, a queue of 400 packets.
+pub(crate) const NAMED: &[(&str, &str, &str)] = &[
+    ("loss-0", "", "no loss"),
+    ("loss-1", "loss=1", "1 % loss before the queue"),
+    ("loss-5", "loss=5", "5 % loss before the queue"),
+    ("loss-10", "loss=10", "10 % loss before the queue"),
+    ("loss-20", "loss=20", "20 % loss before the queue"),
+    (
+        "after-1",
+        "loss=1+loss-at=after",
+        "1 % loss after the queue",
+    ),
+    (
+        "after-5",
+        "loss=5+loss-at=after",
+        "5 % loss after the queue",
+    ),
+    (
+        "after-10",
+        "loss=10+loss-at=after",
+        "10 % loss after the queue",
+    ),
+    (
+        "burst3-1",
+        "loss=1+burst=3p",
+        "1 % loss, 3 packets in a row",
+    ),
+    (
+        "burst3-5",
+        "loss=5+burst=3p",
+        "5 % loss, 3 packets in a row",
+    ),
+    (
+        "burst3-10",
+        "loss=10+burst=3p",
+        "10 % loss, 3 packets in a row",
+    ),
+    ("time3-1", "loss=1+burst=3ms", "1 % loss in bursts of 3 ms"),
+    ("time3-5", "loss=5+burst=3ms", "5 % loss in bursts of 3 ms"),
+    (
+        "time10-1",
+        "loss=1+burst=10ms",
+        "1 % loss in bursts of 10 ms",
+    ),
+    (
+        "time10-5",
+        "loss=5+burst=10ms",
+        "5 % loss in bursts of 10 ms",
+    ),
+    (
+        "reorder-5",
+        "reorder=5",
+        "5 % of the packets up to 5 ms late",
+    ),
+    ("jitter-10", "jitter=10", "up to 10 ms of jitter"),
+    ("far-2", "rtt=200+loss=2", "RTT 200 ms, 2 % loss"),
+    (
+        "slow-1",
+        "mbit=10+queue=25+loss=1",
+        "10 Mbit/s, queue 25, 1 % loss",
+    ),
+    ("slow-q25", "mbit=10+queue=25", "10 Mbit/s, queue 25"),
+    ("slow-q50", "mbit=10+queue=50", "10 Mbit/s, queue 50"),
+    ("slow-q100", "mbit=10+queue=100", "10 Mbit/s, queue 100"),
+];
+
+/// A link by its name, or by its settings, as `rtt=30+loss=3`.
+pub(crate) fn find(text: &str) -> Result<Link, String> {
+    match NAMED.iter().find(|(name, ..)| *name == text) {
+        Some((name, settings, _)) => Link::parse(name, settings),
+        None if text.contains('=') => Link::parse(text, text),
+        None => Err(format!(
+            "no link is called {text}; --list shows all, and settings such as rtt=30+loss=3 make one"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_link_is_valid() {
+        for (name, ..) in NAMED {
+            assert_eq!(find(name).map(|link| link.name), Ok((*name).to_owned()));
+        }
+    }
+}

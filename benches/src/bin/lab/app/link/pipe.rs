@@ -1,0 +1,313 @@
+//! One direction of a link, without a clock: packets go in, and come out later, twice or never.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use super::loss::Losses;
+use super::random::Random;
+use super::spec::{Direction, LossAt};
+
+/// What became of the packets. Differences of two are what happened in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Packets that were put in.
+    pub(crate) packets: u64,
+    /// Their bytes, IP headers included.
+    pub(crate) bytes: u64,
+    /// Lost by chance or in an outage.
+    pub(crate) lost: u64,
+    /// Dropped because the queue was full.
+    pub(crate) queue_drops: u64,
+    /// Packets that came out.
+    pub(crate) delivered: u64,
+    /// How long all that came out were in the link.
+    pub(crate) transit: Duration,
+}
+
+impl Counters {
+    /// What happened after `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            packets: self.packets - earlier.packets,
+            bytes: self.bytes - earlier.bytes,
+            lost: self.lost - earlier.lost,
+            queue_drops: self.queue_drops - earlier.queue_drops,
+            delivered: self.delivered - earlier.delivered,
+            transit: self.transit.saturating_sub(earlier.transit),
+        }
+    }
+
+    /// Mean time in the link, if anything came out.
+    pub(crate) fn mean_transit(&self) -> Option<Duration> {
+        (self.delivered > 0).then(|| self.transit.div_f64(self.delivered as f64))
+    }
+}
+
+/// One direction. Times count from the start of the link.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    spec: Direction,
+    losses: Losses,
+    reordering: Random,
+    duplicating: Random,
+    jitter: Random,
+    /// When each packet in the queue has left it; the last is when the wire is free.
+    departures: VecDeque<Duration>,
+    busy_until: Duration,
+    latest: Duration,
+    under_way: BinaryHeap<Reverse<UnderWay>>,
+    order: u64,
+    dead_until: Duration,
+    counters: Counters,
+}
+
+/// Ordered by delivery, those of one instant by arrival.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct UnderWay {
+    delivery: Duration,
+    order: u64,
+    arrival: Duration,
+    packet: Vec<u8>,
+}
+
+impl Pipe {
+    /// A pipe whose faults depend on `seed`.
+    pub(crate) fn new(spec: Direction, seed: u64) -> Self {
+        let mut seeds = Random::new(seed);
+        Self {
+            losses: Losses::new(&spec, seeds.next()),
+            reordering: Random::new(seeds.next()),
+            duplicating: Random::new(seeds.next()),
+            jitter: Random::new(seeds.next()),
+            spec,
+            departures: VecDeque::new(),
+            busy_until: Duration::ZERO,
+            latest: Duration::ZERO,
+            under_way: BinaryHeap::new(),
+            order: 0,
+            dead_until: Duration::ZERO,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Loses all that is put in before `until`. What is under way arrives.
+    pub(crate) fn cut_until(&mut self, until: Duration) {
+        self.dead_until = until;
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Puts an IP packet in.
+    pub(crate) fn push(&mut self, now: Duration, packet: &[u8]) {
+        self.counters.packets += 1;
+        self.counters.bytes += packet.len() as u64;
+        // Drawn for every packet, so that one fault does not move another.
+        let lost = self.losses.is_lost(now) | (now < self.dead_until);
+        let reordered = self.reordering.chance(self.spec.reorder);
+        let late_by = self.reordering.up_to(self.spec.reorder_by);
+        let copies = 1 + u32::from(self.duplicating.chance(self.spec.duplicate));
+        let jitter = self.jitter.up_to(self.spec.jitter);
+        if lost && self.spec.loss_at == LossAt::Before {
+            self.counters.lost += 1;
+            return;
+        }
+        let Some(departure) = self.departure(now, packet.len()) else {
+            self.counters.queue_drops += 1;
+            return;
+        };
+        if lost {
+            self.counters.lost += 1;
+            return;
+        }
+        let mut delivery = departure + self.spec.delay + jitter;
+        if reordered {
+            delivery += late_by;
+        } else {
+            // Jitter stretches gaps and closes them, as a queue elsewhere would; it does not overtake.
+            self.latest = self.latest.max(delivery);
+            delivery = self.latest;
+        }
+        for _ in 0..copies {
+            self.order += 1;
+            self.under_way.push(Reverse(UnderWay {
+                delivery,
+                order: self.order,
+                arrival: now,
+                packet: packet.to_vec(),
+            }));
+        }
+    }
+
+    /// When a packet that comes now has left the queue; `None` if the queue is full.
+    fn departure(&mut self, now: Duration, len: usize) -> Option<Duration> {
+        while self.departures.front().is_some_and(|left| *left <= now) {
+            self.departures.pop_front();
+        }
+        // One is on the wire, the others wait.
+        if self.departures.len() > self.spec.queue {
+            return None;
+        }
+        let bits = len as u64 * 8;
+        let on_wire = Duration::from_nanos(bits * 1_000_000_000 / self.spec.rate);
+        self.busy_until = self.busy_until.max(now) + on_wire;
+        self.departures.push_back(self.busy_until);
+        Some(self.busy_until)
+    }
+
+    /// When the next packet comes out.
+    pub(crate) fn next_delivery(&self) -> Option<Duration> {
+        self.under_way.peek().map(|Reverse(next)| next.delivery)
+    }
+
+    /// Takes out a packet that is due.
+    pub(crate) fn pop(&mut self, now: Duration) -> Option<Vec<u8>> {
+        if self.next_delivery()? > now {
+            return None;
+        }
+        let Reverse(due) = self.under_way.pop()?;
+        self.counters.delivered += 1;
+        self.counters.transit += due.delivery - due.arrival;
+        Some(due.packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// Puts in numbered packets of 1500 bytes, one each `gap`; returns when each came out.
+    fn run(spec: Direction, packets: u16, gap: Duration) -> (Vec<(Duration, u16)>, Counters) {
+        let mut pipe = Pipe::new(spec, 3);
+        for index in 0..packets {
+            let mut packet = [0; 1500];
+            packet[..2].copy_from_slice(&index.to_le_bytes());
+            pipe.push(gap * u32::from(index), &packet);
+        }
+        let mut out = Vec::new();
+        while let Some(at) = pipe.next_delivery() {
+            let packet = pipe.pop(at).expect("is due");
+            out.push((at, u16::from_le_bytes([packet[0], packet[1]])));
+        }
+        (out, pipe.counters())
+    }
+
+    fn order(out: &[(Duration, u16)]) -> Vec<u16> {
+        out.iter().map(|(_, index)| *index).collect()
+    }
+
+    #[test]
+    fn packets_leave_at_the_rate_and_take_the_delay() {
+        let spec = Direction {
+            rate: 12_000_000,
+            queue: 100,
+            ..Direction::default()
+        };
+        let (out, counters) = run(spec, 50, Duration::ZERO);
+        // 1500 bytes at 12 Mbit/s are 1 ms each.
+        let expected: Vec<_> = (0..50).map(|n| (ms(26 + u64::from(n)), n)).collect();
+        assert_eq!(out, expected);
+        assert_eq!((counters.bytes, counters.queue_drops), (75_000, 0));
+        assert_eq!(counters.mean_transit(), Some(ms(26) + ms(49) / 2));
+    }
+
+    #[test]
+    fn full_queue_drops_the_newest() {
+        let spec = Direction {
+            rate: 12_000_000,
+            queue: 25,
+            ..Direction::default()
+        };
+        let (out, counters) = run(spec.clone(), 40, Duration::ZERO);
+        // One is on the wire, 25 wait.
+        assert_eq!(order(&out), (0..26).collect::<Vec<_>>());
+        assert_eq!(counters.queue_drops, 14);
+        let (out, _) = run(spec, 40, ms(1));
+        assert_eq!(out.len(), 40);
+    }
+
+    #[test]
+    fn loss_before_the_queue_leaves_the_rate_to_others_and_after_it_does_not() {
+        let spec = |loss_at| Direction {
+            rate: 12_000_000,
+            queue: 2000,
+            loss: 0.5,
+            loss_at,
+            ..Direction::default()
+        };
+        let (before, counters) = run(spec(LossAt::Before), 1000, Duration::ZERO);
+        let end = before.last().expect("some arrive").0;
+        assert_eq!(end, ms(25 + before.len() as u64));
+        assert_eq!(counters.lost, 1000 - before.len() as u64);
+        let (after, _) = run(spec(LossAt::After), 1000, Duration::ZERO);
+        assert_eq!(order(&after), order(&before), "the seed decides which");
+        assert_eq!(after[0].0, ms(26 + u64::from(after[0].1)));
+        assert!(after.last().expect("some arrive").0 > ms(1000));
+    }
+
+    #[test]
+    fn jitter_keeps_the_order_and_reordering_does_not() {
+        let jittered = Direction {
+            jitter: ms(10),
+            ..Direction::default()
+        };
+        let (out, _) = run(jittered, 500, ms(1));
+        assert!(order(&out).is_sorted());
+        let reordered = Direction {
+            reorder: 0.1,
+            ..Direction::default()
+        };
+        let (out, _) = run(reordered, 500, ms(1));
+        let order = order(&out);
+        assert_eq!(order.len(), 500);
+        let overtaken = order.windows(2).filter(|two| two[0] > two[1]).count();
+        assert!((20..80).contains(&overtaken), "{overtaken}");
+        for (at, index) in out {
+            let late = at - ms(u64::from(index)) - ms(25);
+            assert!(late <= ms(6), "{index} late by {late:?}");
+        }
+    }
+
+    #[test]
+    fn duplicates_arrive_twice_and_are_sent_once() {
+        let spec = Direction {
+            duplicate: 0.2,
+            ..Direction::default()
+        };
+        let (out, counters) = run(spec, 1000, ms(1));
+        assert!((1150..1250).contains(&out.len()), "{}", out.len());
+        assert_eq!(counters.packets, 1000);
+    }
+
+    #[test]
+    fn a_cut_link_loses_what_is_put_in_and_delivers_what_is_under_way() {
+        let mut pipe = Pipe::new(Direction::default(), 1);
+        pipe.push(ms(0), &[0; 100]);
+        pipe.cut_until(ms(2000));
+        pipe.push(ms(1), &[0; 100]);
+        pipe.push(ms(1999), &[0; 100]);
+        pipe.push(ms(2000), &[0; 100]);
+        let mut delivered = 0;
+        while pipe.pop(ms(9000)).is_some() {
+            delivered += 1;
+        }
+        assert_eq!((delivered, pipe.counters().lost), (2, 2));
+    }
+
+    #[test]
+    fn nothing_comes_out_early() {
+        let mut pipe = Pipe::new(Direction::default(), 1);
+        pipe.push(ms(10), &[0; 125]);
+        let due = ms(35) + Duration::from_micros(10);
+        assert_eq!(pipe.next_delivery(), Some(due));
+        assert_eq!(pipe.pop(due - Duration::from_nanos(1)), None);
+        assert_eq!(pipe.pop(due).map(|packet| packet.len()), Some(125));
+        assert_eq!(pipe.next_delivery(), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! Two network namespaces, each with one end of a TUN device, that go away with the value.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use tun_rs::{DeviceBuilder, SyncDevice};
+
+/// What the lab needs and may not have.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NamespaceError {
+    /// Not root.
+    #[error("the lab makes network namespaces and TUN devices and must run as root")]
+    NotRoot,
+    /// No TUN device.
+    #[error("this machine has no /dev/net/tun, which the lab's link needs")]
+    NoTun,
+    /// `ip` is missing or failed.
+    #[error("`{command}` failed: {output}")]
+    Command { command: String, output: String },
+    /// A TUN device could not be made.
+    #[error("cannot make a TUN device")]
+    Tun(#[source] io::Error),
+}
+
+/// A namespace and its only device.
+pub(crate) struct Host {
+    name: String,
+    pub(crate) addr: Ipv4Addr,
+    pub(crate) device: Arc<SyncDevice>,
+}
+
+/// The client's and the server's namespace.
+pub(crate) struct Namespaces {
+    pub(crate) client: Host,
+    pub(crate) server: Host,
+}
+
+impl Namespaces {
+    /// Makes both.
+    pub(crate) fn create() -> Result<Self, NamespaceError> {
+        check()?;
+        Ok(Self {
+            client: Host::create(CLIENT, SERVER)?,
+            server: Host::create(SERVER, CLIENT)?,
+        })
+    }
+}
+
+/// Whether the lab can run here.
+pub(crate) fn check() -> Result<(), NamespaceError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(NamespaceError::NotRoot);
+    }
+    if !Path::new("/dev/net/tun").exists() {
+        return Err(NamespaceError::NoTun);
+    }
+    Ok(())
+}
+
+impl Host {
+    fn create(addr: Ipv4Addr, other: Ipv4Addr) -> Result<Self, NamespaceError> {
+        let name = random_name();
+        let tun = |error| NamespaceError::Tun(error);
+        let device = DeviceBuilder::new()
+            .name(&name)
+            .mtu(1500)
+            .enable(false)
+            .with(|options| {
+                options.tx_queue_len(DEVICE_QUEUE);
+            })
+            .build_sync()
+            .map_err(tun)?;
+        device.set_nonblocking(true).map_err(tun)?;
+        ip(&["netns", "add", &name])?;
+        // From here on the namespace is removed even if the rest fails.
+        let host = Self {
+            name,
+            addr,
+            device: Arc::new(device),
+        };
+        let name = host.name.as_str();
+        ip(&["link", "set", name, "netns", name])?;
+        for (file, value) in SETTINGS {
+            let set = format!("echo {value} > /proc/sys/net/{file}");
+            ip(&["netns", "exec", name, "sh", "-c", &set])?;
+        }
+        let (addr, other) = (addr.to_string(), other.to_string());
+        ip(&[
+            "-n", name, "addr", "add", &addr, "peer", &other, "dev", name,
+        ])?;
+        ip(&["-n", name, "link", "set", "lo", "up"])?;
+        ip(&["-n", name, "link", "set", name, "up"])?;
+        Ok(host)
+    }
+
+    /// A command that runs `program` in the namespace.
+    pub(crate) fn command(&self, program: &Path, prefix: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new("ip");
+        command.args(["netns", "exec", &self.name]);
+        command.args(prefix);
+        command.arg(program);
+        command
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Err(error) = ip(&["netns", "delete", &self.name]) {
+            eprintln!("warning: the namespace {} is left: {error}", self.name);
+        }
+    }
+}
+
+fn ip(args: &[&str]) -> Result<(), NamespaceError> {
+    let failed = |output| NamespaceError::Command {
+        command: format!("ip {}", args.join(" ")),
+        output,
+    };
+    let output = Command::new("ip")
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        let text = String::from_utf8_lossy(&output.stderr);
+        Err(failed(text.trim().to_owned()))
+    }
+}
+
+/// Fits the 15 bytes of a device's name.
+fn random_name() -> String {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    // Each state has keys of its own, drawn from the system's entropy.
+    let random = RandomState::new().build_hasher().finish() as u32;
+    format!("kcplab{random:08x}")
+}
+
+/// Addresses that RFC 2544 sets aside for benchmarks. They exist in the namespaces only.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+
+/// Packets that wait for the link's thread. Nothing may be dropped outside the emulated queue, and
+/// some programs send a whole window of 1024 at once.
+const DEVICE_QUEUE: u32 = 20_000;
+
+/// No packets but the programs' own, and no memory of earlier TCP connections.
+const SETTINGS: [(&str, &str); 3] = [
+    ("ipv6/conf/all/disable_ipv6", "1"),
+    ("ipv6/conf/default/disable_ipv6", "1"),
+    ("ipv4/tcp_no_metrics_save", "1"),
+];

@@ -1,0 +1,196 @@
+//! The hidden subcommands: a server and a client, each a process in its namespace.
+//!
+//! Both print JSON lines and end when standard input is closed, so that neither outlives the lab and
+//! the lab can look at them after their work. Go peers do the same.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
+use tokio::task::JoinSet;
+
+use crate::app::clock;
+use crate::app::subjects::settings::Settings;
+use crate::app::subjects::{self, BoxStream, Dialer, Ready};
+use crate::app::workloads::calls;
+use crate::app::workloads::plan::{Kind, Measured, Plan};
+use crate::app::workloads::upload::{self, Arrived, Upload};
+
+/// A server.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServerArgs {
+    #[arg(long)]
+    side: String,
+    #[arg(long)]
+    listen: SocketAddr,
+    #[arg(long, default_value = "")]
+    settings: String,
+}
+
+/// A client.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClientArgs {
+    #[arg(long)]
+    side: String,
+    /// What the server printed.
+    #[arg(long)]
+    server: String,
+    #[arg(long, default_value = "")]
+    settings: String,
+    /// A [`Plan`] in JSON.
+    #[arg(long)]
+    plan: String,
+}
+
+/// What a client prints.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub(crate) enum Event {
+    /// It is connected and begins.
+    Start,
+    /// It is done.
+    Done(Measured),
+    /// It is not.
+    Failed { error: String },
+}
+
+/// Serves until standard input is closed.
+pub(crate) async fn serve(args: &ServerArgs) -> io::Result<()> {
+    let settings = Settings(args.settings.clone());
+    let serving = subjects::serve(&args.side, args.listen, &settings, |ready| print(&ready));
+    tokio::select! {
+        served = serving => served,
+        () = stdin_closed() => Ok(()),
+    }
+}
+
+/// Does the work of the plan, and waits until standard input is closed.
+pub(crate) async fn run(args: &ClientArgs) -> io::Result<()> {
+    let event = match work(args).await {
+        Ok(measured) => Event::Done(measured),
+        Err(error) => Event::Failed {
+            error: error.to_string(),
+        },
+    };
+    print(&event)?;
+    stdin_closed().await;
+    Ok(())
+}
+
+async fn work(args: &ClientArgs) -> io::Result<Measured> {
+    let plan: Plan = serde_json::from_str(&args.plan)?;
+    let server: Ready = serde_json::from_str(&args.server)?;
+    let settings = Settings(args.settings.clone());
+    let dialer = Dialer::new(&args.side, &server, &settings)?;
+    if plan.kind == Kind::First {
+        print(&Event::Start)?;
+        let start = clock::now();
+        let latencies = calls::first(&plan, Arc::new(dialer)).await?;
+        return Ok(called(&plan, latencies, start));
+    }
+    let mut streams = Vec::new();
+    for _ in 0..plan.connections {
+        streams.push(dialer.dial().await?);
+    }
+    if plan.kind == Kind::Bulk {
+        print(&Event::Start)?;
+        return uploads(&plan, streams).await;
+    }
+    let beside = if plan.bulk_beside {
+        Some(dialer.dial().await?)
+    } else {
+        None
+    };
+    print(&Event::Start)?;
+    let start = clock::now();
+    let stop = Arc::new(AtomicBool::new(false));
+    let upload = beside.map(|stream| {
+        let upload = Upload {
+            bytes: None,
+            starts: start,
+            ends: start + Duration::from_millis(plan.limit_ms),
+            stop: Arc::clone(&stop),
+        };
+        tokio::spawn(upload::run(upload, stream))
+    });
+    let latencies = match plan.kind {
+        Kind::Open => calls::open(&plan, streams).await?,
+        _ => calls::closed(&plan, streams).await?,
+    };
+    let mut measured = called(&plan, latencies, start);
+    stop.store(true, Ordering::Relaxed);
+    if let Some(upload) = upload {
+        let arrived = upload.await.map_err(io::Error::other)??;
+        add_uploads(&mut measured, start, &[arrived]);
+    }
+    Ok(measured)
+}
+
+fn called(plan: &Plan, latencies_us: Vec<u64>, start: Duration) -> Measured {
+    let calls = latencies_us.len() as u64;
+    Measured {
+        cut_short: calls < plan.calls.into(),
+        useful_bytes: calls * u64::from(plan.request + plan.answer),
+        seconds: (clock::now() - start).as_secs_f64(),
+        latencies_us,
+        ..Measured::default()
+    }
+}
+
+async fn uploads(plan: &Plan, streams: Vec<BoxStream>) -> io::Result<Measured> {
+    let start = clock::now();
+    let ends = start + Duration::from_millis(plan.limit_ms);
+    let mut tasks = JoinSet::new();
+    for (index, stream) in (0_u32..).zip(streams) {
+        let upload = Upload {
+            bytes: (plan.bytes > 0).then_some(plan.bytes),
+            starts: start + Duration::from_millis(plan.stagger_ms) * index,
+            ends,
+            stop: Arc::default(),
+        };
+        tasks.spawn(async move {
+            upload::run(upload, stream)
+                .await
+                .map(|arrived| (index, arrived))
+        });
+    }
+    let mut arrived = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        arrived.push(ended.map_err(io::Error::other)??);
+    }
+    arrived.sort_by_key(|(index, _)| *index);
+    let arrived: Vec<_> = arrived.into_iter().map(|(_, arrived)| arrived).collect();
+    let mut measured = Measured {
+        cut_short: plan.bytes > 0 && arrived.iter().any(|arrived| !arrived.is_complete),
+        ..Measured::default()
+    };
+    add_uploads(&mut measured, start, &arrived);
+    Ok(measured)
+}
+
+fn add_uploads(measured: &mut Measured, start: Duration, arrived: &[Arrived]) {
+    let bytes: u64 = arrived.iter().map(|arrived| arrived.bytes).sum();
+    let last = arrived.iter().map(|arrived| arrived.last).max();
+    let seconds = last.unwrap_or(start).saturating_sub(start).as_secs_f64();
+    measured.useful_bytes += bytes;
+    measured.seconds = measured.seconds.max(seconds);
+    measured.mbit_s = (seconds > 0.0).then(|| bytes as f64 * 8.0 / 1e6 / seconds);
+    measured.flows = arrived.iter().map(|arrived| arrived.bins.clone()).collect();
+}
+
+fn print(value: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+async fn stdin_closed() {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = [0; 64];
+    while let Ok(1..) = stdin.read(&mut buffer).await {}
+}

@@ -1,0 +1,3 @@
+//! Results: rows, their JSON, and how they are shown.
+
+pub(crate) mod row;

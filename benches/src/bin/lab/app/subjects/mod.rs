@@ -1,0 +1,174 @@
+//! What is measured: transports, and which programs play them.
+
+pub(crate) mod kcp;
+pub(crate) mod quic;
+pub(crate) mod settings;
+pub(crate) mod tcp;
+
+use std::io;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use settings::Settings;
+
+/// A stream of bytes, whatever carries it.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+pub(crate) type BoxStream = Box<dyn Stream>;
+
+/// One side of a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// This workspace.
+    Kcp,
+    /// kcp-go with data and parity shards, 0 and 0 without FEC.
+    KcpGo { data: u8, parity: u8 },
+    /// tokio's TCP.
+    Tcp(TcpControl),
+    /// quinn.
+    Quinn(QuicControl),
+}
+
+/// Congestion control of the kernel's TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TcpControl {
+    Cubic,
+    Bbr,
+}
+
+/// Congestion control of quinn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QuicControl {
+    Cubic,
+    Bbr,
+}
+
+/// A client's side and a server's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) client: Side,
+    pub(crate) server: Side,
+}
+
+const KCP_GO: Side = Side::KcpGo { data: 0, parity: 0 };
+const KCP_GO_10_3: Side = Side::KcpGo {
+    data: 10,
+    parity: 3,
+};
+const KCP_GO_2_1: Side = Side::KcpGo { data: 2, parity: 1 };
+
+/// All subjects, ours first.
+pub(crate) const SUBJECTS: &[Subject] = &[
+    same("kcp", "ours, default configuration, AES-128-GCM", Side::Kcp),
+    Subject {
+        name: "kcp-to-kcp-go",
+        about: "our client, a kcp-go server",
+        client: Side::Kcp,
+        server: KCP_GO,
+    },
+    same("kcp-go", "kcp-go, fast2, AES-128-GCM", KCP_GO),
+    same("kcp-go-fec-10-3", "the same with FEC 10/3", KCP_GO_10_3),
+    same("kcp-go-fec-2-1", "the same with FEC 2/1", KCP_GO_2_1),
+    same("tcp-cubic", "tokio's TCP", Side::Tcp(TcpControl::Cubic)),
+    same("tcp-bbr", "tokio's TCP", Side::Tcp(TcpControl::Bbr)),
+    same("quinn", "QUIC, cubic", Side::Quinn(QuicControl::Cubic)),
+    same("quinn-bbr", "QUIC, BBR", Side::Quinn(QuicControl::Bbr)),
+];
+
+const fn same(name: &'static str, about: &'static str, side: Side) -> Subject {
+    Subject {
+        name,
+        about,
+        client: side,
+        server: side,
+    }
+}
+
+impl Side {
+    /// What the hidden subcommands of this program call it; `None` is played by the Go program.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Kcp => Some("kcp"),
+            Self::KcpGo { .. } => None,
+            Self::Tcp(TcpControl::Cubic) => Some("tcp-cubic"),
+            Self::Tcp(TcpControl::Bbr) => Some("tcp-bbr"),
+            Self::Quinn(QuicControl::Cubic) => Some("quinn"),
+            Self::Quinn(QuicControl::Bbr) => Some("quinn-bbr"),
+        }
+    }
+
+    fn find(name: &str) -> io::Result<Self> {
+        SUBJECTS
+            .iter()
+            .map(|subject| subject.client)
+            .find(|side| side.name() == Some(name))
+            .ok_or_else(|| io::Error::other(format!("no side is called {name}")))
+    }
+}
+
+/// A subject by its name.
+pub(crate) fn find(name: &str) -> Result<Subject, String> {
+    SUBJECTS
+        .iter()
+        .find(|subject| subject.name == name)
+        .cloned()
+        .ok_or_else(|| format!("no subject is called {name}; --list shows all"))
+}
+
+/// How to reach a server: the first line that it prints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    pub(crate) listening: SocketAddr,
+    /// What it proves itself with, in hexadecimal digits; empty where that is not how.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) certificate: String,
+}
+
+/// Serves as a side until it fails; `ready` is told when clients can connect.
+pub(crate) async fn serve(
+    side: &str,
+    listen: SocketAddr,
+    settings: &Settings,
+    ready: impl FnOnce(Ready) -> io::Result<()>,
+) -> io::Result<()> {
+    match Side::find(side)? {
+        Side::Kcp => kcp::serve(listen, settings, ready).await,
+        Side::Tcp(control) => tcp::serve(listen, control, ready).await,
+        Side::Quinn(control) => quic::serve(listen, control, ready).await,
+        Side::KcpGo { .. } => Err(io::Error::other("another program plays kcp-go")),
+    }
+}
+
+/// Opens connections.
+#[derive(Debug)]
+pub(crate) enum Dialer {
+    Kcp(Box<kcp::Dialer>),
+    Tcp(tcp::Dialer),
+    Quinn(quic::Dialer),
+}
+
+impl Dialer {
+    pub(crate) fn new(side: &str, server: &Ready, settings: &Settings) -> io::Result<Self> {
+        match Side::find(side)? {
+            Side::Kcp => Ok(Self::Kcp(Box::new(kcp::Dialer::new(server, settings)?))),
+            Side::Tcp(control) => Ok(Self::Tcp(tcp::Dialer::new(server, control))),
+            Side::Quinn(control) => quic::Dialer::new(server, control).map(Self::Quinn),
+            Side::KcpGo { .. } => Err(io::Error::other("another program plays kcp-go")),
+        }
+    }
+
+    /// Opens a connection with a socket of its own.
+    pub(crate) async fn dial(&self) -> io::Result<BoxStream> {
+        match self {
+            Self::Kcp(dialer) => dialer.dial().await,
+            Self::Tcp(dialer) => dialer.dial().await,
+            Self::Quinn(dialer) => dialer.dial().await,
+        }
+    }
+}

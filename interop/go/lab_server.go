@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"flag"
+	"io"
+	"os"
+
+	kcp "github.com/xtaci/kcp-go/v5"
+)
+
+// labHeaderLen is what a request begins with: four little-endian uint32.
+const labHeaderLen = 16
+
+// labHeader is the header of a request of the lab's protocol.
+type labHeader struct {
+	// request is the length of the request, this header included.
+	request uint32
+	// answer is the length of the answer.
+	answer uint32
+	// piece is how many bytes of it one write has; 0 is all of them.
+	piece uint32
+	// timed says whether the answer is the time at which the request was there instead.
+	timed bool
+}
+
+func (h labHeader) encode(to []byte) {
+	binary.LittleEndian.PutUint32(to, h.request)
+	binary.LittleEndian.PutUint32(to[4:], h.answer)
+	binary.LittleEndian.PutUint32(to[8:], h.piece)
+	timed := uint32(0)
+	if h.timed {
+		timed = 1
+	}
+	binary.LittleEndian.PutUint32(to[12:], timed)
+}
+
+func decodeLabHeader(from []byte) labHeader {
+	return labHeader{
+		request: binary.LittleEndian.Uint32(from),
+		answer:  binary.LittleEndian.Uint32(from[4:]),
+		piece:   binary.LittleEndian.Uint32(from[8:]),
+		timed:   binary.LittleEndian.Uint32(from[12:]) != 0,
+	}
+}
+
+func setupLabServer(fs *flag.FlagSet, o *options) action {
+	o.register(fs)
+	listen := fs.String("listen", "127.0.0.1:0", "UDP address to serve")
+	return func(ctx context.Context, out io.Writer) error {
+		return labServer(untilEOF(ctx, os.Stdin), o, *listen, out)
+	}
+}
+
+// labServer answers requests until ctx ends.
+func labServer(ctx context.Context, o *options, listen string, out io.Writer) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	conn, listener, err := o.listen(listen)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		listener.Close()
+		conn.Close()
+	})
+	defer stop()
+	if err := printLine(out, ready{listener.Addr().String()}); err != nil {
+		return err
+	}
+	for {
+		session, err := listener.AcceptKCP()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := o.tune(session); err != nil {
+			return err
+		}
+		go labServe(session)
+	}
+}
+
+// labServe answers the requests of one session, in order.
+func labServe(session *kcp.UDPSession) {
+	defer session.Close()
+	var header [labHeaderLen]byte
+	buf := make([]byte, 64<<10)
+	for {
+		if _, err := io.ReadFull(session, header[:]); err != nil {
+			return
+		}
+		h := decodeLabHeader(header[:])
+		if err := labSkip(session, int(h.request)-labHeaderLen, buf); err != nil {
+			return
+		}
+		var answer []byte
+		if h.timed {
+			answer = binary.LittleEndian.AppendUint64(nil, uint64(monotonicNanos()))
+		} else {
+			answer = make([]byte, h.answer)
+		}
+		if err := labWrite(session, answer, int(h.piece)); err != nil {
+			return
+		}
+	}
+}
+
+// labWrite writes in pieces; kcp-go sends each at once.
+func labWrite(w io.Writer, data []byte, piece int) error {
+	if piece <= 0 {
+		piece = max(len(data), 1)
+	}
+	for len(data) > 0 {
+		part := data[:min(piece, len(data))]
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+		data = data[len(part):]
+	}
+	return nil
+}
+
+// labSkip reads n bytes and drops them.
+func labSkip(r io.Reader, n int, buf []byte) error {
+	for n > 0 {
+		read, err := r.Read(buf[:min(n, len(buf))])
+		if err != nil {
+			return err
+		}
+		n -= read
+	}
+	return nil
+}
