@@ -47,13 +47,19 @@ impl Listening {
 }
 
 impl Config {
-    /// Number of connections that peers of one network (24 bits of an IPv4 address, 64 of an IPv6
-    /// address) may open per second, with bursts of twice as many, before they must validate their
-    /// addresses. Default 100.
+    /// Connections that peers of one network (24 bits of a v4 address, 64 of a v6 one) may open in a
+    /// second, with bursts of twice as many, before they must validate their addresses. Default 100.
     ///
-    /// Validation costs a round trip. Validated peers may open ten times as many connections.
-    /// Attempts beyond that are dropped, and the peers retry. For listeners only; kcp-go has no
-    /// limit.
+    /// Validation costs a peer one round trip; the listener keeps its first datagrams meanwhile.
+    /// Peers that have done so may open a thousand times as many, so a NAT or a load balancer in
+    /// front of the listener works without other settings. What one address may open is bounded
+    /// by [`Config::backlog`] and [`Config::memory_budget`]: size the first for the connections that
+    /// open while the program is busy, the second for those that are open.
+    ///
+    /// Datagrams beyond the rate are dropped and counted in
+    /// [`EndpointStats::over_rate`](crate::stats::EndpointStats::over_rate); challenges are counted
+    /// in [`EndpointStats::addresses_challenged`](crate::stats::EndpointStats::addresses_challenged).
+    /// For listeners only; kcp-go has no limit.
     #[must_use]
     pub fn open_rate(&self) -> NonZeroU32 {
         self.listening.open_rate
@@ -65,11 +71,14 @@ impl Config {
     ///
     /// Challenging every peer also rejects first packets that an attacker has recorded, or delayed
     /// on their way, and replays from an address of its own: with an AEAD, only a holder of the key
-    /// can answer. It costs nothing where `KcpStream::connect` comes before the first write; other
-    /// peers, those of kcp-go among them, repeat their first packets.
+    /// can answer. It costs nothing where `KcpStream::connect` comes before the first write, and
+    /// other peers, those of kcp-go among them, one round trip: the listener keeps up to 512 of
+    /// their first datagrams, 512 KiB in all, until the answer arrives. A flood that pushes them out
+    /// makes those peers repeat them, after 200 ms in kcp-go.
     ///
     /// A peer validates its address by acknowledging data, so a connection on which only the peer
-    /// sends counts until it ends. For listeners only; in kcp-go every packet with a forged address
+    /// sends counts until it ends. So does one of a kcp-go client that closes without acknowledging
+    /// the last answer. For listeners only; in kcp-go every packet with a forged address
     /// creates a connection.
     #[must_use]
     pub fn max_unvalidated(&self) -> usize {

@@ -168,7 +168,8 @@ statistics! {
         backlog_full: u64,
         /// Would have opened a connection while the memory budget was exhausted.
         over_budget: u64,
-        /// Would have opened a connection beyond the rate limit of their network.
+        /// Would have opened a connection, or been challenged before, beyond the rate of their
+        /// network ([`Config::open_rate`](crate::config::Config::open_rate)).
         over_rate: u64,
         /// Challenges to peers that must validate their address before a connection opens.
         addresses_challenged: u64,

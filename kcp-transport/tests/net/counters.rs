@@ -15,7 +15,7 @@ use kcp_transport::session::State;
 use kcp_transport::testing::{LinkConfig, Pair, PairConfig};
 use kcp_transport::wire::{Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::transport::memory::{Fault, Network, Way};
 
@@ -205,25 +205,21 @@ async fn disturb_endpoints(seen: &mut Seen) {
     }
 }
 
-/// More connections at a time than the network they come from may open.
+/// More first packets at a time than peers of one network are challenged for.
 async fn open_too_fast(seen: &mut Seen) {
-    let slow = Config::builder().open_rate(NonZeroU32::MIN);
-    let slow = slow.build().expect("in range");
+    let config = Config::builder()
+        .max_unvalidated(0)
+        .open_rate(NonZeroU32::MIN);
+    let config = config.build().expect("in range");
     let network = Network::default();
     let host = network.host();
-    let listener = KcpListener::from_transport(host.clone(), &Security::Plaintext, &slow);
+    let listener = KcpListener::from_transport(host.clone(), &Security::Plaintext, &config);
     let listener = listener.expect("in range");
-    let mut clients = JoinSet::new();
-    for _ in 0..40 {
-        let (own, addr) = (network.host(), host.addr());
-        clients.spawn(async move {
-            let config = Config::default();
-            KcpStream::connect_transport(own, addr, &Security::Plaintext, &config).await
-        });
+    for _ in 0..21_000 {
+        host.inject(unknown_peer(), &opening());
     }
-    for client in clients.join_all().await {
-        client.expect("connects when it is its turn");
-    }
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(listener.stats().addresses_challenged, 20_000);
     seen.look("EndpointStats", listener.stats());
 }
 
@@ -233,14 +229,23 @@ fn unknown_peer() -> SocketAddr {
 
 /// Data in the middle of an unknown conversation.
 fn late_push() -> [u8; SEGMENT_HEADER_LEN + 1] {
+    push(5, 3)
+}
+
+/// The first data of a conversation.
+fn opening() -> [u8; SEGMENT_HEADER_LEN + 1] {
+    push(0, 0)
+}
+
+fn push(sequence: u32, unacknowledged: u32) -> [u8; SEGMENT_HEADER_LEN + 1] {
     let header = SegmentHeader {
         conversation: ConversationId::new(77),
         command: Command::Push,
         fragments_left: 0,
         window: 128,
         timestamp: Timestamp::from_wire(1000),
-        sequence: 5,
-        unacknowledged: 3,
+        sequence,
+        unacknowledged,
         payload_len: 1,
     };
     let mut packet = [0; SEGMENT_HEADER_LEN + 1];

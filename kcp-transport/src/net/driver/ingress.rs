@@ -131,6 +131,7 @@ impl Ingress {
         let silent = now - self.last_received >= RELEASE_AFTER;
         if silent {
             self.buffers.release();
+            self.admission.release();
         }
         silent
     }
@@ -242,6 +243,7 @@ impl Router<'_> {
             Some(time_wait) => self
                 .admission
                 .on_closed_conversation(datagram, time_wait, self.stats),
+            None if self.admission.hold_next(datagram, payload) => Verdict::Ignore,
             None => {
                 let accepting = self.accept_state();
                 let unvalidated = self.sessions.unvalidated();
@@ -251,12 +253,17 @@ impl Router<'_> {
         };
         match verdict {
             Verdict::Open { validated: false } => self.open(conversation, Initiator::Peer),
-            Verdict::Open { validated: true } => self.open(conversation, Initiator::ValidatedPeer),
+            Verdict::Open { validated: true } => self.open_validated(conversation),
             Verdict::Reply(header) => {
                 self.registry.endpoint.reply(self.path, &header, &[]);
                 None
             }
-            Verdict::Challenge(header, data) => {
+            Verdict::ChallengeAddress(header) => {
+                self.registry.endpoint.reply(self.path, &header, &[]);
+                self.admission.hold_opening(datagram, payload);
+                None
+            }
+            Verdict::ChallengePath(header, data) => {
                 let mut frames = FrameWriter::new(MAX_EXTENSION_LEN);
                 frames.push(&Frame::PathChallenge(data));
                 let header = SegmentHeader {
@@ -320,6 +327,21 @@ impl Router<'_> {
         let mailbox = &connection.endpoint.mailbox;
         mailbox.relocate(connection.key, self.path);
         true
+    }
+
+    /// Opens a session for a peer that has answered a challenge, and delivers the payloads that were
+    /// kept until then.
+    fn open_validated(&mut self, conversation: ConversationId) -> Option<usize> {
+        let slot = self.open(conversation, Initiator::ValidatedPeer)?;
+        let held = self
+            .admission
+            .take_held(self.path.peer, conversation, self.now);
+        if let Some(connection) = self.sessions.at(slot)
+            && !held.is_empty()
+        {
+            connection.deliver(self.now, held.iter().map(|payload| &payload[..]));
+        }
+        Some(slot)
     }
 
     fn open(&mut self, conversation: ConversationId, initiator: Initiator) -> Option<usize> {

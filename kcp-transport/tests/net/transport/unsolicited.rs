@@ -7,7 +7,7 @@ use std::time::Duration;
 use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::error::ConnectionError;
-use kcp_transport::net::{KcpListener, KcpStream};
+use kcp_transport::net::{KcpEndpoint, KcpListener, KcpStream};
 use kcp_transport::testing::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -44,6 +44,68 @@ async fn genuine_peers_connect_while_forged_openings_flood_the_listener() {
         "{well} of {}",
         results.len()
     );
+}
+
+/// As behind a NAT or a load balancer.
+#[tokio::test(start_paused = true)]
+async fn five_thousand_connections_open_from_one_address_without_a_wait() {
+    let network = Network::default();
+    let (host, listener) = listen(&network);
+    let server = host.addr();
+    let clients = network.host();
+    clients.forget_history();
+    let endpoint = KcpEndpoint::from_transport(clients, &Security::Plaintext, &Config::default());
+    let endpoint = Arc::new(endpoint.expect("in range"));
+    let mut open = Vec::new();
+    let mut longest = Duration::ZERO;
+    for _ in 0..80 {
+        let started = Instant::now();
+        let mut burst = JoinSet::new();
+        for _ in 0..64 {
+            let endpoint = Arc::clone(&endpoint);
+            burst.spawn(async move { endpoint.connect(server).await });
+        }
+        for stream in burst.join_all().await {
+            open.push(stream.expect("connects"));
+        }
+        longest = longest.max(started.elapsed());
+    }
+    // Connecting is done at the first answer, which may be a challenge; an echo takes a session.
+    let started = Instant::now();
+    let mut greeting = [0; 5];
+    let last = open.last_mut().expect("connected");
+    last.read_exact(&mut greeting).await.expect("is greeted");
+    longest = longest.max(started.elapsed());
+    let stats = listener.stats();
+    assert!(longest < Duration::from_millis(40), "{longest:?}\n{stats}");
+    assert_eq!((stats.over_rate, stats.connections), (0, open.len()));
+}
+
+/// A stock peer repeats a first packet that was dropped after 200 ms.
+#[tokio::test(start_paused = true)]
+async fn first_packets_are_kept_while_their_sender_is_challenged() {
+    for request in [4, 5000] {
+        let network = Network::default();
+        let (host, client) = (network.host(), network.host());
+        let config = Config::builder().max_unvalidated(0).build();
+        let (config, security) = (config.expect("in range"), Security::Plaintext);
+        let listener = KcpListener::from_transport(host.clone(), &security, &config);
+        let listener = listener.expect("in range");
+        let endpoint = KcpEndpoint::from_transport(client, &security, &Config::default());
+        let endpoint = endpoint.expect("in range");
+        let started = Instant::now();
+        let mut stream = endpoint.connect_lazy(host.addr()).await.expect("opens");
+        stream.write_all(&vec![1; request]).await.expect("writes");
+        stream.flush().await.expect("flushes");
+        let (mut server, _) = listener.accept().await.expect("accepts");
+        server
+            .read_exact(&mut vec![0; request])
+            .await
+            .expect("reads");
+        let took = started.elapsed();
+        assert_eq!(listener.stats().addresses_challenged, 1);
+        assert!(took < Duration::from_millis(20), "{took:?}");
+    }
 }
 
 fn bind(host: &Arc<Host>) -> KcpListener {
