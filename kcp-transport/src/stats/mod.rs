@@ -146,6 +146,9 @@ statistics! {
         datagrams_received: u64,
         /// Bytes of the UDP payloads received from the socket.
         wire_bytes_received: u64,
+        /// From an address that cannot be answered: port 0, or an unspecified, multicast or
+        /// broadcast address.
+        unanswerable: u64,
         /// Too short for the cipher's nonce and checksum or tag.
         too_short: u64,
         /// Failed the checksum or authentication tag.

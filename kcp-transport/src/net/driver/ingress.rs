@@ -155,6 +155,12 @@ impl Router<'_> {
         let front = endpoint.layout.overhead().front;
         self.stats.wire_bytes_received += bytes.len() as u64;
         routed.clear();
+        if !self.path.is_answerable() {
+            let datagrams = bytes.len().div_ceil(stride.max(1)) as u64;
+            self.stats.datagrams_received += datagrams;
+            self.stats.unanswerable += datagrams;
+            return;
+        }
         let mut start = 0;
         for datagram in bytes.chunks_mut(stride.max(1)) {
             let next = start + datagram.len();

@@ -3,6 +3,8 @@
 mod clock;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod cmsg;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod offload;
 mod rebindable;
 mod socket;
 mod transport;

@@ -5,10 +5,11 @@
 use std::io::IoSlice;
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use quinn_udp::Transmit;
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use socket2::MsgHdr;
 use socket2::{Domain, Protocol, SockRef, Type};
@@ -20,6 +21,8 @@ use crate::packet::SegmentRun;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::cmsg::ControlMessages;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::offload::Offload;
 use super::transport::{Path, Received, Transport};
 
 /// A UDP socket that uses segmentation and receive offload where the system has them.
@@ -29,9 +32,12 @@ pub(in crate::net) struct Socket {
     state: UdpSocketState,
     /// The configuration sets a code point (DSCP). `quinn_udp` sets the traffic class of each call
     /// itself, so sending bypasses it and keeps that of the socket.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
     marked: bool,
-    /// Whether segmentation offload works for such calls; cleared when the kernel refuses it.
-    offload: AtomicBool,
+    /// Whether segmentation offload works. Here too sending bypasses `quinn_udp`, which gives up
+    /// offload for good at the first error of a single datagram.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    offload: Offload,
 }
 
 impl Socket {
@@ -84,38 +90,80 @@ impl Socket {
         let io = UdpSocket::from_std(socket)?;
         Ok(Self {
             io,
-            state,
+            #[cfg(not(any(target_os = "linux", target_os = "android")))]
             marked: config.dscp() != 0,
-            offload: AtomicBool::new(true),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            offload: Offload::new(state.max_gso_segments()),
+            state,
         })
     }
 
-    /// Sends a run with the socket's own traffic class.
+    /// Sends a run, in one call if the kernel segments it.
+    ///
+    /// Where it refuses to, the datagrams leave singly. If they do, segmentation is suspended; if
+    /// not even the first does, the error concerns the path, for example an address that cannot be
+    /// sent to.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn send_marked(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
+    fn send_run(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
+        if run.datagrams <= 1 {
+            return self.send_message(path, run.bytes, None);
+        }
+        let size = u16::try_from(run.segment_size).map_err(io::Error::other)?;
+        match self.send_message(path, run.bytes, Some(size)) {
+            Err(error) if matches!(error.raw_os_error(), Some(EIO | EINVAL)) => {}
+            result => return result,
+        }
+        let mut datagrams = run.bytes.chunks(run.segment_size);
+        if let Some(first) = datagrams.next() {
+            self.send_message(path, first, None)?;
+        }
+        self.offload.suspend();
+        for datagram in datagrams {
+            // A run is sent as a whole. What fails after its first datagram counts as lost on the
+            // way.
+            let _ = self.send_message(path, datagram, None);
+        }
+        Ok(())
+    }
+
+    /// Sends bytes as one datagram, or as datagrams of `segment_size`.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn send_message(&self, path: Path, bytes: &[u8], segment_size: Option<u16>) -> io::Result<()> {
         let mut control = ControlMessages::default();
-        if run.datagrams > 1 {
-            let size = u16::try_from(run.segment_size).map_err(io::Error::other)?;
+        if let Some(size) = segment_size {
             control = control.segment_size(size);
         }
         if let Some(ip) = path.local {
             control = control.source(ip);
         }
         let peer = path.peer.into();
-        let contents = [IoSlice::new(run.bytes)];
+        let contents = [IoSlice::new(bytes)];
         let message = MsgHdr::new()
             .with_addr(&peer)
             .with_buffers(&contents)
             .with_control(control.bytes());
-        let sent = SockRef::from(&self.io).sendmsg(&message, 0);
-        if let Err(error) = &sent
-            && run.datagrams > 1
-            && matches!(error.raw_os_error(), Some(EIO | EINVAL))
-        {
-            // The driver of the network card does not support it.
-            self.offload.store(false, Ordering::Relaxed);
+        loop {
+            match SockRef::from(&self.io).sendmsg(&message, 0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => return sent.map(|_| ()),
+            }
         }
-        sent.map(|_| ())
+    }
+
+    /// Sends a run; `quinn_udp` segments it where the system has that.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn send_run(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
+        if self.marked {
+            return self.send_marked(path, run);
+        }
+        let transmit = Transmit {
+            destination: path.peer,
+            ecn: None,
+            contents: run.bytes,
+            segment_size: (run.datagrams > 1).then_some(run.segment_size),
+            src_ip: path.local,
+        };
+        self.state.try_send(UdpSockRef::from(&self.io), &transmit)
     }
 
     /// Sends a datagram with the socket's own traffic class.
@@ -167,24 +215,18 @@ impl Transport for Socket {
     }
 
     fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
-        if self.marked {
-            let send = || self.send_marked(path, run);
-            return self.io.try_io(Interest::WRITABLE, send);
-        }
-        let transmit = Transmit {
-            destination: path.peer,
-            ecn: None,
-            contents: run.bytes,
-            segment_size: (run.datagrams > 1).then_some(run.segment_size),
-            src_ip: path.local,
-        };
-        self.io.try_io(Interest::WRITABLE, || {
-            self.state.try_send(UdpSockRef::from(&self.io), &transmit)
-        })
+        self.io
+            .try_io(Interest::WRITABLE, || self.send_run(path, run))
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn max_run(&self) -> usize {
-        if self.marked && !(OFFLOAD_IS_REACHABLE && self.offload.load(Ordering::Relaxed)) {
+        self.offload.max_run()
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn max_run(&self) -> usize {
+        if self.marked {
             1
         } else {
             self.state.max_gso_segments()
@@ -273,11 +315,65 @@ fn set_traffic_class_v6(_: &SockRef<'_>, _: u32) -> io::Result<()> {
 /// systems.
 const MAY_CONNECT: bool = cfg!(any(target_os = "linux", target_os = "android", windows));
 
-/// Whether segmentation offload can be combined with the traffic class of the socket.
-const OFFLOAD_IS_REACHABLE: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
-/// The error of Linux if the driver of a network card cannot segment.
+/// The errors of Linux if the driver of a network card cannot segment. Either may have other
+/// causes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const EIO: i32 = 5;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const EINVAL: i32 = 22;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn run(bytes: &[u8], segment_size: usize) -> SegmentRun<'_> {
+        SegmentRun {
+            bytes,
+            segment_size,
+            datagrams: bytes.len().div_ceil(segment_size),
+        }
+    }
+
+    fn path(peer: SocketAddr) -> Path {
+        Path { peer, local: None }
+    }
+
+    fn socket() -> Socket {
+        Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), &Config::default()).expect("binds")
+    }
+
+    #[tokio::test]
+    async fn address_that_cannot_be_sent_to_leaves_offload_on() {
+        let socket = socket();
+        let max = socket.max_run();
+        assert!(max > 1, "the kernel does not segment");
+        let nowhere = path((Ipv4Addr::LOCALHOST, 0).into());
+        for datagrams in [1, 4] {
+            let bytes = vec![0; 100 * datagrams];
+            socket
+                .try_send(nowhere, run(&bytes, 100))
+                .expect_err("port 0 is no destination");
+            assert_eq!(socket.max_run(), max);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_segmentation_sends_singly_and_is_tried_again_later() {
+        let (socket, receiver) = (socket(), std::net::UdpSocket::bind("127.0.0.1:0"));
+        let receiver = receiver.expect("binds");
+        let to = path(receiver.local_addr().expect("bound"));
+        let max = socket.max_run();
+        // More datagrams than the kernel segments in a call.
+        let bytes: Vec<u8> = (0..2000_u32).map(|index| index as u8).collect();
+        socket.try_send(to, run(&bytes, 10)).expect("goes singly");
+        let mut received = [0; 100];
+        for datagram in bytes.chunks(10) {
+            let len = receiver.recv(&mut received).expect("arrived");
+            assert_eq!(&received[..len], datagram);
+        }
+        assert_eq!(socket.max_run(), 1);
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(socket.max_run(), max);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
 use crate::packet::SegmentRun;
@@ -57,6 +57,8 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Each buffer takes one datagram, or several datagrams of equal size one after the other, of
     /// which the last may be shorter. The entry of `received` with the same index describes it.
     /// Both slices have the same length, at least 1; each buffer has room for 65 536 bytes.
+    /// Datagrams from an address that cannot be answered are dropped and counted: port 0, and an
+    /// unspecified, multicast or broadcast address.
     ///
     /// # Errors
     ///
@@ -96,6 +98,15 @@ pub struct Path {
     /// The local address that the peer knows: a host with several addresses must answer from the
     /// same one. `None` leaves the choice to the system.
     pub local: Option<IpAddr>,
+}
+
+impl Path {
+    /// Whether datagrams can be sent to the peer's address.
+    pub(in crate::net) fn is_answerable(&self) -> bool {
+        let ip = self.peer.ip().to_canonical();
+        let broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+        self.peer.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+    }
 }
 
 /// The content of a receive buffer.
@@ -180,3 +191,32 @@ const NO_SOCKET: [i32; 2] = [10_009, 10_038];
 const NO_SOCKET: [i32; 2] = [9, 88];
 #[cfg(not(any(windows, target_os = "linux", target_os = "android")))]
 const NO_SOCKET: [i32; 2] = [9, 38];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_that_can_be_sent_to_are_answerable() {
+        let answerable = |peer: &str| {
+            let peer = peer.parse().expect("an address");
+            Path { peer, local: None }.is_answerable()
+        };
+        for peer in ["10.0.0.1:1", "[fe80::1%2]:65535", "[::ffff:10.0.0.1]:9"] {
+            assert!(answerable(peer), "{peer}");
+        }
+        for peer in [
+            "10.0.0.1:0",
+            "[::1]:0",
+            "0.0.0.0:1",
+            "[::]:1",
+            "[::ffff:0.0.0.0]:1",
+            "224.0.0.1:1",
+            "[ff02::1]:1",
+            "[::ffff:239.1.1.1]:1",
+            "255.255.255.255:1",
+        ] {
+            assert!(!answerable(peer), "{peer}");
+        }
+    }
+}

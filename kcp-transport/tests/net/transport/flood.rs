@@ -48,9 +48,9 @@ pub(crate) fn listen(network: &Network) -> (Arc<Host>, Arc<KcpListener>) {
 /// A first packet with a forged source address.
 fn forged(rng: &mut Rng) -> (SocketAddr, Vec<u8>) {
     let [a, b, c, d] = rng.next_u32().to_be_bytes();
-    // Not the network of the genuine peers.
+    // Not the network of the genuine peers, and no multicast address.
     let source = (
-        Ipv4Addr::new(a | 0x80, b, c, d),
+        Ipv4Addr::new(0x80 | a >> 2, b, c, d),
         1 + rng.below(60_000) as u16,
     );
     let probes = rng.chance(0.5);

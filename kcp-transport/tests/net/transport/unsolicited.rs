@@ -46,6 +46,41 @@ async fn genuine_peers_connect_while_forged_openings_flood_the_listener() {
     );
 }
 
+/// Answering such a datagram fails with an error that also stands for missing segmentation offload.
+#[tokio::test(start_paused = true)]
+async fn datagrams_from_addresses_that_cannot_be_answered_are_dropped_and_counted() {
+    let network = Network::default();
+    let (host, listener) = listen(&network);
+    let opening = opening_of(&network).await;
+    let sources = [
+        "10.9.9.9:0",
+        "0.0.0.0:9",
+        "224.0.0.1:9",
+        "255.255.255.255:9",
+        "[::]:9",
+        "[ff02::1]:9",
+    ];
+    for source in sources {
+        host.inject(source.parse().expect("an address"), &opening);
+    }
+    sleep(Duration::from_secs(1)).await;
+    let stats = listener.stats();
+    assert_eq!(stats.unanswerable, sources.len() as u64);
+    assert_eq!((stats.datagrams_received, stats.passive_opens), (6, 0));
+    assert_eq!(host.calls(Way::Send), 0);
+}
+
+/// The first datagram of a client.
+async fn opening_of(network: &Network) -> Vec<u8> {
+    let (client, server) = (network.host(), network.host());
+    let endpoint = KcpEndpoint::from_transport(client, &Security::Plaintext, &Config::default());
+    let endpoint = endpoint.expect("in range");
+    let mut stream = endpoint.connect_lazy(server.addr()).await.expect("opens");
+    stream.write_all(b"first").await.expect("writes");
+    stream.flush().await.expect("flushes");
+    server.history().swap_remove(0)
+}
+
 /// As behind a NAT or a load balancer.
 #[tokio::test(start_paused = true)]
 async fn five_thousand_connections_open_from_one_address_without_a_wait() {
