@@ -34,7 +34,7 @@ use send::Sender;
 use stats::Counters;
 
 pub use message::MessageError;
-pub use options::{AckPolicy, ArqConfig, Congestion, Mode, WriteCoalescing};
+pub use options::{AckPolicy, ArqConfig, Congestion, Mode, Percent, Redundancy, WriteCoalescing};
 pub(crate) use trace::is_traced;
 
 /// How a payload was obtained.

@@ -37,6 +37,8 @@ pub struct ArqConfig {
     pub fast_retransmit_after: Option<NonZeroU32>,
     /// Whether there is a congestion window.
     pub congestion: Congestion,
+    /// Whether small flushes are sent twice.
+    pub redundancy: Redundancy,
     /// Stream or messages.
     pub mode: Mode,
     /// When acks are sent.
@@ -62,6 +64,9 @@ impl Default for ArqConfig {
             flush_interval: Duration::from_millis(20),
             fast_retransmit_after: NonZeroU32::new(2),
             congestion: Congestion::Unlimited,
+            redundancy: Redundancy::Adaptive {
+                overhead: Percent::new(100),
+            },
             mode: Mode::Stream,
             ack_policy: AckPolicy::Immediate,
             write_coalescing: WriteCoalescing::Immediate,
@@ -100,6 +105,66 @@ pub enum Congestion {
 }
 
 names!(Congestion, "congestion", { "kcp" => Kcp, "unlimited" => Unlimited });
+
+/// Whether segments of small flushes are sent again a few milliseconds later, before it is known
+/// whether they arrived.
+///
+/// A lost segment is noticed by what is acknowledged after it. Where nothing follows, as in a call
+/// of one datagram, each loss costs more than a round trip; a copy costs a few milliseconds instead.
+/// Only flushes of up to four segments with at most sixteen in flight are copied, on paths with a
+/// round trip of 8 ms or more. A copy is not sent once its segment is acknowledged. Every KCP peer
+/// drops the second of two equal segments and acknowledges it; kcp-go counts it as `RepeatSegs`.
+///
+/// Over time, copies take no more than `overhead` percent of the bytes of data, and 16 datagrams.
+/// Nothing is copied for five seconds on a path that loses about a quarter of what is sent, or on
+/// which a queue of a whole round trip, at least 50 ms, stands for a second: there, copies would do
+/// harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Redundancy {
+    /// Nothing is sent twice without a reason. What kcptun's presets use.
+    Off,
+    /// As many copies as the measured loss calls for: none below 0.25 %, one up to 5 %, then more.
+    Adaptive {
+        /// The budget, at most 400 %. Below 200 % no segment has more than one copy.
+        overhead: Percent,
+    },
+    /// As [`Redundancy::Adaptive`], but at least `copies`, whatever the path loses.
+    Always {
+        /// 1 to 3.
+        copies: u8,
+        /// The budget, at most 400 %.
+        overhead: Percent,
+    },
+}
+
+impl Redundancy {
+    /// The budget.
+    pub(crate) fn overhead(self) -> u16 {
+        match self {
+            Self::Off => 0,
+            Self::Adaptive { overhead } | Self::Always { overhead, .. } => overhead.get(),
+        }
+    }
+}
+
+/// A part of something in hundredths, which may be more than the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Percent(u16);
+
+impl Percent {
+    /// So many hundredths.
+    #[must_use]
+    pub const fn new(hundredths: u16) -> Self {
+        Self(hundredths)
+    }
+
+    /// How many hundredths.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
 
 /// Whether message boundaries are kept.
 #[doc(alias = "stream")]

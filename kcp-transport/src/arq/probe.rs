@@ -19,7 +19,7 @@ pub(super) struct Probe {
     /// The due announcement is a repetition. An answer to the peer's request does not count as one.
     repeating: bool,
     repeats_left: u8,
-    /// When the window was last requested, until it is announced.
+    /// When the window was first requested, until it is announced.
     requested_at: Option<Time>,
 }
 
@@ -87,16 +87,16 @@ impl Probe {
     /// Takes the due request, if any; the caller sends it.
     pub(super) fn take_request(&mut self, now: Time) -> bool {
         if self.request {
-            self.requested_at = Some(now);
+            self.requested_at.get_or_insert(now);
         }
         std::mem::take(&mut self.request)
     }
 
-    /// The peer has announced its window. Returns the time since the last request, if there was
+    /// The peer has announced its window. Returns the time since the first request, if there was
     /// one.
     ///
-    /// The peer may have answered an earlier request, but then this is too short an estimate, which
-    /// costs a needless retransmission; one that is too long would leave a lost segment waiting.
+    /// The peer may have answered a later request, but then this is too long an estimate by the time
+    /// between them. One that is too short would have data sent again for nothing.
     pub(super) fn on_announced(&mut self, now: Time) -> Option<Duration> {
         self.requested_at.take().map(|requested| now - requested)
     }

@@ -15,6 +15,8 @@ pub(super) struct Counters {
     pub(super) early_retransmitted: u64,
     pub(super) timeout_retransmitted: u64,
     pub(super) spurious_retransmitted: u64,
+    pub(super) redundant_sent: u64,
+    pub(super) redundant_bytes: u64,
     pub(super) duplicates_received: u64,
     pub(super) out_of_window_received: u64,
 }
@@ -32,6 +34,8 @@ impl Arq {
         stats.early_retransmitted = counters.early_retransmitted;
         stats.timeout_retransmitted = counters.timeout_retransmitted;
         stats.spurious_retransmitted = counters.spurious_retransmitted;
+        stats.redundant_sent = counters.redundant_sent;
+        stats.redundant_bytes = counters.redundant_bytes;
         stats.retransmitted = counters.fast_retransmitted
             + counters.early_retransmitted
             + counters.timeout_retransmitted;

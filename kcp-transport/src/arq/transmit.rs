@@ -1,7 +1,7 @@
 //! Laying out payloads to send.
 
 use super::send::Cause;
-use super::{Arq, trace};
+use super::{Arq, stamp, trace};
 use crate::time::Time;
 use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 
@@ -84,6 +84,7 @@ impl Arq {
         if len > 0 {
             // The peer learns the window from this datagram.
             self.receive.on_advertised(header.window);
+            self.send.on_flushed(now);
         }
         trace::output(&out[..len], || self.limit());
         len
@@ -241,7 +242,8 @@ impl Arq {
                 break;
             }
             let in_flight = self.send.flight().len();
-            let sequence = self.send.transmit(now, cause);
+            let offset = self.timestamp_offset;
+            let sequence = self.send.transmit(now, cause, |time| stamp(time, offset));
             if let Some(sequence) = sequence
                 && let Some(sent) = self.send.flight().outstanding(sequence)
             {
@@ -250,13 +252,19 @@ impl Arq {
                 // A segment is no longer than a datagram, which is far below 2^32.
                 header.payload_len = len as u32;
                 payload.push(&header, &sent.data);
-                self.on_transmitted(now, cause, limit, in_flight);
+                self.on_transmitted(now, cause, len, (limit, in_flight));
             }
         }
         payload.len > before
     }
 
-    fn on_transmitted(&mut self, now: Time, cause: Cause, limit: usize, in_flight: usize) {
+    fn on_transmitted(
+        &mut self,
+        now: Time,
+        cause: Cause,
+        len: usize,
+        (limit, in_flight): (usize, usize),
+    ) {
         let tick = self.config.flush_interval;
         let counters = &mut self.counters;
         counters.segments_sent += 1;
@@ -265,12 +273,16 @@ impl Arq {
             Cause::Fast => counters.fast_retransmitted += 1,
             Cause::Early => counters.early_retransmitted += 1,
             Cause::Timeout => counters.timeout_retransmitted += 1,
+            Cause::Copy => {
+                counters.redundant_sent += 1;
+                counters.redundant_bytes += (SEGMENT_HEADER_LEN + len) as u64;
+            }
         }
         let Some(congestion) = &mut self.congestion else {
             return;
         };
         match cause {
-            Cause::New => {}
+            Cause::New | Cause::Copy => {}
             Cause::Fast | Cause::Early => {
                 let threshold = self.config.fast_retransmit_after;
                 congestion.on_fast_retransmit(now, in_flight, threshold, tick);

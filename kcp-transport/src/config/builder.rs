@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use super::{AckPolicy, Config, Congestion, Extensions, Mode, Preset, WriteCoalescing};
+use super::{AckPolicy, Config, Congestion, Extensions, Mode, Preset, Redundancy, WriteCoalescing};
 use crate::crypto::Overhead;
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
@@ -37,6 +37,7 @@ impl ConfigBuilder {
             .flush_interval(Duration::from_millis(interval))
             .fast_retransmit_after(NonZeroU32::new(2))
             .congestion(Congestion::Unlimited)
+            .redundancy(Redundancy::Off)
     }
 
     /// Largest UDP payload, in bytes, at most 1500.
@@ -72,6 +73,12 @@ impl ConfigBuilder {
     /// The congestion control.
     pub fn congestion(mut self, congestion: Congestion) -> Self {
         self.config.congestion = congestion;
+        self
+    }
+
+    /// Whether segments of small flushes are sent twice: a budget of at most 400 %, and 1 to 3 copies.
+    pub fn redundancy(mut self, redundancy: Redundancy) -> Self {
+        self.config.redundancy = redundancy;
         self
     }
 
@@ -237,6 +244,11 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
 }
 
 fn check_sizes(config: &Config) -> Result<(), ConfigError> {
+    let overhead = config.redundancy.overhead();
+    in_range("redundancy overhead", &overhead, 0..=400, "0 to 400 %")?;
+    if let Redundancy::Always { copies, .. } = config.redundancy {
+        in_range("redundancy copies", &copies, 1..=3, "1 to 3")?;
+    }
     if let Some(bytes) = config.send_buffer {
         let range = MAX_MTU..=1 << 30;
         in_range("send buffer", &bytes, range, "1500 bytes to 1 GiB")?;
@@ -297,6 +309,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Percent;
 
     fn refused(builder: ConfigBuilder) -> String {
         builder.build().expect_err("out of range").to_string()
@@ -355,6 +368,19 @@ mod tests {
             (
                 refused(Config::builder().socket_buffer(1)),
                 "socket buffer is 1",
+            ),
+            (
+                refused(Config::builder().redundancy(Redundancy::Adaptive {
+                    overhead: Percent::new(401),
+                })),
+                "redundancy overhead is 401; allowed are 0 to 400 %",
+            ),
+            (
+                refused(Config::builder().redundancy(Redundancy::Always {
+                    copies: 4,
+                    overhead: Percent::new(100),
+                })),
+                "redundancy copies is 4; allowed are 1 to 3",
             ),
             (
                 refused(Config::builder().send_rate(NonZeroU64::new(1499))),

@@ -15,7 +15,7 @@ use crate::fec::FecRatio;
 use crate::packet::PacketLayout;
 use crate::wire::ConversationId;
 
-pub use crate::arq::{AckPolicy, Congestion, Mode, WriteCoalescing};
+pub use crate::arq::{AckPolicy, Congestion, Mode, Percent, Redundancy, WriteCoalescing};
 pub use builder::ConfigBuilder;
 pub use choice::{Extensions, Preset};
 use listening::Listening;
@@ -80,6 +80,7 @@ pub struct Config {
     flush_interval: Duration,
     fast_retransmit_after: Option<NonZeroU32>,
     congestion: Congestion,
+    redundancy: Redundancy,
     mode: Mode,
     ack_policy: AckPolicy,
     fec: Option<FecRatio>,
@@ -110,6 +111,9 @@ impl Default for Config {
             flush_interval: Duration::from_millis(20),
             fast_retransmit_after: NonZeroU32::new(2),
             congestion: Congestion::Unlimited,
+            redundancy: Redundancy::Adaptive {
+                overhead: Percent::new(100),
+            },
             mode: Mode::Stream,
             ack_policy: AckPolicy::Immediate,
             fec: None,
@@ -213,6 +217,14 @@ impl Config {
     #[must_use]
     pub fn congestion(&self) -> Congestion {
         self.congestion
+    }
+
+    /// Whether segments of small flushes are sent twice. Default [`Redundancy::Adaptive`] with 100 %.
+    ///
+    /// kcp-go has nothing like it. Local: every peer drops what it has received before.
+    #[must_use]
+    pub fn redundancy(&self) -> Redundancy {
+        self.redundancy
     }
 
     /// Stream or messages. Default [`Mode::Stream`].

@@ -391,6 +391,7 @@ fn arq_config(config: &Config, layout: PacketLayout) -> ArqConfig {
         flush_interval: config.flush_interval(),
         fast_retransmit_after: config.fast_retransmit_after(),
         congestion: config.congestion(),
+        redundancy: config.redundancy(),
         mode: config.mode(),
         ack_policy: config.ack_policy(),
         write_coalescing: config.write_coalescing(),

@@ -90,6 +90,11 @@ statistics! {
         timeout_retransmitted: u64,
         /// Of these, unnecessary, as far as is known: an earlier transmission was acknowledged.
         spurious_retransmitted: u64,
+        /// Copies of data segments, sent before it was known whether they are needed. Not counted
+        /// as sent again.
+        redundant_sent: u64,
+        /// Their bytes, segment headers included.
+        redundant_bytes: u64,
         /// Data segments received twice.
         duplicates_received: u64,
         /// Data segments beyond the receive window.

@@ -9,7 +9,7 @@ mod work;
 
 use std::time::Duration;
 
-use kcp_transport::config::Config;
+use kcp_transport::config::{Config, Percent, Redundancy};
 
 use net::{Burst, Path};
 use work::{bulk, calls};
@@ -19,55 +19,123 @@ const USUAL: Path = Path::new(50, 100, 400);
 
 const LOSSES: [f64; 5] = [0.0, 0.01, 0.05, 0.10, 0.20];
 
+/// As [`Config::default`], without copies.
+fn without_copies() -> Config {
+    let builder = Config::builder().redundancy(Redundancy::Off);
+    builder.build().expect("in range")
+}
+
+/// Prints what calls take, and returns the times of p99 and p99.9 in milliseconds, and the bytes.
+fn print_calls(name: &str, path: Path, config: &Config, parts: usize) -> (f64, f64, f64) {
+    let result = calls(path, [config; 2], 2500, parts, 1);
+    let [p50, p90, p99, p999, max] = [0.5, 0.9, 0.99, 0.999, 1.0].map(|part| result.quantile(part));
+    let bytes = result.bytes;
+    println!("{name:32} {p50:5.0} {p90:5.0} {p99:5.0} {p999:5.0} {max:5.0} {bytes:6.2}");
+    (p99, p999, bytes)
+}
+
 #[test]
-fn calls_over_a_path_that_loses() {
-    let config = Config::default();
-    println!("loss   p50   p90   p99 p99.9   max  bytes");
-    for loss in LOSSES {
-        let result = calls(USUAL.losing(loss), [&config; 2], 2500, 1, 1);
-        let [p50, p90, p99, p999, max] =
-            [0.5, 0.9, 0.99, 0.999, 1.0].map(|part| result.quantile(part));
-        let bytes = result.bytes;
-        println!(
-            "{:3.0}% {p50:5.0} {p90:5.0} {p99:5.0} {p999:5.0} {max:5.0} {bytes:6.2}",
-            loss * 100.0
-        );
+fn losses_cost_calls_a_round_trip_without_copies() {
+    let most = [51.0, 107.0, 110.0, 162.0, 218.0];
+    for (loss, most) in LOSSES.into_iter().zip(most) {
+        let name = format!("without copies, {loss}");
+        let (p99, _, bytes) = print_calls(&name, USUAL.losing(loss), &without_copies(), 1);
+        assert!(p99 <= most, "{p99} ms at {loss}");
+        assert!(bytes <= 1.0 + 2.5 * loss, "{bytes} at {loss}");
     }
 }
 
 #[test]
-fn calls_of_three_datagrams_over_a_path_that_loses() {
-    let config = Config::default();
-    for loss in LOSSES {
-        let result = calls(USUAL.losing(loss), [&config; 2], 1500, 3, 1);
-        let [p50, p90, p99, p999, max] =
-            [0.5, 0.9, 0.99, 0.999, 1.0].map(|part| result.quantile(part));
-        let bytes = result.bytes;
-        println!(
-            "three: {:3.0}% {p50:5.0} {p90:5.0} {p99:5.0} {p999:5.0} {max:5.0} {bytes:6.2}",
-            loss * 100.0
-        );
+fn losses_cost_calls_milliseconds_with_copies() {
+    let most = [
+        (51.0, 1.0),
+        (55.0, 2.05),
+        (56.0, 2.1),
+        (107.0, 2.1),
+        (112.0, 2.4),
+    ];
+    for (loss, (most, most_bytes)) in LOSSES.into_iter().zip(most) {
+        let name = format!("copies, {loss}");
+        let path = USUAL.losing(loss);
+        let (p99, p999, bytes) = print_calls(&name, path, &Config::default(), 1);
+        assert!(p99 <= most, "{p99} ms at {loss}");
+        assert!(p999 <= 58.0 || loss != 0.01, "{p999} ms at {loss}");
+        assert!(bytes <= most_bytes, "{bytes} at {loss}");
     }
 }
 
 #[test]
-fn calls_over_a_path_that_loses_in_bursts() {
-    let config = Config::default();
+fn losses_cost_calls_of_three_datagrams_milliseconds_with_copies() {
+    for (loss, most) in [(0.01, 56.0), (0.05, 110.0), (0.1, 110.0)] {
+        let name = format!("three datagrams, {loss}");
+        let (p99, ..) = print_calls(&name, USUAL.losing(loss), &Config::default(), 3);
+        assert!(p99 <= most, "{p99} ms at {loss}");
+    }
+}
+
+#[test]
+fn copies_move_away_from_bursts() {
     let bursts = [
         Burst::Datagrams(3),
         Burst::Time(Duration::from_millis(3)),
         Burst::Time(Duration::from_millis(10)),
     ];
     for burst in bursts {
-        for loss in [0.01, 0.05] {
+        for (loss, most) in [(0.01, 67.5), (0.05, 108.0)] {
             let path = Path {
                 burst,
                 ..USUAL.losing(loss)
             };
-            let result = calls(path, [&config; 2], 2500, 1, 1);
-            let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| result.quantile(part));
-            let bytes = result.bytes;
-            println!("{burst:?} {loss}: {p50:5.0} {p99:5.0} {p999:5.0} {bytes:6.2}");
+            let name = format!("{burst:?}, {loss}");
+            let (p99, ..) = print_calls(&name, path, &Config::default(), 1);
+            assert!(p99 <= most, "{p99} ms in {name}");
+        }
+    }
+}
+
+#[test]
+fn jitter_makes_few_needless_retransmissions() {
+    let path = Path {
+        jitter: Duration::from_millis(10),
+        ..USUAL
+    };
+    let result = calls(path, [&without_copies(); 2], 2500, 1, 1);
+    assert!(result.resent <= 0.01, "{} of all segments", result.resent);
+}
+
+#[test]
+fn short_paths_and_transfers_have_no_copies() {
+    let always = Redundancy::Always {
+        copies: 2,
+        overhead: Percent::new(400),
+    };
+    let config = Config::builder().redundancy(always).build();
+    let config = config.expect("in range");
+    for millis in [1, 4, 7] {
+        let path = Path::new(millis, 100, 400).losing(0.05);
+        assert_eq!(calls(path, [&config; 2], 300, 1, 1).copied, 0);
+    }
+    assert!(calls(USUAL, [&config; 2], 30, 1, 1).copied > 100);
+    // But for the first flush and the last.
+    let transfer = bulk(USUAL.losing(0.05), [&config; 2], 3_000_000, 1);
+    assert!(transfer.copied <= 16, "{}", transfer.copied);
+}
+
+#[test]
+fn copies_stay_within_their_budget() {
+    for overhead in [0, 10, 50, 100, 400] {
+        let redundancy = Redundancy::Adaptive {
+            overhead: Percent::new(overhead),
+        };
+        let config = Config::builder().redundancy(redundancy).build();
+        let config = config.expect("in range");
+        for loss in [0.01, 0.1, 0.3] {
+            let result = calls(USUAL.losing(loss), [&config; 2], 500, 1, 1);
+            // Of each end.
+            let saved = if overhead == 0 { 0 } else { 8 * 16 * 1372 };
+            let most = result.data_bytes * u64::from(overhead) / 100 + saved;
+            let copied = result.copied_bytes;
+            assert!(copied <= most, "{copied} at {overhead} % and {loss}");
         }
     }
 }

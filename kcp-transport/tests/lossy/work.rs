@@ -12,6 +12,12 @@ use super::net::{Net, Path};
 pub(crate) struct Calls {
     times: Vec<Duration>,
     pub(crate) bytes: f64,
+    /// The part of data segments that was sent again.
+    pub(crate) resent: f64,
+    pub(crate) copied: u64,
+    pub(crate) copied_bytes: u64,
+    /// Of data segments and retransmissions, headers included.
+    pub(crate) data_bytes: u64,
 }
 
 impl Calls {
@@ -70,9 +76,16 @@ pub(crate) fn calls(
     let bytes = (net.links[0].bytes + net.links[1].bytes - before) as f64;
     // Data and an ack, each way.
     let least = (PAIRS * each * parts * 2 * (1104 + 80)) as f64;
+    let stats = || net.ends.iter().map(|end| end.session.stats());
+    let data: u64 = stats().map(|it| it.data_segments_sent).sum();
+    let resent: u64 = stats().map(|it| it.retransmitted).sum();
     Calls {
         times,
         bytes: bytes / least,
+        resent: resent as f64 / data as f64,
+        copied: stats().map(|it| it.redundant_sent).sum(),
+        copied_bytes: stats().map(|it| it.redundant_bytes).sum(),
+        data_bytes: (data + resent) * (1024 + 24),
     }
 }
 
@@ -87,6 +100,7 @@ pub(crate) struct Bulk {
     /// The mean of the smoothed round-trip time, in milliseconds.
     pub(crate) rtt: f64,
     pub(crate) spurious: f64,
+    pub(crate) copied: u64,
 }
 
 /// Moves `bytes` from a client to its server.
@@ -140,5 +154,6 @@ pub(crate) fn bulk(path: Path, configs: [&Config; 2], bytes: usize, seed: u64) -
         dropped: net.links[0].dropped,
         rtt: trips / samples * 1000.0,
         spurious: duplicates as f64 / needed,
+        copied: stats.redundant_sent,
     }
 }

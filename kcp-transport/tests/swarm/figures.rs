@@ -39,6 +39,8 @@ figures! {
     fast_retransmitted,
     early_retransmitted,
     timeout_retransmitted,
+    spurious_retransmitted,
+    redundant_sent,
     duplicates_received,
     fec_recovered,
     fec_parity_sent,
@@ -90,6 +92,8 @@ impl Figures {
                 self.fast_retransmitted += stats.fast_retransmitted;
                 self.early_retransmitted += stats.early_retransmitted;
                 self.timeout_retransmitted += stats.timeout_retransmitted;
+                self.spurious_retransmitted += stats.spurious_retransmitted;
+                self.redundant_sent += stats.redundant_sent;
                 self.duplicates_received += stats.duplicates_received;
                 self.fec_recovered += stats.fec_recovered;
                 self.fec_parity_sent += stats.fec_parity_sent;

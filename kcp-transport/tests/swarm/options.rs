@@ -3,7 +3,9 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use kcp_transport::config::{AckPolicy, Config, Congestion, Extensions, Preset, WriteCoalescing};
+use kcp_transport::config::{
+    AckPolicy, Config, Congestion, Extensions, Percent, Preset, Redundancy, WriteCoalescing,
+};
 use kcp_transport::fec::FecRatio;
 use kcp_transport::testing::Rng;
 
@@ -24,6 +26,16 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
         .mtu(pick(rng, &mtus))
         .congestion(either(rng, 0.2, Congestion::Kcp, Congestion::Unlimited))
         .ack_policy(either(rng, 0.3, AckPolicy::Batched, AckPolicy::Immediate));
+    if rng.chance(0.4) {
+        let overhead = Percent::new(pick(rng, &[10, 100, 100, 200, 400]));
+        let copies = 1 + rng.below(3) as u8;
+        builder = builder.redundancy(either(
+            rng,
+            0.3,
+            Redundancy::Always { copies, overhead },
+            Redundancy::Adaptive { overhead },
+        ));
+    }
     if rng.chance(0.25) {
         builder = builder.write_coalescing(WriteCoalescing::Delayed);
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use kcp_transport::config::Config;
+use kcp_transport::config::{Config, Redundancy};
 use kcp_transport::session::Session;
 use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
+use kcp_transport::wire::SEGMENT_HEADER_LEN;
 
 /// Whether each segment that is sent again is known to be lost by acknowledgements of what was sent
 /// later, or nothing was acknowledged for a time-out.
@@ -30,8 +31,13 @@ pub(crate) struct Resends {
     longest: Duration,
     /// An acknowledgement answered another transmission than the last.
     reordered: bool,
-    /// What the session had counted before: fast, early, and by time-outs.
-    counted: [u64; 3],
+    /// What the session had counted before: fast, early, by time-outs, and copies.
+    counted: [u64; 4],
+    /// What copies may take, in percent of all else; none if there are none.
+    overhead: Option<u64>,
+    /// Bytes of all data segments sent, and of those that are saved for copies.
+    bytes: u64,
+    saved: u64,
     batch: Reasons,
     /// What parity has brought is not seen here, so not all that was acknowledged is known.
     pub(crate) receives_parity: bool,
@@ -82,8 +88,16 @@ impl Sending {
 }
 
 impl Resends {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, mss: usize) -> Self {
         Self {
+            overhead: match config.redundancy() {
+                Redundancy::Adaptive { overhead } | Redundancy::Always { overhead, .. } => {
+                    Some(overhead.get().into())
+                }
+                _ => None,
+            },
+            bytes: 0,
+            saved: SAVED_DATAGRAMS * (mss + SEGMENT_HEADER_LEN) as u64,
             threshold: config.fast_retransmit_after().map(|it| it.get() as usize),
             at_once: config.send_rate().is_none(),
             count: 0,
@@ -94,7 +108,7 @@ impl Resends {
             probes_left: 0,
             longest: Duration::ZERO,
             reordered: false,
-            counted: [0; 3],
+            counted: [0; 4],
             batch: Reasons::default(),
             receives_parity: false,
         }
@@ -113,32 +127,45 @@ impl Resends {
             .extend(sending.only().map(|number| (number, now)));
     }
 
-    fn on_sent(&mut self, now: Time) -> (u64, Time) {
+    fn on_sent(&mut self, now: Time, len: usize) -> (u64, Time) {
+        self.bytes += (len + SEGMENT_HEADER_LEN) as u64;
+        self.count += 1;
+        (self.count, now)
+    }
+
+    /// What is sent, if it is no copy, restarts the time-out.
+    fn restart(&mut self, now: Time) {
         if now > self.sent_at {
             self.sent_before = self.sent_at;
         }
         self.sent_at = now;
         self.rto = Duration::MAX;
-        self.count += 1;
-        (self.count, now)
     }
 
     /// A segment is sent for the first time.
-    pub(crate) fn on_new(&mut self, now: Time) -> Sending {
+    pub(crate) fn on_new(&mut self, now: Time, len: usize) -> Sending {
+        self.restart(now);
         Sending {
-            all: vec![self.on_sent(now)],
+            all: vec![self.on_sent(now, len)],
         }
     }
 
     /// A segment is sent again, by a session with these statistics.
-    pub(crate) fn on_resend(&mut self, now: Time, sending: &mut Sending, stats: &Stats) {
+    pub(crate) fn on_resend(
+        &mut self,
+        now: Time,
+        sending: &mut Sending,
+        len: usize,
+        stats: &Stats,
+    ) {
         let (number, last) = sending.all[sending.all.len() - 1];
         let later = self.arrived.iter().filter(|it| it.0 > number);
         let nth = |n: usize| later.clone().map(|it| it.1).nth(n - 1);
         let lost_at = self.threshold.and_then(nth);
         let trip = stats.smoothed_rtt.unwrap_or_default();
         let many = lost_at.is_some();
-        let one = nth(1).is_some() && now - last >= trip;
+        // What came since may have made it longer.
+        let one = nth(1).is_some() && now - last >= trip * 3 / 4;
         let before = match now > self.sent_at {
             true => self.sent_at,
             false => self.sent_before,
@@ -164,7 +191,11 @@ impl Resends {
         batch.one_or_quiet += u64::from(one || quiet);
         batch.any += u64::from(many || one || quiet);
         batch.overdue += u64::from(overdue);
-        let sent = self.on_sent(now);
+        if self.overhead.is_none() {
+            // Else it may be a copy.
+            self.restart(now);
+        }
+        let sent = self.on_sent(now, len);
         sending.all.push(sent);
     }
 
@@ -180,24 +211,36 @@ impl Resends {
             stats.fast_retransmitted,
             stats.early_retransmitted,
             stats.timeout_retransmitted,
+            stats.redundant_sent,
         ];
-        let [fast, early, quiet] = [0, 1, 2].map(|it| counted[it] - self.counted[it]);
+        let [fast, early, quiet, copies] = [0, 1, 2, 3].map(|it| counted[it] - self.counted[it]);
         self.counted = counted;
         let batch = std::mem::take(&mut self.batch);
         let fits = quiet <= batch.quiet
-            && fast + early + quiet == batch.all
+            && fast + early + quiet + copies == batch.all
             && (self.receives_parity
                 || (fast <= batch.many
                     && early <= batch.one
                     && fast + early <= batch.many_or_one
                     && fast + quiet <= batch.many_or_quiet
                     && early + quiet <= batch.one_or_quiet
-                    && batch.any == batch.all
-                    && batch.overdue == 0));
+                    && batch.any + copies >= batch.all
+                    && batch.overdue <= copies));
         if !fits {
             return Err(format!(
-                "{fast} sent again fast, {early} early and {quiet} by time-outs, but {batch:?}"
+                "{fast} sent again fast, {early} early, {quiet} by time-outs and {copies} copied, \
+                 but {batch:?}"
             ));
+        }
+        let copied = stats.redundant_bytes;
+        let paid = self.overhead.unwrap_or(0) * (self.bytes - copied) / 100;
+        let saved = if self.overhead.is_some() {
+            self.saved
+        } else {
+            0
+        };
+        if copied > paid + saved {
+            return Err(format!("{copied} bytes copied of {}", self.bytes));
         }
         Ok(())
     }
@@ -245,6 +288,9 @@ const LONGEST_SILENCE: Duration = Duration::from_millis(2_500);
 
 /// Segments that are sent again after a time-out.
 const PROBES: u64 = 4;
+
+/// Copies that are saved for later.
+const SAVED_DATAGRAMS: u64 = 16;
 
 /// How late timers are at most.
 const TIMER_GRAIN: Duration = Duration::from_millis(16);

@@ -62,7 +62,7 @@ impl RttOracle {
             None => (self.least_rto, MAX_RTO),
             Some(trip) => {
                 let low = trip + GRANULARITY;
-                let high = trip + GRANULARITY.max(4 * self.longest);
+                let high = trip + GRANULARITY + 4 * self.longest;
                 (low.max(self.least_rto), high.max(self.least_rto))
             }
         };

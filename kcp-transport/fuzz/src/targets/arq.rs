@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use kcp_transport::arq::{Arq, ArqConfig, Provenance};
-use kcp_transport::config::{AckPolicy, Congestion, Mode, WriteCoalescing};
+use kcp_transport::config::{AckPolicy, Congestion, Mode, Percent, Redundancy, WriteCoalescing};
 use kcp_transport::time::Time;
 use kcp_transport::wire::{
     Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, Segments, Timestamp,
@@ -70,6 +70,16 @@ impl Model {
         config.flush_interval = Duration::from_millis(input.pick(&[10, 1, 40, 5000]));
         config.fast_retransmit_after = NonZeroU32::new(input.below(4) as u32);
         config.congestion = input.pick(&[Congestion::Unlimited, Congestion::Kcp]);
+        config.redundancy = input.pick(&[
+            Redundancy::Off,
+            Redundancy::Adaptive {
+                overhead: Percent::new(100),
+            },
+            Redundancy::Always {
+                copies: 2,
+                overhead: Percent::new(300),
+            },
+        ]);
         config.mode = Mode::Stream;
         config.ack_policy = input.pick(&[AckPolicy::Immediate, AckPolicy::Batched]);
         config.write_coalescing =

@@ -4,7 +4,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use kcp_transport::config::{
-    AckPolicy, Config, ConfigBuilder, Congestion, Extensions, Mode, Preset, WriteCoalescing,
+    AckPolicy, Config, ConfigBuilder, Congestion, Extensions, Mode, Percent, Preset, Redundancy,
+    WriteCoalescing,
 };
 use kcp_transport::crypto::Overhead;
 use kcp_transport::fec::FecRatio;
@@ -50,7 +51,7 @@ pub fn config(data: &[u8]) {
 }
 
 fn set_any(builder: ConfigBuilder, input: &mut Input<'_>) -> ConfigBuilder {
-    match input.below(28) {
+    match input.below(29) {
         0 => builder.mtu(any_size(input)),
         1 => builder.windows(input.u32(), input.u32()),
         2 => builder.windows(input.u16().into(), input.u16().into()),
@@ -78,7 +79,20 @@ fn set_any(builder: ConfigBuilder, input: &mut Input<'_>) -> ConfigBuilder {
         24 => builder.extensions(any_extensions(input)),
         25 => builder.memory_budget(any_size(input)),
         26 => builder.max_unvalidated(any_size(input)).shards(input.u16()),
-        _ => builder.preset(any_preset(input)),
+        27 => builder.preset(any_preset(input)),
+        _ => builder.redundancy(any_redundancy(input.u8())),
+    }
+}
+
+fn any_redundancy(choice: u8) -> Redundancy {
+    let overhead = Percent::new(u16::from(choice) * 10);
+    match choice & 3 {
+        0 | 1 => Redundancy::Off,
+        2 => Redundancy::Adaptive { overhead },
+        _ => Redundancy::Always {
+            copies: choice % 5,
+            overhead,
+        },
     }
 }
 
@@ -98,7 +112,8 @@ pub fn any_config(input: &mut Input<'_>, mode: Mode) -> Config {
         .congestion(any_congestion(input))
         .write_coalescing(any_coalescing(input))
         .ack_policy(input.pick(&[AckPolicy::Immediate, AckPolicy::Batched]))
-        .fast_retransmit_after(NonZeroU32::new(u32::from(timing >> 6)));
+        .fast_retransmit_after(NonZeroU32::new(u32::from(timing >> 6)))
+        .redundancy(any_redundancy(timing >> 4 & 7));
     if timing & 1 != 0 {
         builder = builder
             .keepalive(Duration::from_millis(10 + u64::from(input.u16())))

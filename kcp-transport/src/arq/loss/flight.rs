@@ -181,6 +181,13 @@ impl Flight {
         self.outstanding(sequence)
     }
 
+    /// A segment is sent again before it is known whether that is needed.
+    pub(in crate::arq) fn on_copied(&mut self, sequence: SeqNumber, transmission: Transmission) {
+        if let Some(sent) = self.outstanding_mut(sequence) {
+            sent.on_sent(transmission);
+        }
+    }
+
     /// Marks one segment as acknowledged and releases its data.
     ///
     /// It keeps its entry until `una` covers it, because the peer's window counts from its `una`,

@@ -3,9 +3,11 @@
 mod flight;
 mod path;
 mod probe_timeout;
+mod protect;
 mod rack;
 
 pub(super) use flight::{Flight, Resent, Sent};
 pub(super) use path::PathModel;
 pub(super) use probe_timeout::ProbeTimer;
+pub(super) use protect::Protector;
 pub(super) use rack::{Rack, Resend};

@@ -60,6 +60,8 @@ impl PathModel {
             return;
         }
         let trip = trip.clamp(GRANULARITY, MAX_TIMEOUT);
+        // Of several, some may be answers to something earlier.
+        let trip = trip.max(Duration::from_micros(self.initial));
         self.initial = micros(trip);
         self.set_probe_timeout(trip + trip / 2);
     }
@@ -87,7 +89,8 @@ impl PathModel {
         }
         self.latest = rtt;
         self.least.on_sample(now, rtt);
-        let variance = Duration::from_micros(4 * self.rttvar).max(GRANULARITY);
+        let variance = Duration::from_micros(4 * self.rttvar) + TIMER_GRAIN;
+        let variance = variance.max(GRANULARITY);
         self.set_probe_timeout(Duration::from_micros(self.srtt) + variance);
     }
 
@@ -99,6 +102,11 @@ impl PathModel {
     /// Smoothed round-trip time, once there is a sample.
     pub(in crate::arq) fn smoothed(&self) -> Option<Duration> {
         known(self.srtt)
+    }
+
+    /// The best estimate of the round-trip time: from samples, else from the handshake.
+    pub(in crate::arq) fn estimate(&self) -> Option<Duration> {
+        self.smoothed().or(known(self.initial))
     }
 
     /// The longer of the smoothed and the latest round-trip time.
@@ -122,7 +130,6 @@ impl PathModel {
     }
 
     /// The part of transmissions whose data or acknowledgement is lost, 0 to 1.
-    #[cfg(test)]
     pub(in crate::arq) fn loss(&self) -> f64 {
         self.loss.get()
     }
@@ -164,7 +171,9 @@ impl WindowedMin {
 struct LossRate {
     /// In parts of [`Self::ONE`].
     rate: u32,
-    /// Before the last outcome that was a loss, so that one can be taken back.
+    /// Transmissions that the average reaches back to.
+    weight: u32,
+    /// By how much the last loss raised it, so that it can be taken back.
     step: u32,
 }
 
@@ -173,19 +182,18 @@ impl LossRate {
 
     fn on_outcome(&mut self, lost: bool) {
         // Rounded up, so that it comes down to nothing.
-        let gone = self.rate.div_ceil(LOSS_WEIGHT);
-        self.rate -= gone;
+        self.rate -= self.rate.div_ceil(self.weight);
         if lost {
-            self.step = (Self::ONE / LOSS_WEIGHT).min(Self::ONE - self.rate);
+            self.step = (Self::ONE / self.weight).min(Self::ONE - self.rate);
             self.rate += self.step;
         }
+        self.weight = (self.weight + 1).min(LOSS_WEIGHT);
     }
 
     fn on_spurious(&mut self) {
         self.rate = self.rate.saturating_sub(self.step);
     }
 
-    #[cfg(test)]
     fn get(&self) -> f64 {
         f64::from(self.rate) / f64::from(Self::ONE)
     }
@@ -195,6 +203,7 @@ impl Default for LossRate {
     fn default() -> Self {
         Self {
             rate: Self::ONE / PRIOR_LOSS,
+            weight: PRIOR_WEIGHT,
             step: 0,
         }
     }
@@ -232,6 +241,9 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 #[doc(alias = "IKCP_RTO_NDL")]
 const MIN_TIMEOUT_NO_DELAY: Duration = Duration::from_millis(30);
 
+/// A timer passes up to so much early, by the grain of timestamps.
+const TIMER_GRAIN: Duration = Duration::from_millis(1);
+
 /// Least margin over the smoothed round-trip time: timers and timestamps have a grain of one
 /// millisecond each.
 const GRANULARITY: Duration = Duration::from_millis(2);
@@ -243,7 +255,10 @@ const MIN_RTT_SPAN: Duration = Duration::from_secs(10);
 const LOSS_WEIGHT: u32 = 256;
 
 /// One in so many transmissions is taken to be lost before any outcome is known.
-const PRIOR_LOSS: u32 = 200;
+const PRIOR_LOSS: u32 = 100;
+
+/// Transmissions that this counts for. Little: half of it is gone after as many without a loss.
+const PRIOR_WEIGHT: u32 = 32;
 
 #[cfg(test)]
 mod tests {
@@ -275,7 +290,7 @@ mod tests {
         let mut path = PathModel::new(true);
         sample(&mut path, ms(80));
         let first = (path.smoothed(), path.probe_timeout());
-        assert_eq!(first, (Some(ms(80)), ms(240)));
+        assert_eq!(first, (Some(ms(80)), ms(241)));
     }
 
     #[test]
@@ -285,9 +300,9 @@ mod tests {
         assert_eq!((path.least(), path.smoothed()), (Some(ms(50)), None));
         assert_eq!(path.probe_timeout(), ms(75));
         sample(&mut path, ms(50));
-        assert_eq!(path.probe_timeout(), ms(75), "an eighth, four times");
+        assert_eq!(path.probe_timeout(), ms(76), "an eighth, four times");
         path.on_handshake(ms(500));
-        assert_eq!(path.probe_timeout(), ms(75));
+        assert_eq!(path.probe_timeout(), ms(76));
     }
 
     #[test]
@@ -295,7 +310,7 @@ mod tests {
         let mut path = PathModel::new(true);
         path.on_handshake(ms(80));
         sample(&mut path, ms(50));
-        assert_eq!(path.probe_timeout(), ms(50 + 4 * 15));
+        assert_eq!(path.probe_timeout(), ms(50 + 4 * 15 + 1));
     }
 
     #[test]

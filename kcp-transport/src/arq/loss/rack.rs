@@ -168,6 +168,12 @@ impl Rack {
         }
     }
 
+    /// The segments that are queued as probes.
+    pub(in crate::arq) fn probes(&self) -> impl Iterator<Item = SeqNumber> {
+        let probes = self.due.iter().take_while(|it| it.1 == Resend::Probe);
+        probes.map(|it| it.0)
+    }
+
     /// How long beyond a round trip a transmission may take when later ones have arrived.
     fn window(&self, path: &PathModel, unacked: usize) -> Duration {
         let least = path.least().unwrap_or_else(|| path.probe_timeout());

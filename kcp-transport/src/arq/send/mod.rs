@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::LONG_PAUSE;
 use super::buffers::Buffers;
-use super::loss::{Flight, PathModel, ProbeTimer, Rack, Resend, Resent, Sent};
-use super::options::{ArqConfig, Mode};
+use super::loss::{Flight, PathModel, ProbeTimer, Protector, Rack, Resend, Resent, Sent};
+use super::options::{ArqConfig, Mode, Redundancy};
 use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{SeqNumber, Timestamp};
@@ -21,6 +21,8 @@ pub(super) enum Cause {
     Fast,
     Early,
     Timeout,
+    /// It may be needed.
+    Copy,
 }
 
 /// The result of one acknowledgement.
@@ -39,6 +41,9 @@ pub(super) struct Sender {
     path: PathModel,
     rack: Rack,
     timer: ProbeTimer,
+    /// Made by the first segment, if it may be sent twice.
+    protector: Option<Box<Protector>>,
+    redundancy: Redundancy,
     no_delay: bool,
     /// Bytes queued and in flight.
     buffered: usize,
@@ -55,6 +60,8 @@ impl Sender {
             path: PathModel::new(config.no_delay),
             rack: Rack::new(config.fast_retransmit_after),
             timer: ProbeTimer::default(),
+            protector: None,
+            redundancy: config.redundancy,
             no_delay: config.no_delay,
             buffered: 0,
             capacity: config.send_buffer,
@@ -131,6 +138,9 @@ impl Sender {
         stamp: impl Fn(Time) -> Timestamp,
         buffers: &mut Buffers,
     ) -> Result<Option<Acknowledged>, DecodeError> {
+        if let Some(protector) = &mut self.protector {
+            protector.on_ack(sequence, echo);
+        }
         let Some(sent) = self.flight.outstanding(sequence) else {
             return Ok(None);
         };
@@ -152,13 +162,17 @@ impl Sender {
         if let Some(oldest) = oldest {
             self.rack.on_arrived(oldest.number);
         }
-        self.path.on_outcome(false);
+        let protector = self.protector.as_ref();
+        let is_watched = protector.is_some_and(|it| it.watches(sequence));
+        if !is_watched {
+            self.path.on_outcome(false);
+        }
         match spurious {
             Some(Resent::Lost) => {
                 self.rack.on_spurious();
                 self.path.on_spurious();
             }
-            None if probed => self.path.on_outcome(true),
+            None if probed && !is_watched => self.path.on_outcome(true),
             _ => {}
         }
         let Some(released) = self.flight.acknowledge(sequence, buffers) else {
@@ -204,6 +218,9 @@ impl Sender {
         if self.flight.unacked() == 0 {
             self.rack.clear();
         }
+        if let Some(protector) = &mut self.protector {
+            protector.drop_acknowledged(&self.flight);
+        }
     }
 
     fn detect_losses(&mut self, now: Time) {
@@ -233,7 +250,11 @@ impl Sender {
         }
         let again = self.rack.has_due().then_some(Time::ZERO);
         let overdue = self.rack.next().unwrap_or_else(|| self.probe_at());
-        [new_data, again, Some(overdue)].into_iter().flatten().min()
+        let copy = self.protector.as_ref().and_then(|it| it.next());
+        [new_data, again, Some(overdue), copy]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn probe_at(&self) -> Time {
@@ -253,6 +274,9 @@ impl Sender {
     /// Updates what is due, so that [`Self::peek`] finds it.
     pub(super) fn update(&mut self, now: Time, flush_interval: Duration) {
         self.queue.update(now, flush_interval);
+        if let Some(protector) = &mut self.protector {
+            protector.judge(now, &mut self.path);
+        }
         if self.flight.unacked() == 0 {
             return;
         }
@@ -283,6 +307,13 @@ impl Sender {
         };
         self.timer.on_passed(now);
         self.rack.probe(most, &mut self.flight);
+        if self.flight.unacked() <= THIN
+            && let Some(protector) = &mut self.protector
+        {
+            for sequence in self.rack.probes() {
+                protector.on_probed(now, &self.path, sequence);
+            }
+        }
     }
 
     fn is_released(&self, now: Time) -> bool {
@@ -301,25 +332,68 @@ impl Sender {
             let sent = self.flight.outstanding(sequence);
             return Some((cause, sent.map_or(0, |sent| sent.data.len())));
         }
+        if let Some(sequence) = self.peek_copy(now) {
+            let sent = self.flight.outstanding(sequence);
+            return Some((Cause::Copy, sent.map_or(0, |sent| sent.data.len())));
+        }
         let front = self.queue.front().filter(|_| self.flight.len() < limit)?;
         (ride || self.is_released(now)).then_some((Cause::New, front.data.len()))
     }
 
-    /// Marks the segment that [`Self::peek`] returned as sent now and returns its number.
-    pub(super) fn transmit(&mut self, now: Time, cause: Cause) -> Option<SeqNumber> {
-        self.timer.on_sent(now);
-        if cause == Cause::New {
-            return self.transmit_new(now);
+    fn peek_copy(&mut self, now: Time) -> Option<SeqNumber> {
+        self.protector.as_mut()?.peek(now, &self.flight)
+    }
+
+    /// Marks the segment that [`Self::peek`] returned as sent now and returns its number. `stamp`
+    /// gives the timestamp of a time.
+    pub(super) fn transmit(
+        &mut self,
+        now: Time,
+        cause: Cause,
+        stamp: impl Fn(Time) -> Timestamp,
+    ) -> Option<SeqNumber> {
+        match cause {
+            Cause::New => self.transmit_new(now),
+            Cause::Copy => self.transmit_copy(now, stamp),
+            Cause::Fast | Cause::Early | Cause::Timeout => self.transmit_again(now),
         }
+    }
+
+    fn transmit_again(&mut self, now: Time) -> Option<SeqNumber> {
         let (sequence, resend) = self.rack.peek_due(&self.flight)?;
         self.rack.pop_due();
+        self.timer.on_sent(now);
         let resent = match resend {
             Resend::Probe => Resent::Probe,
             Resend::Fast | Resend::Early => Resent::Lost,
         };
         let transmission = self.rack.on_sent(sequence, now);
-        self.flight.on_sent_again(sequence, transmission, resent)?;
+        let sent = self.flight.on_sent_again(sequence, transmission, resent)?;
+        if let Some(protector) = &mut self.protector {
+            protector.on_sent(sent.data.len());
+        }
         Some(sequence)
+    }
+
+    fn transmit_copy(&mut self, now: Time, stamp: impl Fn(Time) -> Timestamp) -> Option<SeqNumber> {
+        let sequence = self.peek_copy(now)?;
+        let sent = self.flight.outstanding(sequence)?;
+        let is_first = sent.transmissions == 1;
+        let stamps = is_first.then(|| [stamp(sent.first_sent), stamp(now)]);
+        let protector = self.protector.as_mut()?;
+        protector.on_copied(now, sequence, sent.data.len(), &self.path, stamps);
+        let transmission = self.rack.on_sent(sequence, now);
+        self.flight.on_copied(sequence, transmission);
+        Some(sequence)
+    }
+
+    /// Nothing more is laid out for now.
+    pub(super) fn on_flushed(&mut self, now: Time) {
+        if self.queue.is_empty()
+            && let Some(protector) = &mut self.protector
+        {
+            protector.on_flushed(now, &self.path, self.flight.unacked());
+        }
     }
 
     fn transmit_new(&mut self, now: Time) -> Option<SeqNumber> {
@@ -327,6 +401,14 @@ impl Sender {
         let sequence = self.flight.next();
         if self.flight.unacked() == 0 {
             self.waiting_since = now;
+        }
+        self.timer.on_sent(now);
+        if self.redundancy != Redundancy::Off {
+            let (redundancy, mss) = (self.redundancy, self.queue.mss());
+            let new = || Box::new(Protector::new(redundancy, mss));
+            let protector = self.protector.get_or_insert_with(new);
+            protector.on_sent(queued.data.len());
+            protector.on_new(sequence);
         }
         let transmission = self.rack.on_sent(sequence, now);
         let sent = Sent::new(queued.data, queued.fragments_left, transmission);
@@ -339,6 +421,9 @@ impl Sender {
         self.queue.shrink();
         self.flight.shrink();
         self.rack.shrink();
+        if let Some(protector) = &mut self.protector {
+            protector.shrink();
+        }
     }
 
     /// Whether something was due so long ago that this side must have been suspended.
@@ -358,7 +443,8 @@ impl Sender {
 
     /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
-        self.queue.memory() + self.flight.memory() + self.rack.memory()
+        let protector = self.protector.as_ref().map_or(0, |it| it.memory());
+        self.queue.memory() + self.flight.memory() + self.rack.memory() + protector
     }
 }
 

@@ -43,6 +43,11 @@ impl Queue {
         }
     }
 
+    /// Maximum number of data bytes in one segment.
+    pub(super) fn mss(&self) -> usize {
+        self.mss
+    }
+
     pub(super) fn len(&self) -> usize {
         self.segments.len()
     }

@@ -5,6 +5,7 @@ mod exchange;
 mod forgery;
 mod memory;
 mod models;
+mod protecting;
 mod receiving;
 mod retransmitting;
 mod sending;
@@ -40,6 +41,7 @@ fn config() -> ArqConfig {
         flush_interval: ms(20),
         fast_retransmit_after: NonZeroU32::new(2),
         congestion: Congestion::Unlimited,
+        redundancy: Redundancy::Off,
         mode: Mode::Stream,
         ack_policy: AckPolicy::Immediate,
         write_coalescing: WriteCoalescing::Immediate,

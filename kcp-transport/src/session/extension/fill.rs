@@ -86,7 +86,7 @@ impl Extension {
             return;
         }
         self.hello_due = false;
-        self.hello_at = Some(now);
+        self.hello_at.get_or_insert(now);
         if repeated {
             self.hello.on_sent(now, FIRST_HELLO_WAIT.min(rto * 2));
         }

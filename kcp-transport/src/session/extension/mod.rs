@@ -66,7 +66,7 @@ pub(super) struct Extension {
     started: bool,
     /// A hello is due now.
     hello_due: bool,
-    /// When a hello was last sent.
+    /// When a hello was first sent.
     hello_at: Option<Time>,
     /// When the hello was sent that the peer has just answered.
     answered: Option<Time>,

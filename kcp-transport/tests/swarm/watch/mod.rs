@@ -68,7 +68,7 @@ impl Watch {
             window: 32,
             advances: 0,
             resends: 0,
-            reasons: Resends::new(config),
+            reasons: Resends::new(config, layout.mss()),
             rtt: RttOracle::new(config),
             window_probes: WindowProbes::default(),
             sent_una: 0,

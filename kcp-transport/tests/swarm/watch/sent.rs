@@ -173,7 +173,7 @@ impl Watch {
             len: header.payload_len,
             fragments_left: header.fragments_left,
             at: own.bytes,
-            sending: self.reasons.on_new(now),
+            sending: self.reasons.on_new(now, data.len()),
         };
         own.bytes += data.len() as u64;
         own.segments.push(record);
@@ -195,6 +195,9 @@ impl Watch {
                 self.received_una
             ));
         }
+        if self.acked.contains(&place) {
+            return Err("sent again, though it was acknowledged".into());
+        }
         let record = &mut own.segments[place as usize];
         let same = record.len == header.payload_len
             && record.fragments_left == header.fragments_left
@@ -202,7 +205,8 @@ impl Watch {
         if !same {
             return Err(format!("sent again, but not the same: {record:?}"));
         }
-        self.reasons.on_resend(now, &mut record.sending, stats);
+        self.reasons
+            .on_resend(now, &mut record.sending, data.len(), stats);
         Ok(())
     }
 
