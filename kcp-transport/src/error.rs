@@ -1,6 +1,10 @@
 //! Errors, one type per kind of operation.
 
+mod connect;
+
 use std::io;
+
+pub use connect::{ConnectAttempt, ConnectError};
 
 /// Why bytes from the network could not be decoded.
 ///
@@ -164,7 +168,8 @@ impl From<DatagramError> for io::Error {
 
 /// Why a connection ended before its user ended it.
 ///
-/// Reads and writes return it as the source of an [`io::Error`].
+/// Reads and writes return it as the source of an [`io::Error`]; [`ConnectionError::from_io`] finds it
+/// there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -209,6 +214,42 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
+    /// Why the connection ended, if an [`io::Error`] of a stream or of connecting has that reason:
+    /// directly, as the last attempt of a [`ConnectError`], or as the source of the user's own error.
+    ///
+    /// ```
+    /// use kcp_transport::error::ConnectionError;
+    ///
+    /// fn was_refused(error: &std::io::Error) -> bool {
+    ///     ConnectionError::from_io(error) == Some(&ConnectionError::Refused)
+    /// }
+    /// # assert!(was_refused(&ConnectionError::Refused.into()));
+    /// ```
+    #[must_use]
+    pub fn from_io(error: &io::Error) -> Option<&Self> {
+        Self::find(error.get_ref()?)
+    }
+
+    /// As [`ConnectionError::from_io`], anywhere in a chain of errors, as those of hyper and tonic.
+    #[must_use]
+    pub fn find<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            if let Some(io) = error.downcast_ref::<io::Error>() {
+                // Its source is that of the error inside, which would be passed over.
+                return Self::from_io(io);
+            }
+            if let Some(connect) = error.downcast_ref::<ConnectError>() {
+                return Self::from_io(connect.attempts().last()?.error());
+            }
+            next = error.source();
+        }
+        None
+    }
+
     /// The kind an [`io::Error`] made of this has.
     #[must_use]
     pub const fn kind(self) -> io::ErrorKind {
@@ -299,5 +340,44 @@ impl std::fmt::Display for ResetCode {
             Self::CANCELLED => f.write_str("the peer gave up before everything was delivered"),
             Self(code) => write!(f, "code {code}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("request failed")]
+    struct Request(#[source] io::Error);
+
+    #[test]
+    fn reason_is_found_through_whatever_wraps_it() {
+        let reason = ConnectionError::IdleTimeout;
+        let plain = io::Error::from(reason);
+        assert_eq!(ConnectionError::from_io(&plain), Some(&reason));
+        let twice = io::Error::other(plain);
+        assert_eq!(ConnectionError::from_io(&twice), Some(&reason));
+        let request = io::Error::other(Request(twice));
+        assert_eq!(ConnectionError::from_io(&request), Some(&reason));
+        assert_eq!(ConnectionError::find(&Request(request)), Some(&reason));
+    }
+
+    #[test]
+    fn reason_of_the_last_attempt_is_that_of_connecting() {
+        let attempts = [ConnectionError::ConnectTimeout, ConnectionError::Refused]
+            .map(|it| ConnectAttempt::new(([10, 0, 0, 1], 9).into(), it.into()));
+        let error = io::Error::from(ConnectError::Failed(attempts.into()));
+        let found = ConnectionError::from_io(&error);
+        assert_eq!(found, Some(&ConnectionError::Refused));
+    }
+
+    #[test]
+    fn errors_of_the_system_and_of_the_user_have_no_reason() {
+        let system = io::Error::from_raw_os_error(1);
+        assert_eq!(ConnectionError::from_io(&system), None);
+        let none = io::Error::from(ConnectError::Failed(Vec::new()));
+        assert_eq!(ConnectionError::from_io(&none), None);
+        assert_eq!(ConnectionError::find(&Request(none)), None);
     }
 }

@@ -1,5 +1,9 @@
 //! Opening a connection on a transport of its own.
 
+mod address;
+mod race;
+mod resolve;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
