@@ -83,7 +83,11 @@ pub async fn connect(server: &HostPort, transport: &Transport) -> io::Result<Kcp
     let mut addresses = server.resolve().await?.into_iter().peekable();
     loop {
         let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
-        match KcpStream::connect_with(address, security, config).await {
+        match KcpStream::builder(security)
+            .config(config)
+            .connect(address)
+            .await
+        {
             Err(error) if addresses.peek().is_some() => {
                 tracing::info!(%address, %error, "does not answer");
             }

@@ -52,13 +52,19 @@ async fn echo_gives_every_byte_back() {
         &["--crypt=aes-128-gcm", "--datashard=5", "--parityshard=2"],
     ] {
         let Transport { security, config } = transport(arguments);
-        let any = ([127, 0, 0, 1], 0).into();
-        let listener = KcpListener::bind_with(any, &security, &config).await;
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = KcpListener::builder(&security)
+            .config(&config)
+            .bind(any)
+            .await;
         let listener = listener.expect("binds");
         let server = listener.local_addr().expect("is bound");
         let serving = tokio::spawn(echo::serve(listener));
 
-        let stream = KcpStream::connect_with(server, &security, &config).await;
+        let stream = KcpStream::builder(&security)
+            .config(&config)
+            .connect(server)
+            .await;
         let plan = echo::Plan {
             bytes: 1_000_003,
             message: 7001,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use kcp_examples::relay::Relay;
 use kcp_transport::config::Mode;
 use kcp_transport::net::{KcpListener, KcpStream};
+use kcp_transport::wire::ConversationId;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -132,7 +133,11 @@ async fn echo_to_peer(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
     let server = start_server(case, plan, "echo-server").await?;
     let path = Line::to(server.addr(), case, plan.seed)?;
     let start = Instant::now();
-    let stream = KcpStream::connect_with(path.addr, &security, &config)
+    let conversation = case.options.conversation.map(ConversationId::new);
+    let stream = KcpStream::builder(&security)
+        .config(&config)
+        .conversation(conversation)
+        .connect(path.addr)
         .await
         .map_err(Failure::stream("connecting"))?;
     let mut watch = Watch::new(case, stream.info(), start);
@@ -158,7 +163,9 @@ async fn echo_to_peer(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
 async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), Failure> {
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
-    let listener = KcpListener::bind_with(listen_addr(case), &security, &config)
+    let listener = KcpListener::builder(&security)
+        .config(&config)
+        .bind(listen_addr(case))
         .await
         .map_err(Failure::Setup)?;
     let addr = listener.local_addr().map_err(Failure::Setup)?;

@@ -212,7 +212,9 @@ async fn start(programs: &Programs, command: &str, addr: Option<SocketAddr>) -> 
 
 async fn connect(addr: SocketAddr) -> KcpStream {
     let security = CASE.security().expect("known");
-    KcpStream::connect_with(addr, &security, &impatient())
+    KcpStream::builder(&security)
+        .config(&impatient())
+        .connect(addr)
         .await
         .expect("connects")
 }

@@ -11,7 +11,7 @@ use kcp_interop::case::{Case, Direction, Peer};
 use kcp_interop::data;
 use kcp_interop::go::Programs;
 use kcp_interop::process::{PeerServer, run_client};
-use kcp_transport::config::Config;
+use kcp_transport::config::ListenerConfig;
 use kcp_transport::net::{KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
@@ -77,9 +77,9 @@ async fn empty_push_stalls_kcp_gos_reader_and_we_send_none_that_it_comes_to_read
     assert_eq!(nat.empty_pushes_to_server().ahead, 0);
 
     // Of none, and of as many as there are by default, an address is taken on trust.
-    for trusted in [0, Config::default().max_unvalidated()] {
-        let config = CASE.config().expect("in range").to_builder();
-        let config = config.max_unvalidated(trusted).build().expect("in range");
+    for trusted in [0, ListenerConfig::default().max_unvalidated()] {
+        let config = ListenerConfig::builder().max_unvalidated(trusted).build();
+        let config = config.expect("in range");
         let (addr, _serving) = serve_with(&config).await;
         let nat = Nat::to(addr).await;
         let mut args = CASE.peer_args("echo-client");
@@ -130,7 +130,9 @@ async fn kcp_gos_close_loses_the_tail_and_our_reader_gets_an_error() {
         .build();
     let security = CASE.security().expect("known");
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = KcpListener::bind_with(addr, &security, &config.expect("in range"))
+    let listener = KcpListener::builder(&security)
+        .config(&config.expect("in range"))
+        .bind(addr)
         .await
         .expect("a socket");
     let mut args = CASE.peer_args("echo-client");
@@ -173,11 +175,13 @@ async fn clients_of_every_kind_prove_their_address_when_asked() {
             continue;
         }
         let case = Case::new(peer, Direction::PeerToRust);
-        let config = case.config().expect("in range").to_builder();
-        let config = config.max_unvalidated(0).build().expect("in range");
+        let config = case.config().expect("in range");
+        let distrustful = ListenerConfig::builder().max_unvalidated(0).build();
         let security = case.security().expect("known");
-        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = KcpListener::bind_with(addr, &security, &config)
+        let listener = KcpListener::builder(&security)
+            .config(&config)
+            .listener_config(&distrustful.expect("in range"))
+            .bind("127.0.0.1:0")
             .await
             .expect("a socket");
         let mut args = case.peer_args("echo-client");
@@ -217,7 +221,9 @@ async fn our_peers_accept_nothing_from_foreign_addresses() {
         let config = case.config().expect("in range");
         let security = case.security().expect("known");
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = KcpListener::bind_with(addr, &security, &config)
+        let listener = KcpListener::builder(&security)
+            .config(&config)
+            .bind(addr)
             .await
             .expect("a socket");
         let mut args = case.peer_args("echo-client");
@@ -303,20 +309,24 @@ async fn start(programs: &Programs) -> PeerServer {
 async fn connect(addr: SocketAddr) -> KcpStream {
     let security = CASE.security().expect("known");
     let config = CASE.config().expect("in range");
-    KcpStream::connect_with(addr, &security, &config)
+    KcpStream::builder(&security)
+        .config(&config)
+        .connect(addr)
         .await
         .expect("connects")
 }
 
 /// Our echo server, of any number of connections, until the set is dropped.
 async fn serve() -> (SocketAddr, JoinSet<()>) {
-    serve_with(&CASE.config().expect("in range")).await
+    serve_with(&ListenerConfig::default()).await
 }
 
-async fn serve_with(config: &Config) -> (SocketAddr, JoinSet<()>) {
+async fn serve_with(config: &ListenerConfig) -> (SocketAddr, JoinSet<()>) {
     let security = CASE.security().expect("known");
-    let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = KcpListener::bind_with(addr, &security, config)
+    let listener = KcpListener::builder(&security)
+        .config(&CASE.config().expect("in range"))
+        .listener_config(config)
+        .bind("127.0.0.1:0")
         .await
         .expect("a socket");
     let addr = listener.local_addr().expect("bound");

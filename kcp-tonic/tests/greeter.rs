@@ -138,7 +138,11 @@ async fn vectored_writes_reach_the_stream() {
     use kcp_tower::KcpStream;
     let setup = Setup::plaintext();
     let peer = deaf_addr().await;
-    let stream = KcpStream::connect_lazy(peer, &setup.security, &setup.config).unwrap();
+    let stream = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect_lazy(peer)
+        .await
+        .unwrap();
     let io = KcpServerIo::from(kcp_tower::KcpIo::new(stream));
     assert!(io.is_write_vectored());
     let info: KcpConnectInfo = tonic::transport::server::Connected::connect_info(&io);

@@ -105,7 +105,9 @@ async fn peer_that_never_sends_anything_holds_up_no_shutdown() {
     let listening = listening.first_byte_timeout(Duration::from_millis(50));
     let incoming = listening.bind(loopback()).await.unwrap();
     let server = start(incoming, Hello::default(), None);
-    let silent = KcpStream::connect_with(server.addr, &setup.security, &setup.config);
+    let silent = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect(server.addr);
     let mut silent = silent.await.unwrap();
     // The server's settings: it has the connection.
     silent.read_u8().await.unwrap();

@@ -157,7 +157,11 @@ impl KcpIncomingBuilder {
     pub async fn bind(self, addr: impl ToSocketAddrs) -> io::Result<KcpIncoming> {
         let mut failed = None;
         for addr in tokio::net::lookup_host(addr).await? {
-            match KcpListener::bind_with(addr, &self.security, &self.config).await {
+            match KcpListener::builder(&self.security)
+                .config(&self.config)
+                .bind(addr)
+                .await
+            {
                 Ok(listener) => return self.incoming(listener),
                 Err(error) => failed = Some(error),
             }
@@ -172,7 +176,9 @@ impl KcpIncomingBuilder {
     ///
     /// As [`KcpIncomingBuilder::bind`]. Must be called within a tokio runtime.
     pub fn from_socket(self, socket: std::net::UdpSocket) -> io::Result<KcpIncoming> {
-        let listener = KcpListener::from_socket(socket, &self.security, &self.config)?;
+        let listener = KcpListener::builder(&self.security)
+            .config(&self.config)
+            .on_socket(socket)?;
         self.incoming(listener)
     }
 
@@ -182,7 +188,9 @@ impl KcpIncomingBuilder {
     ///
     /// As [`KcpIncomingBuilder::bind`]. Must be called within a tokio runtime.
     pub fn from_transport(self, transport: Arc<dyn Transport>) -> io::Result<KcpIncoming> {
-        let listener = KcpListener::from_transport(transport, &self.security, &self.config)?;
+        let listener = KcpListener::builder(&self.security)
+            .config(&self.config)
+            .on_transport(transport)?;
         self.incoming(listener)
     }
 

@@ -168,7 +168,11 @@ async fn clients_of_both_versions_get_their_own_answers() {
 async fn vectored_writes_reach_the_stream() {
     let setup = Setup::plaintext();
     let peer = deaf_addr().await;
-    let stream = KcpStream::connect_lazy(peer, &setup.security, &setup.config).unwrap();
+    let stream = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect_lazy(peer)
+        .await
+        .unwrap();
     assert!(stream.is_write_vectored());
     let io = KcpIo::new(stream);
     assert!(AsyncWrite::is_write_vectored(&io));
@@ -187,7 +191,9 @@ async fn silent_peer_fails_the_wait_for_the_first_byte() {
     let setup = Setup::plaintext();
     let mut incoming = impatient_incoming(&setup).await;
     let addr = incoming.local_addr().unwrap();
-    let _silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
+    let _silent = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect(addr)
         .await
         .unwrap();
     let mut io = incoming.next().await.unwrap().unwrap();
@@ -202,7 +208,9 @@ async fn settings_sent_to_a_silent_peer_do_not_end_the_wait_for_its_first_byte()
     let incoming = impatient_incoming(&setup).await;
     let addr = incoming.local_addr().unwrap();
     let server = tokio::spawn(serve_fn(incoming, echo).http2_only().into_future());
-    let mut silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
+    let mut silent = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect(addr)
         .await
         .unwrap();
     let mut settings = Vec::new();
@@ -217,7 +225,9 @@ async fn peer_may_be_silent_after_its_first_byte() {
     let setup = Setup::plaintext();
     let mut incoming = impatient_incoming(&setup).await;
     let addr = incoming.local_addr().unwrap();
-    let mut peer = KcpStream::connect_with(addr, &setup.security, &setup.config)
+    let mut peer = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect(addr)
         .await
         .unwrap();
     peer.write_all(b"x").await.unwrap();

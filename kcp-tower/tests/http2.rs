@@ -213,7 +213,10 @@ async fn server_sends_no_ping_while_a_call_is_quiet() {
     });
     tokio::spawn(server.into_future());
     let host: Arc<dyn Transport> = network.host();
-    let connecting = KcpStream::connect_transport(host, addr, &setup.security, &setup.config);
+    let connecting = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .transport(host)
+        .connect(addr);
     let mut peer = connecting.await.unwrap();
     peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         .await

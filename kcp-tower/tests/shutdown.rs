@@ -55,7 +55,10 @@ async fn request_in_flight_finishes(http2_only: bool) {
     stop.send(()).unwrap();
 
     // The listener is gone, the connection is not.
-    let late = KcpStream::connect_with(addr, &setup.security, &impatient()).await;
+    let late = KcpStream::builder(&setup.security)
+        .config(&impatient())
+        .connect(addr)
+        .await;
     let kind = late.unwrap_err().kind();
     assert!(matches!(
         kind,
@@ -97,7 +100,9 @@ async fn idle_connections_do_not_delay_the_end() {
     for client in [&http1, &http2] {
         client.get(uri.clone()).await.unwrap();
     }
-    let silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
+    let silent = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect(addr)
         .await
         .unwrap();
     stop.send(()).unwrap();
@@ -121,7 +126,9 @@ async fn silent_peer_of_http2_delays_the_end_by_its_first_byte_timeout_only() {
         .with_graceful_shutdown(async { stopped.await.unwrap_or_default() })
         .into_future(),
     );
-    let mut silent = KcpStream::connect_with(addr, &setup.security, &setup.config)
+    let mut silent = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect(addr)
         .await
         .unwrap();
     silent.read_u8().await.unwrap();
@@ -160,7 +167,9 @@ async fn signal_stops_a_server_whose_services_are_never_ready() {
     let server = kcp_tower::serve(incoming, busy.clone())
         .with_graceful_shutdown(async { stopped.await.unwrap_or_default() });
     let server = tokio::spawn(server.into_future());
-    let client = KcpStream::connect_with(addr, &setup.security, &setup.config)
+    let client = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect(addr)
         .await
         .unwrap();
     busy.polled.notified().await;

@@ -88,7 +88,10 @@ async fn connect(
     config: Arc<ClientConfig>,
 ) -> io::Result<(SendRequest<Empty<Bytes>>, SocketAddr)> {
     let setup = Setup::plaintext();
-    let stream = KcpStream::connect_with(addr, &setup.security, &setup.config).await?;
+    let stream = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect(addr)
+        .await?;
     let local = stream.local_addr()?;
     let name = ServerName::try_from("server.example").unwrap();
     let connecting = TlsConnector::from(config).connect(name, KcpIo::new(stream));
@@ -184,7 +187,9 @@ async fn handshake_that_never_ends_holds_up_nothing() {
     let identity = authority.issue("server.example");
     let server = serve_tls(authority.server(&identity, false)).await;
     let setup = Setup::plaintext();
-    let silent = KcpStream::connect_with(server.addr, &setup.security, &setup.config);
+    let silent = KcpStream::builder(&setup.security)
+        .config(&setup.config)
+        .connect(server.addr);
     let silent = silent.await.unwrap();
     let (mut client, _) = connect(server.addr, authority.client(None)).await.unwrap();
     get(&mut client, "/").await.unwrap();

@@ -165,7 +165,9 @@ async fn websockets_work_over_http2() {
             server
         };
         let server = tokio::spawn(server.into_future());
-        let stream = KcpStream::connect_with(addr, &setup.security, &setup.config);
+        let stream = KcpStream::builder(&setup.security)
+            .config(&setup.config)
+            .connect(addr);
         let io = KcpIo::new(stream.await.unwrap());
         let executor = TokioExecutor::new();
         let handshake = hyper::client::conn::http2::handshake(executor, io);

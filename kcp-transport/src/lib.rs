@@ -32,3 +32,21 @@ pub mod stats;
 pub mod testing;
 pub mod time;
 pub mod wire;
+
+pub use config::{
+    AckPolicy, Config, ConfigBuilder, Congestion, Extensions, ListenerConfig,
+    ListenerConfigBuilder, Mode, Preset, WriteCoalescing,
+};
+pub use crypto::{AeadKey, KeyRing, Security};
+pub use error::{ConfigError, ConnectError, ConnectionError, DatagramError, ResetCode};
+pub use fec::FecRatio;
+pub use stats::{EndpointStats, Stats};
+pub use wire::ConversationId;
+
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use net::{
+    ClientBuilder, ConnectionInfo, Datagrams, KcpEndpoint, KcpListener, KcpMessageStream,
+    KcpStream, ListenerBuilder, MessageReceiver, MessageSender, OwnedReadHalf, OwnedWriteHalf,
+    Path, Received, ReuniteError, Transport, WeakConnectionInfo,
+};

@@ -64,7 +64,11 @@ fn patient() -> Config {
 async fn cycle(network: &Network, listener: &KcpListener, number: u32) {
     let addr = listener.local_addr().expect("bound");
     let host = network.host();
-    let stream = KcpStream::connect_transport(host, addr, &Security::Plaintext, &patient()).await;
+    let stream = KcpStream::builder(&Security::Plaintext)
+        .config(&patient())
+        .transport(host)
+        .connect(addr)
+        .await;
     let mut stream = stream.expect("connects");
     stream.write_all(&cargo(number)).await.expect("writes");
     stream.shutdown().await.expect("drains");
@@ -81,7 +85,9 @@ fn resident() -> Option<usize> {
 async fn cycles_at_a_fifth_of_loss_lose_no_byte_and_leave_no_ghost() {
     let cycles = std::env::var("KCP_CYCLES").map_or(1_000, |it| it.parse().expect("a number"));
     let network = Network::new(7, 0.2, LATENCY);
-    let listener = KcpListener::from_transport(network.host(), &Security::Plaintext, &patient());
+    let listener = KcpListener::builder(&Security::Plaintext)
+        .config(&patient())
+        .on_transport(network.host());
     let listener = Arc::new(listener.expect("in range"));
     let arrivals = Arrivals::default();
     let accepting = {

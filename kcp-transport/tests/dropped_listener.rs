@@ -68,11 +68,16 @@ async fn session_opened_while_its_listener_is_dropped_is_let_go_of() {
     let network = Network::new(0, 0.0, Duration::from_millis(5));
     let host = network.host();
     let addr = host.addr();
-    let listener = KcpListener::from_transport(host, &Security::Plaintext, &config);
+    let listener = KcpListener::builder(&Security::Plaintext)
+        .config(&config)
+        .on_transport(host);
     let listener = listener.expect("in range");
     let _tracing = tracing::subscriber::set_default(Dropper(Mutex::new(Some(listener))));
-    let client =
-        KcpStream::connect_transport(network.host(), addr, &Security::Plaintext, &config).await;
+    let client = KcpStream::builder(&Security::Plaintext)
+        .config(&config)
+        .transport(network.host())
+        .connect(addr)
+        .await;
     // The session was opened after the listener was dropped.
     let mut client = client.expect("connects");
     let end = timeout(Duration::from_secs(10), client.read_u8()).await;

@@ -12,7 +12,7 @@ mod memory;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcp_transport::config::Config;
+use kcp_transport::config::ListenerConfig;
 use kcp_transport::testing::Rng;
 
 use flood::{Beginning, flood, listen, visit};
@@ -42,7 +42,7 @@ async fn million_forged_openings_cost_at_most_four_mebibytes() {
     let stats = listener.stats();
     println!("{grown} bytes; {stats}");
     assert!(grown <= 4 << 20, "{grown} bytes more");
-    assert!(stats.connections <= 1 + Config::default().max_unvalidated());
+    assert!(stats.connections <= 1 + ListenerConfig::default().max_unvalidated());
     let openings = stats.addresses_challenged + stats.passive_opens - calm.passive_opens;
     assert_eq!(calm.addresses_challenged, 0);
     assert_eq!(stats.datagrams_received - calm.datagrams_received, openings);

@@ -141,13 +141,18 @@ fn debug_of_nonces_shows_no_seed() {
 async fn debug_of_streams_and_endpoints_shows_no_key() {
     for (security, key) in ciphers() {
         let config = Config::default();
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let listener = KcpListener::bind_with(any, &security, &config)
+        let listener = KcpListener::builder(&security)
+            .config(&config)
+            .bind("127.0.0.1:0")
             .await
             .expect("binds");
         let addr = listener.local_addr().expect("bound");
-        let endpoint = KcpEndpoint::bind(any, &security, &config).expect("binds");
-        let connected = KcpStream::connect_with(addr, &security, &config);
+        let endpoint = KcpEndpoint::builder(&security)
+            .config(&config)
+            .bind("127.0.0.1:0")
+            .await
+            .expect("binds");
+        let connected = KcpStream::builder(&security).config(&config).connect(addr);
         let (one, other) = tokio::join!(connected, endpoint.connect(addr));
         let (mut one, other) = (one.expect("connects"), other.expect("connects"));
         one.write_all(&[0; 1000]).await.expect("takes it");

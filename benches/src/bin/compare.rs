@@ -122,12 +122,10 @@ async fn run(options: Options, stop: Stop) -> Result<(), AnyError> {
 }
 
 async fn serve(transport: &Args) -> Result<(), AnyError> {
-    let listener = KcpListener::bind_with(
-        "127.0.0.1:0".parse()?,
-        &transport.security()?,
-        &transport.config()?,
-    )
-    .await?;
+    let listener = KcpListener::builder(&transport.security()?)
+        .config(&transport.config()?)
+        .bind("127.0.0.1:0")
+        .await?;
     println!(
         "{}",
         serde_json::json!({ "listening": listener.local_addr()?.to_string() })

@@ -76,7 +76,10 @@ async fn run_server(server: ServerArgs, transport: options::Args) -> Result<(), 
     let transport = transport.transport()?;
     let address = server.address().await?;
     let stop = server.stop();
-    let listener = KcpListener::bind_with(address, &transport.security, &transport.config).await;
+    let listener = KcpListener::builder(&transport.security)
+        .config(&transport.config)
+        .bind(address)
+        .await;
     let listener = listener.map_err(server.cannot_listen())?;
     server.announce(listener.local_addr().map_err(server.cannot_listen())?)?;
     let served = serve_until(listener, stop).await;

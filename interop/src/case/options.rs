@@ -6,7 +6,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use kcp_transport::config::{AckPolicy, ConfigBuilder, Congestion, Extensions, WriteCoalescing};
-use kcp_transport::wire::ConversationId;
 
 use super::name::number;
 
@@ -56,7 +55,6 @@ impl Options {
             .send_rate(self.rate.and_then(|rate| NonZeroU64::new(rate.into())))
             .dscp(self.dscp)
             .extensions(self.extensions)
-            .conversation(self.conversation.map(ConversationId::new))
     }
 
     /// Adds the flags of Go peers that are not at their defaults.

@@ -39,13 +39,19 @@ impl Connection for Session {
     /// The system picks the local address: any will do.
     async fn connect(options: &Options, _: SocketAddr, server: SocketAddr) -> io::Result<Self> {
         let (security, config) = setup(options).map_err(io::Error::other)?;
-        let stream = KcpStream::connect_with(server, &security, &config).await?;
+        let stream = KcpStream::builder(&security)
+            .config(&config)
+            .connect(server)
+            .await?;
         Ok(Self::new(stream, config.mode()))
     }
 
     async fn listen(options: &Options, addr: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
         let (security, config) = setup(options).map_err(io::Error::other)?;
-        let listener = KcpListener::bind_with(addr, &security, &config).await?;
+        let listener = KcpListener::builder(&security)
+            .config(&config)
+            .bind(addr)
+            .await?;
         let addr = listener.local_addr()?;
         let mode = config.mode();
         Ok((Listener { listener, mode }, addr))

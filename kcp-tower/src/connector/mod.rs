@@ -258,9 +258,18 @@ impl Shared {
         match &self.make_transport {
             Some(make) => {
                 let transport = make(addr)?;
-                KcpStream::connect_transport(transport, addr, &self.security, config).await
+                KcpStream::builder(&self.security)
+                    .config(config)
+                    .transport(transport)
+                    .connect(addr)
+                    .await
             }
-            None => KcpStream::connect_with(addr, &self.security, config).await,
+            None => {
+                KcpStream::builder(&self.security)
+                    .config(config)
+                    .connect(addr)
+                    .await
+            }
         }
     }
 

@@ -169,7 +169,7 @@ impl Transport for Host {
                 break;
             };
             buffer[..datagram.len()].copy_from_slice(&datagram);
-            received.path = Path { peer, local: None };
+            received.path = Path::new(peer);
             received.len = datagram.len();
             received.stride = datagram.len();
             count += 1;

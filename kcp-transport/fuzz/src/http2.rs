@@ -37,12 +37,18 @@ pub fn http2_over_kcp(data: &[u8]) {
     runtime.block_on(async {
         let security = Security::Plaintext;
         let config = Config::default();
-        let listener = KcpListener::from_transport(network.host(1), &security, &config);
+        let listener = KcpListener::builder(&security)
+            .config(&config)
+            .on_transport(network.host(1));
         let incoming = KcpIncoming::from(listener.expect("in range"));
         let service = tower::make::Shared::new(tower::service_fn(echo));
         let server = tokio::spawn(serve(incoming, service).http2_only().into_future());
         let host = network.host(2);
-        let stream = KcpStream::connect_transport(host, addr(1), &security, &config).await;
+        let stream = KcpStream::builder(&security)
+            .config(&config)
+            .transport(host)
+            .connect(addr(1))
+            .await;
         let mut stream = stream.expect("nothing is lost");
         if input.u8() != 255 {
             stream.write_all(PREFACE).await.expect("connected");

@@ -8,7 +8,6 @@ use crate::crypto::Overhead;
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
 use crate::packet::MAX_MTU;
-use crate::wire::ConversationId;
 
 /// Builds a [`Config`]. The getter of the same name documents each option in full.
 #[derive(Clone, Debug)]
@@ -100,7 +99,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Time limit for connecting to an address.
+    /// Time limit for connecting: finding the addresses of a name and trying all of them.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
         self
@@ -142,12 +141,6 @@ impl ConfigBuilder {
         self
     }
 
-    /// Maximum number of connections that wait for `accept`, 1..=65536.
-    pub fn backlog(mut self, connections: usize) -> Self {
-        self.config.backlog = connections;
-        self
-    }
-
     /// Differentiated services code point, 0..=63.
     pub fn dscp(mut self, code_point: u8) -> Self {
         self.config.dscp = code_point;
@@ -169,13 +162,6 @@ impl ConfigBuilder {
     /// Maximum number of bytes of UDP payload sent per second, at least 1500.
     pub fn send_rate(mut self, bytes_per_second: impl Into<Option<NonZeroU64>>) -> Self {
         self.config.send_rate = bytes_per_second.into();
-        self
-    }
-
-    /// Conversation id of connections that are opened. Read the warning at
-    /// [`Config::conversation`].
-    pub fn conversation(mut self, id: impl Into<Option<ConversationId>>) -> Self {
-        self.config.conversation = id.into();
         self
     }
 
@@ -206,7 +192,6 @@ impl ConfigBuilder {
         })?;
         check_times(&config)?;
         check_sizes(&config)?;
-        config.listening.check()?;
         Ok(config)
     }
 }
@@ -261,13 +246,6 @@ fn check_sizes(config: &Config) -> Result<(), ConfigError> {
         let allowed = "1500 bytes per second or more, or none";
         in_range("send rate", &rate.get(), MIN_RATE..=u64::MAX, allowed)?;
     }
-    let backlogs = 1..=1 << 16;
-    in_range(
-        "backlog",
-        &config.backlog,
-        backlogs,
-        "1 to 65536 connections",
-    )?;
     in_range("dscp", &config.dscp, 0..=63, "0 to 63")?;
     if let Some(bytes) = config.socket_buffer {
         in_range(
@@ -348,7 +326,6 @@ mod tests {
                 refused(Config::builder().dscp(64)),
                 "dscp is 64; allowed are 0 to 63",
             ),
-            (refused(Config::builder().backlog(0)), "backlog is 0"),
             (
                 refused(Config::builder().flush_interval(Duration::ZERO)),
                 "flush interval is 0ns; allowed are 1 ms to 5 s",

@@ -4,7 +4,7 @@ mod builder;
 mod choice;
 #[cfg(feature = "serde")]
 mod fields;
-mod listening;
+mod listener;
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -13,12 +13,11 @@ use crate::crypto::Overhead;
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
 use crate::packet::PacketLayout;
-use crate::wire::ConversationId;
 
 pub use crate::arq::{AckPolicy, Congestion, Mode, Percent, Redundancy, WriteCoalescing};
 pub use builder::ConfigBuilder;
 pub use choice::{Extensions, Preset};
-use listening::Listening;
+pub use listener::{ListenerConfig, ListenerConfigBuilder};
 
 /// Options of a connection.
 ///
@@ -91,13 +90,10 @@ pub struct Config {
     linger: Duration,
     send_buffer: Option<usize>,
     receive_buffer: Option<usize>,
-    backlog: usize,
     dscp: u8,
     socket_buffer: Option<usize>,
     write_coalescing: WriteCoalescing,
     send_rate: Option<NonZeroU64>,
-    conversation: Option<ConversationId>,
-    listening: Listening,
     extensions: Extensions,
 }
 
@@ -124,13 +120,10 @@ impl Default for Config {
             linger: Duration::from_secs(30),
             send_buffer: None,
             receive_buffer: None,
-            backlog: 1024,
             dscp: 0,
             socket_buffer: Some(4 << 20),
             write_coalescing: WriteCoalescing::Immediate,
             send_rate: None,
-            conversation: None,
-            listening: Listening::default(),
             extensions: Extensions::Migration,
         }
     }
@@ -254,9 +247,8 @@ impl Config {
         self.fec
     }
 
-    /// Time limit for connecting to an address. Default 10 s, 10 ms to 30 days.
-    ///
-    /// It does not include resolving a name, as the connector of kcp-tower does before.
+    /// Time limit for connecting: finding the addresses of a name and trying all of them. Default 10 s,
+    /// 10 ms to 30 days.
     #[must_use]
     pub fn connect_timeout(&self) -> Duration {
         self.connect_timeout
@@ -317,14 +309,6 @@ impl Config {
         self.receive_buffer
     }
 
-    /// Maximum number of connections that wait for `accept`. Default 1024, 1 to 65536.
-    ///
-    /// A constant in kcp-go, 128.
-    #[must_use]
-    pub fn backlog(&self) -> usize {
-        self.backlog
-    }
-
     /// Differentiated services code point, 0 to 63, for IPv4 and IPv6 alike. Default 0.
     ///
     /// kcp-go `SetDSCP`, kcptun `--dscp`.
@@ -364,23 +348,6 @@ impl Config {
     #[doc(alias = "SetRateLimit")]
     pub fn send_rate(&self) -> Option<NonZeroU64> {
         self.send_rate
-    }
-
-    /// Conversation id of connections that are opened with this configuration; `None` is a random
-    /// id for each. Default none.
-    ///
-    /// A constant id is dangerous. Late packets and retransmissions of an earlier connection carry
-    /// the same id, so KCP cannot distinguish them from those of the new connection, and data of
-    /// one may be delivered in the other. A listener of this crate refuses an id for two minutes
-    /// after a connection with it from the same address has ended. A predictable id also makes it
-    /// easier to forge packets. Set an id only for a peer that requires one, and use a new id for
-    /// each connection.
-    ///
-    /// kcp-go `NewConn3` and `NewConn4` (random otherwise).
-    #[must_use]
-    #[doc(alias = "conv")]
-    pub fn conversation(&self) -> Option<ConversationId> {
-        self.conversation
     }
 
     /// Whether this side uses extensions with peers of this crate. Default

@@ -182,7 +182,10 @@ mod tests {
     #[test]
     fn kind_of_a_failed_lookup_can_be_matched_on() {
         let system = io::Error::other("Name or service not known");
-        assert_eq!(ConnectError::Resolve(system).kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            ConnectError::Resolve(system).kind(),
+            io::ErrorKind::NotFound
+        );
         let slow = io::ErrorKind::TimedOut.into();
         assert_eq!(ConnectError::Resolve(slow).kind(), io::ErrorKind::TimedOut);
     }

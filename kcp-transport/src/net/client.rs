@@ -2,20 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
+use tokio::net::ToSocketAddrs;
 use tokio::runtime;
-use tokio::sync::oneshot;
 
-use crate::config::Config;
 use crate::crypto::Security;
 use crate::session::Role;
 use crate::stats::{EndpointStats, Stats};
 
-use super::connection::Handle;
-use super::driver::{Driver, OpenRequest, Registry};
-use super::endpoint::{Endpoint, Purpose};
-use super::io::{Path, Socket, Transport};
+use super::connect::{ClientBuilder, SharedTransport, bind_to};
 use super::stream::KcpStream;
 
 /// Opens any number of connections from one socket, driven by one task.
@@ -26,93 +21,80 @@ use super::stream::KcpStream;
 /// first. Use [`KcpStream::connect`] with such servers, which takes a socket for each connection.
 ///
 /// The socket is not connected, so a closed port at a peer is detected by the time-out only.
-/// [`Config::conversation`] is ignored.
 ///
 /// Dropping the endpoint ends no connection. The socket is closed after the last connection has
 /// ended.
+///
+/// # Examples
+///
+/// ```no_run
+/// use kcp_transport::{KcpEndpoint, Security};
+///
+/// # async fn example(security: &Security) -> std::io::Result<()> {
+/// let endpoint = KcpEndpoint::bind("[::]:0", security).await?;
+/// let first = endpoint.connect("one.example.com:4000").await?;
+/// let second = endpoint.connect("two.example.com:4000").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct KcpEndpoint {
-    registry: Arc<Registry>,
+    transport: SharedTransport,
 }
 
 impl KcpEndpoint {
-    /// Binds an endpoint to `addr`; port 0 picks a free one. From a v6 wildcard address it also
-    /// reaches v4 peers where the system supports it.
+    /// An endpoint on `addr` with the default [`Config`](crate::config::Config); port 0 picks a free
+    /// one. From `[::]` it reaches IPv4 peers too where the system can.
+    ///
+    /// Of several addresses it takes the first that can be bound to. For other options see
+    /// [`KcpEndpoint::builder`].
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidInput`] if the mtu has no room for data under this cipher, and errors
-    /// of binding the socket. Must be called within a tokio runtime.
-    pub fn bind(addr: SocketAddr, security: &Security, config: &Config) -> io::Result<Self> {
-        config.layout(security.overhead())?;
-        runtime::Handle::try_current().map_err(io::Error::other)?;
-        let socket = Socket::bind(addr, config)?;
-        let endpoint = Endpoint::on_socket(socket, security, config, Purpose::Connect)?;
-        Self::start(endpoint)
-    }
-
-    /// Creates an endpoint on any [`Transport`].
-    ///
-    /// # Errors
-    ///
-    /// As [`KcpEndpoint::bind`].
-    pub fn from_transport(
-        transport: Arc<dyn Transport>,
-        security: &Security,
-        config: &Config,
-    ) -> io::Result<Self> {
-        let endpoint = Endpoint::new(transport, security, config, Purpose::Connect)?;
-        Self::start(endpoint)
-    }
-
-    fn start(endpoint: Endpoint) -> io::Result<Self> {
-        let runtime = runtime::Handle::try_current().map_err(io::Error::other)?;
-        let registry = Registry::new(Arc::new(endpoint));
-        runtime.spawn(Driver::new(Arc::clone(&registry), RECEIVE_SLOTS));
-        Ok(Self { registry })
-    }
-
-    /// Connects to `peer` and returns once it has answered.
-    ///
-    /// # Errors
-    ///
-    /// - [`io::ErrorKind::TimedOut`]: no answer within [`Config::connect_timeout`].
-    /// - [`io::ErrorKind::InvalidInput`]: a v4 socket reaches no v6 peer.
-    /// - The error of the socket if it is closed.
+    /// [`io::ErrorKind::InvalidInput`] for no host and port, [`io::ErrorKind::NotFound`] for an
+    /// unknown host, and errors of binding the socket. Must be called within a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future aborts the attempt and leaves nothing behind.
-    pub async fn connect(&self, peer: SocketAddr) -> io::Result<KcpStream> {
-        let handle = self.open(peer, Role::Connect).await?;
-        handle.connected().await?;
-        Ok(KcpStream::new(handle))
+    /// Waits for the lookup of a name alone; dropping the future before that leaves nothing bound.
+    pub async fn bind(addr: impl ToSocketAddrs, security: &Security) -> io::Result<Self> {
+        Self::builder(security).bind(addr).await
     }
 
-    /// As [`KcpEndpoint::connect`], without waiting for an answer of the peer.
+    /// Starts from the default options of connections.
+    pub fn builder(security: &Security) -> ClientBuilder {
+        ClientBuilder::new(security)
+    }
+
+    /// Connects to `peer` and returns once it has answered. Its addresses are raced as by
+    /// [`KcpStream::connect`].
     ///
     /// # Errors
     ///
-    /// As [`KcpEndpoint::connect`], except the first.
+    /// As [`KcpStream::connect`]; that nothing listens at the peer is seen by the time-out alone.
+    /// [`io::ErrorKind::InvalidInput`] also if the socket is of the wrong family for the peer, and
+    /// that of the socket if it is closed.
     ///
     /// # Cancel safety
     ///
-    /// As [`KcpEndpoint::connect`]. The future waits for the driver only.
-    pub async fn connect_lazy(&self, peer: SocketAddr) -> io::Result<KcpStream> {
-        let handle = self.open(peer, Role::ConnectLazy).await?;
+    /// As [`KcpStream::connect`].
+    pub async fn connect(&self, peer: impl ToSocketAddrs) -> io::Result<KcpStream> {
+        let handle = self.transport.connect(peer, Role::Connect).await?;
         Ok(KcpStream::new(handle))
     }
 
-    async fn open(&self, peer: SocketAddr, role: Role) -> io::Result<Handle> {
-        let peer = reachable(self.local_addr()?, peer)?;
-        let path = Path { peer, local: None };
-        let (answer, answered) = oneshot::channel();
-        self.registry.request(OpenRequest { path, role, answer });
-        answered.await.unwrap_or_else(|_| {
-            let kind = self.registry.endpoint.mailbox.ended();
-            let kind = kind.unwrap_or(io::ErrorKind::NotConnected);
-            Err(io::Error::new(kind, "the endpoint's socket is closed"))
-        })
+    /// As [`KcpEndpoint::connect`], without waiting for the peer.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpEndpoint::connect`], but for those that the peer or its silence would give.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`KcpStream::connect`]. Waits for the lookup of a name and for the driver alone.
+    pub async fn connect_lazy(&self, peer: impl ToSocketAddrs) -> io::Result<KcpStream> {
+        let handle = self.transport.connect(peer, Role::ConnectLazy).await?;
+        Ok(KcpStream::new(handle))
     }
 
     /// Moves the endpoint to another socket, bound to `addr`: for a client whose network has
@@ -127,22 +109,22 @@ impl KcpEndpoint {
     ///
     /// # Errors
     ///
-    /// - [`io::ErrorKind::Unsupported`]: the endpoint was created [from a
-    ///   transport](KcpEndpoint::from_transport), which may change its addresses by itself.
+    /// - [`io::ErrorKind::Unsupported`]: the endpoint is on a socket or transport of the caller's.
     /// - [`io::ErrorKind::InvalidInput`]: `addr` has another address family than the current
     ///   address.
     /// - Errors of binding the socket; the endpoint keeps its current socket. Must be called within
     ///   a tokio runtime.
     pub fn rebind(&self, addr: SocketAddr) -> io::Result<()> {
         runtime::Handle::try_current().map_err(io::Error::other)?;
-        self.registry.endpoint.rebind(|| {
+        let endpoint = &self.transport.registry.endpoint;
+        endpoint.rebind(|maker| {
             if self.local_addr()?.is_ipv6() != addr.is_ipv6() {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
                     "an endpoint cannot change between v4 and v6",
                 ));
             }
-            Socket::bind(addr, &self.registry.endpoint.config)
+            maker.bind(addr, &endpoint.config)
         })
     }
 
@@ -152,14 +134,14 @@ impl KcpEndpoint {
     ///
     /// The error of the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.registry.endpoint.transport().local_addr()
+        self.transport.local_addr()
     }
 
     /// Counters of the socket: received datagrams, and those dropped before they reached a
     /// connection.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
-        self.registry.endpoint.stats()
+        self.transport.registry.endpoint.stats()
     }
 
     /// The sum of the counters of all connections, open and closed. Visits each open connection.
@@ -167,27 +149,34 @@ impl KcpEndpoint {
     /// Bytes that are read from a connection after it has ended are not included.
     #[must_use]
     pub fn totals(&self) -> Stats {
-        self.registry.totals()
+        self.transport.registry.totals()
     }
 }
 
-impl Drop for KcpEndpoint {
-    fn drop(&mut self) {
-        self.registry.release();
+impl ClientBuilder {
+    /// An endpoint on `addr`, with the options of its connections. See [`KcpEndpoint::bind`].
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpEndpoint::bind`]; and [`io::ErrorKind::InvalidInput`] if the mtu has no room for data
+    /// under this cipher, or if a [conversation](Self::conversation) was given.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`KcpEndpoint::bind`].
+    pub async fn bind(self, addr: impl ToSocketAddrs) -> io::Result<KcpEndpoint> {
+        let transport = bind_to(addr, |addr| self.share_bound(addr)).await?;
+        Ok(KcpEndpoint { transport })
+    }
+
+    /// An endpoint on the [local address](Self::local_addr), [socket](Self::socket) or
+    /// [transport](Self::transport) that was given, else on a free port.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn endpoint(self) -> io::Result<KcpEndpoint> {
+        let transport = self.share()?;
+        Ok(KcpEndpoint { transport })
     }
 }
-
-/// The address of the peer in the form in which the socket reports it.
-fn reachable(local: SocketAddr, peer: SocketAddr) -> io::Result<SocketAddr> {
-    match (local, peer) {
-        (SocketAddr::V6(_), SocketAddr::V4(v4)) => Ok((v4.ip().to_ipv6_mapped(), v4.port()).into()),
-        (SocketAddr::V4(_), SocketAddr::V6(_)) => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a v6 peer cannot be reached from a v4 address",
-        )),
-        _ => Ok(peer),
-    }
-}
-
-/// Receive buffers: as many as one call can fill.
-const RECEIVE_SLOTS: usize = 32;

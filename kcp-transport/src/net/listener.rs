@@ -1,20 +1,22 @@
 //! Accepting connections.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::net::ToSocketAddrs;
 use tokio::runtime;
 
-use crate::config::Config;
+use crate::config::{Config, ListenerConfig};
 use crate::crypto::Security;
 use crate::stats::{EndpointStats, Stats};
 
+use super::connect::bind_to;
 use super::connection::{Connection, Handle};
 use super::driver::{Driver, Registry};
 use super::endpoint::Endpoint;
-use super::io::{Socket, Transport};
+use super::io::{Socket, SocketHook, SocketMaker, Transport};
 use super::stream::KcpStream;
 use super::sync::{Awaited, Waiter, Waiting, budgeted};
 
@@ -30,12 +32,11 @@ use super::sync::{Awaited, Waiter, Waiting, budgeted};
 /// # Examples
 ///
 /// ```no_run
-/// use kcp_transport::crypto::Security;
-/// use kcp_transport::net::KcpListener;
+/// use kcp_transport::{KcpListener, Security};
 ///
 /// # async fn example() -> std::io::Result<()> {
 /// let security = Security::from_password("aes-128-gcm", "a password", Security::KCPTUN_SALT)?;
-/// let listener = KcpListener::bind("0.0.0.0:4000".parse().unwrap(), &security).await?;
+/// let listener = KcpListener::bind("[::]:4000", &security).await?;
 /// loop {
 ///     let (mut stream, peer) = listener.accept().await?;
 ///     println!("{peer} has connected");
@@ -53,102 +54,33 @@ pub struct KcpListener {
 }
 
 impl KcpListener {
-    /// Listens on `addr` with the default [`Config`]; port 0 picks a free one.
+    /// Listens on `addr` with the default options; port 0 picks a free one. `[::]` takes IPv4 peers
+    /// too.
+    ///
+    /// `addr` is anything that tokio resolves; of several addresses it takes the first that can be
+    /// bound to. For other options see [`KcpListener::builder`].
     ///
     /// # Errors
     ///
-    /// As [`KcpListener::bind_with`].
+    /// [`io::ErrorKind::InvalidInput`] for no host and port, [`io::ErrorKind::NotFound`] for an
+    /// unknown host, and errors of binding the socket, [`io::ErrorKind::AddrInUse`] among them. Must
+    /// be called within a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// The future never waits, so it cannot be dropped halfway: once polled, it is ready.
-    pub async fn bind(addr: SocketAddr, security: &Security) -> io::Result<Self> {
-        Self::bind_with(addr, security, &Config::default()).await
+    /// Waits for the lookup of a name alone; dropping the future before that leaves nothing bound.
+    pub async fn bind(addr: impl ToSocketAddrs, security: &Security) -> io::Result<Self> {
+        Self::builder(security).bind(addr).await
     }
 
-    /// Listens on `addr`; port 0 picks a free one. A v6 wildcard address also accepts v4 peers
-    /// where the system supports it.
-    ///
-    /// # Errors
-    ///
-    /// [`io::ErrorKind::InvalidInput`] if the mtu has no room for data under this cipher, and errors
-    /// of binding the socket.
-    ///
-    /// # Cancel safety
-    ///
-    /// The future never waits, so it cannot be dropped halfway: once polled, it is ready.
-    #[expect(clippy::unused_async, reason = "the shape of tokio's listeners")]
-    pub async fn bind_with(
-        addr: SocketAddr,
-        security: &Security,
-        config: &Config,
-    ) -> io::Result<Self> {
-        config.layout(security.overhead())?;
-        runtime::Handle::try_current().map_err(io::Error::other)?;
-        let sockets = Socket::bind_shards(addr, config)?;
-        let transports = sockets
-            .into_iter()
-            .map(|it| Arc::new(it) as Arc<dyn Transport>);
-        Self::from_transports(transports.collect(), security, config)
-    }
-
-    /// Listens on a socket that the caller has created and bound. It is set to non-blocking.
-    ///
-    /// # Errors
-    ///
-    /// As [`KcpListener::bind_with`]. Must be called within a tokio runtime.
-    pub fn from_socket(
-        socket: std::net::UdpSocket,
-        security: &Security,
-        config: &Config,
-    ) -> io::Result<Self> {
-        config.layout(security.overhead())?;
-        runtime::Handle::try_current().map_err(io::Error::other)?;
-        let socket = Arc::new(Socket::adopt(socket, config)?);
-        Self::from_transport(socket, security, config)
-    }
-
-    /// Listens on any [`Transport`].
-    ///
-    /// The socket options of `config` are not applied to the transport.
-    ///
-    /// # Errors
-    ///
-    /// As [`KcpListener::bind_with`]. Must be called within a tokio runtime.
-    pub fn from_transport(
-        transport: Arc<dyn Transport>,
-        security: &Security,
-        config: &Config,
-    ) -> io::Result<Self> {
-        Self::from_transports(vec![transport], security, config)
-    }
-
-    /// Listens on several transports that share one address, as sockets with `SO_REUSEPORT` do,
-    /// with a task for each. [`Config::shards`] should be their number.
-    ///
-    /// The datagrams of a peer may arrive at any of the transports, but should keep to one:
-    /// datagrams that arrive at another one than the first are forwarded, at a cost.
-    ///
-    /// # Errors
-    ///
-    /// [`io::ErrorKind::InvalidInput`] if `transports` is empty, and as
-    /// [`KcpListener::from_transport`].
-    pub fn from_transports(
-        transports: Vec<Arc<dyn Transport>>,
-        security: &Security,
-        config: &Config,
-    ) -> io::Result<Self> {
-        let runtime = runtime::Handle::try_current().map_err(io::Error::other)?;
-        if transports.is_empty() {
-            let reason = "a listener needs a transport";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    /// Starts from the default options of a listener and its connections.
+    pub fn builder(security: &Security) -> ListenerBuilder {
+        ListenerBuilder {
+            security: security.clone(),
+            config: Config::default(),
+            listener: ListenerConfig::default(),
+            maker: SocketMaker::default(),
         }
-        let endpoints = Endpoint::listening(transports, security, config)?;
-        let registries = Registry::listening(endpoints);
-        for registry in &registries {
-            runtime.spawn(Driver::new(Arc::clone(registry), RECEIVE_SLOTS));
-        }
-        Ok(Self { registries })
     }
 
     fn first(&self) -> &Registry {
@@ -216,6 +148,132 @@ impl KcpListener {
             sum += registry.totals();
         }
         sum
+    }
+}
+
+/// Everything about a listener but what it listens on: made by [`KcpListener::builder`].
+///
+/// # Examples
+///
+/// ```no_run
+/// use kcp_transport::{Config, KcpListener, ListenerConfig, Preset, Security};
+///
+/// # async fn example(security: &Security) -> std::io::Result<()> {
+/// let listener = KcpListener::builder(security)
+///     .config(&Config::builder().preset(Preset::Fast3).build()?)
+///     .listener_config(&ListenerConfig::builder().shards(4).build()?)
+///     .bind("[::]:4000")
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is bound"]
+pub struct ListenerBuilder {
+    security: Security,
+    config: Config,
+    listener: ListenerConfig,
+    maker: SocketMaker,
+}
+
+impl ListenerBuilder {
+    /// The options of the connections. Default: [`Config::default`].
+    pub fn config(mut self, config: &Config) -> Self {
+        self.config = config.clone();
+        self
+    }
+
+    /// The options of the listener itself. Default: [`ListenerConfig::default`].
+    pub fn listener_config(mut self, config: &ListenerConfig) -> Self {
+        self.listener = config.clone();
+        self
+    }
+
+    /// Calls `hook` with each socket that is made, before it is bound. Its error is one of binding.
+    ///
+    /// For what must be done to a socket before it is used: binding to a network device, marks for
+    /// routing.
+    pub fn prepare_socket(
+        mut self,
+        hook: impl Fn(&UdpSocket) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.maker = SocketMaker::new(SocketHook::new(hook));
+        self
+    }
+
+    /// Listens on `addr`. See [`KcpListener::bind`].
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpListener::bind`]; and [`io::ErrorKind::InvalidInput`] if the mtu has no room for data
+    /// under this cipher.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`KcpListener::bind`].
+    pub async fn bind(self, addr: impl ToSocketAddrs) -> io::Result<KcpListener> {
+        self.check()?;
+        let (shards, shared) = (self.listener.shards(), self.listener.share_port());
+        let bind = |addr| self.maker.bind_shards(addr, shards, shared, &self.config);
+        let sockets = bind_to(addr, bind).await?;
+        let transports = sockets
+            .into_iter()
+            .map(|it| Arc::new(it) as Arc<dyn Transport>);
+        self.on_transports(transports.collect())
+    }
+
+    /// Listens on a socket that the caller made, which should be bound; it is made non-blocking and
+    /// gets the socket options of the [`Config`].
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn on_socket(self, socket: UdpSocket) -> io::Result<KcpListener> {
+        self.check()?;
+        let socket = Arc::new(Socket::adopt(socket, &self.config)?);
+        self.on_transport(socket)
+    }
+
+    /// Listens on any transport of datagrams. The socket options of the [`Config`] are the
+    /// transport's own business.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn on_transport(self, transport: Arc<dyn Transport>) -> io::Result<KcpListener> {
+        self.on_transports(vec![transport])
+    }
+
+    /// Listens on several transports of datagrams that have one address, as sockets with
+    /// `SO_REUSEPORT` do, with a task for each; at most 256.
+    ///
+    /// A peer's datagrams may come in by any of them. They should keep to one: what comes in by
+    /// another than the first one did is handed on, at a price.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] if there are none or too many, and as [`bind`](Self::bind).
+    pub fn on_transports(self, transports: Vec<Arc<dyn Transport>>) -> io::Result<KcpListener> {
+        self.check()?;
+        let runtime = runtime::Handle::try_current().map_err(io::Error::other)?;
+        if transports.is_empty() {
+            let reason = "a listener needs a transport";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        let endpoints =
+            Endpoint::listening(transports, &self.security, &self.config, &self.listener)?;
+        let registries = Registry::listening(endpoints);
+        for registry in &registries {
+            runtime.spawn(Driver::new(Arc::clone(registry), RECEIVE_SLOTS));
+        }
+        Ok(KcpListener { registries })
+    }
+
+    /// What cannot work should cost neither a lookup nor a socket.
+    fn check(&self) -> io::Result<()> {
+        self.config.layout(self.security.overhead())?;
+        runtime::Handle::try_current().map_err(io::Error::other)?;
+        Ok(())
     }
 }
 

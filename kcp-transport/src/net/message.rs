@@ -2,13 +2,18 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::config::{Config, Mode};
-use crate::crypto::Security;
+use tokio::net::ToSocketAddrs;
 
+#[cfg(doc)]
+use crate::config::Config;
+use crate::config::Mode;
+use crate::crypto::Security;
+use crate::session::Role;
+
+use super::connect::ClientBuilder;
 use super::connection::{Connection, Handle};
 use super::info::ConnectionInfo;
 use super::stream::KcpStream;
@@ -30,14 +35,11 @@ use super::sync::budgeted;
 /// # Examples
 ///
 /// ```no_run
-/// use kcp_transport::config::Config;
-/// use kcp_transport::crypto::Security;
-/// use kcp_transport::net::KcpMessageStream;
+/// use kcp_transport::{KcpMessageStream, Security};
 ///
 /// # async fn example() -> std::io::Result<()> {
 /// let security = Security::from_password("aes-128-gcm", "a password", Security::KCPTUN_SALT)?;
-/// let peer = "127.0.0.1:4000".parse().unwrap();
-/// let mut stream = KcpMessageStream::connect(peer, &security, &Config::default()).await?;
+/// let mut stream = KcpMessageStream::connect("example.com:4000", &security).await?;
 /// stream.send(b"hello").await?;
 /// let mut answer = Vec::new();
 /// stream.recv(&mut answer).await?;
@@ -63,24 +65,18 @@ pub struct MessageReceiver {
 }
 
 impl KcpMessageStream {
-    /// Connects to `peer` in message mode, whatever the mode of `config`, and returns once the peer
-    /// has answered.
+    /// Connects to `peer` in message mode with the default [`Config`], and returns once it has
+    /// answered. For other options see [`ClientBuilder::connect_messages`].
     ///
     /// # Errors
     ///
-    /// As [`KcpStream::connect_with`].
+    /// As [`KcpStream::connect`].
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future aborts the attempt and leaves nothing behind.
-    pub async fn connect(
-        peer: SocketAddr,
-        security: &Security,
-        config: &Config,
-    ) -> io::Result<Self> {
-        let config = config.to_builder().mode(Mode::Message).build()?;
-        let stream = KcpStream::connect_with(peer, security, &config).await?;
-        Ok(stream.into_messages())
+    /// As [`KcpStream::connect`].
+    pub async fn connect(peer: impl ToSocketAddrs, security: &Security) -> io::Result<Self> {
+        KcpStream::builder(security).connect_messages(peer).await
     }
 
     fn new(handle: Handle) -> Self {
@@ -117,6 +113,22 @@ impl KcpMessageStream {
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.handle.0
+    }
+}
+
+impl ClientBuilder {
+    /// As [`connect`](Self::connect), in message mode, whatever the mode of the [`Config`].
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`KcpStream::connect`].
+    pub async fn connect_messages(self, peer: impl ToSocketAddrs) -> io::Result<KcpMessageStream> {
+        let handle = self.messages()?.open(peer, Role::Connect).await?;
+        Ok(KcpMessageStream::new(handle))
     }
 }
 

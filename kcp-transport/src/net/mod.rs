@@ -33,10 +33,11 @@ mod stream;
 mod sync;
 
 pub use client::KcpEndpoint;
+pub use connect::ClientBuilder;
 pub use datagrams::Datagrams;
 pub use info::{ConnectionInfo, WeakConnectionInfo};
 pub use io::{Path, Received, Transport};
-pub use listener::KcpListener;
+pub use listener::{KcpListener, ListenerBuilder};
 pub use message::{KcpMessageStream, MessageReceiver, MessageSender};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use stream::KcpStream;

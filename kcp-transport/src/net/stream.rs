@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::ToSocketAddrs;
 
+#[cfg(doc)]
 use crate::config::Config;
 use crate::crypto::Security;
 use crate::error::ResetCode;
@@ -15,10 +17,9 @@ use crate::session::Role;
 use crate::stats::Stats;
 use crate::wire::ConversationId;
 
-use super::connect;
+use super::connect::ClientBuilder;
 use super::connection::{Connection, Handle};
 use super::info::ConnectionInfo;
-use super::io::Transport;
 use super::sync::budgeted;
 
 /// A connection over KCP, read and written like a TCP stream.
@@ -63,28 +64,48 @@ pub struct KcpStream {
 }
 
 impl KcpStream {
-    /// Connects to `peer` with the default [`Config`].
+    /// Connects to `peer` with the default [`Config`], and returns once it has answered.
     ///
-    /// See [`KcpStream::connect_with`].
+    /// `peer` is anything that tokio resolves: `"example.com:4000"`, `("::1", 4000)`, a
+    /// [`SocketAddr`]. Addresses of a name are raced: both families in turns, each with a head start
+    /// of 250 ms over the next (RFC 8305), all within [`Config::connect_timeout`], 10 s by default.
+    ///
+    /// The stream has a UDP socket and a random conversation id of its own, which is what kcp-go
+    /// servers need. The proof that the peer is there is its answer to a window probe. For other
+    /// options see [`KcpStream::builder`].
     ///
     /// # Errors
     ///
-    /// As [`KcpStream::connect_with`].
+    /// A [`ConnectError`](crate::error::ConnectError), which lists each address with its reason. The
+    /// kind is
+    ///
+    /// - [`io::ErrorKind::InvalidInput`]: no host and port, or an address at which there can be no
+    ///   peer: port 0, multicast, a link-local address without scope id, the wrong family for the
+    ///   local address.
+    /// - [`io::ErrorKind::NotFound`]: the host is unknown or has no address.
+    /// - [`io::ErrorKind::TimedOut`]: no answer within [`Config::connect_timeout`]. A peer with
+    ///   another key or cipher also stays silent.
+    /// - [`io::ErrorKind::ConnectionRefused`]: the peer's host reports that nothing listens there.
+    ///   Seen on Linux, Android and Windows; elsewhere that ends in the time-out.
+    /// - that of the system, if the socket cannot be made or used.
+    ///
+    /// And a [`ConfigError`](crate::error::ConfigError) of kind [`io::ErrorKind::InvalidInput`] if
+    /// the mtu has no room for data under this cipher. Must be called within a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// As [`KcpStream::connect_with`].
+    /// Dropping the future gives the connection up and leaves nothing behind but the lookup of a
+    /// name, which one of the runtime's threads finishes.
     ///
     /// # Examples
     ///
     /// ```no_run
-    /// use kcp_transport::crypto::Security;
-    /// use kcp_transport::net::KcpStream;
+    /// use kcp_transport::{KcpStream, Security};
     /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
     ///
     /// # async fn example() -> std::io::Result<()> {
     /// let security = Security::from_password("aes-128-gcm", "a password", Security::KCPTUN_SALT)?;
-    /// let mut stream = KcpStream::connect("127.0.0.1:4000".parse().unwrap(), &security).await?;
+    /// let mut stream = KcpStream::connect("example.com:4000", &security).await?;
     /// stream.write_all(b"hello").await?;
     /// let mut answer = [0; 5];
     /// stream.read_exact(&mut answer).await?;
@@ -92,73 +113,13 @@ impl KcpStream {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn connect(peer: SocketAddr, security: &Security) -> io::Result<Self> {
-        Self::connect_with(peer, security, &Config::default()).await
+    pub async fn connect(peer: impl ToSocketAddrs, security: &Security) -> io::Result<Self> {
+        Self::builder(security).connect(peer).await
     }
 
-    /// Connects to `peer` and returns once it has answered.
-    ///
-    /// The stream has its own UDP socket and random conversation id, which kcp-go servers require.
-    /// The peer is known to be there once it answers a window probe.
-    ///
-    /// # Errors
-    ///
-    /// - [`io::ErrorKind::InvalidInput`]: the mtu has no room for data under this cipher.
-    /// - [`io::ErrorKind::TimedOut`]: no answer within [`Config::connect_timeout`]. A peer with
-    ///   another key or cipher does not answer either.
-    /// - [`io::ErrorKind::ConnectionRefused`]: the host of the peer reports a closed port. Detected
-    ///   on Linux, Android and Windows; on other systems the attempt times out.
-    /// - Errors of creating the socket.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future aborts the attempt and leaves nothing behind.
-    pub async fn connect_with(
-        peer: SocketAddr,
-        security: &Security,
-        config: &Config,
-    ) -> io::Result<Self> {
-        let handle = connect::open(peer, security, config, Role::Connect)?;
-        handle.connected().await?;
-        Ok(Self::new(handle))
-    }
-
-    /// As [`KcpStream::connect_with`], without waiting for an answer of the peer. It saves a round
-    /// trip; a missing peer is reported only when written data stays unacknowledged.
-    ///
-    /// # Errors
-    ///
-    /// [`io::ErrorKind::InvalidInput`] for an mtu without room for data, and errors of creating the
-    /// socket. Must be called within a tokio runtime.
-    pub fn connect_lazy(
-        peer: SocketAddr,
-        security: &Security,
-        config: &Config,
-    ) -> io::Result<Self> {
-        connect::open(peer, security, config, Role::ConnectLazy).map(Self::new)
-    }
-
-    /// Connects to `peer` over any [`Transport`], and returns once the peer has answered.
-    ///
-    /// The socket options of `config` are not applied to the transport. Datagrams from other
-    /// addresses than `peer` are dropped.
-    ///
-    /// # Errors
-    ///
-    /// As [`KcpStream::connect_with`]. Must be called within a tokio runtime.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future aborts the attempt; the transport is dropped once the session has ended.
-    pub async fn connect_transport(
-        transport: Arc<dyn Transport>,
-        peer: SocketAddr,
-        security: &Security,
-        config: &Config,
-    ) -> io::Result<Self> {
-        let handle = connect::open_on(transport, peer, security, config, Role::Connect)?;
-        handle.connected().await?;
-        Ok(Self::new(handle))
+    /// Starts from the default options of a connection.
+    pub fn builder(security: &Security) -> ClientBuilder {
+        ClientBuilder::new(security)
     }
 
     pub(super) fn new(handle: Handle) -> Self {
@@ -251,6 +212,37 @@ impl KcpStream {
     /// call `shutdown`.
     pub fn reset(self, code: ResetCode) {
         self.connection().reset(code);
+    }
+}
+
+impl ClientBuilder {
+    /// Connects to `peer` and returns once it has answered. See [`KcpStream::connect`].
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`KcpStream::connect`].
+    pub async fn connect(self, peer: impl ToSocketAddrs) -> io::Result<KcpStream> {
+        self.open(peer, Role::Connect).await.map(KcpStream::new)
+    }
+
+    /// As [`connect`](Self::connect), without waiting for the peer: saves a round trip, and reports
+    /// a peer that is not there only when written data stays unacknowledged.
+    ///
+    /// Of several addresses it takes the first that a socket can be made for.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::connect`], but for those that the peer or its silence would give.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`KcpStream::connect`]. Waits for the lookup of a name alone.
+    pub async fn connect_lazy(self, peer: impl ToSocketAddrs) -> io::Result<KcpStream> {
+        self.open(peer, Role::ConnectLazy).await.map(KcpStream::new)
     }
 }
 

@@ -204,6 +204,10 @@ impl Lifetime {
         }
     }
 
+    pub(super) fn limit_connecting(&mut self, limit: Duration) {
+        self.limits.connect = self.limits.connect.min(limit);
+    }
+
     pub(super) fn start_drain(&mut self, now: Time) {
         if matches!(self.state, State::Connecting | State::Established) {
             self.enter(State::Draining);

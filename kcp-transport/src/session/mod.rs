@@ -20,6 +20,8 @@ mod transmit;
 pub use demux::{Destination, Unsolicited, path_response};
 pub use lifetime::State;
 
+use std::time::Duration;
+
 use crate::arq::{Arq, ArqConfig};
 use crate::config::{Config, Mode};
 use crate::error::ConnectionError;
@@ -222,6 +224,12 @@ impl Session {
     pub fn handle_refused(&mut self, now: Time) {
         self.lifetime.on_refused();
         self.update_lifetime(now);
+    }
+
+    /// Gives up connecting after that time since the session was made, if
+    /// [`Config::connect_timeout`] is not shorter.
+    pub fn limit_connecting(&mut self, limit: Duration) {
+        self.lifetime.limit_connecting(limit);
     }
 
     /// Ends the session at once. Reads and writes fail with `error` from now on.

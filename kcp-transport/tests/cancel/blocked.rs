@@ -29,8 +29,10 @@ async fn echo(stream: KcpStream) {
 }
 
 async fn listen(config: &Config) -> KcpListener {
-    let any = "127.0.0.1:0".parse().expect("an address");
-    let listener = KcpListener::bind_with(any, &SECURITY, config).await;
+    let listener = KcpListener::builder(&SECURITY)
+        .config(config)
+        .bind("127.0.0.1:0")
+        .await;
     listener.expect("binds")
 }
 
@@ -87,7 +89,7 @@ fn thread_blocked_for_ten_milliseconds_to_five_seconds_loses_no_session_of_eithe
         let listener = listen(&config).await;
         let addr = listener.local_addr().expect("bound");
         tokio::spawn(serve(listener));
-        let connect = KcpStream::connect_with(addr, &SECURITY, &config);
+        let connect = KcpStream::builder(&SECURITY).config(&config).connect(addr);
         let mut stream = connect.await.expect("connects");
         for pause in [10, 100, 10, 1_000, 100, 5_000, 10] {
             let pause = Duration::from_millis(pause);

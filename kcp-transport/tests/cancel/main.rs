@@ -37,7 +37,9 @@ fn network(seed: u64) -> Network {
 
 fn listen(network: &Network, config: &Config) -> (Arc<Host>, KcpListener) {
     let host = network.host();
-    let listener = KcpListener::from_transport(host.clone(), &Security::Plaintext, config);
+    let listener = KcpListener::builder(&Security::Plaintext)
+        .config(config)
+        .on_transport(host.clone());
     (host, listener.expect("in range"))
 }
 
@@ -45,7 +47,10 @@ async fn pair(seed: u64, config: &Config) -> Pair {
     let network = network(seed);
     let (host, listener) = listen(&network, config);
     let (client, accepted) = tokio::join!(
-        KcpStream::connect_transport(network.host(), host.addr(), &Security::Plaintext, config),
+        KcpStream::builder(&Security::Plaintext)
+            .config(config)
+            .transport(network.host())
+            .connect(host.addr()),
         listener.accept(),
     );
     Pair {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kcp_transport::config::{Config, Mode};
 use kcp_transport::crypto::Security;
 use kcp_transport::fec::FecRatio;
-use kcp_transport::net::{KcpListener, KcpMessageStream};
+use kcp_transport::net::{KcpListener, KcpMessageStream, KcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -168,16 +168,22 @@ fn connect_for_messages_that_is_dropped_leaves_nothing() {
             .linger(Duration::from_millis(100))
             .build()
             .expect("in range");
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let listener = KcpListener::bind(any, &Security::Plaintext).await;
+        let listener = KcpListener::bind("127.0.0.1:0", &Security::Plaintext).await;
         let listener = listener.expect("binds");
         let addr = listener.local_addr().expect("bound");
         let security = Security::Plaintext;
         let connected = case
-            .drive(KcpMessageStream::connect(addr, &security, &config))
+            .drive(
+                KcpStream::builder(&security)
+                    .config(&config)
+                    .connect_messages(addr),
+            )
             .await;
         let done = connected.is_some();
-        let again = KcpMessageStream::connect(addr, &security, &config).await;
+        let again = KcpStream::builder(&security)
+            .config(&config)
+            .connect_messages(addr)
+            .await;
         let mut again = again.expect("connects");
         again.send(b"hello").await.expect("sends");
         loop {

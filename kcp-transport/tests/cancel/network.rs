@@ -156,11 +156,7 @@ impl Transport for Host {
                 break;
             };
             buffer[..datagram.len()].copy_from_slice(&datagram);
-            *received = Received {
-                path: Path { peer, local: None },
-                len: datagram.len(),
-                stride: datagram.len(),
-            };
+            *received = Received::new(Path::new(peer), datagram.len());
             count += 1;
         }
         if count == 0 {

@@ -41,7 +41,7 @@ async fn accept_from(listener: &KcpListener, client: &KcpStream) -> KcpStream {
 #[test]
 fn connect_that_is_dropped_leaves_nothing_behind() {
     sweep(
-        "KcpStream::connect_transport",
+        "ClientBuilder::transport",
         SEEDS,
         paused,
         async |case: Case| {
@@ -51,7 +51,10 @@ fn connect_that_is_dropped_leaves_nothing_behind() {
             let host = network.host();
             let addr = server_host.addr();
             let transport = host.clone();
-            let connecting = KcpStream::connect_transport(transport, addr, &SECURITY, &config);
+            let connecting = KcpStream::builder(&SECURITY)
+                .config(&config)
+                .transport(transport)
+                .connect(addr);
             let connected = case.drive(connecting).await;
             let done = connected.is_some();
             drop(connected.map(|connected| connected.expect("connects")));
@@ -60,7 +63,11 @@ fn connect_that_is_dropped_leaves_nothing_behind() {
             assert_eq!(Arc::strong_count(&host), 1, "the transport is still used");
             assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
             let again = network.host();
-            let again = KcpStream::connect_transport(again, addr, &SECURITY, &config).await;
+            let again = KcpStream::builder(&SECURITY)
+                .config(&config)
+                .transport(again)
+                .connect(addr)
+                .await;
             let mut again = again.expect("connects");
             let mut server = accept_from(&listener, &again).await;
             check_echo(&mut again, &mut server).await;
@@ -70,8 +77,9 @@ fn connect_that_is_dropped_leaves_nothing_behind() {
 }
 
 async fn bound() -> (KcpListener, SocketAddr) {
-    let any = "127.0.0.1:0".parse().expect("an address");
-    let listener = KcpListener::bind(any, &SECURITY).await.expect("binds");
+    let listener = KcpListener::bind("127.0.0.1:0", &SECURITY)
+        .await
+        .expect("binds");
     let addr = listener.local_addr().expect("bound");
     (listener, addr)
 }
@@ -80,13 +88,13 @@ async fn bound() -> (KcpListener, SocketAddr) {
 fn connect_of_a_socket_that_is_dropped_harms_no_other() {
     for (name, with) in [
         ("KcpStream::connect", false),
-        ("KcpStream::connect_with", true),
+        ("ClientBuilder::connect", true),
     ] {
         sweep(name, 2, real, async |case: Case| {
             let (listener, addr) = bound().await;
             let config = Config::default();
             let connected = if with {
-                let connecting = KcpStream::connect_with(addr, &SECURITY, &config);
+                let connecting = KcpStream::builder(&SECURITY).config(&config).connect(addr);
                 case.drive(connecting).await
             } else {
                 case.drive(KcpStream::connect(addr, &SECURITY)).await
@@ -112,7 +120,10 @@ fn connect_of_an_endpoint_that_is_dropped_leaves_nothing_behind() {
             let config = Config::default();
             let (server_host, listener) = listen(&network, &config);
             let addr = server_host.addr();
-            let endpoint = KcpEndpoint::from_transport(network.host(), &SECURITY, &config);
+            let endpoint = KcpEndpoint::builder(&SECURITY)
+                .config(&config)
+                .transport(network.host())
+                .endpoint();
             let endpoint = endpoint.expect("in range");
             let connected = if lazy {
                 case.drive(endpoint.connect_lazy(addr)).await
@@ -140,7 +151,11 @@ fn accept_that_is_dropped_loses_no_connection() {
         let (addr, client_host) = (host.addr(), network.host());
         let connecting = tokio::spawn(async move {
             sleep(Duration::from_millis(3)).await;
-            KcpStream::connect_transport(client_host, addr, &SECURITY, &config).await
+            KcpStream::builder(&SECURITY)
+                .config(&config)
+                .transport(client_host)
+                .connect(addr)
+                .await
         });
         let accepted = case.drive(listener.accept()).await;
         assert_eq!(case.alarm.kept(), 0, "a dropped future keeps its waker");
@@ -161,15 +176,12 @@ fn accept_that_is_dropped_loses_no_connection() {
 fn bind_that_is_dropped_binds_nothing() {
     for (name, with) in [
         ("KcpListener::bind", false),
-        ("KcpListener::bind_with", true),
+        ("ListenerBuilder::bind", true),
     ] {
         sweep(name, 1, real, async |case: Case| {
-            let (any, config) = (
-                "127.0.0.1:0".parse().expect("an address"),
-                Config::default(),
-            );
+            let (any, config) = ("127.0.0.1:0", Config::default());
             let listener = if with {
-                let binding = KcpListener::bind_with(any, &SECURITY, &config);
+                let binding = KcpListener::builder(&SECURITY).config(&config).bind(any);
                 case.drive(binding).await
             } else {
                 case.drive(KcpListener::bind(any, &SECURITY)).await

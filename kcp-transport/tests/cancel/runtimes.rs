@@ -79,13 +79,18 @@ struct Survivors {
 /// Connections in every state, with tasks that wait for them.
 async fn populate(absent: SocketAddr) -> Survivors {
     let config = config();
-    let listener = KcpListener::bind_with(addr("127.0.0.1:0"), &SECURITY, &config).await;
+    let listener = KcpListener::builder(&SECURITY)
+        .config(&config)
+        .bind(addr("127.0.0.1:0"))
+        .await;
     let listener = listener.expect("binds");
     let target = listener.local_addr().expect("bound");
     let mut streams = Vec::new();
     for _ in 0..6 {
         let (client, accepted) = tokio::join!(
-            KcpStream::connect_with(target, &SECURITY, &config),
+            KcpStream::builder(&SECURITY)
+                .config(&config)
+                .connect(target),
             listener.accept()
         );
         streams.push((client.expect("connects"), accepted.expect("accepts").0));
@@ -116,13 +121,25 @@ async fn populate(absent: SocketAddr) -> Survivors {
     drop(lingering);
     // One to an absent peer, half open, and one that drains in vain.
     let half_open = config.clone();
-    tokio::spawn(async move { KcpStream::connect_with(absent, &SECURITY, &half_open).await });
-    let draining = KcpStream::connect_lazy(absent, &SECURITY, &config);
+    tokio::spawn(async move {
+        KcpStream::builder(&SECURITY)
+            .config(&half_open)
+            .connect(absent)
+            .await
+    });
+    let draining = KcpStream::builder(&SECURITY)
+        .config(&config)
+        .connect_lazy(absent)
+        .await;
     let mut draining = draining.expect("opens");
     draining.write_all(b"x").await.expect("writes");
     let shutdown = timeout(Duration::from_millis(20), draining.shutdown());
     shutdown.await.expect_err("the peer is absent");
-    let endpoint = KcpEndpoint::bind(addr("127.0.0.1:0"), &SECURITY, &config).expect("binds");
+    let endpoint = KcpEndpoint::builder(&SECURITY)
+        .config(&config)
+        .bind(addr("127.0.0.1:0"))
+        .await
+        .expect("binds");
     let messages = endpoint.connect_lazy(target).await.expect("opens");
     let (client, server) = next();
     Survivors {
@@ -299,14 +316,26 @@ fn waiters_in_another_runtime_are_woken_by_the_end_of_the_drivers() {
 #[test]
 fn opening_without_a_runtime_is_an_error() {
     let (any, config) = (addr("127.0.0.1:0"), config());
-    KcpEndpoint::bind(any, &SECURITY, &config).expect_err("no runtime");
-    KcpStream::connect_lazy(any, &SECURITY, &config).expect_err("no runtime");
+    KcpEndpoint::builder(&SECURITY)
+        .endpoint()
+        .expect_err("no runtime");
+    poll_outside(KcpEndpoint::bind(any, &SECURITY)).expect_err("no runtime");
+    poll_outside(KcpStream::builder(&SECURITY).connect_lazy(any)).expect_err("no runtime");
     poll_outside(KcpStream::connect(any, &SECURITY)).expect_err("no runtime");
-    poll_outside(KcpStream::connect_with(any, &SECURITY, &config)).expect_err("no runtime");
-    poll_outside(KcpMessageStream::connect(any, &SECURITY, &config)).expect_err("no runtime");
+    poll_outside(KcpStream::builder(&SECURITY).config(&config).connect(any))
+        .expect_err("no runtime");
+    poll_outside(
+        KcpStream::builder(&SECURITY)
+            .config(&config)
+            .connect_messages(any),
+    )
+    .expect_err("no runtime");
     poll_outside(KcpListener::bind(any, &SECURITY)).expect_err("no runtime");
     let socket = UdpSocket::bind(any).expect("binds");
-    KcpListener::from_socket(socket, &SECURITY, &config).expect_err("no runtime");
+    KcpListener::builder(&SECURITY)
+        .config(&config)
+        .on_socket(socket)
+        .expect_err("no runtime");
 }
 
 /// A runtime that ends must not keep its owner waiting for longer.

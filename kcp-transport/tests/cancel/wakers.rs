@@ -93,8 +93,11 @@ async fn every_task_in_accept_is_given_a_connection() {
         for _ in 0..4 {
             let (client, addr) = (network.host(), host.addr());
             let config = Config::default();
-            let client =
-                KcpStream::connect_transport(client, addr, &Security::Plaintext, &config).await;
+            let client = KcpStream::builder(&Security::Plaintext)
+                .config(&config)
+                .transport(client)
+                .connect(addr)
+                .await;
             clients.push(client.expect("connects"));
         }
         for accepting in accepting {
@@ -135,8 +138,10 @@ async fn waiter_that_gives_up_leaves_others_of_its_task_waiting() {
     assert!(alarm.poll(&mut second).is_pending());
     drop(first);
     let (client, config) = (network.host(), Config::default());
-    let connecting =
-        KcpStream::connect_transport(client, host.addr(), &Security::Plaintext, &config);
+    let connecting = KcpStream::builder(&Security::Plaintext)
+        .config(&config)
+        .transport(client)
+        .connect(host.addr());
     let _client = connecting.await.expect("connects");
     alarm.rung().await;
     assert!(alarm.poll(&mut second).is_ready());
@@ -203,12 +208,10 @@ fn halves_that_migrate_between_threads_lose_no_wake_up() {
             let (host, listener) = listen(&network, &small());
             let config = small();
             let (client, accepted) = tokio::join!(
-                KcpStream::connect_transport(
-                    network.host(),
-                    host.addr(),
-                    &Security::Plaintext,
-                    &config
-                ),
+                KcpStream::builder(&Security::Plaintext)
+                    .config(&config)
+                    .transport(network.host())
+                    .connect(host.addr()),
                 listener.accept(),
             );
             let (client, server) = (client.expect("connects"), accepted.expect("accepts").0);

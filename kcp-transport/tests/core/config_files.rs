@@ -4,10 +4,9 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use kcp_transport::config::{
-    AckPolicy, Config, Congestion, Extensions, Mode, Preset, WriteCoalescing,
+    AckPolicy, Config, Congestion, Extensions, ListenerConfig, Mode, Preset, WriteCoalescing,
 };
 use kcp_transport::fec::FecRatio;
-use kcp_transport::wire::ConversationId;
 use serde_json::{Value, from_value, json, to_value};
 
 fn unusual() -> Config {
@@ -32,13 +31,7 @@ fn unusual() -> Config {
         .linger(Duration::ZERO)
         .send_buffer(1 << 20)
         .receive_buffer(1 << 21)
-        .backlog(7)
-        .conversation(ConversationId::new(9))
         .extensions(Extensions::On)
-        .open_rate(NonZeroU32::MIN)
-        .max_unvalidated(0)
-        .shards(4)
-        .memory_budget(1 << 24)
         .build()
         .expect("in range")
 }
@@ -125,10 +118,6 @@ fn what_the_builder_refuses_is_refused_with_its_text() {
         ),
         (json!({ "dscp": 300 }), "dscp is 300; allowed are 0 to 63"),
         (
-            json!({ "shards": 70_000 }),
-            "shards is 70000; allowed are 1 to 256",
-        ),
-        (
             json!({ "interval": 0.5 }),
             "flush interval is 500µs; allowed are 1 ms to 5 s",
         ),
@@ -156,5 +145,36 @@ fn what_the_builder_refuses_is_refused_with_its_text() {
     ] {
         let error = read(option).expect_err("refused");
         assert!(error.contains(expected), "{error:?} lacks {expected:?}");
+    }
+}
+
+#[test]
+fn options_of_a_listener_are_a_map_of_their_own() {
+    let unusual = ListenerConfig::builder()
+        .backlog(7)
+        .open_rate(NonZeroU32::MIN)
+        .max_unvalidated(0)
+        .shards(4)
+        .share_port(true)
+        .memory_budget(1 << 24)
+        .build()
+        .expect("in range");
+    let read = |value| from_value::<ListenerConfig>(value).map_err(|error| error.to_string());
+    let map = to_value(&unusual).expect("serializes");
+    assert_eq!(read(map), Ok(unusual));
+    assert_eq!(read(json!({})), Ok(ListenerConfig::default()));
+    for (option, expected) in [
+        (
+            json!({ "backlog": 0 }),
+            "backlog is 0; allowed are 1 to 65536",
+        ),
+        (
+            json!({ "shards": 70_000 }),
+            "shards is 70000; allowed are 1 to 256",
+        ),
+        (json!({ "mtu": 1400 }), "unknown field"),
+    ] {
+        let error = read(option).expect_err("refused");
+        assert!(error.contains(expected), "{error}");
     }
 }

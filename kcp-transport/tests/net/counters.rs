@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use kcp_transport::config::Config;
+use kcp_transport::config::{Config, ListenerConfig};
 use kcp_transport::crypto::Security;
 use kcp_transport::fec::FecRatio;
 use kcp_transport::net::{KcpListener, KcpStream};
@@ -181,15 +181,15 @@ async fn disturb_endpoints(seen: &mut Seen) {
     for security in [sealed, Security::Plaintext] {
         let (network, config) = (Network::default(), Config::default());
         let (client_host, server_host) = (network.host(), network.host());
-        let listener =
-            KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
+        let listener = KcpListener::builder(&security)
+            .config(&config)
+            .on_transport(server_host.clone())
+            .expect("in range");
         let (client, server) = tokio::join!(
-            KcpStream::connect_transport(
-                client_host.clone(),
-                server_host.addr(),
-                &security,
-                &config
-            ),
+            KcpStream::builder(&security)
+                .config(&config)
+                .transport(client_host.clone())
+                .connect(server_host.addr()),
             listener.accept(),
         );
         let (mut client, mut server) = (client.expect("connects"), server.expect("accepts").0);
@@ -212,13 +212,15 @@ async fn disturb_endpoints(seen: &mut Seen) {
 
 /// More first packets at a time than peers of one network are challenged for.
 async fn open_too_fast(seen: &mut Seen) {
-    let config = Config::builder()
+    let config = ListenerConfig::builder()
         .max_unvalidated(0)
         .open_rate(NonZeroU32::MIN);
     let config = config.build().expect("in range");
     let network = Network::default();
     let host = network.host();
-    let listener = KcpListener::from_transport(host.clone(), &Security::Plaintext, &config);
+    let listener = KcpListener::builder(&Security::Plaintext)
+        .listener_config(&config)
+        .on_transport(host.clone());
     let listener = listener.expect("in range");
     for _ in 0..21_000 {
         host.inject(unknown_peer(), &opening());

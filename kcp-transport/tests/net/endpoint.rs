@@ -64,8 +64,11 @@ async fn many_streams_to_many_peers_share_a_socket() {
     let peers = [echoing("127.0.0.1:0").await, echoing("127.0.0.1:0").await];
     // The second one must name v4 peers as its socket does.
     for bound in ["127.0.0.1:0", "[::]:0"] {
-        let endpoint =
-            KcpEndpoint::bind(addr(bound), &Security::Plaintext, &impatient()).expect("binds");
+        let endpoint = KcpEndpoint::builder(&Security::Plaintext)
+            .config(&impatient())
+            .bind(addr(bound))
+            .await
+            .expect("binds");
         let mut streams = Vec::new();
         for index in 0..20 {
             streams.push(endpoint.connect(peers[index % 2]).await.expect("connects"));
@@ -92,8 +95,11 @@ async fn many_streams_to_many_peers_share_a_socket() {
 async fn silent_peer_times_out_and_harms_no_other() {
     let peer = echoing("127.0.0.1:0").await;
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
-    let endpoint =
-        KcpEndpoint::bind(addr("127.0.0.1:0"), &Security::Plaintext, &impatient()).expect("binds");
+    let endpoint = KcpEndpoint::builder(&Security::Plaintext)
+        .config(&impatient())
+        .bind(addr("127.0.0.1:0"))
+        .await
+        .expect("binds");
     let mut stream = endpoint.connect(peer).await.expect("connects");
     let result = endpoint.connect(silent.local_addr().expect("bound")).await;
     assert_eq!(result.expect_err("silent").kind(), io::ErrorKind::TimedOut);
@@ -106,8 +112,11 @@ async fn silent_peer_times_out_and_harms_no_other() {
 #[tokio::test]
 async fn socket_is_closed_with_endpoint_and_last_stream() {
     let peer = echoing("127.0.0.1:0").await;
-    let endpoint =
-        KcpEndpoint::bind(addr("127.0.0.1:0"), &Security::Plaintext, &impatient()).expect("binds");
+    let endpoint = KcpEndpoint::builder(&Security::Plaintext)
+        .config(&impatient())
+        .bind(addr("127.0.0.1:0"))
+        .await
+        .expect("binds");
     let local = endpoint.local_addr().expect("bound");
     let stream = endpoint.connect_lazy(peer).await.expect("opens");
     let end = stream.datagrams();

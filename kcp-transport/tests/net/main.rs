@@ -1,6 +1,7 @@
 //! Streams, messages and listeners on tokio, over sockets on loopback and over networks in memory.
 #![allow(clippy::disallowed_methods)]
 
+mod connecting;
 mod corpora;
 mod counters;
 mod endpoint;

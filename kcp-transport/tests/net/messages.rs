@@ -19,7 +19,9 @@ fn security() -> Security {
 
 async fn listen(config: &Config) -> (KcpListener, SocketAddr) {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = KcpListener::bind_with(any, &security(), config)
+    let listener = KcpListener::builder(&security())
+        .config(config)
+        .bind(any)
         .await
         .expect("binds");
     let addr = listener.local_addr().expect("bound");
@@ -30,7 +32,7 @@ async fn streams(config: &Config) -> (KcpStream, KcpStream) {
     let (listener, addr) = listen(config).await;
     let security = security();
     let (client, server) = tokio::join!(
-        KcpStream::connect_with(addr, &security, config),
+        KcpStream::builder(&security).config(config).connect(addr),
         listener.accept()
     );
     (client.expect("connects"), server.expect("accepts").0)
@@ -40,7 +42,9 @@ async fn messages(config: &Config) -> (KcpMessageStream, KcpMessageStream) {
     let (listener, addr) = listen(config).await;
     let security = security();
     let (client, server) = tokio::join!(
-        KcpMessageStream::connect(addr, &security, config),
+        KcpStream::builder(&security)
+            .config(config)
+            .connect_messages(addr),
         listener.accept()
     );
     let server = server.expect("accepts").0.into_messages();
@@ -199,13 +203,14 @@ async fn conversation_is_the_configured_one_and_random_otherwise() {
     let (other, _server) = streams(&Config::default()).await;
     assert_ne!(random.conversation(), other.conversation());
     let own = ConversationId::new(0xabad_cafe);
-    let config = Config::builder()
+    let listener = KcpListener::bind("127.0.0.1:0", &Security::Plaintext);
+    let listener = listener.await.expect("binds");
+    let client = KcpStream::builder(&Security::Plaintext)
         .conversation(own)
-        .build()
-        .expect("in range");
-    let (client, server) = streams(&config).await;
-    assert_eq!(client.conversation(), own);
-    assert_eq!(server.conversation(), own);
+        .connect(listener.local_addr().expect("bound"));
+    let (client, server) = tokio::join!(client, listener.accept());
+    assert_eq!(client.expect("connects").conversation(), own);
+    assert_eq!(server.expect("accepts").0.conversation(), own);
 }
 
 #[tokio::test]

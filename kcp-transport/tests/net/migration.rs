@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use kcp_transport::config::{Config, Extensions};
+use kcp_transport::config::{Config, Extensions, ListenerConfig};
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpEndpoint, KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,17 +84,16 @@ async fn send(round: u8, from: &mut KcpStream, to: &mut KcpStream) {
 
 async fn moves(shards: u16) {
     let security = security();
-    let config = Config::builder().shards(shards).build().expect("in range");
-    let listen = "127.0.0.1:0".parse().expect("an address");
-    let listener = KcpListener::bind_with(listen, &security, &config)
+    let config = ListenerConfig::builder().shards(shards).build();
+    let listener = KcpListener::builder(&security)
+        .listener_config(&config.expect("in range"))
+        .bind("127.0.0.1:0")
         .await
         .expect("binds");
     let nat = Nat::start(listener.local_addr().expect("bound")).await;
     let inside = nat.inside.local_addr().expect("bound");
-    let (client, accepted) = tokio::join!(
-        KcpStream::connect_with(inside, &security, &config),
-        listener.accept(),
-    );
+    let (client, accepted) =
+        tokio::join!(KcpStream::connect(inside, &security), listener.accept(),);
     let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
     for round in 0..30_u8 {
         exchange(round, &mut client, &mut server).await;
@@ -119,8 +118,10 @@ fn security() -> Security {
 }
 
 async fn listen(config: &Config) -> (KcpListener, SocketAddr) {
-    let any = "127.0.0.1:0".parse().expect("an address");
-    let listener = KcpListener::bind_with(any, &security(), config).await;
+    let listener = KcpListener::builder(&security())
+        .config(config)
+        .bind("127.0.0.1:0")
+        .await;
     let listener = listener.expect("binds");
     let addr = listener.local_addr().expect("bound");
     (listener, addr)
@@ -134,7 +135,7 @@ async fn stream_goes_on_from_another_socket() {
     let (listener, addr) = listen(&config).await;
     let security = security();
     let (client, accepted) = tokio::join!(
-        KcpStream::connect_with(addr, &security, &config),
+        KcpStream::builder(&security).config(&config).connect(addr),
         listener.accept(),
     );
     let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
@@ -158,8 +159,11 @@ async fn stream_goes_on_from_another_socket() {
 async fn all_connections_of_an_endpoint_go_on_from_another_socket() {
     let config = Config::default();
     let (listener, addr) = listen(&config).await;
-    let any = "127.0.0.1:0".parse().expect("an address");
-    let endpoint = KcpEndpoint::bind(any, &security(), &config).expect("binds");
+    let endpoint = KcpEndpoint::builder(&security())
+        .config(&config)
+        .bind("127.0.0.1:0")
+        .await
+        .expect("binds");
     let mut pairs = Vec::new();
     for _ in 0..5 {
         let (client, accepted) = tokio::join!(endpoint.connect(addr), listener.accept());
@@ -169,7 +173,7 @@ async fn all_connections_of_an_endpoint_go_on_from_another_socket() {
         for (client, server) in &mut pairs {
             exchange(round, client, server).await;
         }
-        endpoint.rebind(any).expect("moves");
+        endpoint.rebind(([127, 0, 0, 1], 0).into()).expect("moves");
     }
     let wrong = endpoint.rebind("[::1]:0".parse().expect("an address"));
     let wrong = wrong.expect_err("the other family");
@@ -185,7 +189,7 @@ async fn stream_whose_peer_does_not_follow_stays_where_it_is() {
     let (listener, addr) = listen(&stays.expect("in range")).await;
     let security = security();
     let (client, accepted) = tokio::join!(
-        KcpStream::connect_with(addr, &security, &follows),
+        KcpStream::builder(&security).config(&follows).connect(addr),
         listener.accept(),
     );
     let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);

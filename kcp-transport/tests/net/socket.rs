@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use kcp_transport::config::Config;
+use kcp_transport::config::{Config, ListenerConfig};
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,13 +21,17 @@ fn marked(code_point: u8) -> Config {
 /// Has data go both ways between a listener on `bound` and a client that knows it as `known`.
 /// Returns the client's address and how the server sees its own.
 async fn exchange(bound: &str, known: &str, config: &Config) -> (SocketAddr, SocketAddr) {
-    let listener = KcpListener::bind_with(addr(bound), &Security::Plaintext, config)
+    let listener = KcpListener::builder(&Security::Plaintext)
+        .config(config)
+        .bind(addr(bound))
         .await
         .expect("binds");
     let mut target = addr(known);
     target.set_port(listener.local_addr().expect("bound").port());
     let (client, server) = tokio::join!(
-        KcpStream::connect_with(target, &Security::Plaintext, config),
+        KcpStream::builder(&Security::Plaintext)
+            .config(config)
+            .connect(target),
         listener.accept()
     );
     let mut client = client.unwrap_or_else(|error| panic!("{bound} as {known}: {error}"));
@@ -122,8 +126,10 @@ fn code_point_is_set_on_the_socket() {
     let _context = runtime.enter();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
     let same = socket.try_clone().expect("clones");
-    let _listener =
-        KcpListener::from_socket(socket, &Security::Plaintext, &marked(10)).expect("starts");
+    let _listener = KcpListener::builder(&Security::Plaintext)
+        .config(&marked(10))
+        .on_socket(socket)
+        .expect("starts");
     let class = socket2::SockRef::from(&same).tos_v4().expect("known");
     assert_eq!(class, 10 << 2);
 }
@@ -131,9 +137,10 @@ fn code_point_is_set_on_the_socket() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn sharded_listener_echoes_over_sockets_of_one_port() {
-    let config = Config::builder().shards(4).build().expect("in range");
-    let addr = "127.0.0.1:0".parse().expect("an address");
-    let listener = KcpListener::bind_with(addr, &Security::Plaintext, &config)
+    let config = ListenerConfig::builder().shards(4).build();
+    let listener = KcpListener::builder(&Security::Plaintext)
+        .listener_config(&config.expect("in range"))
+        .bind("127.0.0.1:0")
         .await
         .expect("binds");
     let addr = listener.local_addr().expect("bound");

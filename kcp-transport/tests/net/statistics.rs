@@ -7,7 +7,7 @@ mod network;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use kcp_transport::config::Config;
+use kcp_transport::config::{Config, ListenerConfig};
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,14 +19,16 @@ async fn endpoint_counts_its_connections_and_adds_them_up() {
     let security = Security::from_password("aes-128-gcm", "test", b"kcp-go").expect("known name");
     let config = Config::default();
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = KcpListener::bind_with(any, &security, &config)
+    let listener = KcpListener::builder(&security)
+        .config(&config)
+        .bind(any)
         .await
         .expect("binds");
     let addr = listener.local_addr().expect("bound");
     let mut pairs = Vec::new();
     for _ in 0..3 {
         let (client, server) = tokio::join!(
-            KcpStream::connect_with(addr, &security, &config),
+            KcpStream::builder(&security).config(&config).connect(addr),
             listener.accept()
         );
         let (mut client, mut server) = (client.expect("connects"), server.expect("accepts").0);
@@ -63,19 +65,26 @@ async fn endpoint_counts_its_connections_and_adds_them_up() {
 #[tokio::test(start_paused = true)]
 async fn connections_beyond_the_backlog_are_counted_and_come_later() {
     let config = Config::builder()
-        .backlog(1)
         .connect_timeout(Duration::from_secs(20))
         .build()
         .expect("in range");
+    let short = ListenerConfig::builder().backlog(1).build();
     let network = Network::new(1, 0.0, Duration::from_millis(5));
     let host = network.host();
-    let listener = KcpListener::from_transport(host.clone(), &Security::Plaintext, &config);
+    let listener = KcpListener::builder(&Security::Plaintext)
+        .listener_config(&short.expect("in range"))
+        .config(&config)
+        .on_transport(host.clone());
     let listener = listener.expect("in range");
     let connect = || {
         let (network, config, addr) = (network.clone(), config.clone(), host.addr());
         async move {
             let host = network.host();
-            KcpStream::connect_transport(host, addr, &Security::Plaintext, &config).await
+            KcpStream::builder(&Security::Plaintext)
+                .config(&config)
+                .transport(host)
+                .connect(addr)
+                .await
         }
     };
     let _first = connect().await.expect("connects");
@@ -99,8 +108,10 @@ async fn code_point_and_buffer_size_are_set_on_v4_and_v6_sockets() {
             .socket_buffer(64 * 1024)
             .build()
             .expect("in range");
-        let _listener =
-            KcpListener::from_socket(socket, &Security::Plaintext, &config).expect("starts");
+        let _listener = KcpListener::builder(&Security::Plaintext)
+            .config(&config)
+            .on_socket(socket)
+            .expect("starts");
         let class = if addr.starts_with('[') {
             same.tclass_v6()
         } else {

@@ -28,12 +28,14 @@ fn quick() -> ConfigBuilder {
 }
 
 async fn pair(security: &Security, config: &Config) -> (KcpStream, KcpStream, KcpListener) {
-    let listener = KcpListener::bind_with(LOOPBACK, security, config)
+    let listener = KcpListener::builder(security)
+        .config(config)
+        .bind(LOOPBACK)
         .await
         .expect("binds");
     let addr = listener.local_addr().expect("bound");
     let (client, server) = tokio::join!(
-        KcpStream::connect_with(addr, security, config),
+        KcpStream::builder(security).config(config).connect(addr),
         listener.accept()
     );
     (
@@ -91,7 +93,9 @@ async fn every_cipher_echoes_with_and_without_fec() {
 async fn many_streams_share_a_listener() {
     let security = cipher("aes-128-gcm");
     let config = Config::default();
-    let listener = KcpListener::bind_with(LOOPBACK, &security, &config)
+    let listener = KcpListener::builder(&security)
+        .config(&config)
+        .bind(LOOPBACK)
         .await
         .expect("binds");
     let addr = listener.local_addr().expect("bound");
@@ -103,7 +107,9 @@ async fn many_streams_share_a_listener() {
     let clients = (0..50).map(|index| {
         let (security, config) = (security.clone(), config.clone());
         tokio::spawn(async move {
-            let stream = KcpStream::connect_with(addr, &security, &config)
+            let stream = KcpStream::builder(&security)
+                .config(&config)
+                .connect(addr)
                 .await
                 .expect("connects");
             check_echo(stream, 1000 * (index + 1)).await;
@@ -194,7 +200,9 @@ async fn connecting_to_silence_times_out() {
     let silent = tokio::net::UdpSocket::bind(LOOPBACK).await.expect("binds");
     let addr = silent.local_addr().expect("bound");
     let config = quick().build().expect("in range");
-    let error = KcpStream::connect_with(addr, &cipher("null"), &config)
+    let error = KcpStream::builder(&cipher("null"))
+        .config(&config)
+        .connect(addr)
         .await
         .expect_err("silent");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -204,12 +212,16 @@ async fn connecting_to_silence_times_out() {
 async fn wrong_key_times_out_with_a_hint_what_to_check() {
     let config = quick().build().expect("in range");
     for name in ["aes-128-gcm", "aes", "salsa20"] {
-        let listener = KcpListener::bind_with(LOOPBACK, &cipher(name), &config)
+        let listener = KcpListener::builder(&cipher(name))
+            .config(&config)
+            .bind(LOOPBACK)
             .await
             .expect("binds");
         let addr = listener.local_addr().expect("bound");
         let other = Security::from_password(name, "another", b"kcp-go").expect("known name");
-        let error = KcpStream::connect_with(addr, &other, &config)
+        let error = KcpStream::builder(&other)
+            .config(&config)
+            .connect(addr)
             .await
             .expect_err("wrong key");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{name}");
@@ -274,7 +286,9 @@ fn killed_peer_is_a_timeout_on_read_and_write() {
     let security = cipher("null");
     let (server_runtime, client_runtime) = (runtime(), runtime());
     let (addr, accepted) = server_runtime.block_on(async {
-        let listener = KcpListener::bind_with(LOOPBACK, &security, &config)
+        let listener = KcpListener::builder(&security)
+            .config(&config)
+            .bind(LOOPBACK)
             .await
             .expect("binds");
         let addr = listener.local_addr().expect("bound");
@@ -285,7 +299,7 @@ fn killed_peer_is_a_timeout_on_read_and_write() {
         (addr, accepted)
     });
     let mut client = client_runtime
-        .block_on(KcpStream::connect_with(addr, &security, &config))
+        .block_on(KcpStream::builder(&security).config(&config).connect(addr))
         .expect("connects");
     let kept = server_runtime.block_on(accepted).expect("no panic");
     // The driver dies with its runtime; the socket lives on in `kept` and swallows everything.
@@ -311,7 +325,9 @@ async fn dropped_listener_leaves_accepted_sessions_alive() {
     tokio::spawn(echo(server));
     let client = check_echo(client, 100_000).await;
     let config = quick().build().expect("in range");
-    let error = KcpStream::connect_with(addr, &cipher("aes"), &config)
+    let error = KcpStream::builder(&cipher("aes"))
+        .config(&config)
+        .connect(addr)
         .await
         .expect_err("closed");
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -352,11 +368,15 @@ async fn dropped_stream_delivers_what_was_written() {
 async fn reader_that_never_reads_harms_no_other_session() {
     let config = Config::builder().windows(64, 64).build().expect("in range");
     let security = cipher("null");
-    let listener = KcpListener::bind_with(LOOPBACK, &security, &config)
+    let listener = KcpListener::builder(&security)
+        .config(&config)
+        .bind(LOOPBACK)
         .await
         .expect("binds");
     let addr = listener.local_addr().expect("bound");
-    let mut stuck = KcpStream::connect_with(addr, &security, &config)
+    let mut stuck = KcpStream::builder(&security)
+        .config(&config)
+        .connect(addr)
         .await
         .expect("connects");
     let (lazy, _) = listener.accept().await.expect("accepts");
@@ -369,7 +389,9 @@ async fn reader_that_never_reads_harms_no_other_session() {
     // Nothing of this depends on how long it is: the writer stops when both windows are full.
     let _ = tokio::time::timeout(Duration::from_millis(300), filling).await;
     assert!(written <= 2 * 64 * 1376, "{written} bytes taken");
-    let client = KcpStream::connect_with(addr, &security, &config)
+    let client = KcpStream::builder(&security)
+        .config(&config)
+        .connect(addr)
         .await
         .expect("connects");
     let (server, _) = listener.accept().await.expect("accepts");
@@ -385,10 +407,14 @@ async fn bad_mtu_is_refused_before_a_socket_is_made() {
         .build()
         .expect("fits without a cipher");
     let security = cipher("aes-128-gcm");
-    let bind = KcpListener::bind_with(LOOPBACK, &security, &config)
+    let bind = KcpListener::builder(&security)
+        .config(&config)
+        .bind(LOOPBACK)
         .await
         .expect_err("too small");
-    let connect = KcpStream::connect_with(LOOPBACK, &security, &config)
+    let connect = KcpStream::builder(&security)
+        .config(&config)
+        .connect(LOOPBACK)
         .await
         .expect_err("same");
     for error in [bind, connect] {
@@ -403,9 +429,14 @@ async fn listener_takes_over_a_socket() {
     let socket = socket.into_std().expect("converts");
     let security = cipher("null");
     let config = Config::default();
-    let listener = KcpListener::from_socket(socket, &security, &config).expect("adopts");
+    let listener = KcpListener::builder(&security)
+        .config(&config)
+        .on_socket(socket)
+        .expect("adopts");
     let addr = listener.local_addr().expect("bound");
-    let client = KcpStream::connect_with(addr, &security, &config)
+    let client = KcpStream::builder(&security)
+        .config(&config)
+        .connect(addr)
         .await
         .expect("connects");
     let (server, _) = listener.accept().await.expect("accepts");

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use clap::Args;
 use kcp_examples::{echo, greeter};
 use kcp_tonic::{KcpIncoming, KcpServerIo};
-use kcp_transport::config::Config;
+use kcp_transport::config::ListenerConfig;
 use kcp_transport::crypto::Security;
 use kcp_transport::error::ConfigError;
 use kcp_transport::net::KcpListener;
@@ -40,8 +40,8 @@ impl Shape {
         Security::from_password(&self.crypt, PASSWORD, Security::KCPTUN_SALT)
     }
 
-    fn config(&self) -> Result<Config, ConfigError> {
-        Config::builder().shards(self.shards).build()
+    fn config(&self) -> Result<ListenerConfig, ConfigError> {
+        ListenerConfig::builder().shards(self.shards).build()
     }
 
     /// Most bytes that the packets of others may make the listener hold, and what for.
@@ -86,8 +86,10 @@ impl Bound {
 
 /// Serves until the parent ends; prints the address, and the counters for each line of input.
 pub(crate) async fn serve(shape: &Shape) -> Result<(), AnyError> {
-    let addr = (Ipv4Addr::LOCALHOST, 0).into();
-    let listener = KcpListener::bind_with(addr, &shape.security()?, &shape.config()?).await?;
+    let listener = KcpListener::builder(&shape.security()?)
+        .listener_config(&shape.config()?)
+        .bind((Ipv4Addr::LOCALHOST, 0))
+        .await?;
     println!("{}", listener.local_addr()?);
     match shape.service {
         Service::Echo => {

@@ -34,11 +34,16 @@ pub fn stream_api(data: &[u8]) {
     let network = Network::new(fates);
     paused(async {
         let host = network.host(1);
-        let listener = KcpListener::from_transport(host, &Security::Plaintext, &configs[0]);
+        let listener = KcpListener::builder(&Security::Plaintext)
+            .config(&configs[0])
+            .on_transport(host);
         let listener = listener.expect("in range");
         let client = network.host(2);
         let security = Security::Plaintext;
-        let connecting = KcpStream::connect_transport(client, addr(1), &security, &configs[1]);
+        let connecting = KcpStream::builder(&security)
+            .config(&configs[1])
+            .transport(client)
+            .connect(addr(1));
         let (client, server) = {
             let mut connecting = pin!(connecting);
             let polls = input.u8();
@@ -99,7 +104,9 @@ pub fn listener(data: &[u8]) {
     let network = Network::new(&[]);
     paused(async {
         let host = network.host(1);
-        let listener = KcpListener::from_transport(host, &Security::Plaintext, &config);
+        let listener = KcpListener::builder(&Security::Plaintext)
+            .config(&config)
+            .on_transport(host);
         let listener = listener.expect("in range");
         let mut openings: HashSet<(SocketAddr, ConversationId)> = HashSet::new();
         let mut streams = Vec::new();

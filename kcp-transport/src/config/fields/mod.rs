@@ -1,6 +1,9 @@
 //! The serde representation of a configuration: a map with kcptun's names.
 
+mod listener;
 mod values;
+
+pub(super) use listener::ListenerFields;
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -11,7 +14,6 @@ use super::builder::in_range;
 use super::{AckPolicy, Config, ConfigBuilder, Extensions, Mode, Preset, WriteCoalescing};
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
-use crate::wire::ConversationId;
 use values::{Bit, Millis, NoCongestion, Seconds, Switch};
 
 /// All options, each optional.
@@ -45,14 +47,7 @@ pub(super) struct Fields {
     linger: Option<Seconds>,
     send_buffer: Option<usize>,
     receive_buffer: Option<usize>,
-    backlog: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conversation: Option<u32>,
     extensions: Option<Extensions>,
-    open_rate: Option<NonZeroU32>,
-    max_unvalidated: Option<usize>,
-    shards: Option<u64>,
-    memory_budget: Option<usize>,
 }
 
 impl From<Config> for Fields {
@@ -82,13 +77,7 @@ impl From<Config> for Fields {
             linger: Some(Seconds(config.linger)),
             send_buffer: Some(config.send_buffer.unwrap_or(0)),
             receive_buffer: Some(config.receive_buffer.unwrap_or(0)),
-            backlog: Some(config.backlog),
-            conversation: config.conversation.map(ConversationId::get),
             extensions: Some(config.extensions),
-            open_rate: Some(config.open_rate()),
-            max_unvalidated: Some(config.max_unvalidated()),
-            shards: Some(config.shards().into()),
-            memory_budget: Some(config.memory_budget()),
         }
     }
 }
@@ -100,7 +89,7 @@ impl TryFrom<Fields> for Config {
         let builder = fields.set_timing(Self::builder())?;
         let builder = fields.set_transfer(builder)?;
         let builder = fields.set_times(builder);
-        fields.set_listening(builder)?.build()
+        fields.set_socket(builder)?.build()
     }
 }
 
@@ -160,9 +149,6 @@ impl Fields {
         if let Some(bytes) = self.receive_buffer {
             builder = builder.receive_buffer(Some(bytes).filter(|&bytes| bytes > 0));
         }
-        if let Some(id) = self.conversation {
-            builder = builder.conversation(ConversationId::new(id));
-        }
         if let Some(extensions) = self.extensions {
             builder = builder.extensions(extensions);
         }
@@ -189,7 +175,7 @@ impl Fields {
         builder
     }
 
-    fn set_listening(&self, mut builder: ConfigBuilder) -> Result<ConfigBuilder, ConfigError> {
+    fn set_socket(&self, mut builder: ConfigBuilder) -> Result<ConfigBuilder, ConfigError> {
         if let Some(code_point) = self.dscp {
             in_range("dscp", &code_point, 0..=63, "0 to 63")?;
             // At most 63.
@@ -197,23 +183,6 @@ impl Fields {
         }
         if let Some(bytes) = self.sockbuf {
             builder = builder.socket_buffer(Some(bytes).filter(|&bytes| bytes > 0));
-        }
-        if let Some(connections) = self.backlog {
-            builder = builder.backlog(connections);
-        }
-        if let Some(rate) = self.open_rate {
-            builder = builder.open_rate(rate);
-        }
-        if let Some(connections) = self.max_unvalidated {
-            builder = builder.max_unvalidated(connections);
-        }
-        if let Some(sockets) = self.shards {
-            in_range("shards", &sockets, 1..=256, "1 to 256 sockets")?;
-            // At most 256.
-            builder = builder.shards(sockets as u16);
-        }
-        if let Some(bytes) = self.memory_budget {
-            builder = builder.memory_budget(bytes);
         }
         Ok(builder)
     }

@@ -23,7 +23,7 @@ use crate::error::ConnectAttempt;
 /// # Cancel safety
 ///
 /// Dropping the future drops the attempts.
-pub(crate) async fn race<T, F>(
+pub(super) async fn race<T, F>(
     addresses: impl IntoIterator<Item = SocketAddr>,
     mut attempt: impl FnMut(SocketAddr) -> F,
 ) -> Result<T, Vec<ConnectAttempt>>
@@ -88,7 +88,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::net::clock::Clock;
+    use crate::net::io::Clock;
     use crate::time::Time;
 
     fn ms(millis: u64) -> Duration {

@@ -1,5 +1,6 @@
 //! From what a user names to addresses.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,8 +8,6 @@ use std::time::Duration;
 use tokio::net::{ToSocketAddrs, lookup_host};
 
 use crate::error::ConnectError;
-
-use super::address::interleave;
 
 /// Finds the addresses of `target`, in the order in which to try them. At least one.
 ///
@@ -19,7 +18,7 @@ use super::address::interleave;
 /// # Cancel safety
 ///
 /// A lookup that has begun on one of the runtime's threads goes on, and nothing reads its result.
-pub(crate) async fn resolve(
+pub(super) async fn resolve(
     target: impl ToSocketAddrs,
     within: Duration,
 ) -> Result<Vec<SocketAddr>, ConnectError> {
@@ -32,11 +31,55 @@ pub(crate) async fn resolve(
     Ok(addresses)
 }
 
+/// Calls `bind` with one address of `target` after the other until it can be bound to.
+///
+/// # Errors
+///
+/// [`ConnectError`] of finding addresses, and else that of binding to the last of them.
+pub(in crate::net) async fn bind_to<T>(
+    target: impl ToSocketAddrs,
+    mut bind: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut last = ConnectError::NoAddress.into();
+    for addr in lookup_host(target).await.map_err(refusal)? {
+        match bind(addr) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => {
+                last = io::Error::new(error.kind(), format!("cannot bind to {addr}: {error}"));
+            }
+        }
+    }
+    Err(last)
+}
+
 fn refusal(error: io::Error) -> ConnectError {
     match error.kind() {
         io::ErrorKind::InvalidInput => ConnectError::InvalidAddress(error),
         _ => ConnectError::Resolve(error),
     }
+}
+
+/// Puts addresses in the order in which to try them: both families in turns, starting with that of
+/// the first, each in its own order, none twice (RFC 8305, section 4).
+fn interleave(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut known = HashSet::new();
+    let mut addresses: Vec<_> = addresses
+        .into_iter()
+        .filter(|addr| known.insert(*addr))
+        .collect();
+    let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else {
+        return addresses;
+    };
+    let (other, same): (Vec<_>, Vec<_>) = addresses
+        .drain(..)
+        .partition(|addr| addr.is_ipv6() != first);
+    let mut other = other.into_iter();
+    for addr in same {
+        addresses.push(addr);
+        addresses.extend(other.next());
+    }
+    addresses.extend(other);
+    addresses
 }
 
 #[cfg(test)]
@@ -79,5 +122,26 @@ mod tests {
         assert_eq!(resolve(addr, LONG).await.unwrap(), [addr]);
         assert_eq!(resolve("127.0.0.1:9", LONG).await.unwrap(), [addr]);
         assert_eq!(resolve(("127.0.0.1", 9), LONG).await.unwrap(), [addr]);
+    }
+
+    fn addrs(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|it| it.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns_and_keep_their_own_order() {
+        let given = addrs(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]);
+        let tried = addrs(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]);
+        assert_eq!(interleave(given), tried);
+        let given = addrs(&["1.0.0.1:1", "[::1]:1", "[::2]:1", "[::3]:1"]);
+        let tried = addrs(&["1.0.0.1:1", "[::1]:1", "[::2]:1", "[::3]:1"]);
+        assert_eq!(interleave(given), tried);
+        assert_eq!(interleave([]), []);
+    }
+
+    #[test]
+    fn address_given_twice_is_tried_once() {
+        let given = addrs(&["1.0.0.1:1", "1.0.0.1:1", "1.0.0.1:2"]);
+        assert_eq!(interleave(given), addrs(&["1.0.0.1:1", "1.0.0.1:2"]));
     }
 }

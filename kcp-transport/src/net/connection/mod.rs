@@ -14,6 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use crate::error::{ConnectionError, ResetCode};
 use crate::session::{Session, State};
@@ -154,6 +155,13 @@ impl Connection {
 
     pub(super) fn refused(&self, now: Time) {
         self.change(|session| session.handle_refused(now));
+    }
+
+    /// Gives up connecting after that time since the beginning, if the configuration does not before.
+    pub(super) fn limit_connecting(&self, limit: Duration) {
+        lock(&self.inner).session.limit_connecting(limit);
+        // The driver learns of the deadline.
+        self.defer();
     }
 
     /// Sends a probe to the peer.

@@ -1,10 +1,10 @@
 //! Moving a connection to another socket.
 
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::runtime::Handle;
 
-use crate::net::io::Socket;
 use crate::session::State;
 
 use super::{Connection, end_error};
@@ -26,7 +26,14 @@ impl Connection {
             ));
         }
         let peer = self.path().peer;
-        let open = || Socket::connect(peer, &self.endpoint.config);
-        self.endpoint.rebind(open)
+        // Of the same family, so that the peer is spelled as before.
+        let local = match peer {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        self.endpoint.rebind(|maker| {
+            let (socket, _) = maker.connect(Some(local), peer, &self.endpoint.config)?;
+            Ok(socket)
+        })
     }
 }

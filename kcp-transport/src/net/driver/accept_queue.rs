@@ -178,10 +178,7 @@ mod tests {
         let (security, config) = (Security::Plaintext, Config::default());
         let endpoint = Endpoint::new(Arc::new(Closed), &security, &config, Purpose::Accept);
         let registry = Registry::new(Arc::new(endpoint.expect("in range")));
-        let path = Path {
-            peer: NOWHERE,
-            local: None,
-        };
+        let path = Path::new(NOWHERE);
         let conversation = ConversationId::new(7);
         Sessions::new(Arc::clone(&registry.tombstones))
             .open(&registry, Time::ZERO, path, conversation, Initiator::Peer)

@@ -45,7 +45,7 @@ impl Ingress {
     pub(in crate::net) fn new(endpoint: &Endpoint, now: Time, receive_slots: usize) -> Self {
         Self {
             buffers: ReceiveBuffers::new(receive_slots),
-            admission: Admission::new(&endpoint.config),
+            admission: Admission::new(&endpoint.listener, endpoint.config.receive_window()),
             routed: Vec::new(),
             last_received: now,
             failures: 0,

@@ -91,7 +91,7 @@ impl Driver {
             let now = self.endpoint.clock.now();
             let (path, role) = (request.path, request.role);
             let opened = self
-                .free_conversation(path)
+                .free_conversation(path, request.conversation)
                 .and_then(|conversation| self.register(now, path, conversation, role));
             // If the future of the client was dropped, the session is released.
             let _ = request.answer.send(opened.map(Handle));
@@ -147,13 +147,24 @@ impl Driver {
             && group.is_none_or(|(group, _)| group.is_empty())
     }
 
-    /// A random conversation id without a session on this path.
-    fn free_conversation(&self, path: Path) -> io::Result<ConversationId> {
+    /// The given conversation, or a random one that the path has no session for.
+    fn free_conversation(
+        &self,
+        path: Path,
+        given: Option<ConversationId>,
+    ) -> io::Result<ConversationId> {
         loop {
-            let conversation = ConversationId::new(u32::from_le_bytes(entropy()?));
+            let conversation = match given {
+                Some(given) => given,
+                None => ConversationId::new(u32::from_le_bytes(entropy()?)),
+            };
             let taken = Destination::Conversation(conversation);
             if self.sessions.find(path, taken).is_none() {
                 return Ok(conversation);
+            }
+            if given.is_some() {
+                let reason = "a connection to the peer has this conversation id already";
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, reason));
             }
         }
     }

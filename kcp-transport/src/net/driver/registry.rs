@@ -13,6 +13,7 @@ use crate::net::io::Path;
 use crate::net::sync::lock;
 use crate::session::Role;
 use crate::stats::Stats;
+use crate::wire::ConversationId;
 
 use super::accept_queue::AcceptQueue;
 use super::demux::{MigrationIndex, ShardGroup, Tombstones};
@@ -39,6 +40,8 @@ pub(in crate::net) struct Registry {
 pub(in crate::net) struct OpenRequest {
     pub(in crate::net) path: Path,
     pub(in crate::net) role: Role,
+    /// Random if there is none.
+    pub(in crate::net) conversation: Option<ConversationId>,
     pub(in crate::net) answer: oneshot::Sender<io::Result<Handle>>,
 }
 
@@ -52,17 +55,18 @@ struct Connections {
 impl Registry {
     /// The registry of a single endpoint.
     pub(in crate::net) fn new(endpoint: Arc<Endpoint>) -> Arc<Self> {
-        let accept_queue = AcceptQueue::new(endpoint.config.backlog(), endpoint.accepts(), 1);
+        let accept_queue = AcceptQueue::new(endpoint.listener.backlog(), endpoint.accepts(), 1);
         let tombstones = Arc::new(Tombstones::new(1));
         Arc::new(Self::with(endpoint, Arc::new(accept_queue), tombstones))
     }
 
     /// The registries of the endpoints of a listener, which share most of their parts.
     pub(in crate::net) fn listening(endpoints: Vec<Arc<Endpoint>>) -> Vec<Arc<Self>> {
-        let Some(config) = endpoints.first().map(|endpoint| &endpoint.config) else {
+        let Some(first) = endpoints.first() else {
             return Vec::new();
         };
-        let accept_queue = Arc::new(AcceptQueue::new(config.backlog(), true, endpoints.len()));
+        let (config, most) = (&first.config, first.listener.backlog());
+        let accept_queue = Arc::new(AcceptQueue::new(most, true, endpoints.len()));
         let tombstones = Arc::new(Tombstones::new(endpoints.len()));
         let group = (endpoints.len() > 1).then(|| Arc::new(ShardGroup::new(&endpoints)));
         let migration = (config.extensions() == Extensions::Migration)

@@ -13,13 +13,13 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use crate::config::Config;
+use crate::config::{Config, ListenerConfig};
 use crate::crypto::Security;
 use crate::packet::{Opener, PacketLayout, Sealer};
 use crate::stats::EndpointStats;
 use crate::wire::{SEGMENT_HEADER_LEN, SegmentHeader};
 
-use super::io::{Clock, Path, RebindableSocket, Socket, Transport, entropy};
+use super::io::{Clock, Path, RebindableSocket, Socket, SocketMaker, Transport, entropy};
 use super::sync::lock;
 use egress::Egress;
 use mailbox::Mailbox;
@@ -30,10 +30,12 @@ use replay::SharedReplayFilter;
 /// It refers to no sessions: each session refers to its endpoint.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    /// The transport, if it is a socket of this crate that can be replaced.
-    rebindable: Option<Arc<RebindableSocket>>,
+    /// The transport, if it is a socket of this crate that can be replaced, and how sockets are made.
+    rebindable: Option<(Arc<RebindableSocket>, SocketMaker)>,
     pub(super) clock: Clock,
     pub(super) config: Config,
+    /// Of a listener; else the default.
+    pub(super) listener: ListenerConfig,
     pub(super) layout: PacketLayout,
     pub(super) opener: Opener,
     /// Detects replayed packets.
@@ -78,7 +80,7 @@ impl Endpoint {
 
     /// An endpoint on a socket that can be replaced.
     pub(super) fn on_socket(
-        socket: Socket,
+        (socket, maker): (Socket, SocketMaker),
         security: &Security,
         config: &Config,
         purpose: Purpose,
@@ -86,7 +88,7 @@ impl Endpoint {
         let rebindable = Arc::new(RebindableSocket::new(socket));
         let transport = Arc::clone(&rebindable) as Arc<dyn Transport>;
         let mut endpoint = Self::new(transport, security, config, purpose)?;
-        endpoint.rebindable = Some(rebindable);
+        endpoint.rebindable = Some((rebindable, maker));
         Ok(endpoint)
     }
 
@@ -95,15 +97,19 @@ impl Endpoint {
         transports: Vec<Arc<dyn Transport>>,
         security: &Security,
         config: &Config,
+        listener: &ListenerConfig,
     ) -> io::Result<Vec<Arc<Self>>> {
+        let shards = u16::try_from(transports.len()).unwrap_or(u16::MAX);
+        let listener = listener.to_builder().shards(shards).build()?;
         let sealer = Sealer::new(security, entropy()?);
         let capacity = replay_capacity(Purpose::Accept);
         let replay_filter = Arc::new(SharedReplayFilter::new(&sealer, capacity, transports.len()));
         let layout = config.layout(security.overhead())?;
-        let budget = Arc::new(Budget::new(config.memory_budget()));
+        let budget = Arc::new(Budget::new(listener.memory_budget()));
         let endpoints = transports.into_iter().map(|transport| {
             let shared = (sealer.clone(), Arc::clone(&replay_filter));
             let mut endpoint = Self::with(transport, shared, (config, layout), Purpose::Accept);
+            endpoint.listener = listener.clone();
             endpoint.budget = Some(Arc::clone(&budget));
             Arc::new(endpoint)
         });
@@ -121,6 +127,7 @@ impl Endpoint {
             rebindable: None,
             clock: Clock::start(),
             config: config.clone(),
+            listener: ListenerConfig::default(),
             layout,
             opener: sealer.opener(),
             replay_filter,
@@ -152,8 +159,11 @@ impl Endpoint {
     /// # Errors
     ///
     /// The transport is not a socket of this crate, the driver has ended, or the error of `open`.
-    pub(super) fn rebind(&self, open: impl FnOnce() -> io::Result<Socket>) -> io::Result<()> {
-        let Some(rebindable) = &self.rebindable else {
+    pub(super) fn rebind(
+        &self,
+        open: impl FnOnce(&SocketMaker) -> io::Result<Socket>,
+    ) -> io::Result<()> {
+        let Some((rebindable, maker)) = &self.rebindable else {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 "only a connection on a socket of its own making can move to another socket",
@@ -162,7 +172,7 @@ impl Endpoint {
         if let Some(kind) = self.mailbox.ended() {
             return Err(kind.into());
         }
-        rebindable.replace(open()?);
+        rebindable.replace(open(maker)?);
         self.mailbox.note_rebound();
         Ok(())
     }

@@ -1,15 +1,19 @@
 //! Sockets and other transports, the clock and entropy.
 
+mod address;
 mod clock;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod cmsg;
+mod maker;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod offload;
 mod rebindable;
 mod socket;
 mod transport;
 
+pub(super) use address::spelled_for;
 pub(super) use clock::{Clock, entropy};
+pub(super) use maker::{SocketHook, SocketMaker};
 pub(super) use rebindable::RebindableSocket;
 pub(super) use socket::Socket;
 pub use transport::{Path, Received, Transport};

@@ -1,10 +1,9 @@
-//! UDP sockets: creating them, and sending and receiving batches.
-#![allow(clippy::disallowed_methods)]
+//! UDP sockets: sending and receiving batches.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::io::IoSlice;
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -12,7 +11,7 @@ use quinn_udp::Transmit;
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use socket2::MsgHdr;
-use socket2::{Domain, Protocol, SockRef, Type};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -41,39 +40,6 @@ pub(in crate::net) struct Socket {
 }
 
 impl Socket {
-    /// A socket on a free port for exchanging datagrams with `peer`. Where [`MAY_CONNECT`], it is
-    /// connected: the kernel drops datagrams from other addresses and reports a refused port.
-    pub(in crate::net) fn connect(peer: SocketAddr, config: &Config) -> io::Result<Self> {
-        let any: SocketAddr = match peer {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
-        let socket = open(any, false)?;
-        if MAY_CONNECT {
-            socket.connect(&peer.into())?;
-        }
-        Self::adopt(socket.into(), config)
-    }
-
-    /// A socket bound to `addr`. A v6 wildcard address also receives from v4 peers where the system
-    /// supports it.
-    pub(in crate::net) fn bind(addr: SocketAddr, config: &Config) -> io::Result<Self> {
-        let socket = open(addr, false)?;
-        Self::adopt(socket.into(), config)
-    }
-
-    /// One socket for each shard of the listener, all bound to `addr`.
-    pub(in crate::net) fn bind_shards(addr: SocketAddr, config: &Config) -> io::Result<Vec<Self>> {
-        if config.shards() == 1 {
-            return Ok(vec![Self::bind(addr, config)?]);
-        }
-        let first = Self::adopt(open(addr, true)?.into(), config)?;
-        // If the system chose the port, the other sockets must use the same one.
-        let addr = first.local_addr()?;
-        let others = (1..config.shards()).map(|_| Self::adopt(open(addr, true)?.into(), config));
-        std::iter::once(Ok(first)).chain(others).collect()
-    }
-
     /// Takes over a socket that the caller created.
     pub(in crate::net) fn adopt(socket: std::net::UdpSocket, config: &Config) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
@@ -202,14 +168,8 @@ impl Transport for Socket {
                 .recv(socket, &mut buffers[..most], &mut metas[..most])
         })?;
         for (received, meta) in received.iter_mut().zip(&metas[..count]) {
-            *received = Received {
-                path: Path {
-                    peer: meta.addr,
-                    local: meta.dst_ip,
-                },
-                len: meta.len,
-                stride: meta.stride,
-            };
+            *received = Received::new(Path::new(meta.addr).with_local(meta.dst_ip), meta.len)
+                .with_stride(meta.stride);
         }
         Ok(count)
     }
@@ -232,35 +192,6 @@ impl Transport for Socket {
             self.state.max_gso_segments()
         }
     }
-}
-
-fn open(addr: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    if addr.is_ipv6() && addr.ip().is_unspecified() {
-        // Fails only where the system has no dual-stack sockets; the socket is v6-only then.
-        let _ = socket.set_only_v6(false);
-    }
-    if shared {
-        share_port(&socket)?;
-    }
-    socket.bind(&addr.into())?;
-    Ok(socket)
-}
-
-/// Lets other sockets of this user bind the same address; the kernel spreads incoming datagrams
-/// over them.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn share_port(socket: &socket2::Socket) -> io::Result<()> {
-    socket.set_reuse_port(true)
-}
-
-/// On other systems the option does not exist, or gives all datagrams to one of the sockets.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn share_port(_: &socket2::Socket) -> io::Result<()> {
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "this system does not spread datagrams over sockets of one address",
-    ))
 }
 
 fn set_dscp(socket: &std::net::UdpSocket, code_point: u8) -> io::Result<()> {
@@ -308,13 +239,6 @@ fn set_traffic_class_v6(_: &SockRef<'_>, _: u32) -> io::Result<()> {
     ))
 }
 
-/// Whether a connected socket accepts a destination address in a send call, which all our calls
-/// carry.
-///
-/// macOS, iOS and the BSDs fail such calls with EISCONN. An unconnected socket works on all
-/// systems.
-const MAY_CONNECT: bool = cfg!(any(target_os = "linux", target_os = "android", windows));
-
 /// The errors of Linux if the driver of a network card cannot segment. Either may have other
 /// causes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -323,9 +247,13 @@ const EIO: i32 = 5;
 const EINVAL: i32 = 22;
 
 #[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::disallowed_methods, reason = "a plain socket receives")]
 mod tests {
-    use super::*;
+    use std::net::Ipv4Addr;
     use std::time::Duration;
+
+    use super::*;
+    use crate::net::io::SocketMaker;
 
     fn run(bytes: &[u8], segment_size: usize) -> SegmentRun<'_> {
         SegmentRun {
@@ -340,7 +268,9 @@ mod tests {
     }
 
     fn socket() -> Socket {
-        Socket::bind((Ipv4Addr::LOCALHOST, 0).into(), &Config::default()).expect("binds")
+        let maker = SocketMaker::default();
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        maker.bind(any, &Config::default()).expect("binds")
     }
 
     #[tokio::test]

@@ -11,8 +11,8 @@ use crate::packet::SegmentRun;
 /// delayed.
 ///
 /// Implement it to run KCP over something other than UDP, or over UDP with special handling, and
-/// pass it to [`KcpListener::from_transport`](crate::net::KcpListener::from_transport) or
-/// [`KcpStream::connect_transport`](crate::net::KcpStream::connect_transport). The driver makes one
+/// pass it to [`ListenerBuilder::on_transport`](crate::net::ListenerBuilder::on_transport) or
+/// [`ClientBuilder::transport`](crate::net::ClientBuilder::transport). The driver makes one
 /// call for each batch and holds no lock during a call. Streams also send from their own tasks, so
 /// calls of [`Transport::try_send`] may overlap.
 ///
@@ -92,6 +92,7 @@ pub(in crate::net) fn is_closed(error: &io::Error) -> bool {
 
 /// The two addresses between which datagrams travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Path {
     /// The peer's address.
     pub peer: SocketAddr,
@@ -101,6 +102,19 @@ pub struct Path {
 }
 
 impl Path {
+    /// A path to or from `peer` on which the system chooses our address.
+    #[must_use]
+    pub const fn new(peer: SocketAddr) -> Self {
+        Self { peer, local: None }
+    }
+
+    /// The same from or to that address of ours.
+    #[must_use]
+    pub const fn with_local(mut self, local: Option<IpAddr>) -> Self {
+        self.local = local;
+        self
+    }
+
     /// Whether datagrams can be sent to the peer's address.
     pub(in crate::net) fn is_answerable(&self) -> bool {
         let ip = self.peer.ip().to_canonical();
@@ -110,7 +124,10 @@ impl Path {
 }
 
 /// The content of a receive buffer.
+///
+/// Later versions may describe datagrams further; a [`Transport`] makes it with [`Received::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Received {
     /// The source of the datagrams, and the local address they were sent to, if known.
     pub path: Path,
@@ -121,17 +138,29 @@ pub struct Received {
     pub stride: usize,
 }
 
+impl Received {
+    /// One datagram of `len` bytes.
+    #[must_use]
+    pub const fn new(path: Path, len: usize) -> Self {
+        Self {
+            path,
+            len,
+            stride: len,
+        }
+    }
+
+    /// Several datagrams side by side, of `stride` bytes each but the last, which may be shorter.
+    #[must_use]
+    pub const fn with_stride(mut self, stride: usize) -> Self {
+        self.stride = stride;
+        self
+    }
+}
+
 impl Default for Received {
     /// No datagram, from an unspecified address.
     fn default() -> Self {
-        Self {
-            path: Path {
-                peer: (Ipv6Addr::UNSPECIFIED, 0).into(),
-                local: None,
-            },
-            len: 0,
-            stride: 0,
-        }
+        Self::new(Path::new((Ipv6Addr::UNSPECIFIED, 0).into()), 0)
     }
 }
 

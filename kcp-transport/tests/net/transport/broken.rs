@@ -3,7 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::net::KcpListener;
 use kcp_transport::wire::{Command, ConversationId, SegmentHeader, Timestamp};
@@ -33,9 +32,9 @@ fn fragment(sequence: u32, fragments_left: u8) -> Vec<u8> {
 async fn fragments_that_form_no_message_fail_all_waiting_tasks() {
     let network = Network::default();
     let (host, peer) = (network.host(), network.host());
-    let listener =
-        KcpListener::from_transport(host.clone(), &Security::Plaintext, &Config::default())
-            .expect("in range");
+    let listener = KcpListener::builder(&Security::Plaintext)
+        .on_transport(host.clone())
+        .expect("in range");
     host.inject(peer.addr(), &fragment(0, 5));
     let (stream, _) = listener.accept().await.expect("accepts");
     let messages = stream.into_messages();
@@ -77,9 +76,10 @@ async fn session_that_ends_under_its_writer_is_forgotten_at_once() {
 
     let network = Network::default();
     let (host, absent) = (network.host(), network.host());
-    let endpoint =
-        KcpEndpoint::from_transport(host.clone(), &Security::Plaintext, &Config::default())
-            .expect("in range");
+    let endpoint = KcpEndpoint::builder(&Security::Plaintext)
+        .transport(host.clone())
+        .endpoint()
+        .expect("in range");
     let mut stream = endpoint
         .connect_lazy(absent.addr())
         .await

@@ -34,7 +34,9 @@ pub(crate) fn listen(network: &Network) -> (Arc<Host>, Arc<KcpListener>) {
     let host = network.host();
     host.forget_history();
     let config = Config::default();
-    let listener = KcpListener::from_transport(host.clone(), &Security::Plaintext, &config);
+    let listener = KcpListener::builder(&Security::Plaintext)
+        .config(&config)
+        .on_transport(host.clone());
     let listener = Arc::new(listener.expect("in range"));
     let accepting = Arc::clone(&listener);
     tokio::spawn(async move {
@@ -109,9 +111,18 @@ pub(crate) async fn visit(
         Beginning::Data => Config::builder().keepalive(None).build().expect("valid"),
     };
     let mut stream = match begin {
-        Beginning::Probe => KcpStream::connect_transport(host, server, &security, &config).await?,
+        Beginning::Probe => {
+            KcpStream::builder(&security)
+                .config(&config)
+                .transport(host)
+                .connect(server)
+                .await?
+        }
         Beginning::Data => {
-            let endpoint = KcpEndpoint::from_transport(host, &security, &config)?;
+            let endpoint = KcpEndpoint::builder(&security)
+                .config(&config)
+                .transport(host)
+                .endpoint()?;
             let mut stream = endpoint.connect_lazy(server).await?;
             stream.write_all(b"ping").await?;
             stream.flush().await?;

@@ -93,10 +93,15 @@ async fn million_forged_packets_close_no_session_and_lose_no_byte() {
         // Only the conversation id protects a session from an attacker that knows its address.
         let security = Security::Plaintext;
         let config = Config::builder().fec(fec).build().expect("in range");
-        let listener =
-            KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
+        let listener = KcpListener::builder(&security)
+            .config(&config)
+            .on_transport(server_host.clone())
+            .expect("in range");
         let (client, server) = tokio::join!(
-            KcpStream::connect_transport(client_host.clone(), addr, &security, &config),
+            KcpStream::builder(&security)
+                .config(&config)
+                .transport(client_host.clone())
+                .connect(addr),
             listener.accept(),
         );
         let (mut client, mut server) = (client.expect("connects"), server.expect("accepts").0);

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kcp_transport::config::{Config, Extensions};
+use kcp_transport::config::{Config, Extensions, ListenerConfig};
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpListener, KcpStream};
-use kcp_transport::wire::{Command, Frame, FrameWriter, SegmentHeader, Segments, Timestamp, Token};
+use kcp_transport::wire::{
+    Command, ConversationId, Frame, FrameWriter, SegmentHeader, Segments, Timestamp, Token,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
@@ -176,17 +178,19 @@ async fn guessed_conversation_id_moves_no_session() {
 async fn namesakes_move_each_for_itself() {
     let network = Network::default();
     let server_host = network.host();
-    let (security, config) = (Security::Plaintext, Config::builder());
-    let config = config.conversation(kcp_transport::wire::ConversationId::new(7));
-    let config = config.build().expect("in range");
-    let listener =
-        KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
+    let security = Security::Plaintext;
+    let listener = KcpListener::builder(&security)
+        .on_transport(server_host.clone())
+        .expect("in range");
     let mut pairs = Vec::new();
     for _ in 0..4 {
         let host = network.host();
         let addr = server_host.addr();
         let (client, accepted) = tokio::join!(
-            KcpStream::connect_transport(host.clone(), addr, &security, &config),
+            KcpStream::builder(&security)
+                .conversation(ConversationId::new(7))
+                .transport(host.clone())
+                .connect(addr),
             listener.accept(),
         );
         let (mut client, mut server) = (client.expect("connects"), accepted.expect("accepts").0);
@@ -207,18 +211,20 @@ async fn namesakes_move_each_for_itself() {
 async fn clients_with_one_conversation_id_and_validated_addresses_connect() {
     let network = Network::default();
     let server_host = network.host();
-    let (security, config) = (Security::Plaintext, Config::builder());
-    let config = config
-        .conversation(kcp_transport::wire::ConversationId::new(7))
-        .max_unvalidated(0);
-    let config = config.build().expect("in range");
-    let listener =
-        KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
+    let security = Security::Plaintext;
+    let distrustful = ListenerConfig::builder().max_unvalidated(0).build();
+    let listener = KcpListener::builder(&security)
+        .listener_config(&distrustful.expect("in range"))
+        .on_transport(server_host.clone())
+        .expect("in range");
     let mut pairs = Vec::new();
     for index in 0..3 {
         let (host, addr) = (network.host(), server_host.addr());
         let (client, accepted) = tokio::join!(
-            KcpStream::connect_transport(host, addr, &security, &config),
+            KcpStream::builder(&security)
+                .conversation(ConversationId::new(7))
+                .transport(host)
+                .connect(addr),
             timeout(Duration::from_secs(10), listener.accept()),
         );
         let accepted = accepted.unwrap_or_else(|_| panic!("client {index} is shut out"));
@@ -270,11 +276,16 @@ async fn in_clear() -> Setup {
     let network = Network::default();
     let (client_host, server_host) = (network.host(), network.host());
     let (security, config) = (Security::Plaintext, Config::default());
-    let listener =
-        KcpListener::from_transport(server_host.clone(), &security, &config).expect("in range");
+    let listener = KcpListener::builder(&security)
+        .config(&config)
+        .on_transport(server_host.clone())
+        .expect("in range");
     let addr = server_host.addr();
     let (client, accepted) = tokio::join!(
-        KcpStream::connect_transport(client_host.clone(), addr, &security, &config),
+        KcpStream::builder(&security)
+            .config(&config)
+            .transport(client_host.clone())
+            .connect(addr),
         listener.accept(),
     );
     Setup {

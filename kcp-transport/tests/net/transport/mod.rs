@@ -37,12 +37,17 @@ impl Setup {
     async fn new(config: &Config) -> Self {
         let network = Network::default();
         let (client_host, server_host) = (network.host(), network.host());
-        let listener = KcpListener::from_transport(server_host.clone(), &security(), config)
+        let listener = KcpListener::builder(&security())
+            .config(config)
+            .on_transport(server_host.clone())
             .expect("in range");
         let addr = server_host.addr();
         let security = security();
         let (client, server) = tokio::join!(
-            KcpStream::connect_transport(client_host.clone(), addr, &security, config),
+            KcpStream::builder(&security)
+                .config(config)
+                .transport(client_host.clone())
+                .connect(addr),
             listener.accept(),
         );
         Self {
@@ -231,7 +236,10 @@ async fn check_survival(side: Side, way: Way, fault: Fault, len: usize) {
     let (config, security) = (patient(), security());
     let (another, addr) = (setup.network.host(), setup.server_host.addr());
     let (connected, accepted) = tokio::join!(
-        KcpStream::connect_transport(another, addr, &security, &config),
+        KcpStream::builder(&security)
+            .config(&config)
+            .transport(another)
+            .connect(addr),
         setup.listener.accept(),
     );
     connected.expect("connects");
@@ -276,7 +284,10 @@ async fn check_storm(side: Side, way: Way, errno: i32) {
         let (config, security) = (patient(), security());
         let (another, addr) = (setup.network.host(), setup.server_host.addr());
         let (connected, accepted) = tokio::join!(
-            KcpStream::connect_transport(another, addr, &security, &config),
+            KcpStream::builder(&security)
+                .config(&config)
+                .transport(another)
+                .connect(addr),
             setup.listener.accept(),
         );
         connected.expect("connects");
@@ -391,8 +402,11 @@ async fn closed_transport_wakes_every_waiter_with_an_error() {
 async fn endpoint_of_a_closed_transport_returns_an_error() {
     let network = Network::default();
     let (host, peer) = (network.host(), network.host());
-    let endpoint =
-        KcpEndpoint::from_transport(host.clone(), &security(), &patient()).expect("in range");
+    let endpoint = KcpEndpoint::builder(&security())
+        .config(&patient())
+        .transport(host.clone())
+        .endpoint()
+        .expect("in range");
     let connecting = endpoint.connect(peer.addr());
     let closing = async {
         sleep(Duration::from_secs(1)).await;
@@ -414,7 +428,9 @@ async fn refused_port_ends_what_never_received_anything() {
     let nobody: SocketAddr = ([10, 0, 0, 99], 1).into();
     host.set_fault(Way::Receive, Fault::Errno(REFUSED));
     let started = tokio::time::Instant::now();
-    let error = KcpStream::connect_transport(host, nobody, &security(), &Config::default())
+    let error = KcpStream::builder(&security())
+        .transport(host)
+        .connect(nobody)
         .await
         .expect_err("nobody is there");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);

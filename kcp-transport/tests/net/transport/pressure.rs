@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kcp_transport::config::Config;
+use kcp_transport::config::{Config, ListenerConfig};
 use kcp_transport::crypto::Security;
 use kcp_transport::fec::FecRatio;
 use kcp_transport::net::{KcpListener, KcpStream};
@@ -15,16 +15,20 @@ use super::{exchange, pattern};
 
 const BUDGET: usize = 4 << 20;
 
+fn budget() -> ListenerConfig {
+    let config = ListenerConfig::builder().memory_budget(BUDGET);
+    config.build().expect("in range")
+}
+
 #[tokio::test(start_paused = true)]
 async fn listener_keeps_to_its_budget_and_loses_nothing() {
     let network = Network::default();
     let host = network.host();
     let (addr, security) = (host.addr(), Security::Plaintext);
-    let budget = Config::builder()
-        .memory_budget(BUDGET)
-        .build()
+    let listener = KcpListener::builder(&security)
+        .listener_config(&budget())
+        .on_transport(host)
         .expect("in range");
-    let listener = KcpListener::from_transport(host, &security, &budget).expect("in range");
     let config = Config::builder()
         .user_timeout(None)
         .build()
@@ -34,7 +38,10 @@ async fn listener_keeps_to_its_budget_and_loses_nothing() {
     let mut accepted = Vec::new();
     // Five times what the budget allows.
     for _ in 0..50 {
-        let connecting = KcpStream::connect_transport(network.host(), addr, &security, &config);
+        let connecting = KcpStream::builder(&security)
+            .config(&config)
+            .transport(network.host())
+            .connect(addr);
         let both = async { tokio::join!(connecting, listener.accept()) };
         let Ok((client, server)) = timeout(Duration::from_secs(2), both).await else {
             break;
@@ -72,7 +79,10 @@ async fn listener_keeps_to_its_budget_and_loses_nothing() {
     sleep(Duration::from_secs(60)).await;
     assert_eq!(listener.stats().memory, 0);
     let (again, _) = tokio::join!(
-        KcpStream::connect_transport(network.host(), addr, &security, &config),
+        KcpStream::builder(&security)
+            .config(&config)
+            .transport(network.host())
+            .connect(addr),
         listener.accept()
     );
     again.expect("there is room again");
@@ -86,16 +96,22 @@ async fn ended_connections_hold_no_more_than_what_can_still_be_read() {
     let host = network.host();
     let (addr, security) = (host.addr(), Security::Plaintext);
     let config = Config::builder()
-        .memory_budget(BUDGET)
         .fec(FecRatio::new(10, 3).expect("in range"))
         .build()
         .expect("in range");
-    let listener = KcpListener::from_transport(host, &security, &config).expect("in range");
+    let listener = KcpListener::builder(&security)
+        .config(&config)
+        .listener_config(&budget())
+        .on_transport(host)
+        .expect("in range");
     let data = pattern(20_000);
     let mut infos = Vec::new();
     let mut streams = Vec::new();
     for index in 0..COUNT {
-        let connecting = KcpStream::connect_transport(network.host(), addr, &security, &config);
+        let connecting = KcpStream::builder(&security)
+            .config(&config)
+            .transport(network.host())
+            .connect(addr);
         let both = async { tokio::join!(connecting, listener.accept()) };
         let both = timeout(Duration::from_secs(2), both).await;
         let (client, accepted) = both.expect("there is room for it");

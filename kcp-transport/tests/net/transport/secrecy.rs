@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kcp_transport::config::ListenerConfig;
 use kcp_transport::crypto::{AeadKey, KeyRing};
 use kcp_transport::error::ConnectionError;
 use kcp_transport::net::{KcpEndpoint, KcpListener, KcpStream};
@@ -24,9 +25,15 @@ impl Duo {
         let hosts = [network.host(), network.host()];
         let [here, there] = hosts.clone();
         let config = patient();
-        let client = KcpEndpoint::from_transport(here, securities[0], &config).expect("in range");
-        let listener =
-            KcpListener::from_transport(there, securities[1], &config).expect("in range");
+        let client = KcpEndpoint::builder(securities[0])
+            .config(&config)
+            .transport(here)
+            .endpoint()
+            .expect("in range");
+        let listener = KcpListener::builder(securities[1])
+            .config(&config)
+            .on_transport(there)
+            .expect("in range");
         let (connected, accepted) =
             tokio::join!(client.connect(hosts[1].addr()), listener.accept());
         let streams = (connected.expect("connects"), accepted.expect("accepts").0);
@@ -128,9 +135,10 @@ async fn recorded_first_packets_open_no_session_where_every_peer_is_challenged()
     let asked = |limit| async move {
         let network = Network::default();
         let [client, server] = [network.host(), network.host()];
-        let config = Config::builder().max_unvalidated(limit).build();
-        let config = config.expect("in range");
-        let listener = KcpListener::from_transport(server.clone(), &security(), &config);
+        let config = ListenerConfig::builder().max_unvalidated(limit).build();
+        let listener = KcpListener::builder(&security())
+            .listener_config(&config.expect("in range"))
+            .on_transport(server.clone());
         (client, server, listener.expect("in range"))
     };
     for (limit, opened) in [(256, 1), (0, 0)] {
@@ -141,7 +149,10 @@ async fn recorded_first_packets_open_no_session_where_every_peer_is_challenged()
         }
         assert_eq!(listener.stats().passive_opens, opened);
         if opened == 0 {
-            let endpoint = KcpEndpoint::from_transport(client, &security(), &patient());
+            let endpoint = KcpEndpoint::builder(&security())
+                .config(&patient())
+                .transport(client)
+                .endpoint();
             let endpoint = endpoint.expect("in range");
             let (here, there) = tokio::join!(endpoint.connect(server.addr()), listener.accept());
             let (mut here, mut there) = (here.expect("connects"), there.expect("accepts").0);

@@ -31,8 +31,7 @@ fn sharded_under(security: Security, count: u16) -> Sharded {
     let network = Network::default();
     let hosts: Vec<_> = (0..count).map(|_| network.host()).collect();
     let transports = hosts.iter().map(|host| host.clone() as Arc<dyn Transport>);
-    let config = Config::builder().shards(count).build().expect("in range");
-    let listener = KcpListener::from_transports(transports.collect(), &security, &config);
+    let listener = KcpListener::builder(&security).on_transports(transports.collect());
     Sharded {
         security,
         network,
@@ -54,7 +53,10 @@ impl Sharded {
         let host = self.network.host();
         let server = self.hosts[shard].addr();
         let (client, accepted) = tokio::join!(
-            KcpStream::connect_transport(host.clone(), server, &self.security, config),
+            KcpStream::builder(&self.security)
+                .config(config)
+                .transport(host.clone())
+                .connect(server),
             self.listener.accept(),
         );
         (

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kcp_transport::config::Config;
+use kcp_transport::config::{Config, ListenerConfig};
 use kcp_transport::crypto::Security;
 use kcp_transport::error::ConnectionError;
 use kcp_transport::net::{KcpEndpoint, KcpListener, KcpStream};
@@ -73,7 +73,9 @@ async fn datagrams_from_addresses_that_cannot_be_answered_are_dropped_and_counte
 /// The first datagram of a client.
 async fn opening_of(network: &Network) -> Vec<u8> {
     let (client, server) = (network.host(), network.host());
-    let endpoint = KcpEndpoint::from_transport(client, &Security::Plaintext, &Config::default());
+    let endpoint = KcpEndpoint::builder(&Security::Plaintext)
+        .transport(client)
+        .endpoint();
     let endpoint = endpoint.expect("in range");
     let mut stream = endpoint.connect_lazy(server.addr()).await.expect("opens");
     stream.write_all(b"first").await.expect("writes");
@@ -89,7 +91,9 @@ async fn five_thousand_connections_open_from_one_address_without_a_wait() {
     let server = host.addr();
     let clients = network.host();
     clients.forget_history();
-    let endpoint = KcpEndpoint::from_transport(clients, &Security::Plaintext, &Config::default());
+    let endpoint = KcpEndpoint::builder(&Security::Plaintext)
+        .transport(clients)
+        .endpoint();
     let endpoint = Arc::new(endpoint.expect("in range"));
     let mut open = Vec::new();
     let mut longest = Duration::ZERO;
@@ -122,11 +126,13 @@ async fn first_packets_are_kept_while_their_sender_is_challenged() {
     for request in [4, 5000] {
         let network = Network::default();
         let (host, client) = (network.host(), network.host());
-        let config = Config::builder().max_unvalidated(0).build();
+        let config = ListenerConfig::builder().max_unvalidated(0).build();
         let (config, security) = (config.expect("in range"), Security::Plaintext);
-        let listener = KcpListener::from_transport(host.clone(), &security, &config);
+        let listener = KcpListener::builder(&security)
+            .listener_config(&config)
+            .on_transport(host.clone());
         let listener = listener.expect("in range");
-        let endpoint = KcpEndpoint::from_transport(client, &security, &Config::default());
+        let endpoint = KcpEndpoint::builder(&security).transport(client).endpoint();
         let endpoint = endpoint.expect("in range");
         let started = Instant::now();
         let mut stream = endpoint.connect_lazy(host.addr()).await.expect("opens");
@@ -145,12 +151,18 @@ async fn first_packets_are_kept_while_their_sender_is_challenged() {
 
 fn bind(host: &Arc<Host>) -> KcpListener {
     let (security, config) = (Security::Plaintext, Config::default());
-    KcpListener::from_transport(host.clone(), &security, &config).expect("in range")
+    KcpListener::builder(&security)
+        .config(&config)
+        .on_transport(host.clone())
+        .expect("in range")
 }
 
 async fn connect(network: &Network, server: SocketAddr) -> KcpStream {
     let (security, config) = (Security::Plaintext, Config::default());
-    KcpStream::connect_transport(network.host(), server, &security, &config)
+    KcpStream::builder(&security)
+        .config(&config)
+        .transport(network.host())
+        .connect(server)
         .await
         .expect("connects")
 }

@@ -4,7 +4,7 @@
 //! is within its rate. Otherwise its sender must validate its address first, which takes a round
 //! trip and no memory for each peer (see [`cookie`]); the packet itself is kept meanwhile in a
 //! small queue that all challenged peers share (see [`held`]). So forged packets can hold no more
-//! sessions than [`Config::max_unvalidated`], whatever their number, and all other peers can still
+//! sessions than [`ListenerConfig::max_unvalidated`], whatever their number, and all other peers can still
 //! connect.
 //!
 //! No session is closed to make room for another: acknowledged data stays, for the program that
@@ -25,7 +25,7 @@ use cookie::Cookies;
 use held::HeldDatagrams;
 use rate_limit::RateLimit;
 
-use crate::config::Config;
+use crate::config::ListenerConfig;
 use crate::session::Unsolicited;
 use crate::stats::EndpointStats;
 use crate::time::Time;
@@ -70,7 +70,8 @@ pub(in crate::net) enum Verdict {
 }
 
 impl Admission {
-    pub(in crate::net) fn new(config: &Config) -> Self {
+    /// For a listener that tells its peers `window` before they have a session.
+    pub(in crate::net) fn new(config: &ListenerConfig, window: u16) -> Self {
         // The kernel spreads peers over the sockets of a listener, so each applies a share of the
         // limits.
         let shards = config.shards();
@@ -84,7 +85,7 @@ impl Admission {
             replies: RateLimit::new(REPLIES, REPLIES),
             held: HeldDatagrams::default(),
             max_unvalidated: config.max_unvalidated().div_ceil(usize::from(shards)),
-            window: config.receive_window(),
+            window,
         }
     }
 
@@ -321,13 +322,13 @@ mod tests {
     }
 
     fn admission() -> Admission {
-        Admission::new(&Config::default())
+        Admission::new(&ListenerConfig::default(), 1024)
     }
 
     #[test]
     fn beyond_the_limit_an_opening_is_challenged_and_its_answer_opens() {
         let (mut admission, mut stats) = (admission(), EndpointStats::default());
-        let limit = Config::default().max_unvalidated();
+        let limit = ListenerConfig::default().max_unvalidated();
         let now = Time::from_millis(1);
         let opening = datagram(1, Unsolicited::Opening, now);
         let open = AcceptState::Open;
@@ -373,7 +374,7 @@ mod tests {
     #[test]
     fn one_address_opens_ten_thousand_sessions_in_a_second() {
         let (mut admission, mut stats) = (admission(), EndpointStats::default());
-        let limit = Config::default().max_unvalidated();
+        let limit = ListenerConfig::default().max_unvalidated();
         let mut opened = 0;
         for tick in 0..30_000_u64 {
             let now = Time::from_micros(tick * 100);
@@ -391,8 +392,8 @@ mod tests {
 
     #[test]
     fn one_network_opens_no_more_than_a_thousand_times_its_rate_with_proof() {
-        let config = Config::builder().open_rate(NonZeroU32::MIN).build();
-        let mut admission = Admission::new(&config.expect("in range"));
+        let config = ListenerConfig::builder().open_rate(NonZeroU32::MIN).build();
+        let mut admission = Admission::new(&config.expect("in range"), 1024);
         let mut stats = EndpointStats::default();
         let opening = datagram(1, Unsolicited::Opening, Time::ZERO);
         let Verdict::ChallengeAddress(challenge) =

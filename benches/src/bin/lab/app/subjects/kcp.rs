@@ -25,7 +25,10 @@ pub(crate) async fn serve(
     settings: &Settings,
     ready: impl FnOnce(Ready) -> io::Result<()>,
 ) -> io::Result<()> {
-    let listener = KcpListener::bind_with(addr, &security()?, &settings.config()?).await?;
+    let listener = KcpListener::builder(&security()?)
+        .config(&settings.config()?)
+        .bind(addr)
+        .await?;
     ready(Ready {
         listening: listener.local_addr()?,
         certificate: String::new(),
@@ -53,7 +56,10 @@ impl Dialer {
     }
 
     pub(crate) async fn dial(&self) -> io::Result<BoxStream> {
-        let stream = KcpStream::connect_with(self.server, &self.security, &self.config).await?;
+        let stream = KcpStream::builder(&self.security)
+            .config(&self.config)
+            .connect(self.server)
+            .await?;
         Ok(Box::new(stream))
     }
 }

@@ -1,39 +1,16 @@
-//! The addresses of a peer: in which order to try them, which can be no peer's, and how the kernel
-//! spells them.
+//! The addresses of peers: which can be none, and how the kernel spells them.
 
-use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-/// Puts addresses in the order in which to try them: both families in turns, starting with that of
-/// the first, each in its own order, none twice (RFC 8305, section 4).
-pub(crate) fn interleave(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let mut known = HashSet::new();
-    let mut addresses: Vec<_> = addresses
-        .into_iter()
-        .filter(|addr| known.insert(*addr))
-        .collect();
-    let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else {
-        return addresses;
-    };
-    let (other, same): (Vec<_>, Vec<_>) = addresses
-        .drain(..)
-        .partition(|addr| addr.is_ipv6() != first);
-    let mut other = other.into_iter();
-    for addr in same {
-        addresses.push(addr);
-        addresses.extend(other.next());
-    }
-    addresses.extend(other);
-    addresses
-}
+use super::transport::Transport;
 
 /// The address in the form in which the kernel reports it as the source of a datagram.
 ///
 /// The unspecified address means this host when it is connected to. A v4 address that is mapped into
 /// v6 is v4. A flow label is no part of the source that the kernel reports, and a scope id only for
 /// link-local addresses.
-pub(crate) fn canonical(peer: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(peer: SocketAddr) -> SocketAddr {
     let ip = match peer.ip().to_canonical() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -47,19 +24,40 @@ pub(crate) fn canonical(peer: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The address in the form in which a socket of the given family names it.
+/// The address in the form in which a socket bound to `local` names it.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::InvalidInput`] if the socket is v4 and the peer v6.
-pub(crate) fn for_family(peer: SocketAddr, v6: bool) -> io::Result<SocketAddr> {
-    match peer {
-        SocketAddr::V4(peer) if v6 => Ok((peer.ip().to_ipv6_mapped(), peer.port()).into()),
-        SocketAddr::V6(_) if !v6 => Err(refused(
-            "an IPv6 peer cannot be reached from an IPv4 address; bind the socket to an IPv6 address",
+/// [`io::ErrorKind::InvalidInput`] if no such socket reaches the peer.
+pub(super) fn as_seen_from(local: SocketAddr, peer: SocketAddr) -> io::Result<SocketAddr> {
+    match (local, peer) {
+        (SocketAddr::V4(_), SocketAddr::V6(_)) => Err(refused(
+            "an IPv6 peer cannot be reached from an IPv4 address; bind to an IPv6 address",
         )),
-        peer => Ok(peer),
+        (SocketAddr::V6(local), SocketAddr::V4(peer)) => {
+            if local.ip().is_unspecified() || local.ip().to_ipv4_mapped().is_some() {
+                Ok((peer.ip().to_ipv6_mapped(), peer.port()).into())
+            } else {
+                Err(refused(
+                    "an IPv4 peer cannot be reached from an IPv6 address other than [::]; bind to an IPv4 address",
+                ))
+            }
+        }
+        _ => Ok(peer),
     }
+}
+
+/// The peer's address in the form in which a socket reports it.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidInput`] if there can be no peer at it, or none that the socket reaches.
+pub(in crate::net) fn spelled_for(
+    socket: &dyn Transport,
+    peer: SocketAddr,
+) -> io::Result<SocketAddr> {
+    check_peer(peer)?;
+    as_seen_from(socket.local_addr()?, canonical(peer))
 }
 
 /// Refuses addresses at which there can be no peer.
@@ -67,7 +65,7 @@ pub(crate) fn for_family(peer: SocketAddr, v6: bool) -> io::Result<SocketAddr> {
 /// # Errors
 ///
 /// [`io::ErrorKind::InvalidInput`].
-pub(crate) fn check_peer(peer: SocketAddr) -> io::Result<()> {
+pub(super) fn check_peer(peer: SocketAddr) -> io::Result<()> {
     if peer.port() == 0 {
         return Err(refused("no peer has port 0; allowed are 1 to 65535"));
     }
@@ -98,23 +96,6 @@ mod tests {
 
     fn addrs(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|it| it.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn families_take_turns_and_keep_their_own_order() {
-        let given = addrs(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]);
-        let tried = addrs(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]);
-        assert_eq!(interleave(given), tried);
-        let given = addrs(&["1.0.0.1:1", "[::1]:1", "[::2]:1", "[::3]:1"]);
-        let tried = addrs(&["1.0.0.1:1", "[::1]:1", "[::2]:1", "[::3]:1"]);
-        assert_eq!(interleave(given), tried);
-        assert_eq!(interleave([]), []);
-    }
-
-    #[test]
-    fn address_given_twice_is_tried_once() {
-        let given = addrs(&["1.0.0.1:1", "1.0.0.1:1", "1.0.0.1:2"]);
-        assert_eq!(interleave(given), addrs(&["1.0.0.1:1", "1.0.0.1:2"]));
     }
 
     #[test]
@@ -159,14 +140,25 @@ mod tests {
     }
 
     #[test]
-    fn v4_peer_has_a_name_in_either_family_and_v6_in_its_own() {
-        let v4: SocketAddr = "10.0.0.1:9".parse().unwrap();
-        let v6: SocketAddr = "[2001:db8::1]:9".parse().unwrap();
-        let mapped: SocketAddr = "[::ffff:10.0.0.1]:9".parse().unwrap();
-        assert_eq!(for_family(v4, false).unwrap(), v4);
-        assert_eq!(for_family(v4, true).unwrap(), mapped);
-        assert_eq!(for_family(v6, true).unwrap(), v6);
-        let error = for_family(v6, false).unwrap_err();
-        assert!(error.to_string().contains("IPv4 address"), "{error}");
+    fn v4_peer_is_named_in_the_form_of_the_socket() {
+        let addr = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (v4, mapped) = (addr("10.0.0.1:9"), addr("[::ffff:10.0.0.1]:9"));
+        let v6 = addr("[2001:db8::1]:9");
+        assert_eq!(as_seen_from(addr("0.0.0.0:0"), v4).unwrap(), v4);
+        assert_eq!(as_seen_from(addr("[::]:0"), v4).unwrap(), mapped);
+        assert_eq!(as_seen_from(addr("[::]:0"), v6).unwrap(), v6);
+    }
+
+    #[test]
+    fn socket_of_the_wrong_family_is_refused_by_name() {
+        let addr = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (local, peer, reason) in [
+            ("10.0.0.9:0", "[2001:db8::1]:9", "from an IPv4 address"),
+            ("[2001:db8::9]:0", "10.0.0.1:9", "from an IPv6 address"),
+        ] {
+            let error = as_seen_from(addr(local), addr(peer)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(reason), "{error}");
+        }
     }
 }
