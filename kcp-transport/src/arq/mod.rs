@@ -188,6 +188,17 @@ impl Arq {
         read
     }
 
+    /// As [`Self::read_with`], leaving the bytes where they are.
+    pub fn peek_with(&self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+        self.receive.peek_with(limit, sink)
+    }
+
+    /// Bytes that were read.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.counters.bytes_read
+    }
+
     /// Whether a read would return something: bytes in stream mode; in message mode a whole
     /// message, or the error that no message can be completed any more.
     #[must_use]

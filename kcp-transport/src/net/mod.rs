@@ -39,5 +39,5 @@ pub use info::{ConnectionInfo, WeakConnectionInfo};
 pub use io::{Path, Received, Transport};
 pub use listener::{KcpListener, ListenerBuilder};
 pub use message::{KcpMessageStream, MessageReceiver, MessageSender};
-pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
-pub use stream::KcpStream;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+pub use stream::{KcpStream, ReuniteError};

@@ -278,6 +278,18 @@ impl Session {
         read
     }
 
+    /// As [`Session::read_with`], leaving the bytes where they are.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn peek_with(&self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+        self.arq.peek_with(limit, sink)
+    }
+
+    /// Bytes that were read.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.arq.bytes_read()
+    }
+
     /// Whether [`Session::read`] would return bytes.
     #[must_use]
     pub fn is_readable(&self) -> bool {

@@ -7,6 +7,7 @@ mod counters;
 mod endpoint;
 mod messages;
 mod migration;
+mod readiness;
 mod socket;
 mod statistics;
 mod stream;

@@ -241,6 +241,24 @@ impl Receiver {
         read
     }
 
+    /// As [`Self::read_with`], leaving the bytes where they are.
+    pub(super) fn peek_with(&self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+        let (mut peeked, mut offset) = (0, self.ready_offset);
+        for fragment in self.buffer.ready_fragments() {
+            let rest = &fragment.data[offset..];
+            let len = rest.len().min(limit - peeked);
+            if len > 0 {
+                sink(&rest[..len]);
+            }
+            peeked += len;
+            offset = 0;
+            if peeked == limit {
+                break;
+            }
+        }
+        peeked
+    }
+
     /// Appends a message to `out` if one is complete.
     pub(super) fn read_message(&mut self, out: &mut Vec<u8>, buffers: &mut Buffers) -> bool {
         let fragments = match self.complete_message() {

@@ -4,6 +4,7 @@ mod datagram_io;
 mod handle;
 mod memory;
 mod message_io;
+mod readiness;
 mod rebind;
 mod stream_io;
 mod transmit;
@@ -26,6 +27,7 @@ use super::endpoint::{Charge, Endpoint, SessionKey};
 use super::io::Path;
 use super::sync::{Waiters, lock};
 use memory::PER_SESSION;
+use readiness::ReadinessWaiters;
 
 /// A session behind its lock, beside fields that seldom or never change.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub(super) struct Inner {
     pub(super) writer: Option<Waker>,
     /// Wait for out-of-band datagrams.
     pub(super) datagram_readers: Waiters,
+    /// Made by the first task that waits for readiness.
+    readiness: Option<Box<ReadinessWaiters>>,
     /// The deadline at which the driver will wake the session.
     armed: Option<Time>,
     /// The session is queued for sending at the driver.
@@ -61,6 +65,7 @@ pub(super) struct Wakers {
     reader: Option<Waker>,
     writer: Option<Waker>,
     datagram_readers: Vec<Waker>,
+    readiness: Vec<Waker>,
 }
 
 impl Wakers {
@@ -69,6 +74,7 @@ impl Wakers {
             .into_iter()
             .flatten()
             .chain(self.datagram_readers)
+            .chain(self.readiness)
             .for_each(Waker::wake);
     }
 }
@@ -88,6 +94,7 @@ impl Connection {
             reader: None,
             writer: None,
             datagram_readers: Waiters::default(),
+            readiness: None,
             armed: None,
             deferred: false,
             connecting,
@@ -255,7 +262,9 @@ impl Inner {
         let wake_reader =
             over || connected || self.session.is_readable() || self.session.is_finished();
         let wake_writer = over || state == State::Drained || self.session.is_writable();
+        let readiness = self.take_readiness();
         Wakers {
+            readiness,
             reader: if wake_reader {
                 self.reader.take()
             } else {

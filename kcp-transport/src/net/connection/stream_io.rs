@@ -1,12 +1,12 @@
 //! Reading and writing the byte stream.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::net::sync::lock;
 use crate::session::State;
 
-use super::{Connection, end_error, register};
+use super::{Connection, Inner, end_error, register};
 
 impl Connection {
     /// Ready once the peer has answered.
@@ -25,27 +25,41 @@ impl Connection {
         }
     }
 
-    /// Passes available data to `sink`, at most `limit` bytes.
+    /// Passes available data to `sink`, at most `limit` bytes. The last task to poll is woken.
     pub(in crate::net) fn poll_read(
         &self,
         cx: &Context<'_>,
         limit: usize,
         sink: &mut impl FnMut(&[u8]),
     ) -> Poll<io::Result<()>> {
+        let blocked = |inner: &mut Inner| register(&mut inner.reader, cx);
+        self.read(limit, sink, blocked).map_ok(|_| ())
+    }
+
+    /// As [`Self::poll_read`], without waiting; returns the number of bytes.
+    pub(in crate::net) fn try_read(
+        &self,
+        limit: usize,
+        sink: &mut impl FnMut(&[u8]),
+    ) -> io::Result<usize> {
+        now_or_never(self.read(limit, sink, |_| {}))
+    }
+
+    /// Reads, or calls `blocked` under the lock if there is nothing to read.
+    fn read(
+        &self,
+        limit: usize,
+        sink: &mut impl FnMut(&[u8]),
+        blocked: impl FnOnce(&mut Inner),
+    ) -> Poll<io::Result<usize>> {
         if limit == 0 {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(0));
         }
         let now = self.endpoint.clock.now();
         let mut inner = lock(&self.inner);
-        if inner.session.read_with(now, limit, sink) == 0 {
-            if inner.session.is_finished() {
-                return Poll::Ready(Ok(()));
-            }
-            if let State::Closed(error) = inner.session.state() {
-                return Poll::Ready(Err(end_error(error)));
-            }
-            register(&mut inner.reader, cx);
-            return Poll::Pending;
+        let read = inner.session.read_with(now, limit, sink);
+        if read == 0 {
+            return inner.end_of_data(blocked).map_ok(|()| 0);
         }
         // The peer may need to learn that the receive window has room.
         let (due, over) = (inner.session.is_due(now), inner.session.is_over());
@@ -55,15 +69,76 @@ impl Connection {
         } else if due {
             self.transmit();
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(read))
+    }
+
+    /// Copies available data to `sink`, at most `limit` bytes, and leaves it there. Returns the
+    /// position in the stream of the first. The last task to poll is woken.
+    pub(in crate::net) fn poll_peek(
+        &self,
+        cx: &Context<'_>,
+        limit: usize,
+        sink: &mut impl FnMut(&[u8]),
+    ) -> Poll<io::Result<u64>> {
+        let mut inner = lock(&self.inner);
+        let position = inner.session.bytes_read();
+        if inner.session.peek_with(limit, sink) == 0 {
+            let blocked = |inner: &mut Inner| register(&mut inner.reader, cx);
+            return inner.end_of_data(blocked).map_ok(|()| position);
+        }
+        Poll::Ready(Ok(position))
+    }
+
+    /// As [`Self::poll_peek`], without waiting; returns the number of bytes.
+    pub(in crate::net) fn try_peek(
+        &self,
+        limit: usize,
+        sink: &mut impl FnMut(&[u8]),
+    ) -> io::Result<usize> {
+        let mut inner = lock(&self.inner);
+        let peeked = inner.session.peek_with(limit, sink);
+        if peeked == 0 && limit > 0 {
+            return now_or_never(inner.end_of_data(|_| {}).map_ok(|()| 0));
+        }
+        Ok(peeked)
+    }
+
+    /// The position of the reader in the stream.
+    pub(in crate::net) fn position(&self) -> u64 {
+        lock(&self.inner).session.bytes_read()
+    }
+
+    /// Discards data up to that position in the stream, as far as it is there.
+    pub(in crate::net) fn skip_to(&self, position: u64) {
+        let ahead = position.saturating_sub(self.position());
+        let limit = usize::try_from(ahead).unwrap_or(usize::MAX);
+        // Whether there is data or an end, the next read learns of it.
+        let _ = self.read(limit, &mut |_| {}, |_| {});
     }
 
     /// Queues bytes. Sends at once when several whole segments are queued; otherwise a flush or the
-    /// next round of the driver sends.
+    /// next round of the driver sends. The last task to poll is woken.
     pub(in crate::net) fn poll_write<'a>(
         &self,
         cx: &Context<'_>,
         slices: impl Iterator<Item = &'a [u8]>,
+    ) -> Poll<io::Result<usize>> {
+        self.write(slices, |inner| register(&mut inner.writer, cx))
+    }
+
+    /// As [`Self::poll_write`], without waiting.
+    pub(in crate::net) fn try_write<'a>(
+        &self,
+        slices: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<usize> {
+        now_or_never(self.write(slices, |_| {}))
+    }
+
+    /// Writes, or calls `blocked` under the lock if there is no room.
+    fn write<'a>(
+        &self,
+        slices: impl Iterator<Item = &'a [u8]>,
+        blocked: impl FnOnce(&mut Inner),
     ) -> Poll<io::Result<usize>> {
         let now = self.endpoint.clock.now();
         let mut inner = lock(&self.inner);
@@ -78,7 +153,7 @@ impl Connection {
             }
         }
         if written == 0 && offered > 0 {
-            register(&mut inner.writer, cx);
+            blocked(&mut inner);
             return Poll::Pending;
         }
         let inline = inner.session.queued() >= INLINE_SEGMENTS;
@@ -110,6 +185,8 @@ impl Connection {
         let now = self.endpoint.clock.now();
         let mut inner = lock(&self.inner);
         inner.session.shutdown(now);
+        let waiting = inner.take_readiness();
+        waiting.into_iter().for_each(Waker::wake);
         match inner.session.state() {
             State::Drained => return Poll::Ready(Ok(())),
             State::Closed(error) => return Poll::Ready(Err(end_error(error))),
@@ -120,6 +197,27 @@ impl Connection {
         drop(inner);
         self.transmit();
         Poll::Pending
+    }
+}
+
+impl Inner {
+    /// What a reader gets that finds no data: the end, an error, or nothing yet.
+    fn end_of_data(&mut self, blocked: impl FnOnce(&mut Self)) -> Poll<io::Result<()>> {
+        if self.session.is_finished() {
+            return Poll::Ready(Ok(()));
+        }
+        if let State::Closed(error) = self.session.state() {
+            return Poll::Ready(Err(end_error(error)));
+        }
+        blocked(self);
+        Poll::Pending
+    }
+}
+
+fn now_or_never<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
+    match polled {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The byte stream.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+mod reunite;
+mod traits;
+mod view;
 
-use tokio::io::{AsyncRead, ReadBuf};
+use std::io;
+#[cfg(doc)]
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use tokio::net::ToSocketAddrs;
 
 #[cfg(doc)]
@@ -20,7 +22,9 @@ use crate::wire::ConversationId;
 use super::connect::ClientBuilder;
 use super::connection::{Connection, Handle};
 use super::info::ConnectionInfo;
-use super::sync::budgeted;
+pub use reunite::ReuniteError;
+pub(super) use traits::{impl_addrs, impl_buf_read, impl_read, impl_ready, impl_write};
+pub(super) use view::ReadView;
 
 /// A connection over KCP, read and written like a TCP stream.
 ///
@@ -61,6 +65,7 @@ use super::sync::budgeted;
 #[derive(Debug)]
 pub struct KcpStream {
     handle: Handle,
+    view: ReadView,
 }
 
 impl KcpStream {
@@ -123,7 +128,10 @@ impl KcpStream {
     }
 
     pub(super) fn new(handle: Handle) -> Self {
-        Self { handle }
+        Self {
+            handle,
+            view: ReadView::default(),
+        }
     }
 
     pub(super) fn into_handle(self) -> Handle {
@@ -132,6 +140,10 @@ impl KcpStream {
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.handle.0
+    }
+
+    pub(super) fn view(&mut self) -> (&Connection, &mut ReadView) {
+        (&self.handle.0, &mut self.view)
     }
 
     /// Moves the stream to another socket on a free port: for a client whose network has changed,
@@ -155,7 +167,7 @@ impl KcpStream {
     /// # Examples
     ///
     /// ```no_run
-    /// # async fn example(stream: kcp_transport::net::KcpStream) -> std::io::Result<()> {
+    /// # async fn example(stream: kcp_transport::KcpStream) -> std::io::Result<()> {
     /// // The system reports a new route.
     /// stream.rebind()?;
     /// # Ok(())
@@ -163,26 +175,6 @@ impl KcpStream {
     /// ```
     pub fn rebind(&self) -> io::Result<()> {
         self.connection().rebind()
-    }
-
-    /// The local address of the stream. On systems other than Linux, Android and Windows, a stream
-    /// that has connected knows its port only; the rest of the address is unspecified.
-    ///
-    /// # Errors
-    ///
-    /// The error of the socket.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.connection().local_addr()
-    }
-
-    /// The current address of the peer. At a listener it may change, since a peer may migrate. See
-    /// [`Extensions::Migration`](crate::config::Extensions::Migration).
-    ///
-    /// # Errors
-    ///
-    /// None; the signature is that of `TcpStream`.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.connection().path().peer)
     }
 
     /// The conversation id, the same on both sides.
@@ -246,79 +238,10 @@ impl ClientBuilder {
     }
 }
 
-pub(super) fn poll_read(
-    connection: &Connection,
-    cx: &mut Context<'_>,
-    buf: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    budgeted(cx, |cx| {
-        connection.poll_read(cx, buf.remaining(), &mut |bytes| buf.put_slice(bytes))
-    })
-}
-
-pub(super) fn poll_write<'a>(
-    connection: &Connection,
-    cx: &mut Context<'_>,
-    bufs: impl Iterator<Item = &'a [u8]>,
-) -> Poll<io::Result<usize>> {
-    budgeted(cx, |cx| connection.poll_write(cx, bufs))
-}
-
-/// Implements `AsyncWrite` for a type whose `connection()` is a [`Connection`].
-macro_rules! impl_async_write {
-    ($type:ty) => {
-        impl tokio::io::AsyncWrite for $type {
-            fn poll_write(
-                self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-                buf: &[u8],
-            ) -> std::task::Poll<std::io::Result<usize>> {
-                let bufs = std::iter::once(buf);
-                $crate::net::stream::poll_write(self.connection(), cx, bufs)
-            }
-
-            fn poll_flush(
-                self: std::pin::Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<std::io::Result<()>> {
-                self.connection().poll_flush()
-            }
-
-            fn poll_shutdown(
-                self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<std::io::Result<()>> {
-                self.connection().poll_shutdown(cx)
-            }
-
-            fn poll_write_vectored(
-                self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-                bufs: &[std::io::IoSlice<'_>],
-            ) -> std::task::Poll<std::io::Result<usize>> {
-                let bufs = bufs.iter().map(|buf| &**buf);
-                $crate::net::stream::poll_write(self.connection(), cx, bufs)
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                true
-            }
-        }
-    };
-}
-pub(super) use impl_async_write;
-
-impl AsyncRead for KcpStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        poll_read(self.connection(), cx, buf)
-    }
-}
-
-impl_async_write!(KcpStream);
+impl_addrs!(KcpStream);
+impl_ready!(KcpStream);
+impl_read!(KcpStream);
+impl_write!(KcpStream);
 
 #[cfg(test)]
 mod tests {

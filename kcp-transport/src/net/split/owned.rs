@@ -1,22 +1,17 @@
-//! Halves of a stream.
+//! Halves of a stream that own it together.
 
-use std::fmt;
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, ReadBuf};
-
-use super::connection::{Connection, Handle};
-use super::info::ConnectionInfo;
-use super::stream::{KcpStream, impl_async_write, poll_read};
+use crate::net::connection::{Connection, Handle};
+use crate::net::info::ConnectionInfo;
+use crate::net::stream::{KcpStream, ReadView, ReuniteError};
+use crate::net::stream::{impl_addrs, impl_buf_read, impl_read, impl_ready, impl_write};
 
 /// The reading half of a [`KcpStream`].
 #[derive(Debug)]
 pub struct OwnedReadHalf {
     handle: Arc<Handle>,
+    view: ReadView,
 }
 
 /// The writing half of a [`KcpStream`].
@@ -26,18 +21,6 @@ pub struct OwnedReadHalf {
 pub struct OwnedWriteHalf {
     handle: Arc<Handle>,
 }
-
-/// The error of [`OwnedReadHalf::reunite`]: two halves of different streams, which it returns.
-#[derive(Debug)]
-pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
-
-impl fmt::Display for ReuniteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the halves belong to different streams")
-    }
-}
-
-impl std::error::Error for ReuniteError {}
 
 impl KcpStream {
     /// Splits the stream into halves that can move to different tasks.
@@ -49,6 +32,7 @@ impl KcpStream {
         let handle = Arc::new(self.into_handle());
         let reader = OwnedReadHalf {
             handle: Arc::clone(&handle),
+            view: ReadView::default(),
         };
         (reader, OwnedWriteHalf { handle })
     }
@@ -59,12 +43,19 @@ impl OwnedReadHalf {
         &self.handle.0
     }
 
+    fn view(&mut self) -> (&Connection, &mut ReadView) {
+        (&self.handle.0, &mut self.view)
+    }
+
     /// Joins the two halves to a stream again.
     ///
     /// # Errors
     ///
     /// [`ReuniteError`] if the halves belong to different streams.
-    pub fn reunite(self, other: OwnedWriteHalf) -> Result<KcpStream, ReuniteError> {
+    pub fn reunite(
+        self,
+        other: OwnedWriteHalf,
+    ) -> Result<KcpStream, ReuniteError<Self, OwnedWriteHalf>> {
         if !Arc::ptr_eq(&self.handle, &other.handle) {
             return Err(ReuniteError(self, other));
         }
@@ -74,15 +65,6 @@ impl OwnedReadHalf {
             // There are exactly two halves, and the other is dropped.
             Err(_) => unreachable!("a stream has two halves"),
         }
-    }
-
-    /// The peer's address.
-    ///
-    /// # Errors
-    ///
-    /// None; the signature is that of the halves of `TcpStream`.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.connection().path().peer)
     }
 
     /// A handle for inspecting the connection.
@@ -97,15 +79,6 @@ impl OwnedWriteHalf {
         &self.handle.0
     }
 
-    /// The peer's address.
-    ///
-    /// # Errors
-    ///
-    /// None; the signature is that of the halves of `TcpStream`.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.connection().path().peer)
-    }
-
     /// A handle for inspecting the connection.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
@@ -113,17 +86,14 @@ impl OwnedWriteHalf {
     }
 }
 
-impl AsyncRead for OwnedReadHalf {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        poll_read(self.connection(), cx, buf)
-    }
-}
+impl_addrs!(OwnedReadHalf);
+impl_ready!(OwnedReadHalf);
+impl_read!(OwnedReadHalf);
+impl_buf_read!(OwnedReadHalf);
 
-impl_async_write!(OwnedWriteHalf);
+impl_addrs!(OwnedWriteHalf);
+impl_ready!(OwnedWriteHalf);
+impl_write!(OwnedWriteHalf);
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,13 @@
 //! Messages over a connection.
 
+mod futures;
+
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::net::ToSocketAddrs;
 
 #[cfg(doc)]
@@ -16,8 +19,9 @@ use crate::session::Role;
 use super::connect::ClientBuilder;
 use super::connection::{Connection, Handle};
 use super::info::ConnectionInfo;
-use super::stream::KcpStream;
+use super::stream::{KcpStream, ReuniteError, impl_addrs};
 use super::sync::budgeted;
+use futures::{impl_sink, impl_stream};
 
 /// A connection over KCP that preserves message boundaries: each [`send`](Self::send) is one
 /// [`recv`](Self::recv) of the peer.
@@ -26,6 +30,8 @@ use super::sync::budgeted;
 /// [`KcpMessageStream::connect`]. Messages are reliable and in order; life and errors are those of
 /// [`KcpStream`]. KCP peers in C and Go are compatible: `Read` of kcp-go returns one message at a
 /// time, while each `Write` of kcp-go arrives as one message per segment.
+///
+/// It is a `Stream` of messages and a `Sink` for them, too, as its halves are.
 ///
 /// # Cancel safety
 ///
@@ -50,18 +56,24 @@ use super::sync::budgeted;
 #[derive(Debug)]
 pub struct KcpMessageStream {
     handle: Handle,
+    /// Taken by the sink, and not sent.
+    queued: Option<Bytes>,
+    /// The end or an error was returned by the stream.
+    ended: bool,
 }
 
 /// The sending half of a [`KcpMessageStream`]. Dropping it shuts nothing down.
 #[derive(Debug)]
 pub struct MessageSender {
     handle: Arc<Handle>,
+    queued: Option<Bytes>,
 }
 
 /// The receiving half of a [`KcpMessageStream`].
 #[derive(Debug)]
 pub struct MessageReceiver {
     handle: Arc<Handle>,
+    ended: bool,
 }
 
 impl KcpMessageStream {
@@ -81,10 +93,16 @@ impl KcpMessageStream {
 
     fn new(handle: Handle) -> Self {
         handle.0.set_mode(Mode::Message);
-        Self { handle }
+        Self {
+            handle,
+            queued: None,
+            ended: false,
+        }
     }
 
     /// Converts the connection to a byte stream.
+    ///
+    /// Flush it first if it was used as a `Sink`: a message that found no room is lost.
     #[must_use]
     pub fn into_stream(self) -> KcpStream {
         self.handle.0.set_mode(Mode::Stream);
@@ -100,8 +118,12 @@ impl KcpMessageStream {
         (
             MessageReceiver {
                 handle: Arc::clone(&handle),
+                ended: self.ended,
             },
-            MessageSender { handle },
+            MessageSender {
+                handle,
+                queued: self.queued,
+            },
         )
     }
 
@@ -156,6 +178,31 @@ impl MessageSender {
 }
 
 impl MessageReceiver {
+    /// Joins the two halves again.
+    ///
+    /// # Errors
+    ///
+    /// [`ReuniteError`] if the halves belong to different streams.
+    pub fn reunite(
+        self,
+        other: MessageSender,
+    ) -> Result<KcpMessageStream, ReuniteError<Self, MessageSender>> {
+        if !Arc::ptr_eq(&self.handle, &other.handle) {
+            return Err(ReuniteError(self, other));
+        }
+        let MessageSender { handle, queued } = other;
+        drop(handle);
+        match Arc::try_unwrap(self.handle) {
+            Ok(handle) => Ok(KcpMessageStream {
+                handle,
+                queued,
+                ended: self.ended,
+            }),
+            // There are exactly two halves, and the other has given its handle up.
+            Err(_) => unreachable!("a stream has two halves"),
+        }
+    }
+
     /// A handle for inspecting the connection.
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
@@ -204,7 +251,20 @@ macro_rules! impl_send {
                 cx: &mut Context<'_>,
                 message: &[u8],
             ) -> Poll<io::Result<()>> {
+                ready!(self.poll_queued(cx))?;
                 budgeted(cx, |cx| self.connection().poll_send_message(cx, message))
+            }
+
+            /// Sends the message that the sink has taken.
+            fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let Some(message) = self.queued.take() else {
+                    return Poll::Ready(Ok(()));
+                };
+                let sent = budgeted(cx, |cx| self.connection().poll_send_message(cx, &message));
+                if sent.is_pending() {
+                    self.queued = Some(message);
+                }
+                sent
             }
 
             /// The largest size of a message in bytes: 255 segments, or the largest window that the
@@ -228,7 +288,11 @@ macro_rules! impl_send {
             ///
             /// Sending is shut down with the first poll; call it again to wait for its end.
             pub async fn shutdown(&mut self) -> io::Result<()> {
-                poll_fn(|cx| self.connection().poll_shutdown(cx)).await
+                poll_fn(|cx| {
+                    ready!(self.poll_queued(cx))?;
+                    self.connection().poll_shutdown(cx)
+                })
+                .await
             }
         }
     };
@@ -273,7 +337,14 @@ macro_rules! impl_recv {
     };
 }
 
+impl_addrs!(KcpMessageStream);
+impl_addrs!(MessageSender);
+impl_addrs!(MessageReceiver);
 impl_send!(KcpMessageStream);
 impl_send!(MessageSender);
 impl_recv!(KcpMessageStream);
 impl_recv!(MessageReceiver);
+impl_sink!(KcpMessageStream);
+impl_sink!(MessageSender);
+impl_stream!(KcpMessageStream);
+impl_stream!(MessageReceiver);
