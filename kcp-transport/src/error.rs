@@ -1,10 +1,12 @@
 //! Errors, one type per kind of operation.
 
 mod connect;
+mod system;
 
 use std::io;
 
 pub use connect::{ConnectAttempt, ConnectError};
+pub use system::SystemError;
 
 /// Why bytes from the network could not be decoded.
 ///
@@ -181,6 +183,10 @@ pub enum ConnectionError {
     /// The peer's host reported that no socket listens there. [`io::ErrorKind::ConnectionRefused`].
     #[error("no socket listens at the peer's address")]
     Refused,
+    /// Datagrams to the peer could not be sent: the first of a connection, for want of a route, or
+    /// all of them until a time-out passed. Has the kind of the system's error, as TCP has.
+    #[error("the peer cannot be reached: {0}")]
+    Unreachable(SystemError),
     /// Sent data stayed unacknowledged for longer than the user time-out.
     /// [`io::ErrorKind::TimedOut`].
     #[doc(alias = "dead_link")]
@@ -259,6 +265,7 @@ impl ConnectionError {
             | Self::IdleTimeout
             | Self::LingerTimeout => io::ErrorKind::TimedOut,
             Self::Refused => io::ErrorKind::ConnectionRefused,
+            Self::Unreachable(error) => error.kind(),
             Self::PeerRestarted | Self::Reset(_) => io::ErrorKind::ConnectionReset,
             Self::Protocol(_) => io::ErrorKind::InvalidData,
             Self::KeyExhausted => io::ErrorKind::QuotaExceeded,

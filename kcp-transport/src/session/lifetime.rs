@@ -3,10 +3,11 @@
 //! KCP has no SYN, FIN or RST. But every KCP peer answers a window probe at any time, even as the
 //! first packet of a conversation. Connecting and keepalive are built on that.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::error::ConnectionError;
+use crate::error::{ConnectionError, SystemError};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
@@ -84,6 +85,8 @@ pub(super) struct Lifetime {
     /// When the last valid datagram was received, or the session was created.
     last_received: Time,
     heard: bool,
+    /// Why the last datagrams could not be sent, if they could not.
+    unsent: Option<SystemError>,
     next_probe: Option<Time>,
     probe_interval: Duration,
     /// When the current state began. Used only in states with a time limit.
@@ -140,6 +143,7 @@ impl Lifetime {
             },
             last_received: now,
             heard: false,
+            unsent: None,
             next_probe: if connecting {
                 Some(now + FIRST_CONNECT_PROBE)
             } else {
@@ -173,6 +177,42 @@ impl Lifetime {
         matches!(self.state, State::Closed(_))
     }
 
+    /// Datagrams left the session.
+    pub(super) fn on_transmit(&mut self) {
+        self.unsent = None;
+    }
+
+    /// The system did not send them.
+    ///
+    /// As in TCP, that ends a connection whose very first datagrams have no way to the peer, and is
+    /// otherwise only remembered: routes flap, buffers run out.
+    pub(super) fn on_unsent(&mut self, error: SystemError) {
+        self.unsent = Some(error);
+        let first = self.state == State::Connecting && self.probe_interval == FIRST_CONNECT_PROBE;
+        let no_way = matches!(
+            error.kind(),
+            ErrorKind::NetworkUnreachable
+                | ErrorKind::HostUnreachable
+                | ErrorKind::NetworkDown
+                | ErrorKind::AddrNotAvailable
+        );
+        if first && no_way {
+            self.close(ConnectionError::Unreachable(error));
+        }
+    }
+
+    /// A time-out has passed; why, if the system knows better.
+    fn time_out(&mut self, error: ConnectionError) {
+        let silence = matches!(
+            error,
+            ConnectionError::ConnectTimeout
+                | ConnectionError::PeerUnresponsive
+                | ConnectionError::IdleTimeout
+        );
+        let unsent = self.unsent.filter(|_| silence);
+        self.close(unsent.map_or(error, ConnectionError::Unreachable));
+    }
+
     pub(super) fn close(&mut self, error: ConnectionError) {
         if !self.is_closed() {
             // A user that let go does not receive the error.
@@ -189,6 +229,7 @@ impl Lifetime {
     pub(super) fn on_received(&mut self, now: Time) {
         self.last_received = now;
         self.heard = true;
+        self.unsent = None;
         if self.state == State::Connecting {
             self.enter(State::Established);
             self.excused_until = now;
@@ -277,7 +318,7 @@ impl Lifetime {
                 return Action::Probe;
             }
             match error {
-                Some(error) => self.close(error),
+                Some(error) => self.time_out(error),
                 None => self.enter(State::Closed(None)),
             }
             return Action::None;

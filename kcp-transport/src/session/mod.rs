@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::arq::{Arq, ArqConfig};
 use crate::config::{Config, Mode};
-use crate::error::ConnectionError;
+use crate::error::{ConnectionError, SystemError};
 use crate::fec::{FecDecoder, FecEncoder};
 use crate::packet::PacketLayout;
 use crate::time::Time;
@@ -223,6 +223,15 @@ impl Session {
     /// Such a report can be forged, so it counts only while nothing was ever received.
     pub fn handle_refused(&mut self, now: Time) {
         self.lifetime.on_refused();
+        self.update_lifetime(now);
+    }
+
+    /// The system did not send what [`Session::poll_transmit`] has laid out last.
+    ///
+    /// It ends a session that is connecting, if there was no way to the peer from the beginning;
+    /// otherwise it is only the reason that a time-out gives, if nothing is sent until then.
+    pub fn handle_send_error(&mut self, now: Time, error: SystemError) {
+        self.lifetime.on_unsent(error);
         self.update_lifetime(now);
     }
 

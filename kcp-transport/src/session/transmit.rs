@@ -26,6 +26,7 @@ impl Session {
         self.counters.datagrams_sent += added as u64;
         self.counters.bytes_sent += (batch.total_len() - before.1) as u64;
         if added > 0 {
+            self.lifetime.on_transmit();
             self.start_hellos(now);
             self.note_activity(now);
         }

@@ -14,7 +14,7 @@ use kcp_transport::wire::ConversationId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::transport::memory::Network;
+use crate::transport::memory::{Fault, Network, Way};
 
 const CLEAR: &Security = &Security::Plaintext;
 
@@ -314,4 +314,71 @@ async fn port_is_taken_once_unless_sharing_is_asked_for() {
     let first = bind(1, true, any).await.expect("binds");
     let shared = first.local_addr().expect("bound");
     bind(2, true, shared).await.expect("shares the port");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn peer_without_a_route_is_reported_at_once_with_the_error_of_the_system() {
+    const ENETUNREACH: i32 = 101;
+    let network = Network::default();
+    let [own, peer] = [network.host(), network.host()];
+    own.set_fault(Way::Send, Fault::Errno(ENETUNREACH));
+    let start = Instant::now();
+    let connecting = KcpStream::builder(CLEAR).transport(own);
+    let error = connecting.connect(peer.addr()).await.expect_err("no route");
+    assert!(start.elapsed() < Duration::from_millis(100));
+    assert_eq!(error.kind(), io::ErrorKind::NetworkUnreachable);
+    let Some(ConnectionError::Unreachable(reason)) = ConnectionError::from_io(&error) else {
+        panic!("{error}");
+    };
+    assert_eq!(reason.code(), Some(ENETUNREACH));
+    let system = io::Error::from_raw_os_error(ENETUNREACH).to_string();
+    assert_eq!(error.to_string().matches(&system).count(), 1, "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn time_out_names_the_error_that_kept_every_datagram_from_being_sent() {
+    const EPERM: i32 = 1;
+    let network = Network::default();
+    let [own, peer, other] = [network.host(), network.host(), network.host()];
+    own.set_fault(Way::Send, Fault::Errno(EPERM));
+    let connecting = KcpStream::builder(CLEAR).transport(own);
+    let error = connecting
+        .connect(peer.addr())
+        .await
+        .expect_err("nothing leaves");
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+    // A connection that stood ends so too, unless something is sent at last.
+    let listener = KcpListener::builder(CLEAR).on_transport(peer.clone());
+    let listener = listener.expect("in range");
+    let connecting = KcpStream::builder(CLEAR).transport(other.clone());
+    let (client, _accepted) = tokio::join!(connecting.connect(peer.addr()), listener.accept());
+    let mut client = client.expect("connects");
+    other.set_fault(Way::Send, Fault::Errno(EPERM));
+    client.write_all(b"lost").await.expect("is queued");
+    client.flush().await.expect("is tried");
+    let error = client.read_u8().await.expect_err("ends");
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn time_out_of_a_silent_peer_is_not_blamed_on_an_error_that_passed() {
+    const EPERM: i32 = 1;
+    let network = Network::default();
+    let [own, silent] = [network.host(), network.host()];
+    own.set_fault(Way::Send, Fault::Errno(EPERM));
+    let healing = Arc::clone(&own);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        healing.set_fault(Way::Send, Fault::None);
+    });
+    let connecting = KcpStream::builder(CLEAR).transport(own);
+    let error = connecting
+        .connect(silent.addr())
+        .await
+        .expect_err("silence");
+    let reason = ConnectionError::from_io(&error);
+    assert_eq!(reason, Some(&ConnectionError::ConnectTimeout));
 }

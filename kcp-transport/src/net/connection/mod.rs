@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use crate::error::{ConnectionError, ResetCode};
+use crate::error::{ConnectionError, ResetCode, SystemError};
 use crate::session::{Session, State};
 use crate::stats::Stats;
 use crate::time::Time;
@@ -162,6 +162,10 @@ impl Connection {
 
     pub(super) fn refused(&self, now: Time) {
         self.change(|session| session.handle_refused(now));
+    }
+
+    pub(super) fn unsent(&self, now: Time, error: SystemError) {
+        self.change(|session| session.handle_send_error(now, error));
     }
 
     /// Gives up connecting after that time since the beginning, if the configuration does not before.

@@ -78,9 +78,12 @@ impl Connection {
         let sent = endpoint.egress.send(path, &batch, 0);
         if sent.refused {
             self.refused(now);
-            if self.is_over() {
-                self.defer();
-            }
+        }
+        if let Some(error) = sent.unsent {
+            self.unsent(now, error);
+        }
+        if (sent.refused || sent.unsent.is_some()) && self.is_over() {
+            self.defer();
         }
         if let Some(kind) = sent.closed {
             endpoint.mailbox.close(kind);

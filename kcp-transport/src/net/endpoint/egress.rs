@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use crate::error::SystemError;
 use crate::net::io::{Path, Transport, is_closed};
 use crate::net::sync::lock;
 use crate::packet::{PacketLayout, TransmitBatch};
@@ -40,6 +41,8 @@ pub(in crate::net) struct Sent {
     pub(in crate::net) datagrams: usize,
     /// The host of the peer refused some of them.
     pub(in crate::net) refused: bool,
+    /// The last of them were not sent, for another reason.
+    pub(in crate::net) unsent: Option<SystemError>,
     /// The transport is closed.
     pub(in crate::net) closed: Option<io::ErrorKind>,
 }
@@ -87,16 +90,21 @@ impl Egress {
         let mut sent = Sent {
             datagrams: from,
             refused: false,
+            unsent: None,
             closed: None,
         };
         for run in batch.runs_from(from, self.transport.max_run()) {
             match self.transport.try_send(path, run) {
-                Ok(()) => {}
+                Ok(()) => sent.unsent = None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return sent,
                 Err(error) => {
                     self.count_errors(run.datagrams);
                     tracing::trace!(%error, peer = %path.peer, "datagrams not sent");
-                    sent.refused |= error.kind() == io::ErrorKind::ConnectionRefused;
+                    if error.kind() == io::ErrorKind::ConnectionRefused {
+                        sent.refused = true;
+                    } else {
+                        sent.unsent = Some(SystemError::from(&error));
+                    }
                     if is_closed(&error) {
                         sent.closed = Some(error.kind());
                         sent.datagrams = batch.len();

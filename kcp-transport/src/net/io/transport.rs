@@ -27,6 +27,8 @@ use crate::packet::SegmentRun;
 /// - [`io::ErrorKind::ConnectionRefused`]: a hint that the port of the peer is closed. It ends
 ///   connections that have never received anything. Other connections ignore it, since an attacker
 ///   can forge it.
+/// - [`io::ErrorKind::NetworkUnreachable`] and its like from [`Transport::try_send`]: ends a
+///   connection whose first datagrams they are.
 /// - Any other error is a lost datagram. After several receive errors in a row, receiving pauses.
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// The local address, as streams and listeners report it.
