@@ -11,6 +11,7 @@ mod network;
 mod opening;
 mod runtimes;
 mod streams;
+mod waiting;
 mod wakers;
 
 use std::sync::Arc;

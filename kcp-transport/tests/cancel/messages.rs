@@ -163,40 +163,44 @@ fn shutdown_of_messages_that_is_dropped_goes_on() {
 
 #[test]
 fn connect_for_messages_that_is_dropped_leaves_nothing() {
-    sweep("KcpMessageStream::connect", 2, real, async |case: Case| {
-        let config = Config::builder()
-            .linger(Duration::from_millis(100))
-            .build()
-            .expect("in range");
-        let listener = KcpListener::bind("127.0.0.1:0", &Security::Plaintext).await;
-        let listener = listener.expect("binds");
-        let addr = listener.local_addr().expect("bound");
-        let security = Security::Plaintext;
-        let connected = case
-            .drive(
-                KcpStream::builder(&security)
-                    .config(&config)
-                    .connect_messages(addr),
-            )
-            .await;
-        let done = connected.is_some();
-        let again = KcpStream::builder(&security)
-            .config(&config)
-            .connect_messages(addr)
-            .await;
-        let mut again = again.expect("connects");
-        again.send(b"hello").await.expect("sends");
-        loop {
-            // The first may have been there for a moment.
-            let mut server = listener.accept().await.expect("accepts").0.into_messages();
-            if server.info().peer_addr() == again.info().local_addr().expect("bound") {
-                let mut message = Vec::new();
-                server.recv(&mut message).await.expect("receives");
-                assert_eq!(message, b"hello");
-                return done;
+    for (name, with) in [
+        ("KcpMessageStream::connect", false),
+        ("ClientBuilder::connect_messages", true),
+    ] {
+        sweep(name, 2, real, async |case: Case| {
+            let config = Config::builder()
+                .linger(Duration::from_millis(100))
+                .build()
+                .expect("in range");
+            let listener = KcpListener::bind("127.0.0.1:0", &Security::Plaintext).await;
+            let listener = listener.expect("binds");
+            let addr = listener.local_addr().expect("bound");
+            let security = Security::Plaintext;
+            let connected = if with {
+                let connecting = KcpStream::builder(&security).config(&config);
+                case.drive(connecting.connect_messages(addr)).await
+            } else {
+                case.drive(KcpMessageStream::connect(addr, &security)).await
+            };
+            let done = connected.is_some();
+            let again = KcpStream::builder(&security)
+                .config(&config)
+                .connect_messages(addr)
+                .await;
+            let mut again = again.expect("connects");
+            again.send(b"hello").await.expect("sends");
+            loop {
+                // The first may have been there for a moment.
+                let mut server = listener.accept().await.expect("accepts").0.into_messages();
+                if server.info().peer_addr() == again.info().local_addr().expect("bound") {
+                    let mut message = Vec::new();
+                    server.recv(&mut message).await.expect("receives");
+                    assert_eq!(message, b"hello");
+                    return done;
+                }
             }
-        }
-    });
+        });
+    }
 }
 
 #[test]

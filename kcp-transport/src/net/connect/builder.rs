@@ -184,14 +184,17 @@ impl ClientBuilder {
         role: Role,
     ) -> io::Result<Handle> {
         let Self { options, source } = self;
-        options.check()?;
+        let runtime = options.check()?;
         let limit = Limit::new(options.config.connect_timeout());
-        let addresses = resolve(target, limit.left()).await?;
+        let addresses = resolve(&runtime, target, limit.left()).await?;
         let opened = match source {
             Source::Bind(local)
                 if addresses.len() == 1 || local.is_none_or(|addr| addr.port() == 0) =>
             {
-                race(addresses, |peer| options.dial(local, peer, role, limit)).await
+                race(&runtime, addresses, |peer| {
+                    options.dial(local, peer, role, limit)
+                })
+                .await
             }
             source if addresses.len() == 1 => {
                 let (endpoint, is_socket) = options.endpoint(source, Purpose::One)?;
@@ -204,7 +207,7 @@ impl ClientBuilder {
             source => {
                 let (endpoint, is_socket) = options.endpoint(source, Purpose::Connect)?;
                 let shared = SharedTransport::start(endpoint, is_socket)?;
-                race(addresses, |peer| {
+                race(&runtime, addresses, |peer| {
                     shared.dial(options.opening(peer, role), limit)
                 })
                 .await
@@ -225,11 +228,11 @@ impl ClientBuilder {
 }
 
 impl Options {
-    /// What cannot work should cost neither a lookup nor a socket.
-    fn check(&self) -> io::Result<()> {
+    /// The runtime, if there can be connections: what cannot work should cost neither a lookup nor a
+    /// socket.
+    fn check(&self) -> io::Result<runtime::Handle> {
         self.config.layout(self.security.overhead())?;
-        runtime::Handle::try_current().map_err(io::Error::other)?;
-        Ok(())
+        runtime::Handle::try_current().map_err(io::Error::other)
     }
 
     fn share(&self, source: Source) -> io::Result<SharedTransport> {

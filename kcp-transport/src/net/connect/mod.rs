@@ -6,6 +6,7 @@ mod builder;
 mod race;
 mod resolve;
 mod shared;
+mod within;
 
 pub use builder::ClientBuilder;
 pub(super) use resolve::bind_to;

@@ -8,7 +8,11 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::runtime;
+
 use crate::error::ConnectAttempt;
+
+use super::within::within;
 
 /// Runs `attempt` for one address after the other and returns the first connection; the others are
 /// dropped.
@@ -24,6 +28,7 @@ use crate::error::ConnectAttempt;
 ///
 /// Dropping the future drops the attempts.
 pub(super) async fn race<T, F>(
+    runtime: &runtime::Handle,
     addresses: impl IntoIterator<Item = SocketAddr>,
     mut attempt: impl FnMut(SocketAddr) -> F,
 ) -> Result<T, Vec<ConnectAttempt>>
@@ -43,8 +48,7 @@ where
         let ended = if waiting.is_empty() {
             Some(first_to_end(&mut running).await)
         } else {
-            let ended = tokio::time::timeout(HEAD_START, first_to_end(&mut running));
-            ended.await.ok()
+            within(runtime, HEAD_START, first_to_end(&mut running)).await
         };
         match ended {
             Some((_, Ok(connection))) => return Ok(connection),
@@ -108,7 +112,8 @@ mod tests {
         let clock = Clock::start();
         let began = RefCell::new(Vec::new());
         let count = u8::try_from(script.len()).unwrap();
-        let outcome = race(hosts(count), |addr| {
+        let runtime = runtime::Handle::current();
+        let outcome = race(&runtime, hosts(count), |addr| {
             let (after, answers) = script[began.borrow().len()];
             began.borrow_mut().push(clock.now());
             async move {

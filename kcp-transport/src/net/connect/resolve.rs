@@ -6,8 +6,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{ToSocketAddrs, lookup_host};
+use tokio::runtime;
 
 use crate::error::ConnectError;
+
+use super::within::within;
 
 /// Finds the addresses of `target`, in the order in which to try them. At least one.
 ///
@@ -19,11 +22,12 @@ use crate::error::ConnectError;
 ///
 /// A lookup that has begun on one of the runtime's threads goes on, and nothing reads its result.
 pub(super) async fn resolve(
+    runtime: &runtime::Handle,
     target: impl ToSocketAddrs,
-    within: Duration,
+    limit: Duration,
 ) -> Result<Vec<SocketAddr>, ConnectError> {
-    let found = tokio::time::timeout(within, lookup_host(target)).await;
-    let found = found.map_err(|_| ConnectError::ResolveTimeout(within))?;
+    let found = within(runtime, limit, lookup_host(target)).await;
+    let found = found.ok_or(ConnectError::ResolveTimeout(limit))?;
     let addresses = interleave(found.map_err(refusal)?);
     if addresses.is_empty() {
         return Err(ConnectError::NoAddress);
@@ -86,12 +90,15 @@ fn interleave(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    async fn find(target: impl ToSocketAddrs) -> Result<Vec<SocketAddr>, ConnectError> {
+        let limit = Duration::from_secs(60);
+        resolve(&runtime::Handle::current(), target, limit).await
+    }
 
     #[tokio::test]
     async fn text_without_port_is_refused_with_the_form_that_is_allowed() {
         for text in ["example.com", "127.0.0.1", "127.0.0.1:", "a:b"] {
-            let error = resolve(text, LONG).await.expect_err(text);
+            let error = find(text).await.expect_err(text);
             assert!(
                 matches!(error, ConnectError::InvalidAddress(_)),
                 "{text}: {error}"
@@ -104,7 +111,7 @@ mod tests {
     #[tokio::test]
     async fn unknown_host_is_an_error_of_its_own() {
         // RFC 6761, section 6.4: no name under `invalid` exists.
-        let error = resolve("no-such-host.invalid:9", LONG).await.unwrap_err();
+        let error = find("no-such-host.invalid:9").await.unwrap_err();
         assert!(matches!(error, ConnectError::Resolve(_)), "{error}");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
@@ -112,16 +119,16 @@ mod tests {
     #[tokio::test]
     async fn target_without_addresses_is_an_error_of_its_own() {
         let none: &[SocketAddr] = &[];
-        let error = resolve(none, LONG).await.unwrap_err();
+        let error = find(none).await.unwrap_err();
         assert!(matches!(error, ConnectError::NoAddress), "{error}");
     }
 
     #[tokio::test]
     async fn addresses_are_passed_through() {
         let addr: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        assert_eq!(resolve(addr, LONG).await.unwrap(), [addr]);
-        assert_eq!(resolve("127.0.0.1:9", LONG).await.unwrap(), [addr]);
-        assert_eq!(resolve(("127.0.0.1", 9), LONG).await.unwrap(), [addr]);
+        assert_eq!(find(addr).await.unwrap(), [addr]);
+        assert_eq!(find("127.0.0.1:9").await.unwrap(), [addr]);
+        assert_eq!(find(("127.0.0.1", 9)).await.unwrap(), [addr]);
     }
 
     fn addrs(texts: &[&str]) -> Vec<SocketAddr> {

@@ -25,6 +25,7 @@ pub(in crate::net) struct SharedTransport {
     pub(in crate::net) registry: Arc<Registry>,
     /// The transport is a UDP socket, which has a form of its own for addresses.
     is_socket: bool,
+    runtime: runtime::Handle,
 }
 
 impl SharedTransport {
@@ -36,6 +37,7 @@ impl SharedTransport {
         Ok(Self {
             registry,
             is_socket,
+            runtime,
         })
     }
 
@@ -52,8 +54,8 @@ impl SharedTransport {
         role: Role,
     ) -> io::Result<Handle> {
         let limit = Limit::new(self.registry.endpoint.config.connect_timeout());
-        let addresses = resolve(target, limit.left()).await?;
-        let dialled = race(addresses, |peer| {
+        let addresses = resolve(&self.runtime, target, limit.left()).await?;
+        let dialled = race(&self.runtime, addresses, |peer| {
             let opening = Opening {
                 peer,
                 role,
