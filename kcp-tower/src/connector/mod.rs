@@ -41,8 +41,10 @@ use crate::http2::Windows;
 /// errors unless a layer around the connector does TLS: see [`KcpConnectorBuilder::enforce_http`].
 /// HTTP clients send the scheme to the server, so prefer `http://host:port`.
 ///
-/// The addresses of a name are tried in order, and share [`Config::connect_timeout`] equally.
-/// Resolving the name may take as long once more.
+/// The addresses of a name are raced, both families in turns, each with a head start of 250 ms over
+/// the next (RFC 8305), within [`Config::connect_timeout`]. Over
+/// [transports](KcpConnectorBuilder::transport) they are tried one after the other, and share it
+/// equally. Resolving the name may take as long once more.
 #[derive(Clone)]
 pub struct KcpConnector {
     shared: Arc<Shared>,
@@ -233,44 +235,51 @@ impl Shared {
     }
 
     async fn connect(&self, target: &Target, addresses: Vec<SocketAddr>) -> io::Result<KcpIo> {
-        let config = self.config_for_one_of(addresses.len())?;
-        let mut attempts = Vec::new();
-        for addr in addresses {
-            match self.connect_to(addr, &config).await {
-                Ok(stream) => {
-                    let info = stream.info();
-                    self.made.push(&info);
-                    if let Some(hook) = &self.on_connect {
-                        hook(&info);
-                    }
-                    return Ok(KcpIo::new(stream));
-                }
-                Err(error) => {
-                    tracing::debug!(%addr, %error, "address did not answer");
-                    attempts.push((addr, error));
-                }
-            }
+        let stream = match &self.make_transport {
+            Some(make) => self.connect_over(make, &addresses).await,
+            None => self.connect_from_socket(&addresses).await,
+        };
+        let stream = stream.map_err(|attempts| target.unreachable(attempts))?;
+        let info = stream.info();
+        self.made.push(&info);
+        if let Some(hook) = &self.on_connect {
+            hook(&info);
         }
-        Err(target.unreachable(attempts))
+        Ok(KcpIo::new(stream))
     }
 
-    async fn connect_to(&self, addr: SocketAddr, config: &Config) -> io::Result<KcpStream> {
-        match &self.make_transport {
-            Some(make) => {
-                let transport = make(addr)?;
-                KcpStream::builder(&self.security)
-                    .config(config)
-                    .transport(transport)
-                    .connect(addr)
-                    .await
-            }
-            None => {
-                KcpStream::builder(&self.security)
-                    .config(config)
-                    .connect(addr)
-                    .await
+    /// Connects to the first address that answers, each from a socket of its own.
+    async fn connect_from_socket(&self, addresses: &[SocketAddr]) -> Result<KcpStream, Attempts> {
+        KcpStream::builder(&self.security)
+            .config(&self.config)
+            .connect(addresses)
+            .await
+            .map_err(|error| attempts(error, addresses))
+    }
+
+    /// Tries the addresses in turn, each over a transport of its own.
+    async fn connect_over(
+        &self,
+        make: &MakeTransport,
+        addresses: &[SocketAddr],
+    ) -> Result<KcpStream, Attempts> {
+        let config = self.config_for_one_of(addresses.len());
+        let config = config.map_err(|error| attempts(error, addresses))?;
+        let mut failed = Vec::new();
+        for &addr in addresses {
+            let opened = match make(addr) {
+                Ok(transport) => {
+                    let builder = KcpStream::builder(&self.security).config(&config);
+                    builder.transport(transport).connect(addr).await
+                }
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failed.append(&mut attempts(error, &[addr])),
             }
         }
+        Err(failed)
     }
 
     fn config_for_one_of(&self, addresses: usize) -> io::Result<Config> {
@@ -279,6 +288,25 @@ impl Shared {
         let config = self.config.to_builder();
         Ok(config.connect_timeout(share.max(MIN_SHARE)).build()?)
     }
+}
+
+/// Addresses that were tried in vain, each with its error.
+type Attempts = Vec<(SocketAddr, io::Error)>;
+
+/// The attempts that an error of the transport consists of.
+fn attempts(error: io::Error, addresses: &[SocketAddr]) -> Attempts {
+    let error = match error.downcast::<kcp_transport::ConnectError>() {
+        Ok(kcp_transport::ConnectError::Failed(attempts)) => {
+            return attempts.into_iter().map(|it| it.into_parts()).collect();
+        }
+        Ok(other) => other.into(),
+        Err(error) => error,
+    };
+    addresses
+        .first()
+        .map(|addr| (*addr, error))
+        .into_iter()
+        .collect()
 }
 
 /// A connection that is being made.

@@ -108,6 +108,12 @@ impl ConnectAttempt {
         self.addr
     }
 
+    /// The address, and why there is no connection to it.
+    #[must_use]
+    pub fn into_parts(self) -> (SocketAddr, io::Error) {
+        (self.addr, self.error)
+    }
+
     /// Why there is no connection to it.
     #[must_use]
     pub fn error(&self) -> &io::Error {
