@@ -9,9 +9,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use support::helloworld::greeter_client::GreeterClient;
 use support::helloworld::greeter_server::GreeterServer;
+use support::network::{Link, Network};
 use support::{Hello, Line, Process, Setup, deaf_addr, hello, loopback};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Status};
 
 /// Far longer than the time-outs of [`Setup::impatient`], far shorter than a hang.
@@ -152,6 +153,39 @@ async fn first_call_after_a_graceful_stop_is_unavailable() {
         let status = call.await.unwrap().unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     }
+}
+
+/// A call that begins a time after a server on a link of 100 ms was told to stop.
+async fn call_after_stop(pause: Duration) -> Result<(), Status> {
+    let setup = Setup::plaintext();
+    let delay = Duration::from_millis(100);
+    let network = Network::new(Link { delay, ..Link::LAN });
+    let host = network.host();
+    let destination = format!("kcp://{}", host.addr());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let router = kcp_tonic::server_builder().add_service(GreeterServer::new(Hello::default()));
+    let server = kcp_tonic::serve(setup.incoming_on(host), router)
+        .with_graceful_shutdown(async { stopped.await.unwrap_or_default() });
+    tokio::spawn(server.into_future());
+    let connecting = setup.connecting_in(&network).connect(destination);
+    let mut client = GreeterClient::new(connecting.await.unwrap());
+    client.say_hello(hello("x")).await.unwrap();
+    stop.send(()).unwrap();
+    sleep(pause).await;
+    client.say_hello(hello("x")).await.map(drop)
+}
+
+/// While the connection closes, it takes calls that it does not send any more.
+#[tokio::test(start_paused = true)]
+async fn call_at_any_time_after_the_stop_is_answered_or_unavailable() {
+    let mut unavailable = 0;
+    for pause in (0..1_000).step_by(10).map(Duration::from_millis) {
+        if let Err(status) = call_after_stop(pause).await {
+            assert_eq!(status.code(), Code::Unavailable, "{pause:?}: {status:?}");
+            unavailable += 1;
+        }
+    }
+    assert!(unavailable > 0);
 }
 
 #[tokio::test]

@@ -14,6 +14,9 @@ use support::network::{Link, Network};
 use support::{Hello, Setup, hello};
 use tokio::time::{sleep, timeout};
 
+/// Far longer than anything here takes, in paused time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A greeter and a channel to it, in a network in memory.
 async fn connected(link: Link) -> KcpChannel {
     let network = Network::new(link);
@@ -28,7 +31,7 @@ async fn connected(link: Link) -> KcpChannel {
 async fn check_call(channel: KcpChannel) {
     let mut client = GreeterClient::new(channel);
     let name = "x".repeat(100_000);
-    let call = timeout(Duration::from_secs(60), client.say_hello(hello(name)));
+    let call = timeout(PATIENCE, client.say_hello(hello(name)));
     call.await.expect("the channel is frozen").unwrap();
 }
 
@@ -119,7 +122,8 @@ async fn channel_holds_as_many_quiet_streams_as_the_server_allows_by_default() {
     let mut quiet = Vec::new();
     for _ in 1..MAX_CONCURRENT_STREAMS {
         let mut client = GreeterClient::new(channel.clone());
-        quiet.push(client.lots_of_replies(hello("wait")).await.unwrap());
+        let stream = timeout(PATIENCE, client.lots_of_replies(hello("wait"))).await;
+        quiet.push(stream.expect("the channel is full").unwrap());
     }
     check_call(channel.clone()).await;
     assert_eq!(channel.stats().open, quiet.len() as u64);
