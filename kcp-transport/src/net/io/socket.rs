@@ -267,31 +267,37 @@ mod tests {
         Path { peer, local: None }
     }
 
-    fn socket() -> Socket {
+    /// A socket that the runtime knows to be writable.
+    async fn socket() -> Socket {
         let maker = SocketMaker::default();
         let any = (Ipv4Addr::LOCALHOST, 0).into();
-        maker.bind(any, &Config::default()).expect("binds")
+        let socket = maker.bind(any, &Config::default()).expect("binds");
+        std::future::poll_fn(|cx| socket.poll_send_ready(cx))
+            .await
+            .expect("is open");
+        socket
     }
 
     #[tokio::test]
     async fn address_that_cannot_be_sent_to_leaves_offload_on() {
-        let socket = socket();
+        let socket = socket().await;
         let max = socket.max_run();
         assert!(max > 1, "the kernel does not segment");
         let nowhere = path((Ipv4Addr::LOCALHOST, 0).into());
         for datagrams in [1, 4] {
             let bytes = vec![0; 100 * datagrams];
-            socket
+            let error = socket
                 .try_send(nowhere, run(&bytes, 100))
                 .expect_err("port 0 is no destination");
+            assert_eq!(error.raw_os_error(), Some(EINVAL));
             assert_eq!(socket.max_run(), max);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn refused_segmentation_sends_singly_and_is_tried_again_later() {
-        let (socket, receiver) = (socket(), std::net::UdpSocket::bind("127.0.0.1:0"));
-        let receiver = receiver.expect("binds");
+        let socket = socket().await;
+        let receiver = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
         let to = path(receiver.local_addr().expect("bound"));
         let max = socket.max_run();
         // More datagrams than the kernel segments in a call.
