@@ -8,6 +8,9 @@
 //! segments, or a flush, sends at once from the task of the caller; the driver sends what the
 //! socket does not accept.
 //!
+//! A quiet socket is received from with 64 KiB of the stack, and owns no buffers: a thread of the
+//! runtime needs 128 KiB of stack at least, and has 2 MiB by default.
+//!
 //! # Floors
 //!
 //! Each module imports only those to its left:

@@ -62,24 +62,30 @@ impl Ingress {
         dirty: &mut Vec<SessionKey>,
     ) -> io::Result<()> {
         let endpoint = &registry.endpoint;
-        let count = self.buffers.receive(endpoint.transport())?;
-        let now = endpoint.clock.now();
-        self.last_received = now;
-        self.failures = 0;
-        for index in 0..count {
-            let (bytes, received) = self.buffers.get_mut(index);
+        let Self {
+            buffers,
+            admission,
+            routed,
+            stats,
+            ..
+        } = self;
+        let mut arrived = None;
+        buffers.receive(endpoint.transport(), |bytes, received| {
+            let now = *arrived.get_or_insert_with(|| endpoint.clock.now());
             let mut router = Router {
                 registry,
                 sessions,
-                admission: &mut self.admission,
-                stats: &mut self.stats,
+                admission,
+                stats,
                 now,
                 path: received.path,
                 previous: None,
             };
-            router.route_all(bytes, received.stride, &mut self.routed);
-            deliver(now, bytes, &self.routed, sessions, dirty);
-        }
+            router.route_all(bytes, received.stride, routed);
+            deliver(now, bytes, routed, sessions, dirty);
+        })?;
+        self.last_received = arrived.unwrap_or(self.last_received);
+        self.failures = 0;
         Ok(())
     }
 
@@ -126,12 +132,19 @@ impl Ingress {
         self.paused_until
     }
 
+    /// When memory is to be freed, if there is any to free.
+    pub(in crate::net) fn release_at(&self, spare: bool) -> Option<Time> {
+        let held = spare || self.buffers.is_held() || self.admission.holds_datagrams();
+        held.then_some(self.last_received + RELEASE_AFTER)
+    }
+
     /// Frees the receive buffers after a period without datagrams. Returns whether it did.
     pub(in crate::net) fn release(&mut self, now: Time) -> bool {
         let silent = now - self.last_received >= RELEASE_AFTER;
         if silent {
             self.buffers.release();
             self.admission.release();
+            self.routed = Vec::new();
         }
         silent
     }

@@ -172,7 +172,7 @@ impl Driver {
     /// Receives a bounded number of batches. Ready if more datagrams may be available, with an
     /// error if the transport is closed; pending if none are available or receiving pauses.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut blocked = false;
+        let mut blocks_left = 1;
         for _ in 0..MAX_RECEIVES_PER_POLL {
             if self.ingress.is_paused(self.endpoint.clock.now()) {
                 return Poll::Pending;
@@ -183,12 +183,13 @@ impl Driver {
                     .receive(&self.registry, &mut self.sessions, &mut self.dirty);
             match received {
                 Ok(()) => {
-                    blocked = false;
+                    blocks_left = 2;
                     let _ = self.poll_transmit(cx);
                 }
-                // One would-block is normal if the transport then reports pending.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !blocked => {
-                    blocked = true;
+                // One would-block is normal if the transport then reports pending, and so is
+                // another one before it where there were datagrams.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && blocks_left > 0 => {
+                    blocks_left -= 1;
                 }
                 Err(error) => self.handle_receive_error(error)?,
             }
@@ -262,7 +263,12 @@ impl Driver {
 
     /// Arms the timer for the earliest deadline. Ready if that deadline has passed.
     fn poll_sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadlines = [self.timers.next(), self.ingress.paused_until()];
+        let spare = self.endpoint.egress.has_spares();
+        let deadlines = [
+            self.timers.next(),
+            self.ingress.paused_until(),
+            self.ingress.release_at(spare),
+        ];
         let Some(next) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;
         };

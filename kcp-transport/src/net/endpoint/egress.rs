@@ -166,6 +166,11 @@ impl Egress {
         lock(&self.queue).errors
     }
 
+    /// Whether there are spare batches to free.
+    pub(in crate::net) fn has_spares(&self) -> bool {
+        !lock(&self.queue).spares.is_empty()
+    }
+
     /// Frees the spare batches.
     pub(in crate::net) fn shrink(&self) {
         lock(&self.queue).spares = Vec::new();

@@ -8,6 +8,7 @@ mod maker;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod offload;
 mod rebindable;
+mod receive;
 mod socket;
 mod transport;
 
@@ -15,6 +16,7 @@ pub(super) use address::spelled_for;
 pub(super) use clock::{Clock, entropy};
 pub(super) use maker::{SocketHook, SocketMaker};
 pub(super) use rebindable::RebindableSocket;
+pub(super) use receive::ReceiveBuffers;
 pub(super) use socket::Socket;
+pub(super) use transport::is_closed;
 pub use transport::{Path, Received, Transport};
-pub(super) use transport::{ReceiveBuffers, is_closed};

@@ -166,55 +166,6 @@ impl Default for Received {
     }
 }
 
-/// Memory for one receive call. Untouched pages are never committed by the system.
-#[derive(Debug)]
-pub(in crate::net) struct ReceiveBuffers {
-    storage: Vec<u8>,
-    received: Vec<Received>,
-}
-
-impl ReceiveBuffers {
-    /// Room for `count` datagrams, or as many coalesced runs. The memory is allocated on first use.
-    pub(in crate::net) fn new(count: usize) -> Self {
-        Self {
-            storage: Vec::new(),
-            received: vec![Received::default(); count.min(MAX_BUFFERS)],
-        }
-    }
-
-    /// Frees the memory until the next use.
-    pub(in crate::net) fn release(&mut self) {
-        self.storage = Vec::new();
-    }
-
-    /// Receives available datagrams; returns the number of buffers filled.
-    pub(in crate::net) fn receive(&mut self, transport: &dyn Transport) -> io::Result<usize> {
-        let count = self.received.len();
-        if self.storage.is_empty() {
-            self.storage = vec![0; count * BUFFER_LEN];
-        }
-        let mut chunks = self.storage.chunks_exact_mut(BUFFER_LEN);
-        let mut slices: [IoSliceMut<'_>; MAX_BUFFERS] =
-            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        let filled = transport.try_recv(&mut slices[..count], &mut self.received)?;
-        Ok(filled.min(count))
-    }
-
-    /// The bytes and description of the `index`th filled buffer.
-    pub(in crate::net) fn get_mut(&mut self, index: usize) -> (&mut [u8], Received) {
-        let received = self.received[index];
-        let start = index * BUFFER_LEN;
-        let len = received.len.min(BUFFER_LEN);
-        (&mut self.storage[start..start + len], received)
-    }
-}
-
-/// A coalesced run of datagrams is at most one maximal IP packet.
-const BUFFER_LEN: usize = 1 << 16;
-
-/// The largest number of buffers in one receive call.
-pub(in crate::net) const MAX_BUFFERS: usize = 32;
-
 /// The descriptor is closed (EBADF), or no longer refers to a socket (ENOTSOCK).
 #[cfg(windows)]
 const NO_SOCKET: [i32; 2] = [10_009, 10_038];

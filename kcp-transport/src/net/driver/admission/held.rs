@@ -75,6 +75,10 @@ impl HeldDatagrams {
         taken
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Drops all datagrams.
     pub(super) fn clear(&mut self) {
         *self = Self::default();

@@ -179,6 +179,11 @@ impl Admission {
         self.held.take(peer, conversation, now)
     }
 
+    /// Whether payloads are kept.
+    pub(in crate::net) fn holds_datagrams(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Frees the memory of payloads that were kept.
     pub(in crate::net) fn release(&mut self) {
         self.held.clear();
