@@ -42,7 +42,7 @@ fn each_segment(payload: &[u8], window: Option<usize>) {
 fn segment(header: &SegmentHeader, window: Option<usize>, direction: &str) {
     tracing::trace!(
         target: TARGET,
-        conv = header.conversation.get(),
+        conversation = %header.conversation,
         sn = header.sequence,
         frg = header.fragments_left,
         una = header.unacknowledged,

@@ -168,8 +168,8 @@ impl Lifetime {
     }
 
     fn enter(&mut self, state: State) {
-        let (conv, from) = (self.conversation.get(), self.state);
-        tracing::debug!(conv, ?from, to = ?state, "session changes state");
+        let (conversation, from) = (self.conversation, self.state);
+        tracing::debug!(%conversation, ?from, to = ?state, "session changes state");
         self.state = state;
     }
 

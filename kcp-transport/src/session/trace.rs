@@ -6,7 +6,7 @@ use crate::wire::ConversationId;
 #[cold]
 #[inline(never)]
 pub(super) fn datagram(conversation: ConversationId, len: usize, what: &str) {
-    tracing::trace!(target: TARGET, conv = conversation.get(), len, "{what}");
+    tracing::trace!(target: TARGET, %conversation, len, "{what}");
 }
 
 /// The target to filter for.

@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use tracing::Span;
+
 use crate::error::{ConnectionError, ResetCode, SystemError};
 use crate::session::{Session, State};
 use crate::stats::Stats;
@@ -37,6 +39,8 @@ pub(super) struct Connection {
     pub(super) conversation: ConversationId,
     pub(super) key: SessionKey,
     pub(super) charge: Charge,
+    /// The span of all events of the session.
+    span: Span,
     pub(super) inner: Mutex<Inner>,
 }
 
@@ -89,6 +93,11 @@ impl Connection {
     ) -> Self {
         let connecting = session.state() == State::Connecting;
         let budget = endpoint.budget.clone();
+        let endpoint_side = if endpoint.accepts() {
+            "server"
+        } else {
+            "client"
+        };
         let inner = Inner {
             session,
             reader: None,
@@ -105,6 +114,7 @@ impl Connection {
             conversation,
             key,
             charge: Charge::new(budget, PER_SESSION),
+            span: connection_span(path, conversation, endpoint_side),
             inner: Mutex::new(inner),
         }
     }
@@ -123,6 +133,11 @@ impl Connection {
         Ok(addr)
     }
 
+    /// The span of all events of the session.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
     /// Changes the path. Only the driver may call it, and must update its table too.
     pub(super) fn set_path(&self, path: Path) {
         *lock(&self.path) = path;
@@ -130,6 +145,7 @@ impl Connection {
 
     /// Passes a run of opened payloads to the session.
     pub(super) fn deliver<'a>(&self, now: Time, payloads: impl Iterator<Item = &'a [u8]>) -> State {
+        let _span = self.span.enter();
         let mut inner = lock(&self.inner);
         inner.session.handle_datagrams(now, payloads);
         let state = inner.session.state();
@@ -142,6 +158,7 @@ impl Connection {
     /// Handles a deadline that has passed. Returns the state of the session, or `None` if the
     /// deadline is no longer armed.
     pub(super) fn expire(&self, now: Time, deadline: Time) -> Option<State> {
+        let _span = self.span.enter();
         let mut inner = lock(&self.inner);
         if inner.armed != Some(deadline) {
             return None;
@@ -221,6 +238,7 @@ impl Connection {
     }
 
     fn change(&self, change: impl FnOnce(&mut Session)) {
+        let _span = self.span.enter();
         let mut inner = lock(&self.inner);
         change(&mut inner.session);
         let wakers = inner.take_wakers();
@@ -286,6 +304,12 @@ impl Inner {
             },
         }
     }
+}
+
+/// A span that names the connection. After a migration it still names the first address of the peer;
+/// an event has the new one.
+fn connection_span(path: Path, conversation: ConversationId, side: &'static str) -> Span {
+    tracing::debug_span!("connection", side, peer = %path.peer, %conversation)
 }
 
 pub(super) fn register(place: &mut Option<Waker>, cx: &Context<'_>) {

@@ -183,6 +183,7 @@ impl Connection {
     /// Refuses further writes; ready once all written data is acknowledged.
     pub(in crate::net) fn poll_shutdown(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let now = self.endpoint.clock.now();
+        let _span = self.span().enter();
         let mut inner = lock(&self.inner);
         inner.session.shutdown(now);
         let waiting = inner.take_readiness();

@@ -46,6 +46,7 @@ impl Connection {
     /// Fills a batch with the segments that are due. Returns the next deadline if it is earlier
     /// than the armed one.
     fn fill(&self, now: Time, batch: &mut TransmitBatch) -> Option<Time> {
+        let _span = self.span().enter();
         let mut inner = lock(&self.inner);
         inner.deferred = false;
         let before = inner.session.state();
@@ -75,7 +76,9 @@ impl Connection {
             return;
         }
         let path = self.path();
+        let span = self.span().enter();
         let sent = endpoint.egress.send(path, &batch, 0);
+        drop(span);
         if sent.refused {
             self.refused(now);
         }

@@ -17,12 +17,14 @@ use super::admission::{Admission, UnmatchedDatagram, Verdict};
 use super::demux::TimeWaitEntry;
 use super::registry::Registry;
 use super::sessions::{Initiator, Sessions};
+use super::warning::UnauthenticWarning;
 
 /// Receives, decrypts and routes datagrams. Its memory is reused from batch to batch.
 #[derive(Debug)]
 pub(in crate::net) struct Ingress {
     buffers: ReceiveBuffers,
     admission: Admission,
+    unauthentic: UnauthenticWarning,
     /// The payloads of the current buffer.
     routed: Vec<Routed>,
     last_received: Time,
@@ -46,6 +48,7 @@ impl Ingress {
         Self {
             buffers: ReceiveBuffers::new(receive_slots),
             admission: Admission::new(&endpoint.listener, endpoint.config.receive_window()),
+            unauthentic: UnauthenticWarning::default(),
             routed: Vec::new(),
             last_received: now,
             failures: 0,
@@ -65,6 +68,7 @@ impl Ingress {
         let Self {
             buffers,
             admission,
+            unauthentic,
             routed,
             stats,
             ..
@@ -76,6 +80,7 @@ impl Ingress {
                 registry,
                 sessions,
                 admission,
+                unauthentic,
                 stats,
                 now,
                 path: received.path,
@@ -155,6 +160,7 @@ struct Router<'a> {
     registry: &'a Registry,
     sessions: &'a mut Sessions,
     admission: &'a mut Admission,
+    unauthentic: &'a mut UnauthenticWarning,
     stats: &'a mut EndpointStats,
     now: Time,
     path: Path,
@@ -193,7 +199,10 @@ impl Router<'_> {
                 Err(OpenError::TooShort) => self.stats.too_short += 1,
                 Err(OpenError::Reflected) => self.stats.reflected += 1,
                 Err(OpenError::Replayed) => self.stats.replayed += 1,
-                Err(_) => self.stats.unauthentic += 1,
+                Err(_) => {
+                    self.stats.unauthentic += 1;
+                    self.unauthentic.count(self.now, self.path.peer);
+                }
             }
             start = next;
         }
@@ -368,7 +377,10 @@ impl Router<'_> {
             .sessions
             .open(self.registry, self.now, self.path, conversation, initiator)
             .ok()?;
-        tracing::debug!(peer = %self.path.peer, %conversation, "session opened");
+        {
+            let _span = connection.span().enter();
+            tracing::debug!(peer = %self.path.peer, %conversation, "session opened");
+        }
         let slot = connection.key.slot;
         if let Err(unwanted) = self.registry.accept_queue.offer(connection) {
             // The listener was dropped, so the session has no reader.

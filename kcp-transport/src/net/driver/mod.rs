@@ -7,6 +7,7 @@ mod ingress;
 mod registry;
 mod sessions;
 mod timers;
+mod warning;
 
 pub(super) use registry::{OpenRequest, Registry};
 
@@ -102,7 +103,7 @@ impl Driver {
     fn relocate_sessions(&mut self) {
         let now = self.endpoint.clock.now();
         for (key, path) in self.endpoint.mailbox.drain_moved() {
-            let Some(connection) = self.sessions.get(key) else {
+            let Some(connection) = self.sessions.get(key).cloned() else {
                 continue;
             };
             let from = connection.path().peer;
@@ -110,6 +111,7 @@ impl Driver {
                 self.dirty.push(key);
                 // The same path may have been validated twice.
                 if from != path.peer {
+                    let _span = connection.span().enter();
                     tracing::debug!(%from, to = %path.peer, "session migrated");
                     self.ingress.stats.moved += 1;
                 }
