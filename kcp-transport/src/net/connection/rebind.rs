@@ -5,11 +5,30 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::runtime::Handle;
 
+use crate::net::endpoint::Sent;
 use crate::session::State;
+use crate::time::Time;
 
 use super::{Connection, end_error};
 
 impl Connection {
+    /// Moves to a new socket after the local address of the present one has been gone for a while.
+    ///
+    /// Nothing else changes: where the peer does not follow, the time-outs end the connection.
+    pub(super) fn follow_address(&self, now: Time, sent: &Sent) {
+        let endpoint = &self.endpoint;
+        if !endpoint.is_single() || !(sent.passed || sent.unroutable) {
+            return;
+        }
+        if endpoint.local_errors.note(now, !sent.passed) {
+            let _span = self.span().enter();
+            match self.rebind() {
+                Ok(()) => tracing::debug!("moved to a new socket, since the local address is gone"),
+                Err(error) => tracing::debug!(%error, "the local address is gone"),
+            }
+        }
+    }
+
     /// Moves a connection that has its own socket to a new one.
     pub(in crate::net) fn rebind(&self) -> io::Result<()> {
         Handle::try_current().map_err(io::Error::other)?;

@@ -88,6 +88,7 @@ impl Connection {
         if (sent.refused || sent.unsent.is_some()) && self.is_over() {
             self.defer();
         }
+        self.follow_address(now, &sent);
         if let Some(kind) = sent.closed {
             endpoint.mailbox.close(kind);
         }

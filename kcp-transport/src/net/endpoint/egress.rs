@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use crate::error::SystemError;
-use crate::net::io::{Path, Transport, is_closed};
+use crate::net::io::{Path, Transport, is_closed, is_unroutable};
 use crate::net::sync::lock;
 use crate::packet::{PacketLayout, TransmitBatch};
 
@@ -43,6 +43,10 @@ pub(in crate::net) struct Sent {
     pub(in crate::net) refused: bool,
     /// The last of them were not sent, for another reason.
     pub(in crate::net) unsent: Option<SystemError>,
+    /// Some of them were sent.
+    pub(in crate::net) passed: bool,
+    /// Some of them failed for want of a local address or a route.
+    pub(in crate::net) unroutable: bool,
     /// The transport is closed.
     pub(in crate::net) closed: Option<io::ErrorKind>,
 }
@@ -91,15 +95,21 @@ impl Egress {
             datagrams: from,
             refused: false,
             unsent: None,
+            passed: false,
+            unroutable: false,
             closed: None,
         };
         for run in batch.runs_from(from, self.transport.max_run()) {
             match self.transport.try_send(path, run) {
-                Ok(()) => sent.unsent = None,
+                Ok(()) => {
+                    sent.unsent = None;
+                    sent.passed = true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return sent,
                 Err(error) => {
                     self.count_errors(run.datagrams);
                     tracing::trace!(%error, peer = %path.peer, "datagrams not sent");
+                    sent.unroutable |= is_unroutable(&error);
                     if error.kind() == io::ErrorKind::ConnectionRefused {
                         sent.refused = true;
                     } else {

@@ -3,10 +3,12 @@
 mod budget;
 mod egress;
 mod key;
+mod local_errors;
 mod mailbox;
 mod replay;
 
 pub(super) use budget::{Budget, Charge};
+pub(super) use egress::Sent;
 pub(super) use key::SessionKey;
 
 use std::io;
@@ -22,6 +24,7 @@ use crate::wire::{SEGMENT_HEADER_LEN, SegmentHeader};
 use super::io::{Clock, Path, RebindableSocket, Socket, SocketMaker, Transport, entropy};
 use super::sync::lock;
 use egress::Egress;
+use local_errors::LocalErrors;
 use mailbox::Mailbox;
 use replay::SharedReplayFilter;
 
@@ -43,6 +46,7 @@ pub(super) struct Endpoint {
     pub(super) sealer: Sealer,
     pub(super) mailbox: Mailbox,
     pub(super) egress: Egress,
+    pub(super) local_errors: LocalErrors,
     /// The memory that the sessions of a listener may hold together.
     pub(super) budget: Option<Arc<Budget>>,
     purpose: Purpose,
@@ -124,6 +128,7 @@ impl Endpoint {
     ) -> Self {
         Self {
             egress: Egress::new(transport, layout),
+            local_errors: LocalErrors::default(),
             rebindable: None,
             clock: Clock::start(),
             config: config.clone(),

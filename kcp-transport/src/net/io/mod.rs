@@ -18,5 +18,5 @@ pub(super) use maker::{SocketHook, SocketMaker};
 pub(super) use rebindable::RebindableSocket;
 pub(super) use receive::ReceiveBuffers;
 pub(super) use socket::Socket;
-pub(super) use transport::is_closed;
 pub use transport::{Path, Received, Transport};
+pub(super) use transport::{is_closed, is_unroutable};

@@ -92,6 +92,18 @@ pub(in crate::net) fn is_closed(error: &io::Error) -> bool {
             .is_some_and(|code| NO_SOCKET.contains(&code))
 }
 
+/// Whether a send error means that the local address of the socket is gone, or that there is no
+/// route from it. A single datagram may get such an error for other reasons.
+pub(in crate::net) fn is_unroutable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::InvalidInput
+    )
+}
+
 /// The two addresses between which datagrams travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -153,6 +153,10 @@ impl KcpStream {
     /// trips. Datagrams that were sent to the old address are retransmitted; no data is lost or
     /// read twice.
     ///
+    /// A stream does so by itself when sending fails for 200 ms because its local address or its
+    /// route is gone, and again at growing intervals of up to 5 s while that lasts. Where nothing
+    /// is written, a keepalive probe has to fail first.
+    ///
     /// # Errors
     ///
     /// - [`io::ErrorKind::Unsupported`]: the peer does not support migration, since it is no peer
