@@ -177,7 +177,7 @@ statistics! {
         /// Would have opened a connection while the memory budget was exhausted.
         over_budget: u64,
         /// Would have opened a connection, or been challenged before, beyond the rate of their
-        /// network ([`Config::open_rate`](crate::config::Config::open_rate)).
+        /// network ([`ListenerConfig::open_rate`](crate::config::ListenerConfig::open_rate)).
         over_rate: u64,
         /// Challenges to peers that must validate their address before a connection opens.
         addresses_challenged: u64,
