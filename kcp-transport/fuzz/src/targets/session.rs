@@ -80,7 +80,7 @@ impl Victim {
         let layout = layout.expect("has room");
         let role = input.pick(&[Role::Accept, Role::Connect, Role::ConnectLazy]);
         let now = Time::ZERO;
-        let session = Session::new(&config, layout, CONVERSATION, role, LUCK, now);
+        let session = Session::new(&config, layout, CONVERSATION, role, SEED, now);
         Self {
             session,
             batch: TransmitBatch::new(layout, 8),
@@ -252,7 +252,7 @@ fn structured(input: &mut Input<'_>, victim: &Victim) -> Vec<u8> {
 }
 
 /// The token in the upper half, the shift of timestamps in the lower.
-const LUCK: u128 = (TOKEN as u128) << 64 | 0x0505_0505;
+const SEED: u128 = (TOKEN as u128) << 64 | 0x0505_0505;
 
 const TOKEN: u64 = 0x0707_0707;
 

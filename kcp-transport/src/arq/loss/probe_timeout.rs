@@ -41,7 +41,7 @@ impl ProbeTimer {
     /// `step`.
     ///
     /// KCP lengthens a segment's time-out like that from the first time on. On a path that loses
-    /// much, it is chance that takes probe and answer, and waiting helps nobody. Doubling, as TCP
+    /// much, probes and answers are lost at random, and waiting longer does not help. Doubling, as TCP
     /// does, would make a flow wait for a second after an outage of two.
     pub(in crate::arq) fn at(&self, timeout: Duration, step: Duration) -> Time {
         let longer = self.passed.saturating_sub(LINEAR - 1);

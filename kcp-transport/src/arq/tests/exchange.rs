@@ -4,9 +4,9 @@ use super::*;
 use proptest::prelude::*;
 
 /// A small pseudo-random number generator: xorshift64*.
-struct Luck(u64);
+struct Rng(u64);
 
-impl Luck {
+impl Rng {
     fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -31,7 +31,7 @@ struct Path {
 }
 
 struct Link {
-    luck: Luck,
+    rng: Rng,
     path: Path,
     /// Arrival in milliseconds, tie breaker, destination, payload.
     flying: std::collections::BTreeMap<(Time, u64), (usize, Vec<u8>)>,
@@ -40,12 +40,12 @@ struct Link {
 
 impl Link {
     fn send(&mut self, now: Time, to: usize, payload: &[u8]) {
-        let copies = 1 + u64::from(self.luck.percent(self.path.duplicate));
+        let copies = 1 + u64::from(self.rng.percent(self.path.duplicate));
         for _ in 0..copies {
-            if self.luck.percent(self.path.loss) {
+            if self.rng.percent(self.path.loss) {
                 continue;
             }
-            let delay = ms(self.path.delay + self.luck.below(self.path.jitter + 1));
+            let delay = ms(self.path.delay + self.rng.below(self.path.jitter + 1));
             self.count += 1;
             self.flying
                 .insert((now + delay, self.count), (to, payload.to_vec()));
@@ -56,7 +56,7 @@ impl Link {
 /// Sends `data` both ways; returns the time it took until both sides are drained.
 fn exchange(mut sides: [Arq; 2], path: &Path, data: [&[u8]; 2]) -> (Time, [Arq; 2]) {
     let mut link = Link {
-        luck: Luck(path.seed | 1),
+        rng: Rng(path.seed | 1),
         path: path.clone(),
         flying: std::collections::BTreeMap::new(),
         count: 0,
@@ -75,8 +75,8 @@ fn exchange(mut sides: [Arq; 2], path: &Path, data: [&[u8]; 2]) -> (Time, [Arq; 
         for side in 0..2 {
             let arq = &mut sides[side];
             written[side] += arq.write(&data[side][written[side]..]);
-            while link.luck.percent(path.eagerness) {
-                let most = 1 + link.luck.below(1000) as usize;
+            while link.rng.percent(path.eagerness) {
+                let most = 1 + link.rng.below(1000) as usize;
                 let len = arq.read(&mut out[..most]);
                 read[side].extend_from_slice(&out[..len]);
                 if len == 0 {
@@ -116,8 +116,8 @@ fn exchange(mut sides: [Arq; 2], path: &Path, data: [&[u8]; 2]) -> (Time, [Arq; 
 }
 
 fn text(len: usize, seed: u64) -> Vec<u8> {
-    let mut luck = Luck(seed | 1);
-    (0..len).map(|_| luck.below(256) as u8).collect()
+    let mut rng = Rng(seed | 1);
+    (0..len).map(|_| rng.below(256) as u8).collect()
 }
 
 fn pair(config: ArqConfig, first: [u32; 2], offset: u32) -> [Arq; 2] {
