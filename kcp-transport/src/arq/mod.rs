@@ -39,6 +39,7 @@ pub(crate) use trace::is_traced;
 
 /// How a payload was obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Provenance {
     /// Received from the network.
     Direct,

@@ -56,6 +56,7 @@ impl Destination {
 
 /// The kind of a payload for an unknown conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unsolicited {
     /// The first packet of a new conversation, whose sender has received nothing.
     ///

@@ -39,6 +39,7 @@ use stats::Counters;
 
 /// Which side opened the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Role {
     /// Opens the connection and requests an answer from the peer before it counts as established.
     Connect,

@@ -22,6 +22,7 @@ pub const SHARD_SIZE_LEN: usize = 2;
 /// What a packet with a FEC header carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
+#[non_exhaustive]
 pub enum ShardKind {
     /// Segments, protected by the group's parity.
     Data = 0xf1,
