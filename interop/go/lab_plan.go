@@ -17,13 +17,15 @@ type labPlan struct {
 
 // labMeasured is what a client prints.
 type labMeasured struct {
-	Event       string    `json:"event"`
-	LatenciesUS []int64   `json:"latencies_us,omitempty"`
-	UsefulBytes int64     `json:"useful_bytes"`
-	Seconds     float64   `json:"seconds"`
-	Flows       [][]int64 `json:"flows,omitempty"`
-	MbitS       *float64  `json:"mbit_s"`
-	CutShort    bool      `json:"cut_short"`
+	Event       string  `json:"event"`
+	LatenciesUS []int64 `json:"latencies_us,omitempty"`
+	UsefulBytes int64   `json:"useful_bytes"`
+	Seconds     float64 `json:"seconds"`
+	// Started is when, in seconds of the monotonic clock.
+	Started  float64   `json:"started"`
+	Flows    [][]int64 `json:"flows,omitempty"`
+	MbitS    *float64  `json:"mbit_s"`
+	CutShort bool      `json:"cut_short"`
 }
 
 type labEvent struct {

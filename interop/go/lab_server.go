@@ -48,7 +48,11 @@ func decodeLabHeader(from []byte) labHeader {
 func setupLabServer(fs *flag.FlagSet, o *options) action {
 	o.register(fs)
 	listen := fs.String("listen", "127.0.0.1:0", "UDP address to serve")
+	overGRPC := fs.Bool("grpc", false, "serve gRPC calls")
 	return func(ctx context.Context, out io.Writer) error {
+		if *overGRPC {
+			return labGRPCServer(untilEOF(ctx, os.Stdin), o, *listen, out)
+		}
 		return labServer(untilEOF(ctx, os.Stdin), o, *listen, out)
 	}
 }
