@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p kcp-benches --bin lab -- --list
-//! cargo run --release -p kcp-benches --bin lab -- --only '*/unary-1k,*/bulk-10mb' --json lab.json
+//! cargo run --release -p kcp-benches --bin lab -- --only '*/unary-1k,*/bulk-10mb' --json lab.json --report lab-report
 //! cargo run --release -p kcp-benches --bin lab -- --only loss-5/unary-1k/kcp --quick
 //! ```
 //!

@@ -83,7 +83,7 @@ fn matching(
                 .collect::<Result<_, _>>()?,
         };
         for link in links {
-            for (subject, settings) in &subjects {
+            for (subject, settings) in subjects.iter().filter(|(one, _)| workload.suits(one)) {
                 cells.push(Cell {
                     link: link.clone(),
                     workload: workload.clone(),
@@ -113,14 +113,20 @@ mod tests {
             ["loss-5/unary-1k/kcp:fec=10/3"]
         );
         assert_eq!(names(&["loss-5/unary-1k"]).len(), SUBJECTS.len());
-        assert_eq!(
-            names(&["*/bulk-10mb/quinn", "loss-0/bulk-10mb/quinn"]).len(),
-            5
-        );
+        let uploads = names(&["*/bulk-10mb/quinn"]);
+        assert!(uploads.contains(&"loss-20/bulk-10mb/quinn".to_owned()));
+        let twice = names(&["*/bulk-10mb/quinn", "loss-0/bulk-10mb/quinn"]);
+        assert_eq!(twice, uploads);
         assert_eq!(
             names(&["rtt=30+loss=3/unary-1k/tcp-bbr"]),
             ["rtt=30+loss=3/unary-1k/tcp-bbr"]
         );
+    }
+
+    #[test]
+    fn grpc_makes_calls_only() {
+        assert!(names(&["loss-5/bulk-10mb/tonic-kcp"]).is_empty());
+        assert_eq!(names(&["loss-5/first-call/tonic-kcp"]).len(), 1);
     }
 
     #[test]

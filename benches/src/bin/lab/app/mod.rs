@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use kcp_interop::go::Programs;
 use kcp_interop::peer::Peer as GoPeer;
 use serde_json::json;
@@ -24,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use cell::Cell;
 use netns::Namespaces;
+use report::page;
 use report::row::Row;
 use run::Bench;
 
@@ -38,9 +40,12 @@ struct Options {
     #[arg(long)]
     list: bool,
     /// Runs these cells only: LINK/WORKLOAD/SUBJECT, `*` for all that go together.
+    ///
+    /// A link may be settings (rtt=30+loss=3), and settings of our transport follow its name after a
+    /// colon (kcp:fec=10/3+window=4096).
     #[arg(long, value_name = "CELL,..", value_delimiter = ',')]
     only: Vec<String>,
-    /// A quarter of the calls and bytes.
+    /// A quarter of the calls, bytes and time.
     #[arg(long)]
     quick: bool,
     /// How often each cell runs, with another seed each time.
@@ -49,9 +54,15 @@ struct Options {
     /// Which packets are lost.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Settings of our transport in each cell that has none: KEY=VALUE+...
+    #[arg(long, default_value = "", hide = true)]
+    settings: String,
     /// Writes the results to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes a page with tables and plots to this directory.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,11 +105,11 @@ pub(crate) fn main() -> ExitCode {
 fn list() {
     println!("links (RTT 50 ms, 100 Mbit/s, queue of 400 packets unless said otherwise):");
     for (name, settings, about) in link::names::NAMED {
-        println!("  {name:12} {about:34} {settings}");
+        println!("  {name:16} {about:38} {settings}");
     }
     println!("workloads:");
     for workload in workloads::all() {
-        println!("  {:12} {}", workload.name, workload.about);
+        println!("  {:16} {}", workload.name, workload.about);
     }
     println!("subjects:");
     for subject in subjects::SUBJECTS {
@@ -108,14 +119,9 @@ fn list() {
 
 async fn lab(options: &Options) -> Result<(), AnyError> {
     netns::check()?;
-    let mut cells = cell::select(&options.only)?;
-    if options.quick {
-        for cell in &mut cells {
-            cell.workload = cell.workload.clone().quick();
-        }
-    }
+    let cells = cells(options)?;
     let ours = std::env::current_exe()?;
-    let go = if cells.iter().any(needs_go) {
+    let go = if cells.iter().any(|cell| cell.subject.needs_go()) {
         Some(Programs::build(&ours)?.of(GoPeer::KcpGo).to_owned())
     } else {
         None
@@ -127,29 +133,58 @@ async fn lab(options: &Options) -> Result<(), AnyError> {
         prefix: priority::prefix(),
     };
     let mut rows = Vec::new();
-    let ended = tokio::select! {
-        () = measure(&bench, options, &cells, &mut rows) => Ok(()),
-        signal = interrupted() => Err(signal),
+    let interrupted = tokio::select! {
+        () = measure(&bench, options, &cells, &mut rows) => None,
+        signal = interrupted() => Some(signal),
     };
-    if let Some(path) = &options.json {
-        let runs: Vec<_> = rows.iter().map(Row::to_json).collect();
-        fs::write(path, format!("{:#}\n", json!({ "runs": runs })))?;
+    // What is done is worth keeping even if the rest is not wanted any more.
+    save(options, &rows)?;
+    let failed = rows.iter().filter(|row| row.result.is_err()).count();
+    match (interrupted, failed) {
+        (Some(signal), _) => Err(signal.into()),
+        (None, 0) => Ok(()),
+        (None, failed) => Err(format!("{failed} of {} cells failed", rows.len()).into()),
     }
-    ended?;
-    Ok(())
 }
 
-fn needs_go(cell: &Cell) -> bool {
-    [cell.subject.client, cell.subject.server]
-        .iter()
-        .any(|side| side.name().is_none())
+fn cells(options: &Options) -> Result<Vec<Cell>, String> {
+    let mut cells = cell::select(&options.only)?;
+    for cell in &mut cells {
+        if options.quick {
+            cell.workload = cell.workload.clone().quick();
+        }
+        if cell.settings.0.is_empty() && cell.subject.is_ours() {
+            cell.settings.0.clone_from(&options.settings);
+        }
+    }
+    Ok(cells)
+}
+
+fn save(options: &Options, rows: &[Row]) -> Result<(), AnyError> {
+    let command: Vec<_> = std::env::args().skip(1).collect();
+    let command = format!("lab {}", command.join(" "));
+    if let Some(path) = &options.json {
+        let runs: Vec<_> = rows.iter().map(Row::to_json).collect();
+        let results = json!({ "machine": page::machine(), "command": command, "runs": runs });
+        fs::write(path, format!("{results:#}\n"))?;
+    }
+    if let Some(directory) = &options.report {
+        page::write(directory, rows, &command)?;
+    }
+    Ok(())
 }
 
 /// Runs all cells; what is done is in `rows` even if this is dropped.
 async fn measure(bench: &Bench, options: &Options, cells: &[Cell], rows: &mut Vec<Row>) {
-    let total = cells.len() as u64 * options.rounds;
+    let bar = ProgressBar::new(cells.len() as u64 * options.rounds);
+    if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{pos}/{len}] {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(std::time::Duration::from_secs(1));
     for round in 0..options.rounds {
         for cell in cells {
+            let name = cell.name();
+            bar.set_message(name.clone());
             let seed = options.seed + round;
             let result = bench.run(cell, seed).await;
             let row = Row {
@@ -157,15 +192,12 @@ async fn measure(bench: &Bench, options: &Options, cells: &[Cell], rows: &mut Ve
                 seed,
                 result: result.map_err(|error| error.to_string()),
             };
-            println!(
-                "[{}/{total}] {}  {}",
-                rows.len() + 1,
-                cell.name(),
-                row.line()
-            );
+            bar.suspend(|| println!("{name:40} {}", row.line()));
+            bar.inc(1);
             rows.push(row);
         }
     }
+    bar.finish_and_clear();
 }
 
 /// Ctrl-C or SIGTERM: the namespaces go away on the way out.

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::app::clock;
 use crate::app::subjects::settings::Settings;
-use crate::app::subjects::{self, BoxStream, Dialer, Ready};
+use crate::app::subjects::{self, Connection, Dialer, Ready};
 use crate::app::workloads::calls;
 use crate::app::workloads::plan::{Kind, Measured, Plan};
 use crate::app::workloads::upload::{self, Arrived, Upload};
@@ -92,13 +92,13 @@ async fn work(args: &ClientArgs) -> io::Result<Measured> {
         let latencies = calls::first(&plan, Arc::new(dialer)).await?;
         return Ok(called(&plan, latencies, start));
     }
-    let mut streams = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..plan.connections {
-        streams.push(dialer.dial().await?);
+        connections.push(dialer.dial().await?);
     }
     if plan.kind == Kind::Bulk {
         print(&Event::Start)?;
-        return uploads(&plan, streams).await;
+        return uploads(&plan, connections).await;
     }
     let beside = if plan.bulk_beside {
         Some(dialer.dial().await?)
@@ -107,27 +107,44 @@ async fn work(args: &ClientArgs) -> io::Result<Measured> {
     };
     print(&Event::Start)?;
     let start = clock::now();
-    let stop = Arc::new(AtomicBool::new(false));
-    let upload = beside.map(|stream| {
-        let upload = Upload {
-            bytes: None,
-            starts: start,
-            ends: start + Duration::from_millis(plan.limit_ms),
-            stop: Arc::clone(&stop),
-        };
-        tokio::spawn(upload::run(upload, stream))
-    });
+    let upload = match beside {
+        Some(connection) => Some(Beside::start(&plan, connection, start)?),
+        None => None,
+    };
     let latencies = match plan.kind {
-        Kind::Open => calls::open(&plan, streams).await?,
-        _ => calls::closed(&plan, streams).await?,
+        Kind::Open => calls::open(&plan, connections).await?,
+        _ => calls::closed(&plan, connections).await?,
     };
     let mut measured = called(&plan, latencies, start);
-    stop.store(true, Ordering::Relaxed);
     if let Some(upload) = upload {
-        let arrived = upload.await.map_err(io::Error::other)??;
-        add_uploads(&mut measured, start, &[arrived]);
+        add_uploads(&mut measured, start, &[upload.end().await?]);
     }
     Ok(measured)
+}
+
+/// An upload that runs while calls are made.
+struct Beside {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<io::Result<Arrived>>,
+}
+
+impl Beside {
+    fn start(plan: &Plan, connection: Connection, starts: Duration) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let upload = Upload {
+            bytes: None,
+            starts,
+            ends: starts + Duration::from_millis(plan.limit_ms),
+            stop: Arc::clone(&stop),
+        };
+        let task = tokio::spawn(upload::run(upload, connection.into_bytes()?));
+        Ok(Self { stop, task })
+    }
+
+    async fn end(self) -> io::Result<Arrived> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.map_err(io::Error::other)?
+    }
 }
 
 fn called(plan: &Plan, latencies_us: Vec<u64>, start: Duration) -> Measured {
@@ -136,16 +153,18 @@ fn called(plan: &Plan, latencies_us: Vec<u64>, start: Duration) -> Measured {
         cut_short: calls < plan.calls.into(),
         useful_bytes: calls * u64::from(plan.request + plan.answer),
         seconds: (clock::now() - start).as_secs_f64(),
+        started: start.as_secs_f64(),
         latencies_us,
         ..Measured::default()
     }
 }
 
-async fn uploads(plan: &Plan, streams: Vec<BoxStream>) -> io::Result<Measured> {
+async fn uploads(plan: &Plan, connections: Vec<Connection>) -> io::Result<Measured> {
     let start = clock::now();
     let ends = start + Duration::from_millis(plan.limit_ms);
     let mut tasks = JoinSet::new();
-    for (index, stream) in (0_u32..).zip(streams) {
+    for (index, connection) in (0_u32..).zip(connections) {
+        let stream = connection.into_bytes()?;
         let upload = Upload {
             bytes: (plan.bytes > 0).then_some(plan.bytes),
             starts: start + Duration::from_millis(plan.stagger_ms) * index,
@@ -165,6 +184,7 @@ async fn uploads(plan: &Plan, streams: Vec<BoxStream>) -> io::Result<Measured> {
     arrived.sort_by_key(|(index, _)| *index);
     let arrived: Vec<_> = arrived.into_iter().map(|(_, arrived)| arrived).collect();
     let mut measured = Measured {
+        started: start.as_secs_f64(),
         cut_short: plan.bytes > 0 && arrived.iter().any(|arrived| !arrived.is_complete),
         ..Measured::default()
     };

@@ -1,4 +1,4 @@
-//! Runs a cell: a link, a server process, a client process, and what came of them.
+//! Runs a cell: a link, server processes, client processes, and what came of them.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,8 +12,9 @@ use crate::app::netns::{Host, Namespaces};
 use crate::app::peer::Event;
 use crate::app::process::Peer;
 use crate::app::subjects::settings::Settings;
-use crate::app::subjects::{Ready, Side, kcp};
-use crate::app::workloads::plan::Measured;
+use crate::app::subjects::{Ready, Side, TcpControl, kcp};
+use crate::app::workloads::Rival;
+use crate::app::workloads::plan::{Measured, Plan};
 
 /// Where cells run, and the programs that play them.
 pub(crate) struct Bench {
@@ -30,6 +31,8 @@ pub(crate) struct Bench {
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) measured: Measured,
+    /// Of the other flow, where there is one.
+    pub(crate) rival: Option<Measured>,
     pub(crate) traffic: Traffic,
     pub(crate) client_cpu: Duration,
     pub(crate) server_cpu: Duration,
@@ -40,47 +43,88 @@ impl Bench {
     pub(crate) async fn run(&self, cell: &Cell, seed: u64) -> io::Result<Outcome> {
         let Namespaces { client, server } = &self.namespaces;
         let emulator = Emulator::start(&cell.link, seed, &client.device, &server.device)?;
-        let outcome = self.measure(cell, &emulator).await;
+        let outcome = match cell.workload.rival {
+            None => self.alone(cell, &emulator).await,
+            Some(rival) => self.beside_cubic(cell, rival, &emulator).await,
+        };
         emulator.stop()?;
         outcome
     }
 
-    async fn measure(&self, cell: &Cell, emulator: &Emulator) -> io::Result<Outcome> {
-        let Namespaces { client, server } = &self.namespaces;
-        let plan = serde_json::to_string(&cell.workload.plan)?;
-
-        let mut command = self.command(server, cell.subject.server, "server", &cell.settings)?;
-        command.args(["--listen", &format!("{}:0", server.addr)]);
-        let mut serving = Peer::start(command)?;
-        let ready: Ready = serving.next(PATIENCE).await?;
-
-        let mut command = self.command(client, cell.subject.client, "client", &cell.settings)?;
-        command.args(["--server", &serde_json::to_string(&ready)?, "--plan", &plan]);
-        let mut calling = Peer::start(command)?;
-        match calling.next(PATIENCE).await? {
-            Event::Start => {}
-            other => return Err(unexpected(other)),
-        }
-        let (client_before, server_before) = (calling.cpu(), serving.cpu());
-        let before = emulator.traffic();
+    async fn alone(&self, cell: &Cell, emulator: &Emulator) -> io::Result<Outcome> {
+        let plan = &cell.workload.plan;
+        let sides = (cell.subject.client, cell.subject.server);
+        let mut pair = self.start(sides, &cell.settings, plan).await?;
+        let before = (pair.cpu(), emulator.traffic());
         if let Some(outage) = cell.workload.outage {
             tokio::time::sleep(BEFORE_OUTAGE).await;
             emulator.cut(outage);
         }
-        let limit = Duration::from_millis(cell.workload.plan.limit_ms) + PATIENCE;
-        let measured = match calling.next(limit).await? {
-            Event::Done(measured) => measured,
-            other => return Err(unexpected(other)),
-        };
-        let outcome = Outcome {
-            measured,
-            traffic: emulator.traffic().since(&before),
-            client_cpu: calling.cpu().saturating_sub(client_before),
-            server_cpu: serving.cpu().saturating_sub(server_before),
-        };
-        calling.end().await?;
-        serving.end().await?;
+        let measured = pair.done(plan).await?;
+        let outcome = outcome_since(before, &pair, emulator, measured, None);
+        pair.end().await?;
         Ok(outcome)
+    }
+
+    /// The subject's upload and one of TCP with cubic.
+    async fn beside_cubic(
+        &self,
+        cell: &Cell,
+        rival: Rival,
+        emulator: &Emulator,
+    ) -> io::Result<Outcome> {
+        let sides = (cell.subject.client, cell.subject.server);
+        let cubic = Side::Tcp(TcpControl::Cubic);
+        let plan = &cell.workload.plan;
+        // Both are there until the subject's time is over.
+        let longer = Plan {
+            limit_ms: plan.limit_ms + 2 * Rival::GAP.as_millis() as u64,
+            ..plan.clone()
+        };
+        let none = Settings::default();
+        let before_all = emulator.traffic();
+        let (mut pair, mut other) = match rival {
+            Rival::First => {
+                let other = self.start((cubic, cubic), &none, &longer).await?;
+                tokio::time::sleep(Rival::GAP).await;
+                (self.start(sides, &cell.settings, plan).await?, other)
+            }
+            Rival::Second => {
+                let pair = self.start(sides, &cell.settings, plan).await?;
+                tokio::time::sleep(Rival::GAP).await;
+                (pair, self.start((cubic, cubic), &none, &longer).await?)
+            }
+        };
+        let before = (pair.cpu(), before_all);
+        let measured = pair.done(plan).await?;
+        let beside = other.done(&longer).await?;
+        let outcome = outcome_since(before, &pair, emulator, measured, Some(beside));
+        pair.end().await?;
+        other.end().await?;
+        Ok(outcome)
+    }
+
+    /// Starts a server and a client that begins its plan.
+    async fn start(
+        &self,
+        (client_side, server_side): (Side, Side),
+        settings: &Settings,
+        plan: &Plan,
+    ) -> io::Result<Pair> {
+        let Namespaces { client, server } = &self.namespaces;
+        let mut command = self.command(server, server_side, "server", settings)?;
+        command.args(["--listen", &format!("{}:0", server.addr)]);
+        let mut server = Peer::start(command)?;
+        let ready: Ready = server.next(PATIENCE).await?;
+
+        let mut command = self.command(client, client_side, "client", settings)?;
+        command.args(["--server", &serde_json::to_string(&ready)?]);
+        command.args(["--plan", &serde_json::to_string(plan)?]);
+        let mut client = Peer::start(command)?;
+        match client.next(PATIENCE).await? {
+            Event::Start => Ok(Pair { client, server }),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// The beginning of a peer's command line.
@@ -91,29 +135,73 @@ impl Bench {
         role: &str,
         settings: &Settings,
     ) -> io::Result<Command> {
-        let Some(name) = side.name() else {
-            let program = self
-                .go
-                .as_ref()
-                .ok_or_else(|| io::Error::other("the Go peers were not built"))?;
-            let mut command = host.command(program, self.prefix);
-            command.arg(format!("lab-{role}"));
-            let (data, parity) = match side {
-                Side::KcpGo { data, parity } => (data.to_string(), parity.to_string()),
-                _ => Default::default(),
-            };
-            command.args(["--crypt", kcp::CIPHER, "--key", kcp::PASSWORD]);
-            command.args(["--mode", "fast2", "--acknodelay"]);
-            command.args(["--datashard", &data, "--parityshard", &parity]);
-            if role == "client" {
-                command.args(["--bind", &format!("{}:0", host.addr)]);
-            }
+        if let Some(name) = side.name() {
+            let mut command = host.command(&self.ours, self.prefix);
+            command.args([&format!("peer-{role}"), "--side", name]);
+            command.args(["--settings", &settings.0]);
             return Ok(command);
-        };
-        let mut command = host.command(&self.ours, self.prefix);
-        command.args([&format!("peer-{role}"), "--side", name]);
-        command.args(["--settings", &settings.0]);
+        }
+        let program = self
+            .go
+            .as_ref()
+            .ok_or_else(|| io::Error::other("the Go peers were not built"))?;
+        let mut command = host.command(program, self.prefix);
+        command.arg(format!("lab-{role}"));
+        command.args(["--crypt", kcp::CIPHER, "--key", kcp::PASSWORD]);
+        command.args(["--mode", "fast2", "--acknodelay"]);
+        if let Side::KcpGo { data, parity } = side {
+            command.args(["--datashard", &data.to_string()]);
+            command.args(["--parityshard", &parity.to_string()]);
+        } else {
+            command.arg("--grpc");
+        }
+        if role == "client" {
+            command.args(["--bind", &format!("{}:0", host.addr)]);
+        }
         Ok(command)
+    }
+}
+
+/// A client and its server, at work.
+struct Pair {
+    client: Peer,
+    server: Peer,
+}
+
+impl Pair {
+    fn cpu(&self) -> (Duration, Duration) {
+        (self.client.cpu(), self.server.cpu())
+    }
+
+    /// Waits until the client has done its plan.
+    async fn done(&mut self, plan: &Plan) -> io::Result<Measured> {
+        let limit = Duration::from_millis(plan.limit_ms) + PATIENCE;
+        match self.client.next(limit).await? {
+            Event::Done(measured) => Ok(measured),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn end(self) -> io::Result<()> {
+        self.client.end().await?;
+        self.server.end().await
+    }
+}
+
+fn outcome_since(
+    ((client_cpu, server_cpu), traffic): ((Duration, Duration), Traffic),
+    pair: &Pair,
+    emulator: &Emulator,
+    measured: Measured,
+    rival: Option<Measured>,
+) -> Outcome {
+    let (client, server) = pair.cpu();
+    Outcome {
+        measured,
+        rival,
+        traffic: emulator.traffic().since(&traffic),
+        client_cpu: client.saturating_sub(client_cpu),
+        server_cpu: server.saturating_sub(server_cpu),
     }
 }
 

@@ -57,6 +57,21 @@ pub(crate) const NAMED: &[(&str, &str, &str)] = &[
         "5 % of the packets up to 5 ms late",
     ),
     ("jitter-10", "jitter=10", "up to 10 ms of jitter"),
+    (
+        "lose-1st",
+        "up.lose-nth=1",
+        "each client's 1st packet is lost",
+    ),
+    (
+        "lose-2nd",
+        "up.lose-nth=2",
+        "each client's 2nd packet is lost",
+    ),
+    (
+        "lose-3rd",
+        "up.lose-nth=3",
+        "each client's 3rd packet is lost",
+    ),
     ("far-2", "rtt=200+loss=2", "RTT 200 ms, 2 % loss"),
     (
         "slow-1",

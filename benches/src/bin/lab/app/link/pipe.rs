@@ -1,7 +1,7 @@
 //! One direction of a link, without a clock: packets go in, and come out later, twice or never.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::loss::Losses;
@@ -49,6 +49,8 @@ impl Counters {
 pub(crate) struct Pipe {
     spec: Direction,
     losses: Losses,
+    /// Packets of each flow, where one of them is to be lost.
+    flows: HashMap<[u8; FLOW_LEN], u32>,
     reordering: Random,
     duplicating: Random,
     jitter: Random,
@@ -77,6 +79,7 @@ impl Pipe {
         let mut seeds = Random::new(seed);
         Self {
             losses: Losses::new(&spec, seeds.next()),
+            flows: HashMap::new(),
             reordering: Random::new(seeds.next()),
             duplicating: Random::new(seeds.next()),
             jitter: Random::new(seeds.next()),
@@ -105,7 +108,8 @@ impl Pipe {
         self.counters.packets += 1;
         self.counters.bytes += packet.len() as u64;
         // Drawn for every packet, so that one fault does not move another.
-        let lost = self.losses.is_lost(now) | (now < self.dead_until);
+        let chosen = self.losses.is_lost(now) | self.is_nth(packet);
+        let lost = chosen || now < self.dead_until;
         let reordered = self.reordering.chance(self.spec.reorder);
         let late_by = self.reordering.up_to(self.spec.reorder_by);
         let copies = 1 + u32::from(self.duplicating.chance(self.spec.duplicate));
@@ -141,6 +145,19 @@ impl Pipe {
         }
     }
 
+    /// Whether the packet is the one of its flow that is to be lost.
+    fn is_nth(&mut self, packet: &[u8]) -> bool {
+        if self.spec.lose_nth == 0 {
+            return false;
+        }
+        let Some(flow) = packet.get(FLOW_AT..).and_then(<[u8]>::first_chunk) else {
+            return false;
+        };
+        let count = self.flows.entry(*flow).or_default();
+        *count += 1;
+        *count == self.spec.lose_nth
+    }
+
     /// When a packet that comes now has left the queue; `None` if the queue is full.
     fn departure(&mut self, now: Duration, len: usize) -> Option<Duration> {
         while self.departures.front().is_some_and(|left| *left <= now) {
@@ -173,6 +190,10 @@ impl Pipe {
         Some(due.packet)
     }
 }
+
+/// Addresses and ports of an IPv4 packet without options.
+const FLOW_AT: usize = 12;
+const FLOW_LEN: usize = 12;
 
 #[cfg(test)]
 mod tests {
@@ -298,6 +319,26 @@ mod tests {
             delivered += 1;
         }
         assert_eq!((delivered, pipe.counters().lost), (2, 2));
+    }
+
+    #[test]
+    fn one_packet_of_each_flow_is_lost() {
+        let spec = Direction {
+            lose_nth: 2,
+            ..Direction::default()
+        };
+        let mut pipe = Pipe::new(spec, 1);
+        for port in [7, 8, 7, 7, 8] {
+            let mut packet = [0; 40];
+            packet[21] = port;
+            pipe.push(ms(0), &packet);
+        }
+        let mut delivered = Vec::new();
+        while let Some(packet) = pipe.pop(ms(1000)) {
+            delivered.push(packet[21]);
+        }
+        assert_eq!(delivered, [7, 8, 7]);
+        assert_eq!(pipe.counters().lost, 2);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) struct Direction {
     pub(crate) burst: Burst,
     /// Where they happen.
     pub(crate) loss_at: LossAt,
+    /// Of each flow, the packet with this number is lost; 0 is none, 1 the first.
+    pub(crate) lose_nth: u32,
     /// Part of the packets that later ones overtake.
     pub(crate) reorder: f64,
     /// Those packets are late by a uniform time up to this.
@@ -65,6 +67,7 @@ impl Default for Direction {
             loss: 0.0,
             burst: Burst::Single,
             loss_at: LossAt::Before,
+            lose_nth: 0,
             reorder: 0.0,
             reorder_by: Duration::from_millis(5),
             duplicate: 0.0,
@@ -94,6 +97,7 @@ impl Direction {
                 // Rates are far below 2^53 bits a second.
                 self.rate = (mbit * 1e6) as u64;
             }
+            "lose-nth" => self.lose_nth = value.parse().map_err(|_| wrong())?,
             "queue" => self.queue = value.parse().map_err(|_| wrong())?,
             "burst" => self.burst = burst(value).ok_or_else(wrong)?,
             "loss-at" if value == "before" => self.loss_at = LossAt::Before,
@@ -179,6 +183,7 @@ impl Direction {
                 LossAt::Before => "before",
                 LossAt::After => "after",
             },
+            "lose_nth": self.lose_nth,
             "reorder": self.reorder,
             "reorder_by_ms": millis(self.reorder_by),
             "duplicate": self.duplicate,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::fairness::Shares;
 use crate::app::cell::Cell;
 use crate::app::run::Outcome;
 
@@ -37,7 +38,7 @@ impl Row {
             }
         };
         let measured = &outcome.measured;
-        let latencies = self.sorted_millis();
+        let latencies = self.latencies();
         for (name, part) in PERCENTILES {
             value[name] = json!(at(&latencies, *part));
         }
@@ -55,14 +56,21 @@ impl Row {
         value["server_cpu_s"] = json!(rounded(outcome.server_cpu.as_secs_f64()));
         value["seconds"] = json!(rounded(measured.seconds));
         value["cut_short"] = json!(measured.cut_short);
-        if measured.flows.len() > 1 {
-            value["flows_bytes_per_100_ms"] = json!(measured.flows);
+        if let Some(shares) = self.shares() {
+            let percent: Vec<_> = shares.percent.iter().copied().map(rounded).collect();
+            value["share_percent"] = json!(percent);
+            value["jain"] = json!(rounded(shares.jain));
         }
         value
     }
 
-    /// Latencies in milliseconds, in order.
-    pub(crate) fn sorted_millis(&self) -> Vec<u64> {
+    /// How its flows shared the link, where that is what it is about.
+    pub(crate) fn shares(&self) -> Option<Shares> {
+        Shares::of(&self.cell, self.result.as_ref().ok()?)
+    }
+
+    /// Latencies in microseconds, in order.
+    pub(crate) fn latencies(&self) -> Vec<u64> {
         let Ok(outcome) = &self.result else {
             return Vec::new();
         };
@@ -84,7 +92,7 @@ impl Row {
             Ok(outcome) => outcome,
             Err(error) => return format!("failed: {error}"),
         };
-        let latencies = self.sorted_millis();
+        let latencies = self.latencies();
         let mut line = String::new();
         if !latencies.is_empty() {
             let values: Vec<_> = PERCENTILES
@@ -97,6 +105,14 @@ impl Row {
         }
         if let Some(mbit_s) = outcome.measured.mbit_s {
             line += &format!(" {mbit_s:.1} Mbit/s");
+        }
+        if let Some(shares) = self.shares() {
+            let percent: Vec<_> = shares
+                .percent
+                .iter()
+                .map(|part| format!("{part:.0}"))
+                .collect();
+            line += &format!(", shares {} %", percent.join(" "));
         }
         if outcome.measured.cut_short {
             line += " (cut short)";
@@ -117,7 +133,7 @@ impl Row {
 }
 
 /// Milliseconds at a percentile.
-fn at(sorted_us: &[u64], part: f64) -> Option<f64> {
+pub(crate) fn at(sorted_us: &[u64], part: f64) -> Option<f64> {
     percentile(sorted_us, part).map(|micros| micros as f64 / 1e3)
 }
 

@@ -29,10 +29,7 @@ pub(crate) async fn serve(
         .config(&settings.config()?)
         .bind(addr)
         .await?;
-    ready(Ready {
-        listening: listener.local_addr()?,
-        certificate: String::new(),
-    })?;
+    ready(Ready::at(listener.local_addr()?))?;
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(frame::serve(stream));

@@ -2,6 +2,7 @@
 
 pub(crate) mod kcp;
 pub(crate) mod quic;
+pub(crate) mod rpc;
 pub(crate) mod settings;
 pub(crate) mod tcp;
 
@@ -31,6 +32,12 @@ pub(crate) enum Side {
     Tcp(TcpControl),
     /// quinn.
     Quinn(QuicControl),
+    /// tonic over this workspace.
+    TonicKcp,
+    /// tonic over the kernel's TCP, cubic.
+    TonicTcp,
+    /// grpc-go over kcp-go.
+    GrpcGo,
 }
 
 /// Congestion control of the kernel's TCP.
@@ -79,6 +86,9 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     same("tcp-bbr", "tokio's TCP", Side::Tcp(TcpControl::Bbr)),
     same("quinn", "QUIC, cubic", Side::Quinn(QuicControl::Cubic)),
     same("quinn-bbr", "QUIC, BBR", Side::Quinn(QuicControl::Bbr)),
+    same("tonic-kcp", "tonic over ours", Side::TonicKcp),
+    same("tonic-tcp", "tonic over TCP, cubic", Side::TonicTcp),
+    same("grpc-go-kcp-go", "grpc-go over kcp-go", Side::GrpcGo),
 ];
 
 const fn same(name: &'static str, about: &'static str, side: Side) -> Subject {
@@ -90,16 +100,35 @@ const fn same(name: &'static str, about: &'static str, side: Side) -> Subject {
     }
 }
 
+impl Subject {
+    /// Whether it makes gRPC calls and nothing else.
+    pub(crate) fn is_rpc(&self) -> bool {
+        matches!(self.client, Side::TonicKcp | Side::TonicTcp | Side::GrpcGo)
+    }
+
+    /// Whether this workspace's transport is a side of it, so that settings change something.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.client, Side::Kcp | Side::TonicKcp)
+    }
+
+    /// Whether a Go program plays a side of it.
+    pub(crate) fn needs_go(&self) -> bool {
+        self.client.name().is_none() || self.server.name().is_none()
+    }
+}
+
 impl Side {
     /// What the hidden subcommands of this program call it; `None` is played by the Go program.
     pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             Self::Kcp => Some("kcp"),
-            Self::KcpGo { .. } => None,
+            Self::KcpGo { .. } | Self::GrpcGo => None,
             Self::Tcp(TcpControl::Cubic) => Some("tcp-cubic"),
             Self::Tcp(TcpControl::Bbr) => Some("tcp-bbr"),
             Self::Quinn(QuicControl::Cubic) => Some("quinn"),
             Self::Quinn(QuicControl::Bbr) => Some("quinn-bbr"),
+            Self::TonicKcp => Some("tonic-kcp"),
+            Self::TonicTcp => Some("tonic-tcp"),
         }
     }
 
@@ -130,6 +159,16 @@ pub(crate) struct Ready {
     pub(crate) certificate: String,
 }
 
+impl Ready {
+    /// Without a certificate.
+    pub(crate) fn at(listening: SocketAddr) -> Self {
+        Self {
+            listening,
+            certificate: String::new(),
+        }
+    }
+}
+
 /// Serves as a side until it fails; `ready` is told when clients can connect.
 pub(crate) async fn serve(
     side: &str,
@@ -141,7 +180,29 @@ pub(crate) async fn serve(
         Side::Kcp => kcp::serve(listen, settings, ready).await,
         Side::Tcp(control) => tcp::serve(listen, control, ready).await,
         Side::Quinn(control) => quic::serve(listen, control, ready).await,
-        Side::KcpGo { .. } => Err(io::Error::other("another program plays kcp-go")),
+        Side::TonicKcp => rpc::serve_kcp(listen, settings, ready).await,
+        Side::TonicTcp => rpc::serve_tcp(listen, ready).await,
+        Side::KcpGo { .. } | Side::GrpcGo => Err(played_by_go()),
+    }
+}
+
+fn played_by_go() -> io::Error {
+    io::Error::other("a Go program plays this side")
+}
+
+/// A connection that calls can be made on.
+pub(crate) enum Connection {
+    Bytes(BoxStream),
+    Rpc(rpc::Client),
+}
+
+impl Connection {
+    /// The stream of bytes that it is.
+    pub(crate) fn into_bytes(self) -> io::Result<BoxStream> {
+        match self {
+            Self::Bytes(stream) => Ok(stream),
+            Self::Rpc(_) => Err(io::Error::other("gRPC makes calls only")),
+        }
     }
 }
 
@@ -151,24 +212,40 @@ pub(crate) enum Dialer {
     Kcp(Box<kcp::Dialer>),
     Tcp(tcp::Dialer),
     Quinn(quic::Dialer),
+    TonicKcp { server: Ready, settings: Settings },
+    TonicTcp { server: Ready },
 }
 
 impl Dialer {
     pub(crate) fn new(side: &str, server: &Ready, settings: &Settings) -> io::Result<Self> {
+        let owned = || server.clone();
         match Side::find(side)? {
             Side::Kcp => Ok(Self::Kcp(Box::new(kcp::Dialer::new(server, settings)?))),
             Side::Tcp(control) => Ok(Self::Tcp(tcp::Dialer::new(server, control))),
             Side::Quinn(control) => quic::Dialer::new(server, control).map(Self::Quinn),
-            Side::KcpGo { .. } => Err(io::Error::other("another program plays kcp-go")),
+            Side::TonicKcp => Ok(Self::TonicKcp {
+                server: owned(),
+                settings: settings.clone(),
+            }),
+            Side::TonicTcp => Ok(Self::TonicTcp { server: owned() }),
+            Side::KcpGo { .. } | Side::GrpcGo => Err(played_by_go()),
         }
     }
 
     /// Opens a connection with a socket of its own.
-    pub(crate) async fn dial(&self) -> io::Result<BoxStream> {
-        match self {
-            Self::Kcp(dialer) => dialer.dial().await,
-            Self::Tcp(dialer) => dialer.dial().await,
-            Self::Quinn(dialer) => dialer.dial().await,
-        }
+    pub(crate) async fn dial(&self) -> io::Result<Connection> {
+        let bytes = match self {
+            Self::Kcp(dialer) => dialer.dial().await?,
+            Self::Tcp(dialer) => dialer.dial().await?,
+            Self::Quinn(dialer) => dialer.dial().await?,
+            Self::TonicKcp { server, settings } => {
+                let client = rpc::Client::connect_kcp(server, settings).await?;
+                return Ok(Connection::Rpc(client));
+            }
+            Self::TonicTcp { server } => {
+                return Ok(Connection::Rpc(rpc::Client::connect_tcp(server).await?));
+            }
+        };
+        Ok(Connection::Bytes(bytes))
     }
 }

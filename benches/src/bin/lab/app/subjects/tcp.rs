@@ -39,10 +39,7 @@ pub(crate) async fn serve(
     ready: impl FnOnce(Ready) -> io::Result<()>,
 ) -> io::Result<()> {
     let listener = listen(addr, control)?;
-    ready(Ready {
-        listening: listener.local_addr()?,
-        certificate: String::new(),
-    })?;
+    ready(Ready::at(listener.local_addr()?))?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;

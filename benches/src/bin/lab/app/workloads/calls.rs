@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use super::frame::{self, Header};
 use super::plan::Plan;
 use crate::app::clock;
-use crate::app::subjects::{BoxStream, Dialer};
+use crate::app::subjects::rpc::Client;
+use crate::app::subjects::{BoxStream, Connection, Dialer};
 
-/// Time of one call in microseconds, or why there are no more.
+/// Times of calls in microseconds, or why one failed.
 type Latencies = io::Result<Vec<u64>>;
 
 impl Plan {
@@ -26,29 +27,80 @@ impl Plan {
         }
     }
 
-    /// Calls of each connection; what is left over is made by the first ones.
+    /// Calls of a connection; what is left over is made by the first ones.
     fn share(&self, connection: u32) -> u32 {
         let connections = self.connections.max(1);
         self.calls / connections + u32::from(connection < self.calls % connections)
     }
 }
 
-/// Makes a call on each stream when the one before is answered.
-pub(crate) async fn closed(plan: &Plan, streams: Vec<BoxStream>) -> Latencies {
-    let deadline = clock::now() + Duration::from_millis(plan.limit_ms);
-    let left = Arc::new(AtomicU32::new(plan.calls));
+/// Calls on one connection, one after the other.
+struct Caller {
+    connection: Connection,
+    request: Vec<u8>,
+    buffer: Vec<u8>,
+    plan: Plan,
+}
+
+impl Caller {
+    fn new(connection: Connection, plan: &Plan) -> Self {
+        Self {
+            connection,
+            request: frame::request(plan.header()),
+            buffer: vec![0; frame::BUFFER],
+            plan: plan.clone(),
+        }
+    }
+
+    async fn call(&mut self) -> io::Result<()> {
+        let answer = self.plan.answer as usize;
+        match &mut self.connection {
+            Connection::Bytes(stream) => {
+                frame::write_pieces(stream, &self.request, self.plan.piece).await?;
+                frame::skip(stream, answer, &mut self.buffer).await
+            }
+            Connection::Rpc(client) => client.call(self.request.len(), answer).await,
+        }
+    }
+}
+
+/// Calls that are left, and when no more begin.
+#[derive(Debug)]
+struct Budget {
+    left: AtomicU32,
+    deadline: Duration,
+}
+
+impl Budget {
+    fn new(plan: &Plan) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicU32::new(plan.calls),
+            deadline: clock::now() + Duration::from_millis(plan.limit_ms),
+        })
+    }
+
+    fn take_one(&self) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        clock::now() < self.deadline
+            && self
+                .left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+                .is_ok()
+    }
+}
+
+/// Makes a call on each connection when the one before is answered.
+pub(crate) async fn closed(plan: &Plan, connections: Vec<Connection>) -> Latencies {
+    let budget = Budget::new(plan);
     let mut tasks = JoinSet::new();
-    for mut stream in streams {
-        let plan = plan.clone();
-        let left = Arc::clone(&left);
+    for connection in connections {
+        let mut caller = Caller::new(connection, plan);
+        let budget = Arc::clone(&budget);
         tasks.spawn(async move {
             let mut latencies = Vec::new();
-            let mut buffer = vec![0; frame::BUFFER];
-            let request = frame::request(plan.header());
-            while clock::now() < deadline && take_one(&left) {
+            while budget.take_one() {
                 let start = clock::now();
-                frame::write_pieces(&mut stream, &request, plan.piece).await?;
-                frame::skip(&mut stream, plan.answer as usize, &mut buffer).await?;
+                caller.call().await?;
                 latencies.push(micros_since(start));
             }
             Ok(latencies)
@@ -57,29 +109,50 @@ pub(crate) async fn closed(plan: &Plan, streams: Vec<BoxStream>) -> Latencies {
     gather(tasks).await
 }
 
-fn take_one(left: &AtomicU32) -> bool {
-    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-        left.checked_sub(1)
-    })
-    .is_ok()
+/// Connects, makes one call, disconnects, and again.
+pub(crate) async fn first(plan: &Plan, dialer: Arc<Dialer>) -> Latencies {
+    let budget = Budget::new(plan);
+    let mut tasks = JoinSet::new();
+    for _ in 0..plan.connections {
+        let plan = plan.clone();
+        let budget = Arc::clone(&budget);
+        let dialer = Arc::clone(&dialer);
+        tasks.spawn(async move {
+            let mut latencies = Vec::new();
+            while budget.take_one() {
+                let start = clock::now();
+                let mut caller = Caller::new(dialer.dial().await?, &plan);
+                caller.call().await?;
+                latencies.push(micros_since(start));
+            }
+            Ok(latencies)
+        });
+    }
+    gather(tasks).await
 }
 
 /// Makes calls at fixed times; the connections take turns.
-pub(crate) async fn open(plan: &Plan, streams: Vec<BoxStream>) -> Latencies {
+///
+/// On a stream of bytes, answers come in the order of the requests: a late one holds up the next.
+pub(crate) async fn open(plan: &Plan, connections: Vec<Connection>) -> Latencies {
     let interval = Duration::from_micros(plan.interval_us);
     let start = clock::now();
     let mut tasks = JoinSet::new();
-    for (index, stream) in (0_u32..).zip(streams) {
-        let calls = plan.share(index);
+    for (index, connection) in (0_u32..).zip(connections) {
         let first = start + interval * index / plan.connections.max(1);
-        let due = move |call: u32| first + interval * call;
-        let (reader, writer) = tokio::io::split(stream);
-        let requests = write_on_time(plan.clone(), writer, calls, due);
-        let answer = plan.answer as usize;
-        tasks.spawn(async move {
-            let (_, latencies) = tokio::try_join!(requests, read_all(reader, answer, calls, due))?;
-            Ok(latencies)
-        });
+        let schedule = Schedule {
+            first,
+            interval,
+            calls: plan.share(index),
+        };
+        match connection {
+            Connection::Bytes(stream) => {
+                tasks.spawn(pipelined(plan.clone(), stream, schedule));
+            }
+            Connection::Rpc(client) => {
+                tasks.spawn(concurrent(plan.clone(), client, schedule));
+            }
+        }
     }
     let limit = Duration::from_millis(plan.limit_ms);
     match tokio::time::timeout(limit, gather(tasks)).await {
@@ -91,57 +164,67 @@ pub(crate) async fn open(plan: &Plan, streams: Vec<BoxStream>) -> Latencies {
     }
 }
 
+/// When the calls of a connection are due.
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    first: Duration,
+    interval: Duration,
+    calls: u32,
+}
+
+impl Schedule {
+    fn due(&self) -> impl Iterator<Item = Duration> {
+        let Self {
+            first, interval, ..
+        } = *self;
+        (0..self.calls).map(move |call| first + interval * call)
+    }
+}
+
+async fn pipelined(plan: Plan, stream: BoxStream, schedule: Schedule) -> Latencies {
+    let (reader, writer) = tokio::io::split(stream);
+    let answer = plan.answer as usize;
+    // The writer is kept until the end: dropping it would end the connection before the last answer.
+    let (_writer, latencies) = tokio::try_join!(
+        write_on_time(plan, writer, schedule),
+        read_all(reader, answer, schedule)
+    )?;
+    Ok(latencies)
+}
+
 async fn write_on_time(
     plan: Plan,
     mut writer: WriteHalf<BoxStream>,
-    calls: u32,
-    due: impl Fn(u32) -> Duration,
+    schedule: Schedule,
 ) -> io::Result<WriteHalf<BoxStream>> {
     let request = frame::request(plan.header());
-    for call in 0..calls {
-        tokio::time::sleep(due(call).saturating_sub(clock::now())).await;
+    for due in schedule.due() {
+        tokio::time::sleep(due.saturating_sub(clock::now())).await;
         frame::write_pieces(&mut writer, &request, plan.piece).await?;
     }
-    // Kept: dropping it would end the connection before the last answers are there.
     Ok(writer)
 }
 
-async fn read_all(
-    mut reader: ReadHalf<BoxStream>,
-    answer: usize,
-    calls: u32,
-    due: impl Fn(u32) -> Duration,
-) -> Latencies {
+async fn read_all(mut reader: ReadHalf<BoxStream>, answer: usize, schedule: Schedule) -> Latencies {
     let mut buffer = vec![0; frame::BUFFER];
     let mut latencies = Vec::new();
-    for call in 0..calls {
+    for due in schedule.due() {
         frame::skip(&mut reader, answer, &mut buffer).await?;
-        latencies.push(micros_since(due(call)));
+        latencies.push(micros_since(due));
     }
     Ok(latencies)
 }
 
-/// Connects, makes one call, disconnects, and again.
-pub(crate) async fn first(plan: &Plan, dialer: Arc<Dialer>) -> Latencies {
-    let deadline = clock::now() + Duration::from_millis(plan.limit_ms);
-    let left = Arc::new(AtomicU32::new(plan.calls));
+/// gRPC calls do not wait for each other.
+async fn concurrent(plan: Plan, client: Client, schedule: Schedule) -> Latencies {
     let mut tasks = JoinSet::new();
-    for _ in 0..plan.connections {
-        let plan = plan.clone();
-        let left = Arc::clone(&left);
-        let dialer = Arc::clone(&dialer);
+    for due in schedule.due() {
+        tokio::time::sleep(due.saturating_sub(clock::now())).await;
+        let mut client = client.clone();
+        let (request, answer) = (plan.request as usize, plan.answer as usize);
         tasks.spawn(async move {
-            let mut latencies = Vec::new();
-            let mut buffer = vec![0; frame::BUFFER];
-            let request = frame::request(plan.header());
-            while clock::now() < deadline && take_one(&left) {
-                let start = clock::now();
-                let mut stream = dialer.dial().await?;
-                frame::write_pieces(&mut stream, &request, plan.piece).await?;
-                frame::skip(&mut stream, plan.answer as usize, &mut buffer).await?;
-                latencies.push(micros_since(start));
-            }
-            Ok(latencies)
+            client.call(request, answer).await?;
+            Ok(vec![micros_since(due)])
         });
     }
     gather(tasks).await

@@ -69,6 +69,8 @@ pub(crate) struct Measured {
     pub(crate) useful_bytes: u64,
     /// From the first byte to the last arrival.
     pub(crate) seconds: f64,
+    /// When it began, in seconds of the monotonic clock.
+    pub(crate) started: f64,
     /// Uploads: what arrived in each 100 ms from the start, one list for each connection.
     #[serde(default)]
     pub(crate) flows: Vec<Vec<u64>>,
