@@ -13,12 +13,16 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use super::{BoxStream, QuicControl, Ready};
 use crate::app::workloads::frame;
 
-/// The default but for the congestion control, and for an idle time-out that lets a connection live
-/// through an outage.
+/// The default but for the congestion control, an idle time-out that lets a connection live through
+/// an outage, and windows that do not bind: with the default of 1.25 MB a packet that is lost twice
+/// stops a stream at 100 Mbit/s and 50 ms.
 fn transport(control: QuicControl) -> io::Result<Arc<TransportConfig>> {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(Duration::from_secs(90)).map_err(io::Error::other)?;
     transport.max_idle_timeout(Some(idle));
+    transport.stream_receive_window(WINDOW.into());
+    transport.receive_window(WINDOW.into());
+    transport.send_window(WINDOW.into());
     if control == QuicControl::Bbr {
         transport.congestion_controller_factory(Arc::new(BbrConfig::default()));
     }
@@ -101,3 +105,6 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 }
 
 const NAME: &str = "localhost";
+
+/// 25 times what 100 Mbit/s and 50 ms have under way.
+const WINDOW: u32 = 16 << 20;
