@@ -68,8 +68,9 @@ impl ListenerConfig {
 
     /// Most connections that wait for `accept`. Default 1024, 1 to 65536.
     ///
-    /// A connection beyond that is refused; peers of this crate that use extensions are told so. A
-    /// constant in kcp-go, 128.
+    /// Datagrams that would open one beyond that are dropped and counted in
+    /// [`EndpointStats::backlog_full`](crate::stats::EndpointStats::backlog_full). A peer repeats
+    /// them, and connects once there is room. A constant in kcp-go, 128.
     #[must_use]
     pub fn backlog(&self) -> usize {
         self.backlog
