@@ -327,10 +327,11 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_the_transport() {
+    fn defaults_are_those_of_the_preset_fast2() {
         let Transport { security, config } = parse(&[]).unwrap();
         assert_eq!(security.name(), "aes");
         let expected = Config::builder()
+            .preset(Preset::Fast2)
             .ack_policy(AckPolicy::Batched)
             .build()
             .unwrap();

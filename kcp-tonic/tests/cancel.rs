@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use kcp_tonic::{KcpIncoming, Security};
+use kcp_tonic::{KcpChannel, KcpIncoming, Security};
 use kcp_tower::KcpStream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
@@ -43,13 +43,27 @@ fn bind_that_is_dropped_binds_nothing() {
 
 #[test]
 fn connect_that_is_dropped_leaves_nothing_and_can_be_repeated() {
-    sweep("KcpChannelBuilder::connect", 1, real, async |case: Case| {
+    for (name, built) in [
+        ("KcpChannel::connect", false),
+        ("KcpChannelBuilder::connect", true),
+    ] {
+        sweep_connect(name, built);
+    }
+}
+
+fn sweep_connect(name: &str, built: bool) {
+    sweep(name, 1, real, async |case: Case| {
         let setup = Setup::impatient();
         let addr = setup.serve(Hello::default()).await;
         let before = Handle::current().metrics().num_alive_tasks();
         let destination = format!("kcp://{addr}");
-        let connecting = setup.connecting().connect(destination.clone());
-        let connected = case.drive(connecting).await;
+        let connected = if built {
+            let connecting = setup.connecting().connect(destination.clone());
+            case.drive(connecting).await
+        } else {
+            let connecting = KcpChannel::connect(destination.clone(), &Security::Plaintext);
+            case.drive(connecting).await
+        };
         let done = connected.is_some();
         drop(connected.map(Result::unwrap));
         let gone = async {

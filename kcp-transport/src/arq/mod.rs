@@ -119,6 +119,14 @@ impl Arq {
         Self::starting_at(config, conversation, timestamp_offset, first)
     }
 
+    /// The first segment opens a session at the peer, so no copy of it is sent beforehand.
+    ///
+    /// A copy that arrives after the peer has restarted would open a second session there, which
+    /// answers as the first would: this side could not tell them apart.
+    pub(crate) fn set_opens_session(&mut self) {
+        self.send.set_opens_session();
+    }
+
     fn starting_at(
         config: ArqConfig,
         conversation: ConversationId,

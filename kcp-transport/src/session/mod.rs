@@ -167,12 +167,15 @@ impl Session {
     }
 
     fn with_arq(
-        arq: Arq,
+        mut arq: Arq,
         config: &Config,
         layout: PacketLayout,
         (role, token): (Role, u64),
         now: Time,
     ) -> Self {
+        if role != Role::Accept {
+            arq.set_opens_session();
+        }
         let conversation = arq.conversation();
         let offer = Offer::new(config, layout.mss(), token);
         let initiated = offer.filter(|_| role != Role::Accept);

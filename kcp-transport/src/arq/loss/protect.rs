@@ -31,6 +31,8 @@ pub(in crate::arq) struct Protector {
     /// Since when the path has a standing queue.
     congested_since: Option<Time>,
     suspended_until: Time,
+    /// The segment that is not copied.
+    opening: Option<SeqNumber>,
 }
 
 /// A copy to be sent.
@@ -67,7 +69,13 @@ impl Protector {
             history: History::default(),
             congested_since: None,
             suspended_until: Time::ZERO,
+            opening: None,
         }
+    }
+
+    /// Never copies this segment.
+    pub(in crate::arq) fn exclude(&mut self, opening: SeqNumber) {
+        self.opening = Some(opening);
     }
 
     /// A segment with `len` bytes of data is sent that is no copy: it pays for some.
@@ -153,7 +161,7 @@ impl Protector {
 
     fn schedule(&mut self, now: Time, path: &PathModel, sequence: SeqNumber, left: u8) {
         let at = now + self.spacing(path);
-        if self.pending.len() < MOST_PENDING {
+        if self.pending.len() < MOST_PENDING && self.opening != Some(sequence) {
             self.pending.push_back(Copy { sequence, at, left });
         }
     }

@@ -45,6 +45,8 @@ pub(super) struct Sender {
     protector: Option<Box<Protector>>,
     redundancy: Redundancy,
     no_delay: bool,
+    /// The first segment opens a session at the peer, and is not copied.
+    opens_session: bool,
     /// Bytes queued and in flight.
     buffered: usize,
     capacity: usize,
@@ -63,10 +65,15 @@ impl Sender {
             protector: None,
             redundancy: config.redundancy,
             no_delay: config.no_delay,
+            opens_session: false,
             buffered: 0,
             capacity: config.send_buffer,
             waiting_since: Time::ZERO,
         }
+    }
+
+    pub(super) fn set_opens_session(&mut self) {
+        self.opens_session = true;
     }
 
     pub(super) fn path(&self) -> &PathModel {
@@ -405,7 +412,12 @@ impl Sender {
         self.timer.on_sent(now);
         if self.redundancy != Redundancy::Off {
             let (redundancy, mss) = (self.redundancy, self.queue.mss());
-            let new = || Box::new(Protector::new(redundancy, mss));
+            let opening = Some(sequence).filter(|_| self.opens_session);
+            let new = || {
+                let mut protector = Protector::new(redundancy, mss);
+                opening.into_iter().for_each(|it| protector.exclude(it));
+                Box::new(protector)
+            };
             let protector = self.protector.get_or_insert_with(new);
             protector.on_sent(queued.data.len());
             protector.on_new(sequence);
