@@ -61,7 +61,10 @@ impl PathModel {
         }
         let trip = trip.clamp(GRANULARITY, MAX_TIMEOUT);
         // Of several, some may be answers to something earlier.
-        let trip = trip.max(Duration::from_micros(self.initial));
+        // A question that was lost makes it look longer than the path is.
+        let trip = trip
+            .max(Duration::from_micros(self.initial))
+            .min(MOST_INITIAL);
         self.initial = micros(trip);
         self.set_probe_timeout(trip + trip / 2);
     }
@@ -259,6 +262,9 @@ const PRIOR_LOSS: u32 = 100;
 
 /// Transmissions that this counts for. Little: half of it is gone after as many without a loss.
 const PRIOR_WEIGHT: u32 = 32;
+
+/// The first estimate is no longer than what RFC 6298 begins with, section 2.1.
+const MOST_INITIAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
