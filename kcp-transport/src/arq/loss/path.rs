@@ -341,13 +341,13 @@ mod tests {
     }
 
     #[test]
-    fn time_out_never_exceeds_a_minute() {
+    fn time_out_never_exceeds_a_minute_and_that_of_a_handshake_a_few_seconds() {
         let mut path = PathModel::new(true);
         sample(&mut path, Duration::MAX);
         assert_eq!(path.probe_timeout(), MAX_TIMEOUT);
         let mut path = PathModel::new(true);
         path.on_handshake(Duration::MAX);
-        assert_eq!(path.probe_timeout(), MAX_TIMEOUT);
+        assert_eq!(path.probe_timeout(), MOST_INITIAL + MOST_INITIAL / 2);
     }
 
     #[test]
