@@ -60,8 +60,8 @@ impl PathModel {
             return;
         }
         let trip = trip.clamp(GRANULARITY, MAX_TIMEOUT);
-        // Of several, some may be answers to something earlier.
-        // A question that was lost makes it look longer than the path is.
+        // The longest of several answers counts, since some may answer an earlier probe. A lost
+        // probe makes the time longer than the path, which the bound limits.
         let trip = trip
             .max(Duration::from_micros(self.initial))
             .min(MOST_INITIAL);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn time_out_never_exceeds_a_minute_and_that_of_a_handshake_a_few_seconds() {
+    fn time_out_never_exceeds_a_minute_nor_that_of_a_handshake_two_seconds() {
         let mut path = PathModel::new(true);
         sample(&mut path, Duration::MAX);
         assert_eq!(path.probe_timeout(), MAX_TIMEOUT);

@@ -415,7 +415,9 @@ impl Sender {
             let opening = Some(sequence).filter(|_| self.opens_session);
             let new = || {
                 let mut protector = Protector::new(redundancy, mss);
-                opening.into_iter().for_each(|it| protector.exclude(it));
+                if let Some(opening) = opening {
+                    protector.exclude(opening);
+                }
                 Box::new(protector)
             };
             let protector = self.protector.get_or_insert_with(new);

@@ -44,6 +44,19 @@ fn segment_is_copied_once_after_two_milliseconds_under_a_time_of_its_own() {
 }
 
 #[test]
+fn segment_that_opens_a_session_is_not_copied_and_the_next_one_is() {
+    let mut arq = protected(ADAPTIVE);
+    arq.set_opens_session();
+    arq.write(&[7; 60]);
+    assert_eq!(stamped(&mut arq, at(100)), [(0, stamp(at(100), OFFSET))]);
+    assert_eq!(stamped(&mut arq, at(110)), []);
+    arq.write(&[7; 60]);
+    assert_eq!(stamped(&mut arq, at(111)), [(1, stamp(at(111), OFFSET))]);
+    assert_eq!(stamped(&mut arq, at(113)), [(1, stamp(at(113), OFFSET))]);
+    assert_eq!(stats(&arq).redundant_sent, 1);
+}
+
+#[test]
 fn ack_of_segment_or_copy_acknowledges_and_gives_a_sample() {
     for echo in [100, 102] {
         let mut arq = protected(ADAPTIVE);
