@@ -30,7 +30,7 @@ pub use self::service::CallFuture;
 /// | form | connection |
 /// |---|---|
 /// | `kcp://host:port`, `host:port` | KCP, protected by [`Security`] |
-/// | `kcps://host:port` | the same with TLS inside, see [`KcpChannelBuilder::tls_config`] |
+/// | `kcps://host:port` | the same with TLS inside, with `KcpChannelBuilder::tls_config` of the feature `tls-ring` or `tls-aws-lc` |
 /// | `http://`, `https://` | as `kcp` and `kcps`, with the default ports 80 and 443 |
 ///
 /// The server sees the scheme `http` or `https`.
