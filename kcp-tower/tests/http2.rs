@@ -122,6 +122,15 @@ const SLOW: Link = Link {
 /// The same link with a queue of two seconds, which drops what a burst has too much.
 const SLOW_AND_SHALLOW: Link = Link { queue: 50, ..SLOW };
 
+/// Links, and transfers side by side. What six ask for in a burst fills the deep queue for longer
+/// than the user time-out.
+const TRANSFERS: [(Link, usize); 4] = [
+    (SLOW, 1),
+    (SLOW, 6),
+    (SLOW_AND_SHALLOW, 1),
+    (SLOW_AND_SHALLOW, 6),
+];
+
 /// Takes 94 s at 256 kbit/s.
 const LARGE: usize = 3_000_000;
 
@@ -142,7 +151,7 @@ async fn download(client: &Client<KcpConnector, AnyBody>, uri: &str, len: usize)
 
 #[tokio::test(start_paused = true)]
 async fn uploads_over_a_slow_link_finish() {
-    for (link, side_by_side) in [(SLOW, 1), (SLOW_AND_SHALLOW, 1), (SLOW_AND_SHALLOW, 6)] {
+    for (link, side_by_side) in TRANSFERS {
         let (client, uri) = connected(link).await;
         let uploads = (0..side_by_side).map(|_| upload(&client, &uri, LARGE / side_by_side));
         join_all(uploads).await;
@@ -151,7 +160,7 @@ async fn uploads_over_a_slow_link_finish() {
 
 #[tokio::test(start_paused = true)]
 async fn downloads_over_a_slow_link_finish() {
-    for (link, side_by_side) in [(SLOW, 1), (SLOW_AND_SHALLOW, 1), (SLOW_AND_SHALLOW, 6)] {
+    for (link, side_by_side) in TRANSFERS {
         let (client, uri) = connected(link).await;
         let downloads = (0..side_by_side).map(|_| download(&client, &uri, LARGE / side_by_side));
         join_all(downloads).await;

@@ -199,6 +199,7 @@ impl Arq {
         match arrival {
             Arrival::New => {
                 self.probe.on_data();
+                summary.outcome.delivered = true;
                 summary.outcome.discarded |= self.receive.is_discarding();
             }
             Arrival::Duplicate => self.counters.duplicates_received += 1,

@@ -63,6 +63,8 @@ pub struct Outcome {
     pub validated: bool,
     /// The payload held an ack or a window update, which a peer sends only in answer to something.
     pub answered: bool,
+    /// New data was received.
+    pub delivered: bool,
     /// New data was received and dropped because [`Arq::close_receive`] was called.
     pub discarded: bool,
 }

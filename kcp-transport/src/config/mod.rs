@@ -266,6 +266,10 @@ impl Config {
     /// How long sent data may stay unacknowledged before the connection ends; `None` is no limit.
     /// Default 30 s, 10 ms to 30 days.
     ///
+    /// New data from the peer restarts the time, since its acknowledgements may wait behind that
+    /// data in a deep queue. A peer that receives nothing runs out of new data once its window is
+    /// full.
+    ///
     /// It replaces KCP's `dead_link`, which counts retransmissions and which kcp-go never reads.
     #[must_use]
     pub fn user_timeout(&self) -> Option<Duration> {

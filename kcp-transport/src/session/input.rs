@@ -64,7 +64,7 @@ impl Session {
         }
         let decoder = self.decoder.get_or_insert_default();
         let (arq, extension, offer) = (&mut self.arq, &mut self.extension, self.offer);
-        let mut invalid = 0;
+        let (mut invalid, mut delivered) = (0, false);
         decoder.decode(now, header, shard, &mut |rebuilt: Rebuilt<'_>| {
             // Parity contains no conversation id: it may belong to another conversation of the same
             // address.
@@ -78,10 +78,14 @@ impl Session {
             for packet in rebuilt.packets() {
                 let result = handle_payload(arq, extension, offer, (now, packet, from));
                 invalid += u64::from(result.is_err());
+                delivered |= result.is_ok_and(|outcome| outcome.delivered);
             }
             true
         });
         self.counters.invalid_received += invalid;
+        if delivered {
+            self.lifetime.on_delivered(now);
+        }
         self.apply_frames();
     }
 

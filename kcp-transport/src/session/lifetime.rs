@@ -92,8 +92,8 @@ pub(super) struct Lifetime {
     /// When the current state began. Used only in states with a time limit.
     state_since: Time,
     blocked_since: Option<Time>,
-    /// Until when missing acknowledgements are excused: the peer had not answered yet, or had no
-    /// room.
+    /// Until when missing acknowledgements are excused: the peer had not answered yet, had no room,
+    /// or has delivered new data.
     excused_until: Time,
     /// The last [`LivenessInputs::drained`] and [`LivenessInputs::settled`], and when they became
     /// true.
@@ -237,6 +237,15 @@ impl Lifetime {
         if !self.suspected {
             self.next_probe = self.limits.keepalive.map(|interval| now + interval);
         }
+    }
+
+    /// New data of the peer was received.
+    ///
+    /// Its acknowledgements may wait behind that data, in a queue that takes longer than the user
+    /// time-out to drain. A peer that receives nothing has no more new data than fits into its
+    /// window.
+    pub(super) fn on_delivered(&mut self, now: Time) {
+        self.excused_until = now;
     }
 
     pub(super) fn on_refused(&mut self) {

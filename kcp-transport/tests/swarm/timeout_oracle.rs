@@ -6,6 +6,7 @@ use kcp_transport::config::Config;
 use kcp_transport::error::ConnectionError;
 use kcp_transport::session::{Session, State};
 use kcp_transport::time::Time;
+use kcp_transport::wire::{Command, Segments, ShardHeader, ShardKind};
 
 /// What the time-outs of a session count from, all in its host's time.
 #[derive(Debug)]
@@ -19,7 +20,10 @@ pub(crate) struct TimeoutOracle {
     heard: Time,
     understood: Time,
     sense: (u64, u64),
-    /// When the peer answered first, or last advertised a window of zero.
+    /// Data segments that were received and not needed.
+    useless: u64,
+    /// When the peer answered first, last advertised a window of zero, or may have delivered new
+    /// data.
     excused: Time,
     state: Option<State>,
     state_since: Time,
@@ -39,6 +43,7 @@ impl TimeoutOracle {
             heard: now,
             understood: now,
             sense: (0, 0),
+            useless: 0,
             excused: now,
             state: None,
             state_since: now,
@@ -80,12 +85,16 @@ impl TimeoutOracle {
     }
 
     /// The session was given a datagram.
-    pub(crate) fn on_datagram(&mut self, session: &Session, now: Time) {
+    pub(crate) fn on_datagram(&mut self, session: &Session, payload: &[u8], now: Time) {
         let stats = session.stats();
         let (invalid, sense) = self.sense;
         let told = stats.segments_received + stats.out_of_band_received;
         self.heard = now;
-        if stats.remote_window == 0 {
+        // What parity rebuilds is not distinguished here.
+        let taken = stats.duplicates_received + stats.out_of_window_received;
+        let delivered = taken == self.useless && has_data(payload);
+        self.useless = taken;
+        if stats.remote_window == 0 || delivered || stats.fec_parity_received > 0 {
             self.excused = now;
         }
         // A challenge does not answer a probe.
@@ -191,6 +200,18 @@ impl TimeoutOracle {
         }
         overdue(self.heard, config.idle_timeout(), "idle time-out")
     }
+}
+
+/// Whether one of the segments carries data.
+fn has_data(payload: &[u8]) -> bool {
+    let segments = match ShardHeader::detect(payload) {
+        None => Some(payload),
+        Some((header, shard)) if header.kind == ShardKind::Data => ShardHeader::body(shard).ok(),
+        Some(_) => None,
+    };
+    Segments::new(segments.unwrap_or_default())
+        .map_while(Result::ok)
+        .any(|(header, _)| header.command == Command::Push)
 }
 
 /// After a pause a peer has this long to answer, also if it seems to have restarted.

@@ -59,6 +59,9 @@ impl Session {
             return;
         };
         self.discarded |= outcome.discarded;
+        if outcome.delivered {
+            self.lifetime.on_delivered(now);
+        }
         self.check_validation(segments, outcome);
         self.apply_frames();
         // A challenge to our address does not answer a connecting probe.

@@ -61,6 +61,48 @@ fn vanished_peer_with_data_in_flight_is_noticed_after_the_user_timeout() {
     assert!((29.0..31.0).contains(&waited), "{waited}");
 }
 
+/// The acknowledgements wait behind the data in a queue that takes 44 s to drain.
+#[test]
+fn peer_whose_data_arrives_is_alive_however_late_its_acknowledgements_are() {
+    let mut pair = connected(1, &PairConfig::default());
+    pair.client.link.set_config(LinkConfig {
+        rate: Some(32_000),
+        queue: 1_000,
+        ..LinkConfig::default()
+    });
+    let (data, mut buffer) = (bytes(1, 64_000), [0; 4096]);
+    let start = pair.now();
+    while pair.now() - start < Duration::from_secs(180) {
+        let now = pair.now();
+        pair.client.session.write(now, &data);
+        let read = pair.server.session.read(now, &mut buffer);
+        if read > 0 && pair.server.session.stats().in_flight == 0 {
+            pair.server.session.write(now, b"more");
+        }
+        pair.run_for(Duration::from_millis(50));
+        for side in [Side::Client, Side::Server] {
+            let state = pair.peer(side).session.state();
+            assert_eq!(state, State::Established, "{side:?} at {:?}", now - start);
+        }
+    }
+}
+
+/// Its window bounds what a peer without our acknowledgements can send.
+#[test]
+fn peer_that_acknowledges_nothing_is_not_kept_by_what_it_sends() {
+    let mut pair = connected(1, &PairConfig::default());
+    let start = pair.now();
+    pair.client.session.write(start, b"lost");
+    pair.client.link.set_cut(true);
+    let (data, mut buffer) = (bytes(1, 64_000), [0; 4096]);
+    assert!(pair.run_until(Duration::from_secs(65), |pair| {
+        let now = pair.now();
+        pair.server.session.write(now, &data);
+        pair.client.session.read(now, &mut buffer);
+        pair.client.session.error().is_some()
+    }));
+}
+
 #[test]
 fn vanished_peer_is_noticed_when_idle() {
     let mut pair = connected(1, &PairConfig::default());

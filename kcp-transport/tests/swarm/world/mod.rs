@@ -371,7 +371,7 @@ impl World {
             it.counters
                 .on_received(payload, it.session.is_validated(), overhead);
             it.session.handle_datagram(local, payload);
-            it.timeouts.on_datagram(&it.session, local);
+            it.timeouts.on_datagram(&it.session, payload, local);
             if let Some(index) = it.conversation
                 && !self.conversations[index].tainted
             {
