@@ -46,7 +46,7 @@ async fn bytes(Path(count): Path<usize>) -> Result<Bytes, StatusCode> {
 pub async fn demo(transport: &Transport, stop: &Stop) -> Result<Vec<Fetch>, HttpError> {
     let Transport { security, config } = transport;
     let incoming = KcpIncoming::builder(security)
-        .config(config.clone())
+        .config(config)
         .bind("127.0.0.1:0")
         .await?;
     let server = incoming.local_addr()?;
@@ -58,9 +58,7 @@ pub async fn demo(transport: &Transport, stop: &Stop) -> Result<Vec<Fetch>, Http
             .into_future(),
     );
 
-    let connector = KcpConnector::builder(security)
-        .config(config.clone())
-        .build()?;
+    let connector = KcpConnector::builder(security).config(config).build()?;
     let mut fetches = Vec::new();
     for version in [Version::HTTP_11, Version::HTTP_2] {
         fetches.extend(fetch_all(&connector, server, version, stop).await?);

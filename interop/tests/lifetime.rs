@@ -54,7 +54,7 @@ async fn call_to_a_killed_server_fails() {
     };
     let server = start(programs, "grpc-server", None).await;
     let channel = KcpChannel::builder(&case.security().expect("known"))
-        .config(impatient())
+        .config(&impatient())
         .connect(format!("kcp://{}", server.addr()))
         .await
         .expect("connects");
@@ -179,7 +179,7 @@ async fn channel_to_grpc_go_reconnects_by_itself_from_a_changed_address() {
     let server = start(programs, "grpc-server", None).await;
     let nat = Nat::to(server.addr()).await;
     let channel = KcpChannel::builder(&case.security().expect("known"))
-        .config(impatient())
+        .config(&impatient())
         .connect(format!("kcp://{}", nat.addr()))
         .await
         .expect("connects");

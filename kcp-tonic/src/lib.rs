@@ -83,8 +83,9 @@ pub use kcp_tower;
 pub use kcp_tower::kcp_transport;
 #[doc(no_inline)]
 pub use kcp_tower::{
-    Config, ConfigBuilder, ConfigError, ConnectionInfo, FecRatio, KcpConnectInfo, KcpListener,
-    Security, Stats, Transport,
+    Config, ConfigBuilder, ConfigError, ConnectionError, ConnectionInfo, ConversationId, FecRatio,
+    KcpConnectInfo, KcpListener, ListenerConfig, ListenerConfigBuilder, Preset, Security, Stats,
+    Transport,
 };
 #[cfg(feature = "channel")]
 #[cfg_attr(docsrs, doc(cfg(feature = "channel")))]

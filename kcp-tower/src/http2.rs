@@ -9,9 +9,7 @@
 //!   queue behind KCP's retransmissions, and only ever grows.
 //! - **A limit of concurrent streams**, see [`MAX_CONCURRENT_STREAMS`].
 
-use kcp_transport::config::Config;
-use kcp_transport::crypto::Security;
-use kcp_transport::error::ConfigError;
+use kcp_transport::{Config, ConfigError, Security};
 
 /// Flow-control windows of HTTP/2, in bytes: how much a receiver takes before its application has
 /// read it.

@@ -1,16 +1,14 @@
 //! Accepted connections as a stream.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use kcp_transport::config::Config;
-use kcp_transport::crypto::Security;
-use kcp_transport::net::{KcpListener, Transport};
+use kcp_transport::{Config, KcpListener, ListenerBuilder, ListenerConfig, Security, Transport};
 use tokio::net::ToSocketAddrs;
 
 use crate::KcpIo;
@@ -109,9 +107,10 @@ impl KcpIncoming {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "a builder does nothing until it binds"]
 pub struct KcpIncomingBuilder {
+    listener: ListenerBuilder,
     security: Security,
     config: Config,
     first_byte_timeout: Option<Duration>,
@@ -120,15 +119,33 @@ pub struct KcpIncomingBuilder {
 impl KcpIncomingBuilder {
     fn new(security: &Security) -> Self {
         Self {
+            listener: KcpListener::builder(security),
             security: security.clone(),
             config: Config::default(),
             first_byte_timeout: Some(FIRST_BYTE_TIMEOUT),
         }
     }
 
-    /// The configuration of the listener and its connections. Default [`Config::default`].
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+    /// The configuration of the connections. Default [`Config::default`].
+    pub fn config(mut self, config: &Config) -> Self {
+        self.listener = self.listener.config(config);
+        self.config = config.clone();
+        self
+    }
+
+    /// The options of the listener itself. Default [`ListenerConfig::default`].
+    pub fn listener_config(mut self, config: &ListenerConfig) -> Self {
+        self.listener = self.listener.listener_config(config);
+        self
+    }
+
+    /// Calls `hook` with each socket that is made, before it is bound. See
+    /// [`ListenerBuilder::prepare_socket`].
+    pub fn prepare_socket(
+        mut self,
+        hook: impl Fn(&UdpSocket) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.listener = self.listener.prepare_socket(hook);
         self
     }
 
@@ -148,26 +165,15 @@ impl KcpIncomingBuilder {
     ///
     /// # Errors
     ///
-    /// Errors of resolving the address and of binding the socket; [`io::ErrorKind::InvalidInput`] if
-    /// the mtu has no room for data under the cipher.
+    /// As [`KcpListener::bind`]; and [`io::ErrorKind::InvalidInput`] if the mtu has no room for data
+    /// under the cipher.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future binds nothing. It waits for the resolution of names only.
     pub async fn bind(self, addr: impl ToSocketAddrs) -> io::Result<KcpIncoming> {
-        let mut failed = None;
-        for addr in tokio::net::lookup_host(addr).await? {
-            match KcpListener::builder(&self.security)
-                .config(&self.config)
-                .bind(addr)
-                .await
-            {
-                Ok(listener) => return self.incoming(listener),
-                Err(error) => failed = Some(error),
-            }
-        }
-        Err(failed
-            .unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+        let (listener, rest) = self.split()?;
+        Ok(rest.incoming(listener.bind(addr).await?))
     }
 
     /// Listens on a socket that the caller has bound. It is made non-blocking.
@@ -175,11 +181,9 @@ impl KcpIncomingBuilder {
     /// # Errors
     ///
     /// As [`KcpIncomingBuilder::bind`]. Must be called within a tokio runtime.
-    pub fn from_socket(self, socket: std::net::UdpSocket) -> io::Result<KcpIncoming> {
-        let listener = KcpListener::builder(&self.security)
-            .config(&self.config)
-            .on_socket(socket)?;
-        self.incoming(listener)
+    pub fn on_socket(self, socket: UdpSocket) -> io::Result<KcpIncoming> {
+        let (listener, rest) = self.split()?;
+        Ok(rest.incoming(listener.on_socket(socket)?))
     }
 
     /// Listens on any transport of datagrams.
@@ -187,20 +191,34 @@ impl KcpIncomingBuilder {
     /// # Errors
     ///
     /// As [`KcpIncomingBuilder::bind`]. Must be called within a tokio runtime.
-    pub fn from_transport(self, transport: Arc<dyn Transport>) -> io::Result<KcpIncoming> {
-        let listener = KcpListener::builder(&self.security)
-            .config(&self.config)
-            .on_transport(transport)?;
-        self.incoming(listener)
+    pub fn on_transport(self, transport: Arc<dyn Transport>) -> io::Result<KcpIncoming> {
+        let (listener, rest) = self.split()?;
+        Ok(rest.incoming(listener.on_transport(transport)?))
     }
 
-    fn incoming(&self, listener: KcpListener) -> io::Result<KcpIncoming> {
-        Ok(KcpIncoming {
-            listener,
+    fn split(self) -> io::Result<(ListenerBuilder, Options)> {
+        let options = Options {
             windows: Windows::for_config(&self.config, &self.security)?,
             first_byte_timeout: self.first_byte_timeout,
+        };
+        Ok((self.listener, options))
+    }
+}
+
+/// What [`KcpIncoming`] has besides its listener.
+struct Options {
+    windows: Windows,
+    first_byte_timeout: Option<Duration>,
+}
+
+impl Options {
+    fn incoming(self, listener: KcpListener) -> KcpIncoming {
+        KcpIncoming {
+            listener,
+            windows: self.windows,
+            first_byte_timeout: self.first_byte_timeout,
             ended: false,
-        })
+        }
     }
 }
 

@@ -3,9 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use kcp_transport::net::ConnectionInfo;
-use kcp_transport::stats::Stats;
-use kcp_transport::wire::ConversationId;
+use kcp_transport::{ConnectionInfo, ConversationId, Stats};
 
 /// Addresses, conversation and live statistics of a connection.
 ///

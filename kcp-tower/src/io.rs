@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
-use kcp_transport::net::KcpStream;
+use kcp_transport::KcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 

@@ -86,17 +86,11 @@ pub use hyper_util::client::legacy::connect::dns::Name;
 /// The transport underneath, in the version this crate was built with.
 pub use kcp_transport;
 #[doc(no_inline)]
-pub use kcp_transport::config::{Config, ConfigBuilder};
-#[doc(no_inline)]
-pub use kcp_transport::crypto::Security;
-#[doc(no_inline)]
-pub use kcp_transport::error::ConfigError;
-#[doc(no_inline)]
-pub use kcp_transport::fec::FecRatio;
-#[doc(no_inline)]
-pub use kcp_transport::net::{ConnectionInfo, KcpListener, KcpStream, Transport};
-#[doc(no_inline)]
-pub use kcp_transport::stats::Stats;
+pub use kcp_transport::{
+    Config, ConfigBuilder, ConfigError, ConnectionError, ConnectionInfo, ConversationId, FecRatio,
+    KcpListener, KcpStream, ListenerBuilder, ListenerConfig, ListenerConfigBuilder, Preset,
+    Security, Stats, Transport,
+};
 
 /// An error of any type, as tower and hyper pass them.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

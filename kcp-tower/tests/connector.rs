@@ -42,7 +42,7 @@ fn uri(text: &str) -> http::Uri {
 #[tokio::test]
 async fn connecting_to_a_closed_port_is_a_clear_error() {
     let addr = deaf_addr().await;
-    let connecting = Setup::plaintext().connecting().config(impatient());
+    let connecting = Setup::plaintext().connecting().config(&impatient());
     let connector = connecting.build().unwrap();
     let error = connect(connector, uri(&format!("http://{addr}")))
         .await
@@ -80,7 +80,7 @@ async fn all_addresses_of_a_name_are_tried() {
         log.lock().unwrap().push(name.to_string());
         ready(Ok::<_, io::Error>(addresses.clone().into_iter()))
     });
-    let connecting = setup.connecting().config(config).resolver(resolver);
+    let connecting = setup.connecting().config(&config).resolver(resolver);
     let connector = connecting.build().unwrap();
     let io = connect(connector, uri("http://somewhere.example/x"))
         .await
@@ -93,7 +93,7 @@ async fn all_addresses_of_a_name_are_tried() {
 #[tokio::test]
 async fn error_names_every_address_tried() {
     let addresses = vec![deaf_addr().await, deaf_addr().await];
-    let connecting = Setup::plaintext().connecting().config(impatient());
+    let connecting = Setup::plaintext().connecting().config(&impatient());
     let connector = resolving_to(connecting, addresses.clone());
     let error = connect(connector, uri("ws://somewhere.example"))
         .await
@@ -131,7 +131,7 @@ async fn name_without_an_address_and_failed_resolution_are_told_apart() {
 #[tokio::test]
 async fn resolution_is_bounded_by_the_connect_timeout() {
     let never = service_fn(|_: Name| pending::<io::Result<std::iter::Empty<SocketAddr>>>());
-    let connecting = Setup::plaintext().connecting().config(impatient());
+    let connecting = Setup::plaintext().connecting().config(&impatient());
     let connector = connecting.resolver(never).build().unwrap();
     let error = connect(connector, uri("http://somewhere.example"))
         .await

@@ -142,7 +142,7 @@ async fn run_server(server: ServerArgs, transport: options::Args) -> Result<(), 
     let Transport { security, config } = transport.transport()?;
     let stop = server.stop();
     let incoming = KcpIncoming::builder(&security)
-        .config(config)
+        .config(&config)
         .bind(server.address().await?)
         .await;
     let incoming = incoming.map_err(server.cannot_listen())?;

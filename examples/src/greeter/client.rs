@@ -32,7 +32,7 @@ pub async fn open(
 ) -> Result<KcpChannel, GreeterError> {
     let connections = connections.clone();
     let channel = KcpChannel::builder(&transport.security)
-        .config(transport.config.clone())
+        .config(&transport.config)
         .connector(|it| it.on_connect(move |made| connections.add(made.clone().into())))
         .connect(format!("kcp://{server}"))
         .await?;

@@ -40,7 +40,7 @@ pub async fn demo(config: DemoConfig) -> Result<Summary, GreeterError> {
     } = &config.transport;
     let server_side = Connections::default();
     let incoming = KcpIncoming::builder(security)
-        .config(kcp.clone())
+        .config(kcp)
         .bind("127.0.0.1:0")
         .await?;
     let server = incoming.local_addr()?;

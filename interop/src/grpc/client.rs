@@ -23,7 +23,7 @@ pub async fn call(case: &Case, server: SocketAddr, kind: CallKind) -> Result<(),
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
     let channel = KcpChannel::builder(&security)
-        .config(config)
+        .config(&config)
         .connect(format!("kcp://{server}"))
         .await?;
     greet(channel.clone()).await?;

@@ -28,7 +28,7 @@ pub async fn serve(
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
     let incoming = KcpIncoming::builder(&security)
-        .config(config)
+        .config(&config)
         .bind(listen_addr(case))
         .await
         .map_err(Failure::Setup)?;

@@ -22,7 +22,7 @@ use super::{ChannelError, KcpChannel};
 /// use kcp_tonic::{Config, KcpChannel, Security};
 ///
 /// let channel = KcpChannel::builder(&Security::Plaintext)
-///     .config(Config::builder().windows(4096, 4096).build()?)
+///     .config(&Config::builder().windows(4096, 4096).build()?)
 ///     .timeout(Duration::from_secs(5))
 ///     .connect("kcp://example.com:4000")
 ///     .await?;
@@ -63,12 +63,12 @@ impl KcpChannelBuilder {
 
     /// The configuration of the transport. Default [`Config::default`]. The windows of HTTP/2 follow
     /// from it, see [`Windows`](kcp_tower::http2::Windows).
-    pub fn config(mut self, config: Config) -> Self {
+    pub fn config(mut self, config: &Config) -> Self {
         self.connector = self.connector.config(config);
         self
     }
 
-    /// Changes the connector: its resolver, its transport.
+    /// Changes the connector: its resolver, its sockets, its transport.
     pub fn connector(
         mut self,
         change: impl FnOnce(KcpConnectorBuilder) -> KcpConnectorBuilder,

@@ -1,14 +1,14 @@
 //! Accepted connections as a stream for tonic's server.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use kcp_tower::{Config, KcpListener, Security, Transport};
+use kcp_tower::{Config, KcpListener, ListenerConfig, Security, Transport};
 use tokio::net::ToSocketAddrs;
 use tonic::transport::Server;
 use tower_layer::{Identity, Stack};
@@ -102,22 +102,38 @@ impl Stream for KcpIncoming {
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = Config::builder().fec(FecRatio::new(10, 3)?).build()?;
 /// let incoming = KcpIncoming::builder(&Security::Plaintext)
-///     .config(config)
+///     .config(&config)
 ///     .bind("[::]:4000")
 ///     .await?;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "a builder does nothing until it binds"]
 pub struct KcpIncomingBuilder {
     inner: kcp_tower::KcpIncomingBuilder,
 }
 
 impl KcpIncomingBuilder {
-    /// The configuration of the listener and its connections. Default [`Config::default`].
-    pub fn config(mut self, config: Config) -> Self {
+    /// The configuration of the connections. Default [`Config::default`].
+    pub fn config(mut self, config: &Config) -> Self {
         self.inner = self.inner.config(config);
+        self
+    }
+
+    /// The options of the listener itself. Default [`ListenerConfig::default`].
+    pub fn listener_config(mut self, config: &ListenerConfig) -> Self {
+        self.inner = self.inner.listener_config(config);
+        self
+    }
+
+    /// Calls `hook` with each socket that is made, before it is bound. See
+    /// [`ListenerBuilder::prepare_socket`](kcp_tower::ListenerBuilder::prepare_socket).
+    pub fn prepare_socket(
+        mut self,
+        hook: impl Fn(&UdpSocket) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.inner = self.inner.prepare_socket(hook);
         self
     }
 
@@ -150,8 +166,8 @@ impl KcpIncomingBuilder {
     /// # Errors
     ///
     /// As [`KcpIncomingBuilder::bind`]. Must be called within a tokio runtime.
-    pub fn from_socket(self, socket: std::net::UdpSocket) -> io::Result<KcpIncoming> {
-        self.inner.from_socket(socket).map(KcpIncoming::from)
+    pub fn on_socket(self, socket: UdpSocket) -> io::Result<KcpIncoming> {
+        self.inner.on_socket(socket).map(KcpIncoming::from)
     }
 
     /// Listens on any transport of datagrams.
@@ -159,7 +175,7 @@ impl KcpIncomingBuilder {
     /// # Errors
     ///
     /// As [`KcpIncomingBuilder::bind`]. Must be called within a tokio runtime.
-    pub fn from_transport(self, transport: Arc<dyn Transport>) -> io::Result<KcpIncoming> {
-        self.inner.from_transport(transport).map(KcpIncoming::from)
+    pub fn on_transport(self, transport: Arc<dyn Transport>) -> io::Result<KcpIncoming> {
+        self.inner.on_transport(transport).map(KcpIncoming::from)
     }
 }

@@ -74,7 +74,7 @@ impl Setup {
     }
 
     pub fn connecting(&self) -> KcpChannelBuilder {
-        KcpChannel::builder(&self.security).config(self.config.clone())
+        KcpChannel::builder(&self.security).config(&self.config)
     }
 
     /// Channels whose connections each have a host of a network in memory.
@@ -85,7 +85,7 @@ impl Setup {
     }
 
     pub fn listening(&self) -> KcpIncomingBuilder {
-        KcpIncoming::builder(&self.security).config(self.config.clone())
+        KcpIncoming::builder(&self.security).config(&self.config)
     }
 
     pub async fn incoming(&self, addr: SocketAddr) -> io::Result<KcpIncoming> {
@@ -94,7 +94,7 @@ impl Setup {
 
     /// A listener on a host of a network in memory.
     pub fn incoming_on(&self, host: Arc<Host>) -> KcpIncoming {
-        self.listening().from_transport(host).unwrap()
+        self.listening().on_transport(host).unwrap()
     }
 
     /// A greeter on a port of its own, until the runtime ends.

@@ -2,18 +2,15 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use kcp_transport::config::Config;
-use kcp_transport::crypto::Security;
-use kcp_transport::error::ConfigError;
-use kcp_transport::net::{ConnectionInfo, Transport};
+use kcp_transport::{Config, ConfigError, ConnectionInfo, Security, Transport};
 use tower_service::Service;
 
 use super::resolve::{Lookup, Resolver};
-use super::{KcpConnector, Made, MakeTransport, OnConnect, Shared};
+use super::{KcpConnector, Made, MakeTransport, OnConnect, PrepareSocket, Shared};
 use crate::BoxError;
 use crate::http2::Windows;
 
@@ -24,7 +21,7 @@ use crate::http2::Windows;
 ///
 /// # fn main() -> Result<(), kcp_tower::ConfigError> {
 /// let connector = KcpConnector::builder(&Security::Plaintext)
-///     .config(Config::builder().windows(4096, 4096).build()?)
+///     .config(&Config::builder().windows(4096, 4096).build()?)
 ///     .build()?;
 /// # Ok(())
 /// # }
@@ -35,6 +32,8 @@ pub struct KcpConnectorBuilder {
     config: Config,
     resolver: Arc<dyn Lookup>,
     make_transport: Option<MakeTransport>,
+    local_addr: Option<SocketAddr>,
+    prepare_socket: Option<PrepareSocket>,
     on_connect: Option<OnConnect>,
     enforce_http: bool,
 }
@@ -46,14 +45,33 @@ impl KcpConnectorBuilder {
             config: Config::default(),
             resolver: Arc::new(Resolver(GaiResolver::new())),
             make_transport: None,
+            local_addr: None,
+            prepare_socket: None,
             on_connect: None,
             enforce_http: true,
         }
     }
 
     /// The configuration of connections. Default [`Config::default`].
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+    pub fn config(mut self, config: &Config) -> Self {
+        self.config = config.clone();
+        self
+    }
+
+    /// The address that connections leave from, usually with port 0: each has a socket of its own.
+    /// Default: any address of the peer's family.
+    pub fn local_addr(mut self, addr: SocketAddr) -> Self {
+        self.local_addr = Some(addr);
+        self
+    }
+
+    /// Calls `hook` with each socket that is made, before it is bound or connected. See
+    /// [`ClientBuilder::prepare_socket`](kcp_transport::ClientBuilder::prepare_socket).
+    pub fn prepare_socket(
+        mut self,
+        hook: impl Fn(&UdpSocket) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.prepare_socket = Some(Arc::new(hook));
         self
     }
 
@@ -64,7 +82,7 @@ impl KcpConnectorBuilder {
     /// of the addresses, unless the URI has none and the resolver gives one.
     ///
     /// ```
-    /// use std::net::SocketAddr;
+    /// use std::net::{SocketAddr, UdpSocket};
     ///
     /// use kcp_tower::{KcpConnector, Name, Security};
     ///
@@ -129,6 +147,8 @@ impl KcpConnectorBuilder {
                 windows,
                 resolver: self.resolver,
                 make_transport: self.make_transport,
+                local_addr: self.local_addr,
+                prepare_socket: self.prepare_socket,
                 on_connect: self.on_connect,
                 enforce_http: self.enforce_http,
                 made: Made::default(),

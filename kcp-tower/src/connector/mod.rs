@@ -7,7 +7,7 @@ mod target;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -17,9 +17,7 @@ use http::Uri;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kcp_transport::config::Config;
-use kcp_transport::crypto::Security;
-use kcp_transport::net::{ConnectionInfo, KcpStream, Transport, WeakConnectionInfo};
+use kcp_transport::{Config, ConnectionInfo, KcpStream, Security, Transport, WeakConnectionInfo};
 use tokio::runtime::Handle;
 use tower_service::Service;
 
@@ -56,6 +54,8 @@ struct Shared {
     windows: Windows,
     resolver: Arc<dyn Lookup>,
     make_transport: Option<MakeTransport>,
+    local_addr: Option<SocketAddr>,
+    prepare_socket: Option<PrepareSocket>,
     on_connect: Option<OnConnect>,
     enforce_http: bool,
     made: Made,
@@ -63,6 +63,7 @@ struct Shared {
 
 type MakeTransport = Arc<dyn Fn(SocketAddr) -> io::Result<Arc<dyn Transport>> + Send + Sync>;
 
+type PrepareSocket = Arc<dyn Fn(&UdpSocket) -> io::Result<()> + Send + Sync>;
 type OnConnect = Arc<dyn Fn(&ConnectionInfo) + Send + Sync>;
 
 /// The connections that were made.
@@ -250,11 +251,16 @@ impl Shared {
 
     /// Connects to the first address that answers, each from a socket of its own.
     async fn connect_from_socket(&self, addresses: &[SocketAddr]) -> Result<KcpStream, Attempts> {
-        KcpStream::builder(&self.security)
-            .config(&self.config)
-            .connect(addresses)
-            .await
-            .map_err(|error| attempts(error, addresses))
+        let mut builder = KcpStream::builder(&self.security).config(&self.config);
+        if let Some(addr) = self.local_addr {
+            builder = builder.local_addr(addr);
+        }
+        if let Some(hook) = &self.prepare_socket {
+            let hook = Arc::clone(hook);
+            builder = builder.prepare_socket(move |socket| hook(socket));
+        }
+        let connected = builder.connect(addresses).await;
+        connected.map_err(|error| attempts(error, addresses))
     }
 
     /// Tries the addresses in turn, each over a transport of its own.

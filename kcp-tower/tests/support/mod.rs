@@ -49,7 +49,7 @@ impl Setup {
     }
 
     pub fn listening(&self) -> KcpIncomingBuilder {
-        KcpIncoming::builder(&self.security).config(self.config.clone())
+        KcpIncoming::builder(&self.security).config(&self.config)
     }
 
     pub async fn incoming(&self) -> (KcpIncoming, SocketAddr) {
@@ -60,11 +60,11 @@ impl Setup {
 
     /// A listener on a host of a network in memory.
     pub fn incoming_on(&self, host: Arc<Host>) -> KcpIncoming {
-        self.listening().from_transport(host).unwrap()
+        self.listening().on_transport(host).unwrap()
     }
 
     pub fn connecting(&self) -> KcpConnectorBuilder {
-        KcpConnector::builder(&self.security).config(self.config.clone())
+        KcpConnector::builder(&self.security).config(&self.config)
     }
 
     pub fn connector(&self) -> KcpConnector {

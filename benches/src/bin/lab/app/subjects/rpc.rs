@@ -30,7 +30,7 @@ pub(crate) enum Client {
 impl Client {
     pub(crate) async fn connect_kcp(server: &Ready, settings: &Settings) -> io::Result<Self> {
         let channel = KcpChannel::builder(&kcp::security()?)
-            .config(settings.config()?)
+            .config(&settings.config()?)
             .connect(format!("kcp://{}", server.listening))
             .await
             .map_err(io::Error::other)?;
@@ -72,7 +72,7 @@ pub(crate) async fn serve_kcp(
     ready: impl FnOnce(Ready) -> io::Result<()>,
 ) -> io::Result<()> {
     let incoming = KcpIncoming::builder(&kcp::security()?)
-        .config(settings.config()?)
+        .config(&settings.config()?)
         .bind(addr)
         .await?;
     ready(Ready::at(incoming.local_addr()?))?;
