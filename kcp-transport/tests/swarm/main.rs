@@ -8,29 +8,10 @@
 //! KCP_SIM_CLASSES=Loss,Pause KCP_SIM_HALVINGS=2     with KCP_SIM_SEED: what is left when shrunk
 //! ```
 
-mod app;
-mod attack;
 mod class;
 mod clock;
-mod counter_oracle;
-mod ending;
-mod errors;
-mod fec_oracle;
-mod figures;
-mod frames;
-mod host;
-mod ledger;
-mod options;
-mod path;
 mod plan;
-mod resends;
-mod roam;
-mod rtt_oracle;
 mod run;
-mod settling;
-mod shards;
-mod shrink;
-mod timeout_oracle;
 mod watch;
 mod world;
 
@@ -39,8 +20,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use class::Classes;
-use figures::Figures;
 use run::Outcome;
+use run::figures::Figures;
+use run::shrink;
 
 /// Seeds of each `cargo test`.
 const SEEDS: Range<u64> = 0..20_000;

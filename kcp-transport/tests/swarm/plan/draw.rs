@@ -5,8 +5,8 @@ use kcp_transport::testing::Rng;
 use super::{ClientPlan, ConversationPlan, EarlyEnd, Flow, HostPlan};
 use crate::class::{Class, Classes};
 use crate::clock::Micros;
-use crate::options;
-use crate::path::{Burst, PathPlan};
+use crate::plan::options;
+use crate::world::path::{Burst, PathPlan};
 
 impl HostPlan {
     pub(super) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Self {

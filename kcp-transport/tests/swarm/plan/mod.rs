@@ -1,6 +1,7 @@
 //! What a seed decides: hosts, paths, conversations, and the troubles to come.
 
 mod draw;
+mod options;
 
 use kcp_transport::config::Config;
 use kcp_transport::crypto::{AeadKey, LegacyCipher, Security};
@@ -8,7 +9,7 @@ use kcp_transport::testing::Rng;
 
 use crate::class::{Class, Classes};
 use crate::clock::{Micros, SECOND};
-use crate::path::PathPlan;
+use crate::world::path::PathPlan;
 
 /// All that a run depends on, besides the code under test.
 #[derive(Clone, Debug)]

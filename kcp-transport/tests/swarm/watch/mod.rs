@@ -2,7 +2,15 @@
 //!
 //! It sees what a session receives and sends, and nothing of its inner state.
 
+pub(crate) mod counter_oracle;
+pub(crate) mod fec_oracle;
+pub(crate) mod frames;
+pub(crate) mod ledger;
+mod resends;
+mod rtt_oracle;
 mod sent;
+mod shards;
+pub(crate) mod timeout_oracle;
 
 use std::collections::BTreeSet;
 
@@ -13,12 +21,12 @@ use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
 
-use crate::fec_oracle::FecOracle;
-use crate::frames::FrameWatch;
-use crate::ledger::{Identity, Ledger};
-use crate::resends::{Resends, WindowProbes};
-use crate::rtt_oracle::RttOracle;
-use crate::shards::FecWatch;
+use crate::watch::fec_oracle::FecOracle;
+use crate::watch::frames::FrameWatch;
+use crate::watch::ledger::{Identity, Ledger};
+use crate::watch::resends::{Resends, WindowProbes};
+use crate::watch::rtt_oracle::RttOracle;
+use crate::watch::shards::FecWatch;
 
 /// What a session has received and sent.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
 
 use super::Watch;
-use crate::app::pattern;
-use crate::frames::SentFrames;
-use crate::ledger::{Ledger, Record, Sender};
+use crate::watch::frames::SentFrames;
+use crate::watch::ledger::{Ledger, Record, Sender};
+use crate::world::app::pattern;
 
 impl Watch {
     /// A payload that the session laid out is about to be sealed.

@@ -1,6 +1,11 @@
 //! Hosts, paths and what happens between them, one event after the other.
 
+pub(crate) mod app;
+pub(crate) mod attack;
+pub(crate) mod host;
 mod opening;
+pub(crate) mod path;
+mod roam;
 mod service;
 mod trouble;
 
@@ -11,12 +16,12 @@ use kcp_transport::session::State;
 use kcp_transport::testing::Rng;
 use kcp_transport::wire::{Frame, FrameWriter, MAX_EXTENSION_LEN};
 
-use crate::attack::Attacker;
 use crate::clock::Micros;
-use crate::host::{Address, Host, Routed};
-use crate::ledger::Ledger;
-use crate::path::Path;
 use crate::plan::{ConversationPlan, Plan};
+use crate::watch::ledger::Ledger;
+use crate::world::attack::Attacker;
+use crate::world::host::{Address, Host, Routed};
+use crate::world::path::Path;
 
 /// How a side ends a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,14 +4,14 @@ use kcp_transport::config::Mode;
 use kcp_transport::session::{FirstNumbers, Role};
 
 use super::{Conversation, What, World};
-use crate::app::App;
 use crate::class::Class;
 use crate::clock::SECOND;
-use crate::fec_oracle::FecOracle;
-use crate::host::Address;
-use crate::ledger::{Identity, Ledger};
 use crate::plan::{ConversationPlan, Flow, HostPlan, Plan};
 use crate::watch::Watch;
+use crate::watch::fec_oracle::FecOracle;
+use crate::watch::ledger::{Identity, Ledger};
+use crate::world::app::App;
+use crate::world::host::Address;
 
 impl World {
     /// Opens a conversation from a client.

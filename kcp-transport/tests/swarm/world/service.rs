@@ -7,8 +7,8 @@ use kcp_transport::session::State;
 use kcp_transport::time::Time;
 
 use super::{Event, What, World};
-use crate::host::{Address, Host, Slot};
-use crate::ledger::Sender;
+use crate::watch::ledger::Sender;
+use crate::world::host::{Address, Host, Slot};
 
 impl World {
     /// Puts a datagram on its way.

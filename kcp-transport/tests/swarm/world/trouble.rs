@@ -6,8 +6,8 @@ use kcp_transport::session::State;
 use super::{How, What, World};
 use crate::class::Class;
 use crate::clock::Micros;
-use crate::frames::GIVE_UP_CODE;
 use crate::plan::Trouble;
+use crate::watch::frames::GIVE_UP_CODE;
 
 impl World {
     pub(super) fn trouble(&mut self, trouble: Trouble) -> Result<(), String> {

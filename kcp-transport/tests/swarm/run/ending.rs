@@ -2,12 +2,12 @@
 
 use kcp_transport::session::State;
 
-use super::class::Class;
-use super::clock::SECOND;
-use super::host::Slot;
-use super::run::{advance, micros};
-use super::settling::patience;
-use super::world::{How, World};
+use crate::class::Class;
+use crate::clock::SECOND;
+use crate::run::settling::patience;
+use crate::run::{advance, micros};
+use crate::world::host::Slot;
+use crate::world::{How, World};
 
 /// One side shuts down: the other reads the end of the stream, and goes on writing.
 pub(crate) fn half_close(world: &mut World) -> Result<(), String> {

@@ -5,7 +5,7 @@ use kcp_transport::error::{ConnectionError, ResetCode};
 use kcp_transport::session::{Session, State};
 use kcp_transport::wire::{CAPABILITY_MIGRATION, Frame, Frames, Hello, Token};
 
-use super::ledger::Sender;
+use crate::watch::ledger::Sender;
 
 /// The final frames of a side.
 #[derive(Debug, Default)]

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::fmt::Write;
 use std::panic::{self, AssertUnwindSafe};
 
-use super::class::Classes;
-use super::plan::Plan;
-use super::run::{Outcome, run};
+use crate::class::Classes;
+use crate::plan::Plan;
+use crate::run::{Outcome, run};
 
 thread_local! {
     /// Where this thread panicked last.

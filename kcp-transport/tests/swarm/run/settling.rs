@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use kcp_transport::session::State;
 
-use super::class::Class;
-use super::clock::{Micros, SECOND};
-use super::host::Slot;
-use super::run::micros;
-use super::world::World;
+use crate::class::Class;
+use crate::clock::{Micros, SECOND};
+use crate::run::micros;
+use crate::world::World;
+use crate::world::host::Slot;
 
 /// How long everything may take once all troubles are over.
 pub(crate) fn patience(world: &World) -> Micros {

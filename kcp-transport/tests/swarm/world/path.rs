@@ -2,7 +2,7 @@
 
 use kcp_transport::testing::Rng;
 
-use super::clock::{Micros, SECOND};
+use crate::clock::{Micros, SECOND};
 
 /// How bad a path is; probabilities are per datagram.
 #[derive(Clone, Debug, Default)]

@@ -8,10 +8,10 @@ use kcp_transport::wire::{
     SegmentHeader, ShardHeader, ShardKind, Timestamp, Token,
 };
 
-use super::class::{Class, Classes};
-use super::host::{Address, Host};
-use super::plan::Plan;
-use super::world::Conversation;
+use crate::class::{Class, Classes};
+use crate::plan::Plan;
+use crate::world::Conversation;
+use crate::world::host::{Address, Host};
 
 pub(crate) struct Attacker {
     classes: Classes,

@@ -6,8 +6,8 @@ use kcp_transport::session::{Session, State};
 use kcp_transport::testing::Rng;
 use kcp_transport::time::Time;
 
-use super::clock::Micros;
-use super::plan::Flow;
+use crate::clock::Micros;
+use crate::plan::Flow;
 
 /// The bytes of which every stream is a part; where it begins follows from its name.
 static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {

@@ -4,7 +4,7 @@ use kcp_transport::session::{Unsolicited, path_response};
 use kcp_transport::time::Time;
 use kcp_transport::wire::Token;
 
-use super::host::{Address, Host, Routed};
+use crate::world::host::{Address, Host, Routed};
 
 impl Host {
     /// What becomes of a payload that has no session at its address, if it may be that of one

@@ -1,18 +1,24 @@
 //! A whole run: troubles, healing, and what must then be true.
 
+mod ending;
+mod errors;
+pub(crate) mod figures;
+mod settling;
+pub(crate) mod shrink;
+
 use std::time::Duration;
 
 use kcp_transport::config::{AckPolicy, Config};
 use kcp_transport::session::State;
 
-use super::class::Class;
-use super::clock::{Micros, SECOND};
-use super::ending::{end_all, half_close};
-use super::errors::{check_clean_ends, check_errors, check_resets};
-use super::figures::Figures;
-use super::plan::Plan;
-use super::settling::{delivery_time, is_settled, patience, unsettled};
-use super::world::World;
+use crate::class::Class;
+use crate::clock::{Micros, SECOND};
+use crate::plan::Plan;
+use crate::run::ending::{end_all, half_close};
+use crate::run::errors::{check_clean_ends, check_errors, check_resets};
+use crate::run::figures::Figures;
+use crate::run::settling::{delivery_time, is_settled, patience, unsettled};
+use crate::world::World;
 
 /// What is left of a run that found nothing.
 #[derive(Debug, Clone, PartialEq)]

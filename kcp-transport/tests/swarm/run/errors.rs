@@ -3,9 +3,9 @@
 use kcp_transport::error::ConnectionError;
 use kcp_transport::session::State;
 
-use super::class::{Class, Classes};
-use super::host::Slot;
-use super::world::World;
+use crate::class::{Class, Classes};
+use crate::world::World;
+use crate::world::host::Slot;
 
 /// Errors come only where there is a reason.
 pub(crate) fn check_errors(world: &World) -> Result<(), String> {

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use kcp_transport::session::State;
 use kcp_transport::stats::Stats;
 
-use super::frames::FinalFrames;
-use super::resends::Sending;
+use crate::watch::frames::FinalFrames;
+use crate::watch::resends::Sending;
 
 /// What one side of a conversation has sent, as both sides may know it.
 #[derive(Debug, Default)]

@@ -2,8 +2,8 @@
 
 use kcp_transport::error::{ConnectionError, ResetCode};
 
-use super::clock::{Micros, SECOND};
-use super::world::World;
+use crate::clock::{Micros, SECOND};
+use crate::world::World;
 
 macro_rules! figures {
     ($($(#[$doc:meta])* $field:ident,)*) => {

@@ -9,7 +9,7 @@ use kcp_transport::config::{
 use kcp_transport::fec::FecRatio;
 use kcp_transport::testing::Rng;
 
-use super::class::{Class, Classes};
+use crate::class::{Class, Classes};
 
 /// Any options that fit the troubles to come.
 pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {

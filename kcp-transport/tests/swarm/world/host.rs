@@ -13,12 +13,12 @@ use kcp_transport::wire::{
     Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, ShardHeader, Timestamp,
 };
 
-use super::app::App;
-use super::clock::{Clock, Micros};
-use super::counter_oracle::CounterOracle;
-use super::plan::HostPlan;
-use super::timeout_oracle::TimeoutOracle;
-use super::watch::Watch;
+use crate::clock::{Clock, Micros};
+use crate::plan::HostPlan;
+use crate::watch::Watch;
+use crate::watch::counter_oracle::CounterOracle;
+use crate::watch::timeout_oracle::TimeoutOracle;
+use crate::world::app::App;
 
 /// Stands for an IP address and port.
 pub(crate) type Address = u32;
