@@ -1,4 +1,4 @@
-//! Connecting: addresses of every spelling, several of one host, sockets of the user's, refusals.
+//! Connecting: addresses of every spelling, several of one host, sockets of the user's.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
@@ -14,9 +14,10 @@ use kcp_transport::wire::ConversationId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
+use crate::refusals::refusal;
 use crate::transport::memory::{Fault, Network, Way};
 
-const CLEAR: &Security = &Security::Plaintext;
+pub(crate) const CLEAR: &Security = &Security::Plaintext;
 
 /// A listener that echoes, on an address of its own.
 async fn echo(addr: &str) -> SocketAddr {
@@ -39,15 +40,6 @@ async fn check(stream: &mut KcpStream) {
     let mut heard = [0; 5];
     stream.read_exact(&mut heard).await.expect("reads");
     assert_eq!(&heard, b"hello");
-}
-
-/// The kind and text of a refusal that comes at once.
-async fn refusal<T: std::fmt::Debug>(
-    connecting: impl Future<Output = io::Result<T>>,
-) -> (io::ErrorKind, String) {
-    let refused = tokio::time::timeout(Duration::from_secs(5), connecting).await;
-    let error = refused.expect("is known at once").expect_err("is refused");
-    (error.kind(), error.to_string())
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,48 +156,6 @@ async fn every_spelling_of_an_address_connects() {
         check(&mut stream).await;
         let mut stream = endpoint.connect(addr).await.expect("connects");
         check(&mut stream).await;
-    }
-}
-
-#[tokio::test]
-async fn targets_that_cannot_be_are_refused_at_once() {
-    let kind = io::ErrorKind::InvalidInput;
-    for (target, reason) in [
-        ("example.com", "example.com:4000"),
-        ("127.0.0.1:0", "port 0"),
-        ("224.0.0.1:9", "multicast"),
-        ("[fe80::1]:9", "scope id"),
-    ] {
-        let (refused, text) = refusal(KcpStream::connect(target, CLEAR)).await;
-        assert_eq!(refused, kind, "{target}");
-        assert!(text.contains(reason), "{target}: {text}");
-        let endpoint = KcpEndpoint::bind("[::]:0", CLEAR).await.expect("binds");
-        let (refused, text) = refusal(endpoint.connect(target)).await;
-        assert_eq!(refused, kind, "{target}");
-        assert!(text.contains(reason), "{target}: {text}");
-    }
-    let (refused, text) = refusal(KcpListener::bind("4000", CLEAR)).await;
-    assert!(refused == kind && text.contains("host and port"), "{text}");
-    let (refused, text) = refusal(KcpStream::connect("no-such-host.invalid:9", CLEAR)).await;
-    assert_eq!(refused, io::ErrorKind::NotFound, "{text}");
-    let none: &[SocketAddr] = &[];
-    let (refused, text) = refusal(KcpStream::connect(none, CLEAR)).await;
-    assert_eq!(refused, io::ErrorKind::NotFound, "{text}");
-}
-
-#[tokio::test]
-async fn socket_of_the_wrong_family_is_refused_by_name() {
-    let v4 = "127.0.0.1:0".parse().expect("an address");
-    let own = UdpSocket::bind(v4).expect("binds");
-    let endpoint = KcpEndpoint::bind(v4, CLEAR).await.expect("binds");
-    let builder = || KcpStream::builder(CLEAR);
-    for refused in [
-        refusal(builder().local_addr(v4).connect("[::1]:9")).await,
-        refusal(builder().socket(own).connect("[::1]:9")).await,
-        refusal(endpoint.connect("[::1]:9")).await,
-    ] {
-        assert_eq!(refused.0, io::ErrorKind::InvalidInput);
-        assert!(refused.1.contains("from an IPv4 address"), "{}", refused.1);
     }
 }
 

@@ -8,6 +8,7 @@ mod endpoint;
 mod messages;
 mod migration;
 mod readiness;
+mod refusals;
 mod socket;
 mod statistics;
 mod stream;
