@@ -7,11 +7,10 @@
 //! | [`process`] | runs peers as child processes |
 //! | [`peer`] | what each peer is |
 //! | [`case`] | what can be run, and what each peer cannot do: a case is data |
-//! | [`run`] | runs cases, each with ports and a time limit of its own |
+//! | [`run`] | runs cases, each with ports and a time limit of its own, and checks that options had their effect |
 //! | [`data`] | the bytes that are sent |
 //! | [`echo`], [`messages`], [`out_of_band`], [`grpc`] | our side of a case, and what is checked |
 //! | [`serve`] | our echo server |
-//! | [`watch`] | whether options did what they are for |
 //! | [`report`] | tables, JSON and HTML |
 //!
 //! `cargo run --release --bin interop` runs all cases; `-- --json FILE --html FILE` also writes what
@@ -37,6 +36,5 @@ pub mod process;
 pub mod report;
 pub mod run;
 pub mod serve;
-pub mod watch;
 
 pub use failure::Failure;

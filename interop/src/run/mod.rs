@@ -1,5 +1,7 @@
 //! Runs cases.
 
+mod watch;
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,8 +18,8 @@ use crate::case::{Case, Direction, Network, Payload, Shape};
 use crate::go::Programs;
 use crate::process::{PeerServer, run_client};
 use crate::report::{Cell, Verdict};
-use crate::watch::Watch;
 use crate::{Failure, data, echo, grpc, messages, out_of_band, serve};
+use watch::Watch;
 
 /// What all cases have in common.
 #[derive(Clone, Copy, Debug)]

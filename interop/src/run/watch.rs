@@ -12,7 +12,7 @@ use crate::case::{Case, Payload, Shape};
 
 /// A connection of ours while a case runs.
 #[derive(Debug)]
-pub struct Watch {
+pub(super) struct Watch {
     case: Case,
     shape: Shape,
     info: ConnectionInfo,
@@ -25,7 +25,7 @@ pub struct Watch {
 impl Watch {
     /// Begins to watch a connection, of which nothing was sent before `start`.
     #[must_use]
-    pub fn new(case: &Case, info: ConnectionInfo, start: Instant) -> Self {
+    pub(super) fn new(case: &Case, info: ConnectionInfo, start: Instant) -> Self {
         let shape = match case.payload {
             Payload::Echo(shape) => shape,
             Payload::Grpc(_) => Shape::STREAM,
@@ -40,7 +40,7 @@ impl Watch {
     }
 
     /// Waits until half of the bytes have come, if anything changes then.
-    pub async fn until_halfway(&mut self) {
+    pub(super) async fn until_halfway(&mut self) {
         if self.case.options.fec_then.is_none() {
             return;
         }
@@ -60,7 +60,7 @@ impl Watch {
     /// # Errors
     ///
     /// [`Failure::Wrong`] if not.
-    pub fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), Failure> {
         let stats = self.info.stats();
         let problem = self
             .fec(&stats)
