@@ -113,7 +113,7 @@ fn by_subject(
     all
 }
 
-/// How many calls take longer: a logarithm shows the tail.
+/// How many calls take longer than a time, both with a logarithm: that shows the tail.
 fn distribution(workload: &str, link: &str, summaries: &[&Summary]) -> Plot {
     let here: Vec<_> = summaries
         .iter()
@@ -121,25 +121,43 @@ fn distribution(workload: &str, link: &str, summaries: &[&Summary]) -> Plot {
         .filter(|one| one.cell.link.name == link)
         .collect();
     Plot {
-        title: format!("{workload} on {link}: part of the calls that are done"),
+        title: format!("{workload} on {link}: calls that take longer"),
         x: LATENCY,
         y: Axis {
             label: "percent of calls",
-            is_log: false,
-            from_zero: true,
+            is_log: true,
+            from_zero: false,
         },
-        series: by_subject(&here, true, |one| {
-            let count = one.latencies.len();
-            // As many points as the plot has room for.
-            let steps = 0..=STEPS;
-            let point = |step: usize| {
-                let index = (count - 1) * step / STEPS;
-                let part = (index + 1) as f64 * 100.0 / count as f64;
-                (one.latencies[index] as f64 / 1e3, part)
-            };
-            (count > 0).then(|| steps.map(point).collect())
-        }),
+        series: by_subject(&here, true, |one| Some(tail(&one.latencies))),
     }
 }
 
-const STEPS: usize = 200;
+/// Latency in milliseconds, and the percentage of the calls that take at least as long.
+fn tail(latencies: &[u64]) -> Vec<(f64, f64)> {
+    let count = latencies.len();
+    let mut points = Vec::new();
+    let mut longer = count;
+    while longer > 0 {
+        let latency = latencies[count - longer] as f64 / 1e3;
+        points.push((latency, longer as f64 * 100.0 / count as f64));
+        // Twenty points for each factor of e are more than can be seen; the tail has each call.
+        longer -= (longer / 20).max(1);
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tail_begins_with_all_calls_and_ends_with_the_longest() {
+        let latencies: Vec<u64> = (1..=1000).map(|call| call * 1000).collect();
+        let points = tail(&latencies);
+        assert_eq!(points[0], (1.0, 100.0));
+        assert_eq!(points[points.len() - 1], (1000.0, 0.1));
+        assert!(points.len() < 150, "{}", points.len());
+        assert!(points.is_sorted_by(|a, b| a.0 < b.0 && a.1 > b.1));
+        assert!(tail(&[]).is_empty());
+    }
+}

@@ -68,7 +68,7 @@ impl Scale {
 
     fn ticks(&self) -> Vec<f64> {
         if self.is_log {
-            let decades = (0..8).map(|power| 10_f64.powi(power));
+            let decades = (-3..8).map(|power| 10_f64.powi(power));
             let ticks = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * decade));
             return ticks
                 .filter(|tick| (self.low..=self.high).contains(tick))
