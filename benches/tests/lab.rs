@@ -29,7 +29,8 @@ fn one_cell_gives_a_latency_near_the_round_trip_time() {
     let run = &results["runs"][0];
     assert_eq!(run["subject"], "kcp");
     assert_eq!(run["link"]["rtt_ms"], 50.0);
-    assert_eq!(run["calls"], 150);
+    let calls = run["calls"].as_u64().expect("a number");
+    assert!((1..=150).contains(&calls), "{calls}");
     // Nothing is faster than the link. Other work on the machine may slow it down.
     let p50 = run["p50_ms"].as_f64().expect("a number");
     assert!((50.0..100.0).contains(&p50), "{p50}");

@@ -30,7 +30,8 @@ impl Cell {
 /// Cells of the patterns, in their order, none twice; all cells without a pattern.
 ///
 /// A pattern is `LINK/WORKLOAD/SUBJECT`. Each part is a name, `*` for all that go together, or left
-/// out at the end for the same; a link may be settings (`rtt=30+loss=3`), and settings of our
+/// out at the end for the same. `losses` stands for the five links that differ by their loss, a link may
+/// be settings (`rtt=30+loss=3`), and settings of our
 /// transport follow its name after a colon (`kcp:fec=10/3+window=4096`).
 pub(crate) fn select(patterns: &[String]) -> Result<Vec<Cell>, String> {
     let everything = ["*".to_owned()];
@@ -75,7 +76,7 @@ fn matching(
     let mut cells = Vec::new();
     for workload in workloads {
         let links = match link {
-            Some(text) => vec![names::find(text)?],
+            Some(text) => names::find_all(text)?,
             None => workload
                 .links
                 .iter()
@@ -113,6 +114,7 @@ mod tests {
             ["loss-5/unary-1k/kcp:fec=10/3"]
         );
         assert_eq!(names(&["loss-5/unary-1k"]).len(), SUBJECTS.len());
+        assert_eq!(names(&["losses/unary-3/kcp"]).len(), 5);
         let uploads = names(&["*/bulk-10mb/quinn"]);
         assert!(uploads.contains(&"loss-20/bulk-10mb/quinn".to_owned()));
         let twice = names(&["*/bulk-10mb/quinn", "loss-0/bulk-10mb/quinn"]);

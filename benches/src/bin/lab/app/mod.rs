@@ -41,7 +41,7 @@ struct Options {
     list: bool,
     /// Runs these cells only: LINK/WORKLOAD/SUBJECT, `*` for all that go together.
     ///
-    /// A link may be settings (rtt=30+loss=3), and settings of our transport follow its name after a
+    /// `losses` stands for the links from loss-0 to loss-20. A link may be settings (rtt=30+loss=3), and settings of our transport follow its name after a
     /// colon (kcp:fec=10/3+window=4096).
     #[arg(long, value_name = "CELL,..", value_delimiter = ',')]
     only: Vec<String>,
@@ -107,6 +107,7 @@ fn list() {
     for (name, settings, about) in link::names::NAMED {
         println!("  {name:16} {about:38} {settings}");
     }
+    println!("  {:16} those from loss-0 to loss-20", "losses");
     println!("workloads:");
     for workload in workloads::all() {
         println!("  {:16} {}", workload.name, workload.about);

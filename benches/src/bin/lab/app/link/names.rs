@@ -83,6 +83,18 @@ pub(crate) const NAMED: &[(&str, &str, &str)] = &[
     ("slow-q100", "mbit=10+queue=100", "10 Mbit/s, queue 100"),
 ];
 
+/// The links that differ by their loss alone, which `losses` stands for.
+pub(crate) const LOSSES: &[&str] = &["loss-0", "loss-1", "loss-5", "loss-10", "loss-20"];
+
+/// The links that a name, `losses` or settings stand for.
+pub(crate) fn find_all(text: &str) -> Result<Vec<Link>, String> {
+    if text == "losses" {
+        LOSSES.iter().map(|name| find(name)).collect()
+    } else {
+        find(text).map(|link| vec![link])
+    }
+}
+
 /// A link by its name, or by its settings, as `rtt=30+loss=3`.
 pub(crate) fn find(text: &str) -> Result<Link, String> {
     match NAMED.iter().find(|(name, ..)| *name == text) {
@@ -100,6 +112,10 @@ mod tests {
 
     #[test]
     fn every_named_link_is_valid() {
+        assert_eq!(
+            find_all("losses").map(|links| links.len()),
+            Ok(LOSSES.len())
+        );
         for (name, ..) in NAMED {
             assert_eq!(find(name).map(|link| link.name), Ok((*name).to_owned()));
         }

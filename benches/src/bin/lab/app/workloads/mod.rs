@@ -7,6 +7,7 @@ pub(crate) mod upload;
 
 use std::time::Duration;
 
+use super::link::names::LOSSES;
 use super::subjects::Subject;
 use plan::{Kind, Plan};
 
@@ -82,8 +83,6 @@ impl Workload {
     }
 }
 
-const LOSSES: &[&str] = &["loss-0", "loss-1", "loss-5", "loss-10", "loss-20"];
-
 /// Links of the workloads that stand for all of their kind.
 const MOST: &[&str] = &[
     "loss-0",
@@ -132,7 +131,8 @@ fn calls() -> Vec<Workload> {
         limit_ms,
         ..Plan::default()
     };
-    let unary = plan(600, 30_000);
+    // All subjects at all losses, with bulk-10mb, stay below a quarter of an hour.
+    let unary = plan(600, 15_000);
     vec![
         Workload::new(
             "unary-1k",
@@ -228,7 +228,7 @@ fn uploads() -> Vec<Workload> {
         ..Workload::new(name, about, bulk(0, 30_000)).on(&["slow-q25", "slow-q50", "slow-q100"])
     };
     vec![
-        Workload::new("bulk-10mb", "uploads 10 MB", bulk(10_000_000, 12_000)).on(BULK),
+        Workload::new("bulk-10mb", "uploads 10 MB", bulk(10_000_000, 10_000)).on(BULK),
         Workload::new("bulk-100mb", "uploads 100 MB", bulk(100_000_000, 30_000)),
         Workload::new(
             "four-flows",
