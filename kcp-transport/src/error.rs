@@ -183,6 +183,10 @@ pub enum ConnectionError {
     /// The peer's host reported that no socket listens there. [`io::ErrorKind::ConnectionRefused`].
     #[error("no socket listens at the peer's address")]
     Refused,
+    /// The peer refused the connection, and gave the reason: it is shutting down, or had no room
+    /// until the connect time-out. [`io::ErrorKind::ConnectionRefused`].
+    #[error("peer refused the connection: {0}")]
+    Rejected(ResetCode),
     /// Datagrams to the peer could not be sent: the first of a connection, for want of a route, or
     /// all of them until a time-out passed. Has the kind of the system's error, as TCP has.
     #[error("the peer cannot be reached: {0}")]
@@ -264,7 +268,7 @@ impl ConnectionError {
             | Self::PeerUnresponsive
             | Self::IdleTimeout
             | Self::LingerTimeout => io::ErrorKind::TimedOut,
-            Self::Refused => io::ErrorKind::ConnectionRefused,
+            Self::Refused | Self::Rejected(_) => io::ErrorKind::ConnectionRefused,
             Self::Unreachable(error) => error.kind(),
             Self::PeerRestarted | Self::Reset(_) => io::ErrorKind::ConnectionReset,
             Self::Protocol(_) => io::ErrorKind::InvalidData,
@@ -303,10 +307,15 @@ impl ResetCode {
     pub const TIMED_OUT: Self = Self(0xffff_ff02);
     /// The peer violated the protocol.
     pub const PROTOCOL: Self = Self(0xffff_ff03);
-    /// The socket or the program of the connection is ending.
+    /// The listener, the endpoint or the program of the connection is ending.
     pub const GOING_AWAY: Self = Self(0xffff_ff04);
     /// The connection was given up before everything was delivered.
     pub const CANCELLED: Self = Self(0xffff_ff05);
+    /// As many connections as the backlog holds wait to be accepted. Connecting goes on until its
+    /// time-out.
+    pub const BACKLOG_FULL: Self = Self(0xffff_ff06);
+    /// The memory budget of the listener is spent. Connecting goes on until its time-out.
+    pub const OVER_BUDGET: Self = Self(0xffff_ff07);
 
     /// An application's code.
     ///
@@ -343,8 +352,10 @@ impl std::fmt::Display for ResetCode {
             Self::UNREAD => f.write_str("the peer no longer reads"),
             Self::TIMED_OUT => f.write_str("the connection timed out at the peer"),
             Self::PROTOCOL => f.write_str("protocol violation"),
-            Self::GOING_AWAY => f.write_str("the peer's endpoint is closed"),
+            Self::GOING_AWAY => f.write_str("the peer is shutting down"),
             Self::CANCELLED => f.write_str("the peer gave up before everything was delivered"),
+            Self::BACKLOG_FULL => f.write_str("its backlog of connections to accept is full"),
+            Self::OVER_BUDGET => f.write_str("its memory budget for connections is spent"),
             Self(code) => write!(f, "code {code}"),
         }
     }

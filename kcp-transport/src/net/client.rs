@@ -2,15 +2,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::ToSocketAddrs;
 use tokio::runtime;
 
 use crate::crypto::Security;
+use crate::error::ResetCode;
 use crate::session::Role;
 use crate::stats::{EndpointStats, Stats};
 
 use super::connect::{ClientBuilder, SharedTransport, bind_to};
+use super::driver::{Registry, close, shut_down, wait_idle};
 use super::stream::KcpStream;
 
 /// Opens any number of connections from one socket, driven by one task.
@@ -128,7 +133,50 @@ impl KcpEndpoint {
         })
     }
 
-    /// The local address of the socket.
+    /// Ends the endpoint and all of its connections at once, and discards undelivered data. As
+    /// [`KcpListener::close`](super::KcpListener::close); connecting fails from now on with
+    /// [`io::ErrorKind::NotConnected`].
+    pub fn close(&self, code: ResetCode) {
+        close(self.registries(), code);
+    }
+
+    /// Shuts down in good order: refuses to connect, gives the connections `drain` to end, resets
+    /// the others with [`ResetCode::GOING_AWAY`], and closes the socket. As
+    /// [`KcpListener::shutdown`](super::KcpListener::shutdown).
+    ///
+    /// # Cancel safety
+    ///
+    /// After the first poll there are no new connections. Dropping the future later leaves the others
+    /// as they are; call it again to go on, with the whole time again.
+    pub async fn shutdown(&self, drain: Duration) {
+        shut_down(self.registries(), drain).await;
+    }
+
+    /// Waits until no connection is left, those that linger in the background included. After
+    /// [`KcpEndpoint::close`] also until the socket is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// Before leaving `main`, so that what was written last arrives:
+    ///
+    /// ```no_run
+    /// # async fn example(endpoint: kcp_transport::KcpEndpoint) {
+    /// endpoint.wait_idle().await;
+    /// # }
+    /// ```
+    pub async fn wait_idle(&self) {
+        wait_idle(self.registries()).await;
+    }
+
+    fn registries(&self) -> &[Arc<Registry>] {
+        slice::from_ref(&self.transport.registry)
+    }
+
+    /// The local address of the socket, or the last one if it is closed.
     ///
     /// # Errors
     ///

@@ -14,9 +14,8 @@ use super::connection::Connection;
 /// Addresses, conversation id, state and live statistics of a connection, for code that does not
 /// read or write it.
 ///
-/// Cheap to clone, and valid after the stream is dropped. A handle keeps the socket open, but not
-/// the buffers of a connection that is over. Use [`WeakConnectionInfo`] to keep many handles for
-/// long.
+/// Cheap to clone, and valid after the stream is dropped. A handle keeps neither the socket nor the
+/// buffers of a connection that is over. Use [`WeakConnectionInfo`] to keep many handles for long.
 #[derive(Clone)]
 pub struct ConnectionInfo {
     connection: Arc<Connection>,
@@ -28,7 +27,7 @@ impl ConnectionInfo {
         Self { connection }
     }
 
-    /// The local address, if the socket still reports one.
+    /// The local address, or the last one once the socket is closed.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.connection.local_addr().ok()

@@ -4,17 +4,19 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::net::ToSocketAddrs;
 use tokio::runtime;
 
 use crate::config::{Config, ListenerConfig};
 use crate::crypto::Security;
+use crate::error::ResetCode;
 use crate::stats::{EndpointStats, Stats};
 
 use super::connect::bind_to;
 use super::connection::{Connection, Handle};
-use super::driver::{Driver, Registry};
+use super::driver::{Driver, Registry, close, shut_down, wait_idle};
 use super::endpoint::Endpoint;
 use super::io::{Socket, SocketHook, SocketMaker, Transport};
 use super::stream::KcpStream;
@@ -27,7 +29,9 @@ use super::sync::{Awaited, Waiter, Waiting, budgeted};
 /// closed session open none. All sessions of a listener share its cipher and [`Config`].
 ///
 /// Dropping the listener stops accepting. Accepted sessions continue, and keep the socket open
-/// until the last of them has ended.
+/// until the last of them has ended. [`KcpListener::shutdown`] ends them too, within a time. If the
+/// runtime ends, peers of this crate are told so by one reset each; if the process is killed, they
+/// are not.
 ///
 /// # Examples
 ///
@@ -114,7 +118,78 @@ impl KcpListener {
         accepting.map_ok(accepted)
     }
 
-    /// The address the listener is bound to.
+    /// Stops accepting; connections that were accepted continue, as after a drop.
+    ///
+    /// Connections that wait to be accepted are reset, and new ones refused, with
+    /// [`ResetCode::GOING_AWAY`]; peers without extensions get no answer. [`KcpListener::accept`]
+    /// fails with [`io::ErrorKind::NotConnected`] from now on. The socket is closed after the last
+    /// connection has ended.
+    pub fn stop_accepting(&self) {
+        for registry in &self.registries {
+            registry.stop_accepting();
+        }
+    }
+
+    /// Ends the listener and all of its connections at once, and discards undelivered data.
+    ///
+    /// Peers of this crate get `code` in [`ConnectionError::Reset`]; others detect the end by their
+    /// time-outs. Streams of this side fail with [`ConnectionError::EndpointClosed`]. The resets are
+    /// repeated in the background for up to 3 s, and the socket is closed after that:
+    /// [`KcpListener::wait_idle`] waits for it.
+    ///
+    /// [`ConnectionError::Reset`]: crate::error::ConnectionError::Reset
+    /// [`ConnectionError::EndpointClosed`]: crate::error::ConnectionError::EndpointClosed
+    pub fn close(&self, code: ResetCode) {
+        close(&self.registries, code);
+    }
+
+    /// Shuts down in good order: refuses new connections at once, as
+    /// [`KcpListener::stop_accepting`] does, gives those that were accepted `drain` to end, resets
+    /// the others with [`ResetCode::GOING_AWAY`], and closes the socket. Its port is free when this
+    /// returns.
+    ///
+    /// A connection ends when its stream is dropped or shut down and its data has arrived, as always;
+    /// this does not tell the code that uses the stream. The resets take up to 3 s more than `drain`.
+    ///
+    /// # Cancel safety
+    ///
+    /// After the first poll no new connection is accepted. Dropping the future later leaves the
+    /// connections as they are; call it again to go on, with the whole time again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kcp_transport::{KcpListener, Security};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let listener = KcpListener::bind("127.0.0.1:0", &Security::Plaintext).await?;
+    /// let addr = listener.local_addr()?;
+    /// listener.shutdown(Duration::from_secs(5)).await;
+    /// // The port is free again.
+    /// KcpListener::bind(addr, &Security::Plaintext).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn shutdown(&self, drain: Duration) {
+        shut_down(&self.registries, drain).await;
+    }
+
+    /// Waits until no connection is left, those that linger in the background included. After
+    /// [`KcpListener::close`] also until the socket is closed.
+    ///
+    /// Closes nothing by itself: without [`KcpListener::close`] it waits for the peers and for the
+    /// code that uses the streams.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn wait_idle(&self) {
+        wait_idle(&self.registries).await;
+    }
+
+    /// The address the listener is bound to, or was if it is closed.
     ///
     /// # Errors
     ///
@@ -279,12 +354,7 @@ impl ListenerBuilder {
 
 impl Drop for KcpListener {
     fn drop(&mut self) {
-        // These sessions have no reader.
-        for registry in &self.registries {
-            for connection in registry.release() {
-                drop(Handle(connection));
-            }
-        }
+        self.stop_accepting();
     }
 }
 

@@ -123,23 +123,38 @@ impl Unsolicited {
     }
 }
 
+/// The token of a hello that opens a conversation in a decrypted payload, if it contains one: of a
+/// peer that has received nothing.
+#[must_use]
+pub fn opening_token(payload: &[u8]) -> Option<Token> {
+    frames(payload).find_map(|frame| match frame {
+        Frame::Hello(hello) if hello.echo.is_none() => Some(hello.token),
+        _ => None,
+    })
+}
+
 /// The tag and the data of a path response in a decrypted payload, if it contains one.
 #[must_use]
 pub fn path_response(payload: &[u8]) -> Option<(Token, u64)> {
+    frames(payload).find_map(|frame| match frame {
+        Frame::PathResponse { tag, data } => Some((tag, data)),
+        _ => None,
+    })
+}
+
+/// The extension frames in a decrypted payload.
+fn frames(payload: &[u8]) -> impl Iterator<Item = Frame> {
     let segments = match ShardHeader::detect(payload) {
         None => payload,
-        Some((header, shard)) if header.kind == ShardKind::Data => ShardHeader::body(shard).ok()?,
-        Some(_) => return None,
+        Some((header, shard)) if header.kind == ShardKind::Data => {
+            ShardHeader::body(shard).unwrap_or_default()
+        }
+        Some(_) => &[],
     };
     let updates = Segments::new(segments)
         .map_while(Result::ok)
         .filter(|(header, _)| header.command == Command::WindowUpdate);
-    updates
-        .flat_map(|(_, data)| Frames::new(data).map_while(Result::ok))
-        .find_map(|frame| match frame {
-            Frame::PathResponse { tag, data } => Some((tag, data)),
-            _ => None,
-        })
+    updates.flat_map(|(_, data)| Frames::new(data).map_while(Result::ok))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::error::{ConnectionError, SystemError};
+use crate::error::{ConnectionError, ResetCode, SystemError};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
@@ -85,6 +85,10 @@ pub(super) struct Lifetime {
     /// When the last valid datagram was received, or the session was created.
     last_received: Time,
     heard: bool,
+    /// This side opened the session.
+    opens: bool,
+    /// Why the peer has no room for the session now, if it has never answered otherwise.
+    rejected: Option<ResetCode>,
     /// Why the last datagrams could not be sent, if they could not.
     unsent: Option<SystemError>,
     next_probe: Option<Time>,
@@ -105,6 +109,8 @@ pub(super) struct Lifetime {
     suspected: bool,
     /// An end was handled long after it was due, so the peer has until this time to answer.
     reprieve: Option<Time>,
+    /// The endpoint closes once its sessions have ended.
+    hastened: bool,
     /// When unused memory is released; `None` once that is done.
     shrink_at: Option<Time>,
 }
@@ -143,6 +149,8 @@ impl Lifetime {
             },
             last_received: now,
             heard: false,
+            opens: role != Role::Accept,
+            rejected: None,
             unsent: None,
             next_probe: if connecting {
                 Some(now + FIRST_CONNECT_PROBE)
@@ -159,6 +167,7 @@ impl Lifetime {
             settled_at: now,
             suspected: false,
             reprieve: None,
+            hastened: false,
             shrink_at: None,
         }
     }
@@ -209,8 +218,14 @@ impl Lifetime {
                 | ConnectionError::PeerUnresponsive
                 | ConnectionError::IdleTimeout
         );
+        let rejected = self.rejected.filter(|_| silence && !self.heard);
         let unsent = self.unsent.filter(|_| silence);
-        self.close(unsent.map_or(error, ConnectionError::Unreachable));
+        let known = rejected.map(ConnectionError::Rejected);
+        self.close(
+            known
+                .or(unsent.map(ConnectionError::Unreachable))
+                .unwrap_or(error),
+        );
     }
 
     pub(super) fn close(&mut self, error: ConnectionError) {
@@ -252,6 +267,31 @@ impl Lifetime {
         if !self.heard {
             self.close(ConnectionError::Refused);
         }
+    }
+
+    /// The peer has reset the session, or refuses one that it does not have yet.
+    ///
+    /// Room may be made until the connect time-out passes, as for a SYN that TCP drops: bursts of
+    /// connections wait, and a peer that stays full is named by the error.
+    pub(super) fn on_reset(&mut self, code: ResetCode) {
+        let refuses = self.opens && !self.heard;
+        match code {
+            ResetCode::BACKLOG_FULL | ResetCode::OVER_BUDGET if refuses => {
+                self.rejected = Some(code);
+            }
+            ResetCode::GOING_AWAY if refuses => self.close(ConnectionError::Rejected(code)),
+            // A session that was opened may be reset before anything else is received.
+            _ => self.close(ConnectionError::Reset(code)),
+        }
+    }
+
+    pub(super) fn hasten(&mut self) {
+        self.hastened = true;
+    }
+
+    /// Whether the session ends although the peer may still send.
+    pub(super) fn leaves_peer(&self, inputs: &LivenessInputs) -> bool {
+        self.hastened && !inputs.finished
     }
 
     pub(super) fn limit_connecting(&mut self, limit: Duration) {
@@ -434,7 +474,11 @@ impl Lifetime {
     /// Until then it repeats acknowledgements that the peer may have missed. Without them a peer
     /// that shuts down at the same time could not finish.
     fn quiet_at(&self, inputs: &LivenessInputs) -> Time {
-        if inputs.finished {
+        if self.hastened && inputs.settled {
+            // As a closing connection of QUIC (RFC 9000, 10.2).
+            let silent = self.last_received + (inputs.rto * 3).min(MAX_QUIET);
+            silent.max(self.settled_at)
+        } else if inputs.finished {
             // The peer may repeat its end if our answer was lost.
             self.last_received + (inputs.rto * 8).clamp(MIN_FINISHED_QUIET, MAX_QUIET)
         } else if inputs.settled {

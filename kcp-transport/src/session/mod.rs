@@ -17,7 +17,7 @@ mod stats;
 mod trace;
 mod transmit;
 
-pub use demux::{Destination, Unsolicited, path_response};
+pub use demux::{Destination, Unsolicited, opening_token, path_response};
 pub use lifetime::State;
 
 use std::time::Duration;

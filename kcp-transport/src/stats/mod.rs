@@ -176,6 +176,10 @@ statistics! {
         backlog_full: u64,
         /// Would have opened a connection while the memory budget was exhausted.
         over_budget: u64,
+        /// Would have opened a connection, and were answered by a reset with the reason: the listener
+        /// is closed, its backlog full or its memory budget exhausted. Only peers of this crate are
+        /// told.
+        refused: u64,
         /// Would have opened a connection, or been challenged before, beyond the rate of their
         /// network ([`ListenerConfig::open_rate`](crate::config::ListenerConfig::open_rate)).
         over_rate: u64,

@@ -4,6 +4,7 @@
 
 mod blocked;
 mod coverage;
+mod ending;
 mod harness;
 mod messages;
 #[allow(dead_code, reason = "shared with other tests")]

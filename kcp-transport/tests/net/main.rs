@@ -9,6 +9,7 @@ mod messages;
 mod migration;
 mod readiness;
 mod refusals;
+mod shutdown;
 mod socket;
 mod statistics;
 mod stream;

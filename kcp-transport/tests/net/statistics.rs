@@ -7,7 +7,7 @@ mod network;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use kcp_transport::config::{Config, ListenerConfig};
+use kcp_transport::config::{Config, Extensions, ListenerConfig};
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,10 +64,15 @@ async fn endpoint_counts_its_connections_and_adds_them_up() {
 
 #[tokio::test(start_paused = true)]
 async fn connections_beyond_the_backlog_are_counted_and_come_later() {
-    let config = Config::builder()
-        .connect_timeout(Duration::from_secs(20))
-        .build()
-        .expect("in range");
+    for extensions in [Extensions::Off, Extensions::On] {
+        let config = Config::builder()
+            .connect_timeout(Duration::from_secs(20))
+            .extensions(extensions);
+        beyond_the_backlog(config.build().expect("in range")).await;
+    }
+}
+
+async fn beyond_the_backlog(config: Config) {
     let short = ListenerConfig::builder().backlog(1).build();
     let network = Network::new(1, 0.0, Duration::from_millis(5));
     let host = network.host();

@@ -272,7 +272,7 @@ impl Options {
     ) -> io::Result<Handle> {
         let within = limit.check(role)?;
         let peer = if is_socket {
-            spelled_for(endpoint.transport(), peer)?
+            spelled_for(&*endpoint.transport(), peer)?
         } else {
             peer
         };

@@ -77,7 +77,7 @@ impl SharedTransport {
     /// Opens a session. Waits for the driver alone.
     async fn open(&self, opening: Opening) -> io::Result<Handle> {
         let peer = if self.is_socket {
-            spelled_for(self.registry.endpoint.transport(), opening.peer)?
+            spelled_for(&*self.registry.endpoint.transport(), opening.peer)?
         } else {
             opening.peer
         };
@@ -91,14 +91,14 @@ impl SharedTransport {
         answered.await.unwrap_or_else(|_| {
             let kind = self.registry.endpoint.mailbox.ended();
             let kind = kind.unwrap_or(io::ErrorKind::NotConnected);
-            Err(io::Error::new(kind, "the endpoint's socket is closed"))
+            Err(io::Error::new(kind, "the endpoint is closed"))
         })
     }
 }
 
 impl Drop for SharedTransport {
     fn drop(&mut self) {
-        self.registry.release();
+        self.registry.stop_accepting();
     }
 }
 

@@ -197,6 +197,16 @@ impl Connection {
         lock(&self.inner).session.probe(now);
     }
 
+    /// Ends the session since the endpoint closes. The driver sends the reset.
+    pub(super) fn close(&self, now: Time, code: ResetCode) {
+        self.change(|session| session.close(now, code));
+    }
+
+    /// The endpoint closes once its sessions have ended.
+    pub(super) fn hasten(&self, now: Time) {
+        self.change(|session| session.hasten(now));
+    }
+
     pub(super) fn abort(&self, error: ConnectionError) {
         self.change(|session| session.abort(error));
     }

@@ -22,7 +22,7 @@ struct Inner {
     accepting: bool,
     /// Drivers that have not ended.
     sources: usize,
-    /// The reason why all drivers have ended.
+    /// Why nothing will be accepted any more: the listener is closed, or all drivers have ended.
     ended: Option<io::ErrorKind>,
 }
 
@@ -77,18 +77,16 @@ impl AcceptQueue {
         Ok(())
     }
 
-    /// Refuses further sessions and returns those that were not accepted. The listener is gone, so
-    /// the wakers of its tasks are dropped too: drivers keep the queue for longer.
+    /// Refuses further sessions and returns those that were not accepted. Accepting fails from now
+    /// on.
     pub(in crate::net) fn close(&self) -> VecDeque<Arc<Connection>> {
-        let (queue, waiters) = {
+        let (queue, wakers) = {
             let mut inner = lock(&self.inner);
             inner.accepting = false;
-            (
-                std::mem::take(&mut inner.queue),
-                std::mem::take(&mut inner.waiters),
-            )
+            inner.ended.get_or_insert(io::ErrorKind::NotConnected);
+            (std::mem::take(&mut inner.queue), inner.waiters.take())
         };
-        drop(waiters);
+        wakers.into_iter().for_each(Waker::wake);
         queue
     }
 
@@ -118,7 +116,7 @@ impl Awaited for AcceptQueue {
             return Poll::Ready(Ok(connection));
         }
         if let Some(kind) = inner.ended {
-            return Poll::Ready(Err(io::Error::new(kind, "the listener's socket is closed")));
+            return Poll::Ready(Err(io::Error::new(kind, "the listener is closed")));
         }
         inner.waiters.register(waiter, cx);
         Poll::Pending

@@ -3,11 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use crate::error::OpenError;
+use crate::error::{OpenError, ResetCode};
 use crate::net::connection::Handle;
 use crate::net::endpoint::{Endpoint, SessionKey};
 use crate::net::io::{Path, ReceiveBuffers};
-use crate::session::{Destination, Unsolicited, path_response};
+use crate::session::{Destination, Unsolicited, opening_token, path_response};
 use crate::stats::EndpointStats;
 use crate::time::Time;
 use crate::wire::{ConversationId, Frame, FrameWriter, MAX_EXTENSION_LEN, SegmentHeader};
@@ -74,7 +74,7 @@ impl Ingress {
             ..
         } = self;
         let mut arrived = None;
-        buffers.receive(endpoint.transport(), |bytes, received| {
+        buffers.receive(&*endpoint.transport(), |bytes, received| {
             let now = *arrived.get_or_insert_with(|| endpoint.clock.now());
             let mut router = Router {
                 registry,
@@ -292,19 +292,43 @@ impl Router<'_> {
                 None
             }
             Verdict::ChallengePath(header, data) => {
-                let mut frames = FrameWriter::new(MAX_EXTENSION_LEN);
-                frames.push(&Frame::PathChallenge(data));
-                let header = SegmentHeader {
-                    // At most some dozens of bytes.
-                    payload_len: frames.payload().len() as u32,
-                    ..header
-                };
-                let endpoint = &self.registry.endpoint;
-                endpoint.reply(self.path, &header, frames.payload());
+                self.reply_frame(&header, &Frame::PathChallenge(data));
+                None
+            }
+            Verdict::Refuse(code) => {
+                self.refuse(datagram, payload, code);
                 None
             }
             Verdict::Ignore => None,
         }
+    }
+
+    /// Tells a peer that supports extensions why it gets no session. Its hello is longer than the
+    /// answer.
+    fn refuse(&mut self, datagram: UnmatchedDatagram, payload: &[u8], code: ResetCode) {
+        if !self.registry.endpoint.accepts() {
+            return;
+        }
+        let Some(tag) = opening_token(payload) else {
+            return;
+        };
+        if let Some(header) = self.admission.refusal(datagram, self.stats) {
+            let code = code.get();
+            self.reply_frame(&header, &Frame::Reset { tag, code });
+        }
+    }
+
+    /// Sends a window update with one frame.
+    fn reply_frame(&self, header: &SegmentHeader, frame: &Frame) {
+        let mut frames = FrameWriter::new(MAX_EXTENSION_LEN);
+        frames.push(frame);
+        let header = SegmentHeader {
+            // At most some dozens of bytes.
+            payload_len: frames.payload().len() as u32,
+            ..*header
+        };
+        let endpoint = &self.registry.endpoint;
+        endpoint.reply(self.path, &header, frames.payload());
     }
 
     /// Whether peers may open one more session.
@@ -383,7 +407,9 @@ impl Router<'_> {
         }
         let slot = connection.key.slot;
         if let Err(unwanted) = self.registry.accept_queue.offer(connection) {
-            // The listener was dropped, so the session has no reader.
+            // The listener was closed, so the session has no reader. It knows no token of the peer
+            // yet that a reset could carry.
+            unwanted.hasten(self.now);
             drop(Handle(unwanted));
         }
         Some(slot)

@@ -2,13 +2,16 @@
 
 mod accept_queue;
 mod admission;
+mod closing;
 mod demux;
+mod idle;
 mod ingress;
 mod registry;
 mod sessions;
 mod timers;
 mod warning;
 
+pub(super) use closing::{close, shut_down, wait_idle};
 pub(super) use registry::{OpenRequest, Registry};
 
 use std::future::Future;
@@ -16,16 +19,17 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::time::Sleep;
 
-use crate::error::ConnectionError;
+use crate::error::ResetCode;
 use crate::session::{Destination, Role};
 use crate::time::Time;
 use crate::wire::ConversationId;
 
 use super::connection::{Connection, Handle};
-use super::endpoint::{Endpoint, SessionKey};
+use super::endpoint::{Closing, Endpoint, SessionKey};
 use super::io::{Path, entropy, is_closed};
 use ingress::Ingress;
 use sessions::{Initiator, Sessions};
@@ -45,6 +49,8 @@ pub(super) struct Driver {
     deadlines: Vec<(Time, SessionKey)>,
     sleep: Pin<Box<Sleep>>,
     sleeping_until: Option<Time>,
+    /// When sessions that are still being reset are given up.
+    closes_at: Option<Time>,
 }
 
 impl Driver {
@@ -64,6 +70,7 @@ impl Driver {
             deadlines: Vec::new(),
             sleep,
             sleeping_until: None,
+            closes_at: None,
         }
     }
 
@@ -133,6 +140,24 @@ impl Driver {
         rebound
     }
 
+    /// Ends the sessions as the listener or client endpoint requests.
+    fn close_sessions(&mut self) {
+        let Some(closing) = self.endpoint.mailbox.take_closing() else {
+            return;
+        };
+        let now = self.endpoint.clock.now();
+        for connection in self.sessions.iter() {
+            match closing {
+                Closing::Drain => connection.hasten(now),
+                Closing::Reset(code) => connection.close(now, code),
+            }
+            self.dirty.push(connection.key);
+        }
+        if matches!(closing, Closing::Reset(_)) {
+            self.closes_at.get_or_insert(now + LONGEST_CLOSE);
+        }
+    }
+
     /// Delivers the payloads that other sockets received for sessions of this driver.
     fn deliver_forwarded(&mut self) {
         for forwarded in self.endpoint.mailbox.drain_forwarded() {
@@ -144,9 +169,11 @@ impl Driver {
     /// Whether the driver has no work left, now or later.
     fn is_done(&self) -> bool {
         let group = self.registry.group.as_ref();
-        self.sessions.is_empty()
+        let ended = self.sessions.is_empty()
             && !self.endpoint.mailbox.is_held()
-            && group.is_none_or(|(group, _)| group.is_empty())
+            && group.is_none_or(|(group, _)| group.is_empty());
+        let now = self.endpoint.clock.now();
+        ended || self.closes_at.is_some_and(|at| now >= at)
     }
 
     /// The given conversation, or a random one that the path has no session for.
@@ -270,6 +297,7 @@ impl Driver {
             self.timers.next(),
             self.ingress.paused_until(),
             self.ingress.release_at(spare),
+            self.closes_at,
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;
@@ -288,15 +316,22 @@ impl Driver {
         self.finish(error.kind());
     }
 
+    /// Ends everything: sessions that are left send a last reset, and the socket is closed.
     fn finish(&mut self, kind: io::ErrorKind) {
-        self.registry.end(kind);
+        let first = self.registry.end(kind);
+        let now = self.endpoint.clock.now();
         for connection in self.sessions.drain() {
-            connection.abort(ConnectionError::EndpointClosed);
+            connection.close(now, ResetCode::GOING_AWAY);
+            connection.transmit_some();
             if let Some((group, _)) = &self.registry.group {
                 group.remove(connection.path().peer, connection.conversation);
             }
             self.registry.closed(&connection);
             connection.release();
+        }
+        self.endpoint.close();
+        if first {
+            self.registry.idle.driver_ended();
         }
     }
 }
@@ -325,6 +360,7 @@ impl Future for Driver {
             driver.relocate_sessions();
             let rebound = driver.probe_after_rebind();
             driver.deliver_forwarded();
+            driver.close_sessions();
             driver.handle_timers(driver.endpoint.clock.now());
             let transmitted = driver.poll_transmit(cx);
             driver
@@ -353,6 +389,10 @@ impl Drop for Driver {
         self.finish(io::ErrorKind::ConnectionAborted);
     }
 }
+
+/// How long resets may be repeated when an endpoint closes. A path with a longer time-out than that
+/// carries two of them.
+const LONGEST_CLOSE: Duration = Duration::from_secs(3);
 
 /// Receive calls between two rounds of timers and pending writes.
 const MAX_RECEIVES_PER_POLL: usize = 8;

@@ -1,14 +1,15 @@
 //! The registry of sessions that a driver shares with other tasks.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::oneshot;
 
 use crate::config::Extensions;
+use crate::error::ResetCode;
 use crate::net::connection::{Connection, Handle};
-use crate::net::endpoint::{Endpoint, SessionKey};
+use crate::net::endpoint::{Closing, Endpoint, SessionKey};
 use crate::net::io::Path;
 use crate::net::sync::lock;
 use crate::session::Role;
@@ -17,6 +18,7 @@ use crate::wire::ConversationId;
 
 use super::accept_queue::AcceptQueue;
 use super::demux::{MigrationIndex, ShardGroup, Tombstones};
+use super::idle::Idle;
 
 /// The sessions of an endpoint: accepted, requested, moved and counted. The driver shares it with
 /// the listener or client endpoint.
@@ -24,6 +26,8 @@ use super::demux::{MigrationIndex, ShardGroup, Tombstones};
 pub(in crate::net) struct Registry {
     pub(in crate::net) endpoint: Arc<Endpoint>,
     pub(in crate::net) accept_queue: Arc<AcceptQueue>,
+    /// Shared by the sockets of a listener.
+    pub(in crate::net) idle: Arc<Idle>,
     /// The sockets of the listener and the index of this one, if there are several.
     pub(super) group: Option<(Arc<ShardGroup>, usize)>,
     /// The sessions of a listener that may migrate.
@@ -57,7 +61,13 @@ impl Registry {
     pub(in crate::net) fn new(endpoint: Arc<Endpoint>) -> Arc<Self> {
         let accept_queue = AcceptQueue::new(endpoint.listener.backlog(), endpoint.accepts(), 1);
         let tombstones = Arc::new(Tombstones::new(1));
-        Arc::new(Self::with(endpoint, Arc::new(accept_queue), tombstones))
+        let idle = Arc::new(Idle::new(1));
+        Arc::new(Self::with(
+            endpoint,
+            Arc::new(accept_queue),
+            idle,
+            tombstones,
+        ))
     }
 
     /// The registries of the endpoints of a listener, which share most of their parts.
@@ -67,13 +77,15 @@ impl Registry {
         };
         let (config, most) = (&first.config, first.listener.backlog());
         let accept_queue = Arc::new(AcceptQueue::new(most, true, endpoints.len()));
+        let idle = Arc::new(Idle::new(endpoints.len()));
         let tombstones = Arc::new(Tombstones::new(endpoints.len()));
         let group = (endpoints.len() > 1).then(|| Arc::new(ShardGroup::new(&endpoints)));
         let migration = (config.extensions() == Extensions::Migration)
             .then(|| Arc::new(MigrationIndex::default()));
         let registries = endpoints.into_iter().enumerate().map(|(shard, endpoint)| {
+            let queue = Arc::clone(&accept_queue);
             let mut registry =
-                Self::with(endpoint, Arc::clone(&accept_queue), Arc::clone(&tombstones));
+                Self::with(endpoint, queue, Arc::clone(&idle), Arc::clone(&tombstones));
             registry.group = group.clone().map(|group| (group, shard));
             registry.migration = migration.clone();
             Arc::new(registry)
@@ -84,11 +96,13 @@ impl Registry {
     fn with(
         endpoint: Arc<Endpoint>,
         accept_queue: Arc<AcceptQueue>,
+        idle: Arc<Idle>,
         tombstones: Arc<Tombstones>,
     ) -> Self {
         Self {
             endpoint,
             accept_queue,
+            idle,
             group: None,
             migration: None,
             tombstones,
@@ -116,26 +130,40 @@ impl Registry {
         requests.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Refuses further sessions and returns those that were not accepted. The driver is woken,
-    /// since it may have nothing left to do.
-    pub(in crate::net) fn release(&self) -> VecDeque<Arc<Connection>> {
-        let queue = self.accept_queue.close();
-        self.endpoint.mailbox.release();
-        queue
+    /// Refuses further sessions, and ends those there are. The driver ends with the last one.
+    pub(in crate::net) fn close(&self, closing: Closing) {
+        self.idle.close();
+        let unanswered = lock(&self.requests).take();
+        drop(unanswered);
+        self.stop_accepting();
+        self.endpoint.mailbox.end_sessions(closing);
     }
 
-    /// Records that the transport is closed or the driver has ended, and fails all requests.
-    pub(super) fn end(&self, kind: io::ErrorKind) {
+    /// Refuses further sessions, and resets those that were not accepted. The driver ends with the
+    /// last session.
+    pub(in crate::net) fn stop_accepting(&self) {
+        for connection in self.accept_queue.close() {
+            connection.reset(ResetCode::GOING_AWAY);
+            drop(Handle(connection));
+        }
+        self.endpoint.mailbox.release();
+    }
+
+    /// Records that the transport is closed or the driver has ended, and fails all requests. Returns
+    /// whether this is the first reason.
+    pub(super) fn end(&self, kind: io::ErrorKind) -> bool {
         let first = self.endpoint.mailbox.end(kind);
         let unanswered = lock(&self.requests).take();
         drop(unanswered);
         if first {
             self.accept_queue.end(kind);
         }
+        first
     }
 
     /// Counts a session that opens.
     pub(super) fn opened(&self, connection: &Arc<Connection>, role: Role) {
+        self.idle.session_opened();
         let mut connections = lock(&self.connections);
         let weak = Arc::downgrade(connection);
         connections.live.insert(connection.key, weak);
@@ -158,6 +186,8 @@ impl Registry {
             connections.ended += stats;
             let live = connections.live.len();
             self.endpoint.update_stats(|stats| stats.connections = live);
+            drop(connections);
+            self.idle.session_closed();
         }
     }
 

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use crate::error::SystemError;
-use crate::net::io::{Path, Transport, is_closed, is_unroutable};
+use crate::net::io::{ClosedTransport, Path, Transport, is_closed, is_unroutable};
 use crate::net::sync::lock;
 use crate::packet::{PacketLayout, TransmitBatch};
 
 /// Sends sealed datagrams, and queues those that the socket does not accept.
 #[derive(Debug)]
 pub(in crate::net) struct Egress {
-    transport: Arc<dyn Transport>,
+    /// Replaced once nothing is left to carry.
+    transport: Mutex<Arc<dyn Transport>>,
     layout: PacketLayout,
     queue: Mutex<Queue>,
 }
@@ -54,14 +55,23 @@ pub(in crate::net) struct Sent {
 impl Egress {
     pub(super) fn new(transport: Arc<dyn Transport>, layout: PacketLayout) -> Self {
         Self {
-            transport,
+            transport: Mutex::new(transport),
             layout,
             queue: Mutex::default(),
         }
     }
 
-    pub(super) fn transport(&self) -> &dyn Transport {
-        &*self.transport
+    pub(super) fn transport(&self) -> Arc<dyn Transport> {
+        Arc::clone(&lock(&self.transport))
+    }
+
+    /// Lets go of the transport, which closes a socket, and drops what waits for it.
+    pub(super) fn close(&self) {
+        let closed = Arc::new(ClosedTransport::new(&*self.transport()));
+        let former = std::mem::replace(&mut *lock(&self.transport), closed);
+        let blocked = std::mem::take(&mut lock(&self.queue).blocked);
+        // Outside of the locks.
+        drop((former, blocked));
     }
 
     /// An empty batch, or `None` while the socket is blocked.
@@ -99,8 +109,9 @@ impl Egress {
             unroutable: false,
             closed: None,
         };
-        for run in batch.runs_from(from, self.transport.max_run()) {
-            match self.transport.try_send(path, run) {
+        let transport = self.transport();
+        for run in batch.runs_from(from, transport.max_run()) {
+            match transport.try_send(path, run) {
                 Ok(()) => {
                     sent.unsent = None;
                     sent.passed = true;
@@ -134,12 +145,13 @@ impl Egress {
         cx: &mut Context<'_>,
         on_closed: impl Fn(io::ErrorKind),
     ) -> Poll<()> {
+        let transport = self.transport();
         let mut attempts = 0;
         loop {
             let Some(mut blocked) = lock(&self.queue).blocked.pop_front() else {
                 return Poll::Ready(());
             };
-            let ready = self.transport.poll_send_ready(cx);
+            let ready = transport.poll_send_ready(cx);
             if let Poll::Ready(Err(error)) = &ready {
                 on_closed(error.kind());
             } else if ready.is_ready() {

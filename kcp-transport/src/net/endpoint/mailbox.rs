@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Mutex;
 use std::task::{Context, Waker};
 
+use crate::error::ResetCode;
 use crate::net::io::Path;
 use crate::net::sync::lock;
 use crate::time::Time;
@@ -27,11 +28,22 @@ struct Pending {
     forwarded: Vec<(Path, Vec<u8>)>,
     /// A listener or client endpoint may still open or accept sessions.
     held: bool,
+    /// What the sessions have been told about the end of the endpoint, and not been yet.
+    closing: Option<Closing>,
     /// The reason why the driver has ended.
     ended: Option<io::ErrorKind>,
     /// The error by which a call of another task found the transport closed.
     closed: Option<io::ErrorKind>,
     waker: Option<Waker>,
+}
+
+/// How an endpoint ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::net) enum Closing {
+    /// Once its sessions have ended by themselves.
+    Drain,
+    /// At once: they are reset with this code.
+    Reset(ResetCode),
 }
 
 impl Mailbox {
@@ -95,6 +107,21 @@ impl Mailbox {
     /// left to do.
     pub(in crate::net) fn release(&self) {
         self.notify(|pending| pending.held = false);
+    }
+
+    /// Ends the endpoint. A reset replaces a drain that the driver has not seen yet.
+    pub(in crate::net) fn end_sessions(&self, closing: Closing) {
+        self.notify(|pending| {
+            pending.held = false;
+            if !matches!(pending.closing, Some(Closing::Reset(_))) {
+                pending.closing = Some(closing);
+            }
+        });
+    }
+
+    /// How the endpoint is to end, if that is new.
+    pub(in crate::net) fn take_closing(&self) -> Option<Closing> {
+        lock(&self.0).closing.take()
     }
 
     /// Whether a listener or client endpoint may still open or accept sessions.

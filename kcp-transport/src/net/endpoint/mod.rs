@@ -10,9 +10,10 @@ mod replay;
 pub(super) use budget::{Budget, Charge};
 pub(super) use egress::Sent;
 pub(super) use key::SessionKey;
+pub(super) use mailbox::Closing;
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 
 use crate::config::{Config, ListenerConfig};
@@ -34,7 +35,8 @@ use replay::SharedReplayFilter;
 #[derive(Debug)]
 pub(super) struct Endpoint {
     /// The transport, if it is a socket of this crate that can be replaced, and how sockets are made.
-    rebindable: Option<(Arc<RebindableSocket>, SocketMaker)>,
+    /// Does not keep the socket open.
+    rebindable: Option<(Weak<RebindableSocket>, SocketMaker)>,
     pub(super) clock: Clock,
     pub(super) config: Config,
     /// Of a listener; else the default.
@@ -92,7 +94,7 @@ impl Endpoint {
         let rebindable = Arc::new(RebindableSocket::new(socket));
         let transport = Arc::clone(&rebindable) as Arc<dyn Transport>;
         let mut endpoint = Self::new(transport, security, config, purpose)?;
-        endpoint.rebindable = Some((rebindable, maker));
+        endpoint.rebindable = Some((Arc::downgrade(&rebindable), maker));
         Ok(endpoint)
     }
 
@@ -144,8 +146,13 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn transport(&self) -> &dyn Transport {
+    pub(super) fn transport(&self) -> Arc<dyn Transport> {
         self.egress.transport()
+    }
+
+    /// Closes the socket: the driver has ended.
+    pub(super) fn close(&self) {
+        self.egress.close();
     }
 
     /// Whether the endpoint has a single session.
@@ -177,6 +184,7 @@ impl Endpoint {
         if let Some(kind) = self.mailbox.ended() {
             return Err(kind.into());
         }
+        let rebindable = rebindable.upgrade().ok_or(io::ErrorKind::NotConnected)?;
         rebindable.replace(open(maker)?);
         self.mailbox.note_rebound();
         Ok(())

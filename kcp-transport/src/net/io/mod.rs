@@ -2,6 +2,7 @@
 
 mod address;
 mod clock;
+mod closed;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod cmsg;
 mod maker;
@@ -14,6 +15,7 @@ mod transport;
 
 pub(super) use address::spelled_for;
 pub(super) use clock::{Clock, entropy};
+pub(super) use closed::ClosedTransport;
 pub(super) use maker::{SocketHook, SocketMaker};
 pub(super) use rebindable::RebindableSocket;
 pub(super) use receive::ReceiveBuffers;

@@ -22,6 +22,25 @@ impl Session {
         }
     }
 
+    /// Ends the session at once, as the endpoint closes. Reads and writes fail with
+    /// [`ConnectionError::EndpointClosed`]; a peer that supports extensions receives `code`.
+    pub fn close(&mut self, now: Time, code: ResetCode) {
+        if !self.lifetime.is_closed() {
+            self.lifetime.close(ConnectionError::EndpointClosed);
+            self.queue_reset(now, code);
+        }
+    }
+
+    /// The endpoint closes once its sessions have ended: after the user has let go, the session
+    /// waits for repetitions of the peer no longer than three times the RTO.
+    ///
+    /// A peer that supports extensions and has not ended its stream by then receives
+    /// [`ResetCode::GOING_AWAY`].
+    pub fn hasten(&mut self, now: Time) {
+        self.lifetime.hasten();
+        self.update_lifetime(now);
+    }
+
     /// Whether the peer's stream has ended and all of it was read.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -63,7 +82,9 @@ impl Session {
             self.lifetime.on_delivered(now);
         }
         self.check_validation(segments, outcome);
-        self.apply_frames();
+        if self.apply_frames() {
+            return;
+        }
         // A challenge to our address does not answer a connecting probe.
         if outcome.answered || self.lifetime.state() != State::Connecting {
             self.lifetime.on_received(now);
@@ -81,13 +102,13 @@ impl Session {
         }
     }
 
-    /// Applies the requests of received frames.
-    pub(in crate::session) fn apply_frames(&mut self) {
+    /// Applies the requests of received frames. Returns whether the peer has refused the session.
+    pub(in crate::session) fn apply_frames(&mut self) -> bool {
         let Some(extension) = &mut self.extension else {
-            return;
+            return false;
         };
         if self.validation.is_none() && !extension.has_requests() {
-            return;
+            return false;
         }
         let requests = extension.take_requests();
         let heard = extension.is_negotiated();
@@ -106,11 +127,15 @@ impl Session {
             // A peer that has echoed our token receives what we send.
             self.validation = None;
         }
-        if let Some(code) = requests.reset {
-            self.lifetime.close(ConnectionError::Reset(code));
+        let Some(code) = requests.reset else {
+            return false;
+        };
+        self.lifetime.on_reset(code);
+        if self.lifetime.is_closed() {
             // A peer that has reset the session needs no answer.
             self.extension = None;
         }
+        true
     }
 
     /// Probes the peer now. After a change of our own address this shows the new address to a peer
@@ -151,7 +176,8 @@ impl Session {
     /// Queues the reason for the peer if the session has ended.
     pub(in crate::session) fn queue_close_reason(&mut self, now: Time, inputs: &LivenessInputs) {
         let code = match self.lifetime.state() {
-            State::Closed(None) if inputs.settled => return,
+            State::Closed(None) if inputs.settled && !self.lifetime.leaves_peer(inputs) => return,
+            State::Closed(None) if inputs.settled => ResetCode::GOING_AWAY,
             State::Closed(None) => ResetCode::CANCELLED,
             State::Closed(Some(error)) => match error {
                 ConnectionError::Protocol(_) => ResetCode::PROTOCOL,

@@ -82,6 +82,22 @@ fn hello_forged_before_the_true_one_is_forgotten() {
     assert!(pair.run_until(PATIENCE, |pair| pair.server.session.is_finished()));
 }
 
+/// A session that connects has no other protection: it knows nothing of its peer yet.
+#[test]
+fn forged_refusals_end_no_session_that_connects() {
+    let mut pair = Pair::new(1, &PairConfig::default());
+    let conversation = pair.client.session.conversation();
+    for code in [ResetCode::GOING_AWAY, ResetCode::BACKLOG_FULL] {
+        let (tag, code) = (Token::new(666), code.get());
+        let forged = update(conversation, 0, &[Frame::Reset { tag, code }]);
+        pair.client.session.handle_datagram(pair.now(), &forged);
+    }
+    assert_eq!(pair.client.session.error(), None);
+    assert_eq!(pair.client.session.stats().extension_frames_refused, 2);
+    pair.run_for(Duration::from_secs(1));
+    assert!(pair.client.session.has_extensions() && pair.server.session.has_extensions());
+}
+
 /// A Hello of a peer that sends nothing more.
 fn invented_hello(conversation: ConversationId) -> Vec<u8> {
     let hello = Hello::new(Token::new(666));

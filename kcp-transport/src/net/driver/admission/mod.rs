@@ -26,6 +26,7 @@ use held::HeldDatagrams;
 use rate_limit::RateLimit;
 
 use crate::config::ListenerConfig;
+use crate::error::ResetCode;
 use crate::session::Unsolicited;
 use crate::stats::EndpointStats;
 use crate::time::Time;
@@ -66,6 +67,8 @@ pub(in crate::net) enum Verdict {
     /// The payload is to be kept until the challenge is answered.
     ChallengeAddress(SegmentHeader),
     ChallengePath(SegmentHeader, u64),
+    /// A peer of this crate that opens a conversation is to be told this reason.
+    Refuse(ResetCode),
     Ignore,
 }
 
@@ -118,21 +121,40 @@ impl Admission {
             }
             (Unsolicited::Opening | Unsolicited::Answer(_), AcceptState::Full) => {
                 stats.backlog_full += 1;
-                Verdict::Ignore
+                Verdict::Refuse(ResetCode::BACKLOG_FULL)
             }
             (Unsolicited::Opening | Unsolicited::Answer(_), AcceptState::Spent) => {
                 stats.over_budget += 1;
-                Verdict::Ignore
+                Verdict::Refuse(ResetCode::OVER_BUDGET)
             }
             (Unsolicited::Data { .. } | Unsolicited::Probe, _) => {
                 stats.stray += 1;
                 self.answer(datagram, 0, stats)
             }
-            (Unsolicited::Opening | Unsolicited::Answer(_), AcceptState::Closed)
-            | (Unsolicited::Other, _) => {
+            // A hello may follow the first packet by itself.
+            (_, AcceptState::Closed) => {
+                stats.stray += 1;
+                Verdict::Refuse(ResetCode::GOING_AWAY)
+            }
+            (Unsolicited::Other, _) => {
                 stats.stray += 1;
                 Verdict::Ignore
             }
+        }
+    }
+
+    /// The window update in front of the reset that refuses an opening, within the rate of replies.
+    pub(in crate::net) fn refusal(
+        &mut self,
+        datagram: UnmatchedDatagram,
+        stats: &mut EndpointStats,
+    ) -> Option<SegmentHeader> {
+        match self.reply(datagram, self.window_update(datagram.conversation, 0)) {
+            Verdict::Reply(header) => {
+                stats.refused += 1;
+                Some(header)
+            }
+            _ => None,
         }
     }
 
