@@ -1,15 +1,16 @@
 //! How `serve` ends.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod support;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use kcp_tonic::KcpIncoming;
 use kcp_tower::KcpStream;
+use kcp_tower::kcp_transport::error::{ConnectionError, ResetCode};
 use support::helloworld::greeter_server::GreeterServer;
 use support::{Hello, Setup, hello, loopback};
 use tokio::io::AsyncReadExt;
@@ -61,10 +62,19 @@ async fn call_in_flight_finishes_after_the_signal() {
         greetings.send(hello(word)).await.unwrap();
         assert_eq!(replies.next().await.unwrap().unwrap().message, word);
     }
+    let late = KcpStream::connect(server.addr, &setup.security).await;
+    let reason = ConnectionError::from_io(late.as_ref().unwrap_err());
+    let refused = ConnectionError::Rejected(ResetCode::GOING_AWAY);
+    assert_eq!(reason, Some(&refused));
     assert!(!server.task.is_finished());
     drop(greetings);
     assert!(replies.next().await.is_none());
-    server.task.await.unwrap().unwrap();
+    timeout(PATIENCE, server.task)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    UdpSocket::bind(server.addr).unwrap();
     drop(client);
 }
 
@@ -80,6 +90,7 @@ async fn drain_timeout_ends_calls_that_do_not_finish() {
     server.stop.send(()).unwrap();
     let end = timeout(PATIENCE, server.task).await;
     end.expect("the server must end").unwrap().unwrap();
+    UdpSocket::bind(server.addr).unwrap();
     let status = timeout(PATIENCE, call).await.unwrap().unwrap().unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
 }

@@ -1,11 +1,11 @@
 //! How `serve` ends.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod support;
 
 use std::convert::Infallible;
 use std::future::{Pending, pending};
-use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,8 +14,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use kcp_tower::kcp_transport::error::{ConnectionError, ResetCode};
 use kcp_tower::{KcpConnectInfo, KcpStream};
-use support::{Setup, impatient, loopback, serve_fn};
+use support::{Setup, loopback, serve_fn};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, oneshot};
 use tower::Service;
@@ -54,16 +55,20 @@ async fn request_in_flight_finishes(http2_only: bool) {
     gate.entered.notified().await;
     stop.send(()).unwrap();
 
-    // The listener is gone, the connection is not.
-    let late = KcpStream::builder(&setup.security)
-        .config(&impatient())
-        .connect(addr)
-        .await;
-    let kind = late.unwrap_err().kind();
-    assert!(matches!(
-        kind,
-        io::ErrorKind::TimedOut | io::ErrorKind::ConnectionRefused
-    ));
+    // The listener refuses, the connection goes on.
+    let error = loop {
+        match KcpStream::connect(addr, &setup.security).await {
+            // The signal has not come yet.
+            Ok(early) => drop(early),
+            Err(error) => break error,
+        }
+    };
+    let reason = ConnectionError::from_io(&error);
+    assert_eq!(
+        reason,
+        Some(&ConnectionError::Rejected(ResetCode::GOING_AWAY)),
+        "{error}"
+    );
     assert!(!server.is_finished());
 
     gate.open.notify_one();
@@ -71,6 +76,7 @@ async fn request_in_flight_finishes(http2_only: bool) {
     let body: Bytes = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "done");
     server.await.unwrap().unwrap();
+    UdpSocket::bind(addr).unwrap();
 }
 
 #[tokio::test]
@@ -198,9 +204,38 @@ async fn drain_timeout_cuts_what_is_left() {
     gate.entered.notified().await;
     stop.send(()).unwrap();
     server.await.unwrap().unwrap();
-    // Over plain KCP the client learns by a time-out, between peers with extensions at once; it
-    // never gets an answer.
-    response.abort();
+    UdpSocket::bind(addr).unwrap();
+    let told = tokio::time::timeout(PATIENCE, response).await;
+    told.expect("the client is told").unwrap().unwrap_err();
+}
+
+#[tokio::test]
+async fn port_is_free_and_idle_connections_have_ended_when_the_server_returns() {
+    for http2_only in [false, true] {
+        let setup = Setup::plaintext();
+        let (incoming, addr) = setup.incoming().await;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = serve_fn(incoming, |_| async {
+            Ok::<_, Infallible>(Response::new(String::new()))
+        })
+        .with_graceful_shutdown(async { stopped.await.unwrap_or_default() });
+        let server = tokio::spawn(server.into_future());
+        let client = setup.client(http2_only);
+        let uri: http::Uri = format!("http://{addr}/").parse().unwrap();
+        client.get(uri.clone()).await.unwrap();
+        stop.send(()).unwrap();
+        let end = tokio::time::timeout(PATIENCE, server).await;
+        end.expect("the server must end").unwrap().unwrap();
+        // By the address that the first server got.
+        let again = setup.listening().bind(addr).await.unwrap();
+        let server = serve_fn(again, |_| async {
+            Ok::<_, Infallible>(Response::new(String::new()))
+        });
+        let server = tokio::spawn(server.into_future());
+        let answer = tokio::time::timeout(PATIENCE, client.get(uri)).await;
+        answer.expect("the new server answers").unwrap();
+        server.abort();
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Connections that become another protocol under `serve`.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod support;
 
 use std::convert::Infallible;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use axum::Router;
@@ -78,7 +79,7 @@ async fn http1_connections_can_be_upgraded_whatever_versions_are_served() {
 }
 
 #[tokio::test]
-async fn upgraded_connection_outlives_the_server() {
+async fn upgraded_connection_goes_on_while_the_server_drains() {
     let setup = Setup::plaintext();
     let (incoming, addr) = setup.incoming().await;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -92,8 +93,11 @@ async fn upgraded_connection_outlives_the_server() {
     let response = client.request(request).await.unwrap();
     let upgraded = hyper::upgrade::on(response).await.unwrap();
     stop.send(()).unwrap();
-    server.await.unwrap().unwrap();
+    // The server refuses new connections from now on, so the signal has come.
+    while KcpStream::connect(addr, &setup.security).await.is_ok() {}
     check_echo(upgraded).await;
+    server.await.unwrap().unwrap();
+    UdpSocket::bind(addr).unwrap();
 }
 
 #[tokio::test]

@@ -4,14 +4,14 @@ use std::fmt;
 use std::future::{Pending, pending};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
 use http::{Request, Response};
-use kcp_tower::BoxError;
+use kcp_tower::{BoxError, KcpListener};
 use tokio::sync::oneshot;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -56,8 +56,10 @@ pub struct Serve<L, F = Pending<()>> {
 }
 
 impl<L, F> Serve<L, F> {
-    /// Stops when `signal` completes: the server accepts no more connections, sends GOAWAY on those
-    /// it has, and calls that have begun may finish within [`Serve::drain_timeout`].
+    /// Stops when `signal` completes: the server refuses new connections at once, sends GOAWAY on
+    /// those it has, and calls that have begun may finish within [`Serve::drain_timeout`].
+    ///
+    /// When the server returns, its port is free.
     pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<L, G>
     where
         G: Future<Output = ()>,
@@ -71,7 +73,8 @@ impl<L, F> Serve<L, F> {
     }
 
     /// How long calls may take to finish after the shutdown signal; connections that are still open
-    /// then are closed. Default 30 s; `None` is no limit.
+    /// then are reset with [`ResetCode::GOING_AWAY`](kcp_tower::kcp_transport::error::ResetCode::GOING_AWAY).
+    /// Default 30 s; `None` is no limit.
     pub fn drain_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.drain_timeout = timeout.into();
         self
@@ -119,62 +122,111 @@ impl<L, F> Serve<L, F> {
         F: Future<Output = ()>,
     {
         let handle = Arc::new(AbortHandle::new());
-        let failed = Arc::<Mutex<Option<io::Error>>>::default();
-        let incoming = Connections {
-            inner: self.incoming,
+        let listening = Arc::new(Mutex::new(Listening {
+            incoming: Some(self.incoming),
+            failed: None,
+            stopped: false,
+        }));
+        let connections = Connections {
+            listening: Arc::clone(&listening),
             handle: Arc::clone(&handle),
-            failed: Arc::clone(&failed),
         };
         let (stopping, stopped) = oneshot::channel();
+        let stop = Arc::clone(&listening);
         let signal = async move {
             self.signal.await;
+            lock(&stop).stop_accepting();
             // The receiver lives as long as the server runs.
             let _ = stopping.send(());
         };
-        let serving = self.router.serve_with_incoming_shutdown(incoming, signal);
+        let serving = self
+            .router
+            .serve_with_incoming_shutdown(connections, signal);
         let mut serving = pin!(serving);
         let late = async {
-            match (stopped.await, self.drain_timeout) {
-                (Ok(()), Some(timeout)) => tokio::time::sleep(timeout).await,
-                _ => pending().await,
+            if stopped.await.is_err() {
+                // The server ends without a signal.
+                pending::<()>().await;
             }
+            tokio::time::sleep(self.drain_timeout.unwrap_or(Duration::MAX)).await;
         };
-        let ended = tokio::select! {
-            ended = &mut serving => ended,
-            () = late => {
+        let mut late = pin!(late);
+        let (ended, late) = tokio::select! {
+            ended = &mut serving => (ended, Some(late)),
+            () = &mut late => {
                 tracing::warn!("connections closed after the drain time-out");
                 handle.abort();
-                serving.await
+                (serving.await, None)
             }
         };
+        let incoming = lock(&listening).incoming.take();
+        if let Some(incoming) = incoming {
+            close(incoming.get_ref(), late).await;
+        }
         ended.map_err(io::Error::other)?;
-        let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failed = lock(&listening).failed.take();
         failed.map_or(Ok(()), Err)
     }
 }
 
+/// Waits for what is on its way until it is too late, and closes the listener.
+async fn close(listener: &KcpListener, late: Option<impl Future<Output = ()>>) {
+    if let Some(late) = late {
+        tokio::select! {
+            () = listener.shutdown(Duration::MAX) => return,
+            () = late => {}
+        }
+    }
+    listener.shutdown(Duration::ZERO).await;
+}
+
+/// The listener of a server, which tonic and the end of the server share.
+struct Listening {
+    /// Taken when no connection is accepted any more.
+    incoming: Option<KcpIncoming>,
+    /// tonic only logs errors of its stream of connections.
+    failed: Option<io::Error>,
+    stopped: bool,
+}
+
+impl Listening {
+    fn stop_accepting(&mut self) {
+        self.stopped = true;
+        if let Some(incoming) = &self.incoming {
+            incoming.get_ref().stop_accepting();
+        }
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<KcpServerIo>> {
+        let Some(incoming) = self.incoming.as_mut().filter(|_| !self.stopped) else {
+            return Poll::Ready(None);
+        };
+        Pin::new(incoming).poll_next(cx).map(|item| match item? {
+            Ok(io) => Some(io),
+            Err(error) => {
+                self.failed = Some(error);
+                None
+            }
+        })
+    }
+}
+
+fn lock(listening: &Mutex<Listening>) -> MutexGuard<'_, Listening> {
+    listening.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The connections of a server, which can all be ended.
 struct Connections {
-    inner: KcpIncoming,
+    listening: Arc<Mutex<Listening>>,
     handle: Arc<AbortHandle>,
-    /// tonic only logs errors of this stream.
-    failed: Arc<Mutex<Option<io::Error>>>,
 }
 
 impl Stream for Connections {
     type Item = io::Result<KcpServerIo>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.inner)
-            .poll_next(cx)
-            .map(|item| match item? {
-                Ok(io) => Some(Ok(io.with_abort(self.handle.signal()))),
-                Err(error) => {
-                    let failed = self.failed.lock();
-                    *failed.unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    None
-                }
-            })
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let accepted = lock(&self.listening).poll_accept(cx);
+        accepted.map(|io| Some(Ok(io?.with_abort(self.handle.signal()))))
     }
 }
 

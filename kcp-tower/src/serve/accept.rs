@@ -9,6 +9,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::server::graceful::GracefulShutdown;
+use kcp_transport::net::KcpListener;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -73,24 +74,34 @@ impl<M, F, I> Serve<M, F, I> {
             connections.spawn(server.connection(io, handshake.clone(), service, ending));
         };
 
-        // The listener closes first: a client that connects now is refused, and does not wait for a
+        // First of all, a client that connects from now on is refused, and does not wait for a
         // server that never answers.
-        drop(incoming);
+        let listener = incoming.into_inner();
+        listener.stop_accepting();
         drop(stop);
-        drain(graceful, connections, drain_timeout).await;
+        drain(&listener, graceful, connections, drain_timeout).await;
         ended
     }
 }
 
-async fn drain(graceful: GracefulShutdown, mut open: JoinSet<()>, timeout: Option<Duration>) {
-    let drained = graceful.shutdown();
-    match timeout {
-        None => drained.await,
-        Some(timeout) => {
-            if tokio::time::timeout(timeout, drained).await.is_err() {
-                tracing::warn!(connections = open.len(), "closed after the drain time-out");
-            }
+/// Waits for requests that have begun, then for connections that were upgraded and for what is on its
+/// way; ends what is left after the time-out, and closes the listener.
+async fn drain(
+    listener: &KcpListener,
+    graceful: GracefulShutdown,
+    mut open: JoinSet<()>,
+    timeout: Option<Duration>,
+) {
+    let mut late = pin!(tokio::time::sleep(timeout.unwrap_or(Duration::MAX)));
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = &mut late => {
+            tracing::warn!(connections = open.len(), "closed after the drain time-out");
         }
     }
     open.shutdown().await;
+    tokio::select! {
+        () = listener.shutdown(Duration::MAX) => {}
+        () = &mut late => listener.shutdown(Duration::ZERO).await,
+    }
 }

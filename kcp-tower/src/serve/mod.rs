@@ -63,8 +63,10 @@ pub struct Serve<M, F = Pending<()>, I = KcpIo> {
 }
 
 impl<M, F, I> Serve<M, F, I> {
-    /// Stops when `signal` completes: the server accepts no more connections, and requests that have
-    /// begun may finish within [`Serve::drain_timeout`].
+    /// Stops when `signal` completes: the server refuses new connections at once, and requests that
+    /// have begun and connections that were upgraded may finish within [`Serve::drain_timeout`].
+    ///
+    /// When the server returns, its port is free.
     pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<M, G, I>
     where
         G: Future<Output = ()>,
@@ -79,8 +81,10 @@ impl<M, F, I> Serve<M, F, I> {
         }
     }
 
-    /// How long requests may take to finish after the shutdown signal; connections that are still
-    /// open then are closed. Default 30 s; `None` is no limit.
+    /// How long requests and upgraded connections may take to finish after the shutdown signal;
+    /// connections that are still open then are reset with
+    /// [`ResetCode::GOING_AWAY`](kcp_transport::error::ResetCode::GOING_AWAY). Default 30 s; `None` is
+    /// no limit.
     pub fn drain_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.drain_timeout = timeout.into();
         self
