@@ -30,10 +30,11 @@ pub async fn serve(listener: impl Borrow<KcpListener>) -> io::Result<()> {
     serve_until(listener, Stop::never()).await.map(drop)
 }
 
-/// As [`serve`], until `stop` is requested: then nothing more is accepted, and each connection gets the
-/// echo of what was read so far, and the end of the stream. Returns how many connections there were.
+/// As [`serve`], until `stop` is requested: then new connections are refused, and each connection gets
+/// the echo of what was read so far, and the end of the stream. Returns how many connections there were,
+/// and leaves the port free.
 ///
-/// Connections whose peers do not acknowledge that within two seconds are cut off.
+/// Connections whose peers do not acknowledge that within two seconds are reset.
 ///
 /// # Errors
 ///
@@ -52,10 +53,15 @@ pub async fn serve_until(listener: impl Borrow<KcpListener>, stop: Stop) -> io::
         // How a connection ends is the client's business: it has seen its bytes, or an error.
         connections.spawn(async move { echo(stream, stop).await.ok() });
     }
-    drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    // What is left is cut off with the set.
-    let _ = timeout(DRAIN_TIMEOUT, drained).await;
+    let listener = listener.borrow();
+    listener.stop_accepting();
+    let drained = async {
+        while connections.join_next().await.is_some() {}
+        listener.shutdown(Duration::MAX).await;
+    };
+    if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+        listener.shutdown(Duration::ZERO).await;
+    }
     Ok(accepted)
 }
 
