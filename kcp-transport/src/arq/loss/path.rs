@@ -261,7 +261,7 @@ const LOSS_WEIGHT: u32 = 256;
 const PRIOR_LOSS: u32 = 100;
 
 /// Transmissions that this counts for. Little: half of it is gone after as many without a loss.
-const PRIOR_WEIGHT: u32 = 8;
+const PRIOR_WEIGHT: u32 = 32;
 
 /// The first estimate is no longer than what RFC 6298 begins with, section 2.1.
 const MOST_INITIAL: Duration = Duration::from_secs(1);

@@ -225,11 +225,13 @@ impl Protector {
             if self.watched.len() >= MOST_WATCHED {
                 self.watched.pop_front();
             }
+            // Of the first flight there is no sample yet, but the time that the handshake took.
+            let trip = path.current().max(path.estimate().unwrap_or_default());
             self.watched.push_back(Watched {
                 sequence,
                 stamps,
                 acked: [false; 2],
-                until: now + path.current() * 2 + PATIENCE,
+                until: now + trip * 2 + PATIENCE,
             });
         }
     }
@@ -602,6 +604,23 @@ mod tests {
             assert!(!protector.watches(sequence));
         }
         (protector.spacing * 250, path.loss())
+    }
+
+    #[test]
+    fn acks_of_the_first_copy_are_awaited_for_two_round_trips_of_the_handshake() {
+        let mut path = PathModel::new(true);
+        path.on_handshake(ms(400));
+        let mut protector = Protector::new(adaptive(100), 1000);
+        let sequence = SeqNumber::first(1);
+        let stamps = [0, 2].map(Timestamp::from_wire);
+        protector.on_copied(at(2), sequence, 1000, &path, Some(stamps));
+        protector.on_ack(sequence, stamps[0]);
+        protector.judge(at(400), &mut path);
+        assert!(protector.watches(sequence));
+        protector.on_ack(sequence, stamps[1]);
+        protector.judge(at(402), &mut path);
+        assert!(!protector.watches(sequence));
+        assert!(path.loss() < 1.0 / 100.0, "{}", path.loss());
     }
 
     #[test]
