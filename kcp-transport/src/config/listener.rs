@@ -70,7 +70,9 @@ impl ListenerConfig {
     ///
     /// Datagrams that would open one beyond that are dropped and counted in
     /// [`EndpointStats::backlog_full`](crate::stats::EndpointStats::backlog_full). A peer repeats
-    /// them, and connects once there is room. A constant in kcp-go, 128.
+    /// them, and connects once there is room. A peer of this crate is told, and fails at its connect
+    /// time-out with [`ResetCode::BACKLOG_FULL`](crate::error::ResetCode::BACKLOG_FULL). A constant in
+    /// kcp-go, 128.
     #[must_use]
     pub fn backlog(&self) -> usize {
         self.backlog

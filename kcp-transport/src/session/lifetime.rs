@@ -52,6 +52,8 @@ pub(super) struct LivenessInputs {
     pub(super) settled: bool,
     /// Both sides have received everything and know the end of the other's stream.
     pub(super) finished: bool,
+    /// The peer supports extensions.
+    pub(super) extended: bool,
     /// Data waits for the reader.
     pub(super) readable: bool,
     /// Since when sent data has been unacknowledged without progress.
@@ -111,6 +113,8 @@ pub(super) struct Lifetime {
     reprieve: Option<Time>,
     /// The endpoint closes once its sessions have ended.
     hastened: bool,
+    /// The session has a socket to itself, which its end frees.
+    alone: bool,
     /// When unused memory is released; `None` once that is done.
     shrink_at: Option<Time>,
 }
@@ -168,6 +172,7 @@ impl Lifetime {
             suspected: false,
             reprieve: None,
             hastened: false,
+            alone: false,
             shrink_at: None,
         }
     }
@@ -287,6 +292,10 @@ impl Lifetime {
 
     pub(super) fn hasten(&mut self) {
         self.hastened = true;
+    }
+
+    pub(super) fn set_alone(&mut self) {
+        self.alone = true;
     }
 
     /// Whether the session ends although the peer may still send.
@@ -474,20 +483,19 @@ impl Lifetime {
     /// Until then it repeats acknowledgements that the peer may have missed. Without them a peer
     /// that shuts down at the same time could not finish.
     fn quiet_at(&self, inputs: &LivenessInputs) -> Time {
-        if self.hastened && inputs.settled {
+        let (times, shortest) = match (inputs.finished, self.alone) {
+            _ if !inputs.settled => return Time::from_micros(u64::MAX),
             // As a closing connection of QUIC (RFC 9000, 10.2).
-            let silent = self.last_received + (inputs.rto * 3).min(MAX_QUIET);
-            silent.max(self.settled_at)
-        } else if inputs.finished {
-            // The peer may repeat its end if our answer was lost.
-            self.last_received + (inputs.rto * 8).clamp(MIN_FINISHED_QUIET, MAX_QUIET)
-        } else if inputs.settled {
-            // Not before the session is settled, which may take longer than the silence.
-            let silent = self.last_received + (inputs.rto * 16).clamp(MIN_QUIET, MAX_QUIET);
-            silent.max(self.settled_at)
-        } else {
-            Time::from_micros(u64::MAX)
-        }
+            _ if self.hastened => (3, Duration::ZERO),
+            // The peer may repeat its end once if our answer was lost. After that, it learns no more
+            // from a socket than from a closed one; nor does a peer that is told of no end.
+            (finished, true) if finished || !inputs.extended => (2, Duration::ZERO),
+            (true, _) => (8, MIN_FINISHED_QUIET),
+            _ => (16, MIN_QUIET),
+        };
+        let quiet = (inputs.rto * times).clamp(shortest, MAX_QUIET);
+        // Not before the session is settled, which may take longer than the silence.
+        (self.last_received + quiet).max(self.settled_at)
     }
 }
 

@@ -245,6 +245,12 @@ impl Session {
         self.lifetime.limit_connecting(limit);
     }
 
+    /// The session has a socket to itself. After its user has let go it leaves sooner, to free the
+    /// socket: packets that are late find a closed port.
+    pub fn set_alone(&mut self) {
+        self.lifetime.set_alone();
+    }
+
     /// Ends the session at once. Reads and writes fail with `error` from now on.
     pub fn abort(&mut self, error: ConnectionError) {
         self.lifetime.close(error);
@@ -393,6 +399,7 @@ impl Session {
             drained,
             settled: drained && extension.is_none_or(|it| it.is_settled()),
             finished: self.arq.is_finished() && extension.is_some_and(|it| it.is_end_known()),
+            extended: extension.is_some_and(|it| it.is_negotiated()),
             readable: self.arq.readable(),
             unacknowledged_since: self.arq.unacknowledged_since(),
             last_progress: self.arq.last_progress(),

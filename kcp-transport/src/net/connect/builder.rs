@@ -16,6 +16,7 @@ use crate::net::io::{Socket, SocketHook, SocketMaker, Transport, spelled_for};
 use crate::session::Role;
 use crate::wire::ConversationId;
 
+use super::descriptor::with_descriptor;
 use super::race::race;
 use super::resolve::resolve;
 use super::shared::SharedTransport;
@@ -256,7 +257,8 @@ impl Options {
         limit: Limit,
     ) -> io::Result<Handle> {
         let within = limit.check(role)?;
-        let (socket, peer) = self.maker.connect(local, peer, &self.config)?;
+        let connect = || self.maker.connect(local, peer, &self.config);
+        let (socket, peer) = with_descriptor(connect).await?;
         let endpoint = self.endpoint_on(socket, Purpose::One)?;
         let handle = alone::open(endpoint, self.opening(peer, role))?;
         answered(handle, role, within).await

@@ -3,6 +3,7 @@
 
 mod alone;
 mod builder;
+mod descriptor;
 mod race;
 mod resolve;
 mod shared;

@@ -84,6 +84,9 @@ impl Sessions {
         if initiator == Initiator::ValidatedPeer {
             session.accept_validated();
         }
+        if endpoint.is_single() {
+            session.set_alone();
+        }
         let unvalidated = !session.is_validated();
         self.unvalidated += usize::from(unvalidated);
         let entry = self.connections.vacant_entry();

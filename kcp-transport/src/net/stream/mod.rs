@@ -91,8 +91,11 @@ impl KcpStream {
     /// - [`io::ErrorKind::TimedOut`]: no answer within [`Config::connect_timeout`]. A peer with
     ///   another key or cipher also stays silent.
     /// - [`io::ErrorKind::ConnectionRefused`]: the peer's host reports that nothing listens there.
-    ///   Seen on Linux, Android and Windows; elsewhere that ends in the time-out.
-    /// - that of the system, if the socket cannot be made or used.
+    ///   Seen on Linux, Android and Windows; elsewhere that ends in the time-out. Or a peer of this
+    ///   crate is shutting down, or had no room until the time-out:
+    ///   [`ConnectionError::Rejected`](crate::error::ConnectionError::Rejected).
+    /// - that of the system, if the socket cannot be made or used. For want of a file descriptor it
+    ///   waits up to half a second before.
     ///
     /// And a [`ConfigError`](crate::error::ConfigError) of kind [`io::ErrorKind::InvalidInput`] if
     /// the mtu has no room for data under this cipher. Must be called within a tokio runtime.
