@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use kcp_transport::{ConnectionInfo, ConversationId, Stats};
+use kcp_transport::{Config, ConfigError, ConnectionInfo, ConversationId, Stats};
 
 /// Addresses, conversation and live statistics of a connection.
 ///
@@ -43,6 +43,22 @@ impl KcpConnectInfo {
     /// As [`KcpStream::rebind`](crate::KcpStream::rebind).
     pub fn rebind(&self) -> io::Result<()> {
         self.connection.rebind()
+    }
+
+    /// The current options of the connection.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.connection.config()
+    }
+
+    /// Changes the options of the open connection. See
+    /// [`KcpStream::reconfigure`](crate::KcpStream::reconfigure).
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::reconfigure`](crate::KcpStream::reconfigure).
+    pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
+        self.connection.reconfigure(config)
     }
 
     /// The connection's counters as of now.

@@ -119,6 +119,18 @@ pub enum ConfigError {
         /// The feature that has the cipher.
         feature: &'static str,
     },
+    /// An option of an open connection cannot change in this way.
+    #[error("{option} of an open connection cannot change from {current} to {given}; {hint}")]
+    Fixed {
+        /// The option's name.
+        option: &'static str,
+        /// The value that the connection has.
+        current: String,
+        /// The value that was given.
+        given: String,
+        /// What is allowed, or what to do instead.
+        hint: &'static str,
+    },
     /// A key ring holds two keys already.
     #[error("key ring has two keys already; retire one before adding another")]
     KeyRingFull,

@@ -29,6 +29,12 @@ impl From<MessageError> for std::io::Error {
 }
 
 impl Arq {
+    /// Whether message boundaries are kept.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.config.mode
+    }
+
     /// Changes whether message boundaries are kept, from the next write and read on.
     pub fn set_mode(&mut self, mode: Mode) {
         self.config.mode = mode;

@@ -140,10 +140,7 @@ impl Arq {
             timestamp_offset,
             send: Sender::new(&config, SeqNumber::first(first_sent)),
             receive: Receiver::new(&config, SeqNumber::first(first_received)),
-            congestion: match config.congestion {
-                Congestion::Kcp => Some(Box::new(CongestionWindow::new(config.mss()))),
-                Congestion::Unlimited => None,
-            },
+            congestion: congestion_window(&config),
             probe: Probe::default(),
             buffers: Buffers::default(),
             remote_window: INITIAL_REMOTE_WINDOW,
@@ -155,6 +152,21 @@ impl Arq {
             counters: Counters::default(),
             config,
         }
+    }
+
+    /// Changes the options, except for `mode` and `segments_len`. No data is lost, whatever the change.
+    pub fn set_config(&mut self, config: ArqConfig) {
+        if config.congestion != self.config.congestion {
+            self.congestion = congestion_window(&config);
+        }
+        self.config = ArqConfig {
+            mode: self.config.mode,
+            segments_len: self.config.segments_len,
+            ..config
+        };
+        self.send.set_config(&self.config);
+        self.receive.set_config(&self.config);
+        self.announce_if_reopened();
     }
 
     /// Queues bytes and returns how many were accepted: 0 when the send buffer is full.
@@ -416,6 +428,13 @@ impl Arq {
         } else {
             self.probe.announce();
         }
+    }
+}
+
+fn congestion_window(config: &ArqConfig) -> Option<Box<CongestionWindow>> {
+    match config.congestion {
+        Congestion::Kcp => Some(Box::new(CongestionWindow::new(config.mss()))),
+        Congestion::Unlimited => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Options of a connection, validated when built.
 
 mod builder;
+mod change;
 mod choice;
 #[cfg(feature = "serde")]
 mod fields;

@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
+use crate::config::Config;
+use crate::error::ConfigError;
 use crate::session::State;
 use crate::stats::{EndpointStats, Stats};
 use crate::wire::ConversationId;
@@ -65,6 +67,22 @@ impl ConnectionInfo {
     /// As [`KcpStream::rebind`](super::KcpStream::rebind).
     pub fn rebind(&self) -> io::Result<()> {
         self.connection.rebind()
+    }
+
+    /// The current options of the connection.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.connection.config()
+    }
+
+    /// As [`KcpStream::reconfigure`](super::KcpStream::reconfigure), for a stream that is split,
+    /// carries messages or is owned by other code.
+    ///
+    /// # Errors
+    ///
+    /// As [`KcpStream::reconfigure`](super::KcpStream::reconfigure).
+    pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
+        self.connection.reconfigure(config)
     }
 
     /// A handle that keeps neither the connection nor its socket alive.

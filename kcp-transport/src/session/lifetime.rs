@@ -129,6 +129,18 @@ struct Limits {
     linger: Duration,
 }
 
+impl Limits {
+    fn new(config: &Config) -> Self {
+        Self {
+            keepalive: config.keepalive(),
+            user: config.user_timeout(),
+            idle: config.idle_timeout(),
+            connect: config.connect_timeout(),
+            linger: config.linger(),
+        }
+    }
+}
+
 impl Lifetime {
     pub(super) fn new(
         config: &Config,
@@ -144,13 +156,7 @@ impl Lifetime {
                 State::Established
             },
             conversation,
-            limits: Limits {
-                keepalive: config.keepalive(),
-                user: config.user_timeout(),
-                idle: config.idle_timeout(),
-                connect: config.connect_timeout(),
-                linger: config.linger(),
-            },
+            limits: Limits::new(config),
             last_received: now,
             heard: false,
             opens: role != Role::Accept,
@@ -301,6 +307,19 @@ impl Lifetime {
     /// Whether the session ends although the peer may still send.
     pub(super) fn leaves_peer(&self, inputs: &LivenessInputs) -> bool {
         self.hastened && !inputs.finished
+    }
+
+    /// Changes the time limits, except for that of connecting.
+    pub(super) fn set_limits(&mut self, config: &Config) {
+        let connect = self.limits.connect;
+        self.limits = Limits {
+            connect,
+            ..Limits::new(config)
+        };
+        if self.state != State::Connecting && !self.suspected {
+            let last = self.last_received;
+            self.next_probe = self.limits.keepalive.map(|interval| last + interval);
+        }
     }
 
     pub(super) fn limit_connecting(&mut self, limit: Duration) {

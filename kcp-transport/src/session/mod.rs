@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::arq::{Arq, ArqConfig};
 use crate::config::{Config, Mode};
-use crate::error::{ConnectionError, SystemError};
+use crate::error::{ConfigError, ConnectionError, SystemError};
 use crate::fec::{FecDecoder, FecEncoder};
 use crate::packet::PacketLayout;
 use crate::time::Time;
@@ -228,6 +228,33 @@ impl Session {
     pub fn handle_refused(&mut self, now: Time) {
         self.lifetime.on_refused();
         self.update_lifetime(now);
+    }
+
+    /// Changes the options from `current` to `config`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Fixed`] for an option that cannot change. Nothing has changed then.
+    pub fn reconfigure(
+        &mut self,
+        now: Time,
+        current: &Config,
+        config: &Config,
+    ) -> Result<(), ConfigError> {
+        current.check_change(config, self.arq.mode())?;
+        let arq = ArqConfig {
+            mode: self.arq.mode(),
+            ..arq_config(config, self.layout)
+        };
+        self.writable_at = (arq.send_buffer / 4).max(1);
+        self.arq.set_config(arq);
+        if config.send_rate() != current.send_rate() {
+            let pacer = |rate| Pacer::new(rate, self.layout.mtu(), now);
+            self.pacer = config.send_rate().map(pacer);
+        }
+        self.lifetime.set_limits(config);
+        self.note_activity(now);
+        Ok(())
     }
 
     /// The system did not send what [`Session::poll_transmit`] has laid out last.

@@ -8,6 +8,7 @@ mod endpoint;
 mod messages;
 mod migration;
 mod readiness;
+mod reconfigure;
 mod refusals;
 mod shutdown;
 mod socket;

@@ -42,6 +42,11 @@ impl PathModel {
         }
     }
 
+    /// Changes the floor of the time-out, from the next sample on.
+    pub(in crate::arq) fn set_no_delay(&mut self, no_delay: bool) {
+        self.no_delay = no_delay;
+    }
+
     fn set_probe_timeout(&mut self, timeout: Duration) {
         let least = if self.no_delay {
             MIN_TIMEOUT_NO_DELAY

@@ -65,12 +65,11 @@ impl Rack {
     /// `threshold` is how many later transmissions must arrive before one counts as lost at once;
     /// with `None`, or more than eight, only time tells.
     pub(in crate::arq) fn new(threshold: Option<NonZeroU32>) -> Self {
-        let threshold = threshold.and_then(|it| u8::try_from(it.get()).ok());
         Self {
             order: VecDeque::new(),
             first: 1,
             arrived: [0; MAX_THRESHOLD],
-            threshold: threshold.filter(|it| usize::from(*it) <= MAX_THRESHOLD),
+            threshold: usable(threshold),
             reordering: Reordering::default(),
             timer: None,
             due: VecDeque::new(),
@@ -187,6 +186,11 @@ impl Rack {
         }
     }
 
+    /// Changes the threshold, as in [`Self::new`].
+    pub(in crate::arq) fn set_threshold(&mut self, threshold: Option<NonZeroU32>) {
+        self.threshold = usable(threshold);
+    }
+
     /// Whether enough transmissions after this one have arrived, on a path that keeps the order.
     fn is_lost_by_count(&self, number: u64) -> bool {
         let enough = self.threshold.map(|it| self.arrived[usize::from(it) - 1]);
@@ -283,6 +287,12 @@ impl Reordering {
             self.multiplier = 0;
         }
     }
+}
+
+/// The threshold, if arrivals are counted that far.
+fn usable(threshold: Option<NonZeroU32>) -> Option<u8> {
+    let threshold = threshold.and_then(|it| u8::try_from(it.get()).ok());
+    threshold.filter(|it| usize::from(*it) <= MAX_THRESHOLD)
 }
 
 /// Most transmissions that must arrive before an earlier one is lost by their number.

@@ -38,16 +38,24 @@ pub(super) struct ReceiveBuffer {
 impl ReceiveBuffer {
     /// A buffer for `reader` segments in order and `reach` more after them. Allocates nothing.
     pub(super) fn new(config: &ArqConfig, reader: usize, reach: usize) -> Self {
-        let entries = config.receive_buffer / ENTRIES_SHARE / size_of::<Option<Fragment>>();
-        Self {
+        let mut buffer = Self {
             ring: VecDeque::new(),
             ready: 0,
             missing: 0,
             taken: 0,
             bytes: 0,
-            budget: config.receive_buffer / 16 * 15,
-            most_entries: entries.max(MIN_ENTRIES).min(reader + reach),
-        }
+            budget: 0,
+            most_entries: 0,
+        };
+        buffer.set_limits(config, reader, reach);
+        buffer
+    }
+
+    /// Changes the limits. Segments that exceed them stay.
+    pub(super) fn set_limits(&mut self, config: &ArqConfig, reader: usize, reach: usize) {
+        let entries = config.receive_buffer / ENTRIES_SHARE / size_of::<Option<Fragment>>();
+        self.budget = config.receive_buffer / 16 * 15;
+        self.most_entries = entries.max(MIN_ENTRIES).min(reader + reach);
     }
 
     /// Number of segments that are ready for the reader.

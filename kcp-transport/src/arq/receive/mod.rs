@@ -49,8 +49,6 @@ pub(super) struct Receiver {
 impl Receiver {
     pub(super) fn new(config: &ArqConfig, first: SeqNumber) -> Self {
         let reach = reach(config.receive_window);
-        // Twice the reach: each segment in it and one retransmission of each.
-        let acks = config.receive_buffer / ACKS_SHARE / size_of::<(SeqNumber, Timestamp)>();
         Self {
             next: first,
             buffer: ReceiveBuffer::new(config, usize::from(config.receive_window), reach),
@@ -58,7 +56,7 @@ impl Receiver {
             pending_acks: VecDeque::new(),
             acks_since: Time::ZERO,
             acks_now: false,
-            most_acks: acks.max(MIN_ACKS).min(2 * reach),
+            most_acks: most_acks(config),
             pressed: false,
             capacity: config.receive_window,
             advertised: config.receive_window,
@@ -67,6 +65,15 @@ impl Receiver {
             end: None,
             broken: None,
         }
+    }
+
+    /// Changes the options. Nothing that was received is dropped.
+    pub(super) fn set_config(&mut self, config: &ArqConfig) {
+        let reach = reach(config.receive_window);
+        self.capacity = config.receive_window;
+        self.most_acks = most_acks(config);
+        let reader = usize::from(config.receive_window);
+        self.buffer.set_limits(config, reader, reach);
     }
 
     pub(super) fn next(&self) -> SeqNumber {
@@ -408,6 +415,13 @@ impl Receiver {
         let complete = self.buffer.ready() >= usize::from(fragments);
         Ok(complete.then_some(usize::from(fragments)))
     }
+}
+
+/// Acks that may be pending.
+fn most_acks(config: &ArqConfig) -> usize {
+    // Twice the reach: each segment in it and one retransmission of each.
+    let acks = config.receive_buffer / ACKS_SHARE / size_of::<(SeqNumber, Timestamp)>();
+    acks.max(MIN_ACKS).min(2 * reach(config.receive_window))
 }
 
 /// The share of the receive budget for pending acks: 1/48.

@@ -25,6 +25,15 @@ impl Cork {
         }
     }
 
+    /// Changes the policy. A delay that has begun goes on, unless there are none any more.
+    pub(super) fn set_policy(&mut self, policy: WriteCoalescing) {
+        match (policy, &self) {
+            (WriteCoalescing::Immediate, _) => *self = Self::Off,
+            (WriteCoalescing::Delayed, Self::Off) => *self = Self::Idle,
+            (WriteCoalescing::Delayed, _) => {}
+        }
+    }
+
     /// Starts the delay, which ends at `until`, unless it has begun already.
     pub(super) fn start(&mut self, until: Time) {
         if matches!(self, Self::Idle) {

@@ -76,6 +76,20 @@ impl Sender {
         self.opens_session = true;
     }
 
+    /// Changes the options, except for the size of segments.
+    pub(super) fn set_config(&mut self, config: &ArqConfig) {
+        self.queue.set_config(config);
+        self.path.set_no_delay(config.no_delay);
+        self.rack.set_threshold(config.fast_retransmit_after);
+        if self.redundancy != config.redundancy {
+            self.redundancy = config.redundancy;
+            // The next flush makes another.
+            self.protector = None;
+        }
+        self.no_delay = config.no_delay;
+        self.capacity = config.send_buffer;
+    }
+
     pub(super) fn path(&self) -> &PathModel {
         &self.path
     }

@@ -43,6 +43,12 @@ impl Queue {
         }
     }
 
+    /// Changes the options, except for the size of segments.
+    pub(super) fn set_config(&mut self, config: &ArqConfig) {
+        self.cork.set_policy(config.write_coalescing);
+        self.window = usize::from(config.send_window);
+    }
+
     /// Maximum number of data bytes in one segment.
     pub(super) fn mss(&self) -> usize {
         self.mss

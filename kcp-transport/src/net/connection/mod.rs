@@ -4,6 +4,7 @@ mod datagram_io;
 mod handle;
 mod memory;
 mod message_io;
+mod options;
 mod readiness;
 mod rebind;
 mod stream_io;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use tracing::Span;
 
+use crate::config::Config;
 use crate::error::{ConnectionError, ResetCode, SystemError};
 use crate::session::{Session, State};
 use crate::stats::Stats;
@@ -54,6 +56,8 @@ pub(super) struct Inner {
     pub(super) datagram_readers: Waiters,
     /// Made by the first task that waits for readiness.
     readiness: Option<Box<ReadinessWaiters>>,
+    /// The options, if they have changed since the connection was opened with those of the endpoint.
+    config: Option<Box<Config>>,
     /// The deadline at which the driver will wake the session.
     armed: Option<Time>,
     /// The session is queued for sending at the driver.
@@ -104,6 +108,7 @@ impl Connection {
             writer: None,
             datagram_readers: Waiters::default(),
             readiness: None,
+            config: None,
             armed: None,
             deferred: false,
             connecting,

@@ -11,10 +11,9 @@ use std::sync::Arc;
 
 use tokio::net::ToSocketAddrs;
 
-#[cfg(doc)]
 use crate::config::Config;
 use crate::crypto::Security;
-use crate::error::ResetCode;
+use crate::error::{ConfigError, ResetCode};
 use crate::session::Role;
 use crate::stats::Stats;
 use crate::wire::ConversationId;
@@ -201,6 +200,42 @@ impl KcpStream {
     #[must_use]
     pub fn info(&self) -> ConnectionInfo {
         ConnectionInfo::new(self.connection())
+    }
+
+    /// The current options of the connection.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.connection().config()
+    }
+
+    /// Changes the options of the open connection, all or none of them. No data is lost.
+    ///
+    /// Can change: the timing (`no_delay`, `flush_interval`, `fast_retransmit_after`, `congestion`,
+    /// or a preset), the redundancy, both windows and both buffers, when acks and writes are sent,
+    /// the send rate, and the time limits except for that of connecting. Data that was received
+    /// stays, also if the windows are smaller than it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Fixed`] for an option that differs from the current one and cannot change: the
+    /// mtu, FEC, extensions, options of the socket, the stream mode, a smaller receive window with
+    /// messages.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn example(stream: &kcp_transport::KcpStream) -> std::io::Result<()> {
+    /// let narrow = stream.config().to_builder().windows(64, 1024).build()?;
+    /// stream.reconfigure(&narrow)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "SetNoDelay")]
+    #[doc(alias = "SetWindowSize")]
+    #[doc(alias = "SetACKNoDelay")]
+    #[doc(alias = "SetRateLimit")]
+    pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
+        self.connection().reconfigure(config)
     }
 
     /// Closes the connection at once, in both directions, and discards all undelivered data.
