@@ -35,7 +35,7 @@ async fn connecting_to_a_closed_port_is_a_clear_error() {
     let connecting = setup.connecting().connect(format!("kcp://{addr}"));
     let error = timeout(PATIENCE, connecting).await.unwrap().unwrap_err();
     let text = chain(&error);
-    let reason = format!("no KCP connection to {addr}");
+    let reason = format!("no connection to {addr}");
     assert_eq!(text.matches(&reason).count(), 1, "{text}");
 }
 

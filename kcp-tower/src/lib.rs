@@ -70,7 +70,7 @@ mod serve;
 
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
-pub use crate::connector::{ConnectError, Connecting, KcpConnector, KcpConnectorBuilder};
+pub use crate::connector::{Connecting, KcpConnector, KcpConnectorBuilder};
 pub use crate::incoming::{KcpIncoming, KcpIncomingBuilder};
 pub use crate::info::KcpConnectInfo;
 pub use crate::io::KcpIo;
@@ -87,9 +87,9 @@ pub use hyper_util::client::legacy::connect::dns::Name;
 pub use kcp_transport;
 #[doc(no_inline)]
 pub use kcp_transport::{
-    Config, ConfigBuilder, ConfigError, ConnectionError, ConnectionInfo, ConversationId, FecRatio,
-    KcpListener, KcpStream, ListenerBuilder, ListenerConfig, ListenerConfigBuilder, Preset,
-    Security, Stats, Transport,
+    Config, ConfigBuilder, ConfigError, ConnectAttempt, ConnectError, ConnectErrorReason,
+    ConnectionError, ConnectionInfo, ConversationId, FecRatio, KcpListener, KcpStream,
+    ListenerBuilder, ListenerConfig, ListenerConfigBuilder, Preset, Security, Stats, Transport,
 };
 
 /// An error of any type, as tower and hyper pass them.

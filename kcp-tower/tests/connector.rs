@@ -1,5 +1,5 @@
 //! The connector: names, addresses, errors.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod support;
 
@@ -7,13 +7,17 @@ use std::future::{pending, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::StreamExt;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use kcp_tower::{
     Config, ConnectError, KcpConnector, KcpConnectorBuilder, KcpIncoming, KcpIo, Name,
 };
+use support::network::{Link, Network};
 use support::{Setup, deaf_addr, impatient};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tower::make::MakeConnection;
 use tower::{Service, ServiceExt, service_fn};
 
@@ -52,7 +56,7 @@ async fn connecting_to_a_closed_port_is_a_clear_error() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut
     ));
     let message = error.to_string();
-    let expected = format!("no KCP connection to {addr}: ");
+    let expected = format!("no connection to {addr}: ");
     assert!(message.starts_with(&expected), "{message}");
 }
 
@@ -99,14 +103,15 @@ async fn error_names_every_address_tried() {
         .await
         .unwrap_err();
     let message = error.to_string();
-    let start = "no KCP connection to somewhere.example:80: ";
+    let start = "no connection to somewhere.example:80: ";
     assert!(message.starts_with(start), "{message}");
     for addr in &addresses {
         assert!(message.contains(&format!("{addr}: ")), "{message}");
     }
-    let inner = error.get_ref().unwrap().downcast_ref::<ConnectError>();
-    let tried = inner.unwrap().attempts().map(|(addr, _)| addr);
-    assert_eq!(tried.collect::<Vec<_>>(), addresses);
+    let inner = ConnectError::from_io(&error).unwrap();
+    assert_eq!(inner.target(), Some("somewhere.example:80"));
+    let tried: Vec<_> = inner.attempts().iter().map(|it| it.addr()).collect();
+    assert_eq!(tried, addresses);
 }
 
 #[tokio::test]
@@ -117,6 +122,7 @@ async fn name_without_an_address_and_failed_resolution_are_told_apart() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert_eq!(error.to_string(), "somewhere.example has no address");
     let failing = service_fn(|_: Name| ready(Err::<std::iter::Empty<_>, _>("no name server")));
     let failing = connecting().resolver(failing).build().unwrap();
     let error = connect(failing, uri("http://somewhere.example"))
@@ -124,7 +130,7 @@ async fn name_without_an_address_and_failed_resolution_are_told_apart() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot resolve somewhere.example: no name server"
+        "cannot find the addresses of somewhere.example: no name server"
     );
 }
 
@@ -137,6 +143,41 @@ async fn resolution_is_bounded_by_the_connect_timeout() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connect_timeout_bounds_lookup_and_attempts_together() {
+    let network = Network::new(Link::LAN);
+    let silent = network.host().addr();
+    let slow = service_fn(move |_: Name| async move {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        Ok::<_, io::Error>(std::iter::once(silent))
+    });
+    let connecting = Setup::plaintext().connecting().resolver(slow);
+    let connecting = connecting.transport(move |_| Ok(network.host()));
+    let start = Instant::now();
+    let error = connect(connecting.build().unwrap(), uri("http://somewhere.example"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    let (elapsed, limit) = (start.elapsed(), Config::default().connect_timeout());
+    assert!(
+        elapsed.abs_diff(limit) < Duration::from_millis(50),
+        "{elapsed:?}"
+    );
+}
+
+#[tokio::test]
+async fn resolver_of_hyper_util_is_taken_as_it_is() {
+    let setup = Setup::plaintext();
+    let (incoming, addr) = setup.incoming().await;
+    let accepted = accept(incoming);
+    let connecting = setup.connecting().resolver(GaiResolver::new());
+    let connector = connecting.build().unwrap();
+    let target = uri(&format!("http://localhost:{}", addr.port()));
+    let io = connect(connector, target).await.unwrap();
+    assert_eq!(io.info().peer_addr(), addr);
+    accepted.abort();
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod system;
 
 use std::io;
 
-pub use connect::{ConnectAttempt, ConnectError};
+pub use connect::{ConnectAttempt, ConnectError, ConnectErrorReason};
 pub use system::SystemError;
 
 /// Why bytes from the network could not be decoded.
@@ -397,7 +397,7 @@ mod tests {
     fn reason_of_the_last_attempt_is_that_of_connecting() {
         let attempts = [ConnectionError::ConnectTimeout, ConnectionError::Refused]
             .map(|it| ConnectAttempt::new(([10, 0, 0, 1], 9).into(), it.into()));
-        let error = io::Error::from(ConnectError::Failed(attempts.into()));
+        let error = io::Error::from(ConnectErrorReason::Failed(attempts.into()));
         let found = ConnectionError::from_io(&error);
         assert_eq!(found, Some(&ConnectionError::Refused));
     }
@@ -406,7 +406,7 @@ mod tests {
     fn errors_of_the_system_and_of_the_user_have_no_reason() {
         let system = io::Error::from_raw_os_error(1);
         assert_eq!(ConnectionError::from_io(&system), None);
-        let none = io::Error::from(ConnectError::Failed(Vec::new()));
+        let none = io::Error::from(ConnectErrorReason::Failed(Vec::new()));
         assert_eq!(ConnectionError::from_io(&none), None);
         assert_eq!(ConnectionError::find(&Request(none)), None);
     }

@@ -99,8 +99,8 @@ pub use config::{
 };
 pub use crypto::{AeadKey, KeyRing, LegacyCipher, Security};
 pub use error::{
-    ConfigError, ConnectAttempt, ConnectError, ConnectionError, DatagramError, ResetCode,
-    SystemError,
+    ConfigError, ConnectAttempt, ConnectError, ConnectErrorReason, ConnectionError, DatagramError,
+    ResetCode, SystemError,
 };
 pub use fec::FecRatio;
 pub use session::State as ConnectionState;

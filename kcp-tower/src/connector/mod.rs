@@ -1,7 +1,6 @@
 //! Connections for clients of hyper, tonic and tower.
 
 mod builder;
-mod error;
 mod resolve;
 mod target;
 
@@ -17,12 +16,15 @@ use http::Uri;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kcp_transport::{Config, ConnectionInfo, KcpStream, Security, Transport, WeakConnectionInfo};
+use kcp_transport::{
+    Config, ConnectAttempt, ConnectError, ConnectErrorReason, ConnectionInfo, KcpStream, Security,
+    Transport, WeakConnectionInfo,
+};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tower_service::Service;
 
 pub use self::builder::KcpConnectorBuilder;
-pub use self::error::ConnectError;
 use self::resolve::{Lookup, Resolver};
 use self::target::Target;
 use crate::KcpIo;
@@ -40,9 +42,10 @@ use crate::http2::Windows;
 /// HTTP clients send the scheme to the server, so prefer `http://host:port`.
 ///
 /// The addresses of a name are raced, both families in turns, each with a head start of 250 ms over
-/// the next (RFC 8305), within [`Config::connect_timeout`]. Over
-/// [transports](KcpConnectorBuilder::transport) they are tried one after the other, and share it
-/// equally. Resolving the name may take as long once more.
+/// the next (RFC 8305). Over [transports](KcpConnectorBuilder::transport) they are tried one after
+/// the other, each for an equal share of the time. [`Config::connect_timeout`] bounds the whole:
+/// finding the addresses and trying them. A [`ConnectError`](crate::ConnectError) lists each address
+/// with its reason.
 #[derive(Clone)]
 pub struct KcpConnector {
     shared: Arc<Shared>,
@@ -171,8 +174,8 @@ impl Service<Uri> for KcpConnector {
         let shared = Arc::clone(&self.shared);
         Connecting::new(async move {
             let target = Target::of(&uri, shared.enforce_http)?;
-            let addresses = shared.addresses(&target).await?;
-            shared.connect(&target, addresses).await
+            let (addresses, config) = shared.addresses(&target).await?;
+            shared.connect(&target, &config, addresses).await
         })
     }
 }
@@ -188,7 +191,10 @@ impl Service<SocketAddr> for KcpConnector {
 
     fn call(&mut self, addr: SocketAddr) -> Connecting {
         let shared = Arc::clone(&self.shared);
-        Connecting::new(async move { shared.connect(&Target::from(addr), vec![addr]).await })
+        Connecting::new(async move {
+            let target = Target::from(addr);
+            shared.connect(&target, &shared.config, vec![addr]).await
+        })
     }
 }
 
@@ -209,36 +215,42 @@ impl Made {
 }
 
 impl Shared {
-    async fn addresses(&self, target: &Target) -> io::Result<Vec<SocketAddr>> {
+    /// The addresses of a target, and the configuration with the time that is left to try them.
+    async fn addresses(&self, target: &Target) -> io::Result<(Vec<SocketAddr>, Config)> {
         if let Some(addr) = target.addr() {
-            return Ok(vec![addr]);
+            return Ok((vec![addr], self.config.clone()));
         }
+        let unresolved = |error| target.unresolved(ConnectErrorReason::Resolve(error));
         // The time-out needs a runtime, and panics without one.
-        Handle::try_current().map_err(|missing| target.unresolved(io::Error::other(missing)))?;
+        Handle::try_current().map_err(|missing| unresolved(io::Error::other(missing)))?;
         let lookup = if target.has_zone() {
             // Zones are names of interfaces, which only the system can resolve.
             Resolver(GaiResolver::new()).lookup(&target.host)
         } else {
             self.resolver.lookup(&target.host)
         };
-        let addresses = tokio::time::timeout(self.config.connect_timeout(), lookup)
-            .await
-            .unwrap_or_else(|elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, elapsed)))
-            .map_err(|error| target.unresolved(error))?;
+        let limit = self.config.connect_timeout();
+        let end = now() + limit;
+        let addresses = tokio::time::timeout_at(end, lookup).await;
+        let too_slow = |_| target.unresolved(ConnectErrorReason::ResolveTimeout(limit));
+        let addresses = addresses.map_err(too_slow)?.map_err(unresolved)?;
         if addresses.is_empty() {
-            let error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            return Err(target.unresolved(error));
+            return Err(target.unresolved(ConnectErrorReason::NoAddress));
         }
-        Ok(addresses
-            .into_iter()
-            .map(|it| target.with_port(it))
-            .collect())
+        let addresses = addresses.into_iter().map(|it| target.with_port(it));
+        let left = end.saturating_duration_since(now());
+        Ok((addresses.collect(), with_time_limit(&self.config, left)?))
     }
 
-    async fn connect(&self, target: &Target, addresses: Vec<SocketAddr>) -> io::Result<KcpIo> {
+    async fn connect(
+        &self,
+        target: &Target,
+        config: &Config,
+        addresses: Vec<SocketAddr>,
+    ) -> io::Result<KcpIo> {
         let stream = match &self.make_transport {
-            Some(make) => self.connect_over(make, &addresses).await,
-            None => self.connect_from_socket(&addresses).await,
+            Some(make) => self.connect_over(make, config, &addresses).await,
+            None => self.connect_from_socket(config, &addresses).await,
         };
         let stream = stream.map_err(|attempts| target.unreachable(attempts))?;
         let info = stream.info();
@@ -250,8 +262,12 @@ impl Shared {
     }
 
     /// Connects to the first address that answers, each from a socket of its own.
-    async fn connect_from_socket(&self, addresses: &[SocketAddr]) -> Result<KcpStream, Attempts> {
-        let mut builder = KcpStream::builder(&self.security).config(&self.config);
+    async fn connect_from_socket(
+        &self,
+        config: &Config,
+        addresses: &[SocketAddr],
+    ) -> Result<KcpStream, Vec<ConnectAttempt>> {
+        let mut builder = KcpStream::builder(&self.security).config(config);
         if let Some(addr) = self.local_addr {
             builder = builder.local_addr(addr);
         }
@@ -267,10 +283,11 @@ impl Shared {
     async fn connect_over(
         &self,
         make: &MakeTransport,
+        config: &Config,
         addresses: &[SocketAddr],
-    ) -> Result<KcpStream, Attempts> {
-        let config = self.config_for_one_of(addresses.len());
-        let config = config.map_err(|error| attempts(error, addresses))?;
+    ) -> Result<KcpStream, Vec<ConnectAttempt>> {
+        let share = share_of(config.connect_timeout(), addresses.len());
+        let config = with_time_limit(config, share).map_err(|error| attempts(error, addresses))?;
         let mut failed = Vec::new();
         for &addr in addresses {
             let opened = match make(addr) {
@@ -287,32 +304,42 @@ impl Shared {
         }
         Err(failed)
     }
-
-    fn config_for_one_of(&self, addresses: usize) -> io::Result<Config> {
-        let addresses = u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
-        let share = self.config.connect_timeout() / addresses;
-        let config = self.config.to_builder();
-        Ok(config.connect_timeout(share.max(MIN_SHARE)).build()?)
-    }
 }
 
-/// Addresses that were tried in vain, each with its error.
-type Attempts = Vec<(SocketAddr, io::Error)>;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the lookup takes part of the connect time-out, which the transport counts from its own call"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn with_time_limit(config: &Config, limit: Duration) -> io::Result<Config> {
+    let config = config.to_builder();
+    Ok(config.connect_timeout(limit.max(MIN_TIME_LIMIT)).build()?)
+}
+
+/// The part of a time that each of several addresses gets.
+fn share_of(time: Duration, addresses: usize) -> Duration {
+    time / u32::try_from(addresses).unwrap_or(u32::MAX).max(1)
+}
 
 /// The attempts that an error of the transport consists of.
-fn attempts(error: io::Error, addresses: &[SocketAddr]) -> Attempts {
-    let error = match error.downcast::<kcp_transport::ConnectError>() {
-        Ok(kcp_transport::ConnectError::Failed(attempts)) => {
-            return attempts.into_iter().map(|it| it.into_parts()).collect();
+fn attempts(error: io::Error, addresses: &[SocketAddr]) -> Vec<ConnectAttempt> {
+    let error = match error.downcast::<ConnectError>() {
+        Ok(error) if !error.attempts().is_empty() => {
+            return match error.into_reason() {
+                ConnectErrorReason::Failed(attempts) => attempts,
+                _ => Vec::new(),
+            };
         }
         Ok(other) => other.into(),
         Err(error) => error,
     };
-    addresses
+    let first = addresses
         .first()
-        .map(|addr| (*addr, error))
-        .into_iter()
-        .collect()
+        .map(|addr| ConnectAttempt::new(*addr, error));
+    first.into_iter().collect()
 }
 
 /// A connection that is being made.
@@ -348,7 +375,7 @@ impl fmt::Debug for Connecting {
 }
 
 /// Shortest connect time-out that the transport takes.
-const MIN_SHARE: Duration = Duration::from_millis(10);
+const MIN_TIME_LIMIT: Duration = Duration::from_millis(10);
 
 /// Shorter than the 30 s that hyper's server waits for the next request of HTTP/1.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(25);
@@ -359,13 +386,10 @@ mod tests {
 
     #[test]
     fn addresses_share_the_connect_timeout() {
-        let connector = KcpConnector::new(&Security::Plaintext);
-        let share = |n| {
-            let config = connector.shared.config_for_one_of(n).unwrap();
-            config.connect_timeout()
-        };
-        let whole = connector.config().connect_timeout();
+        let whole = Duration::from_secs(10);
+        let share = |addresses| share_of(whole, addresses);
         assert_eq!((share(0), share(1), share(4)), (whole, whole, whole / 4));
-        assert_eq!(share(usize::MAX), MIN_SHARE);
+        let limited = with_time_limit(&Config::default(), share(usize::MAX)).unwrap();
+        assert_eq!(limited.connect_timeout(), MIN_TIME_LIMIT);
     }
 }

@@ -4,8 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use http::Uri;
-
-use super::error::ConnectError;
+use kcp_transport::{ConnectAttempt, ConnectError, ConnectErrorReason};
 
 /// Host and port to connect to. The host is without brackets.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,12 +70,20 @@ impl Target {
         addr
     }
 
-    pub(super) fn unresolved(&self, error: io::Error) -> io::Error {
-        ConnectError::unresolved(&self.host, error)
+    /// The error of finding no addresses.
+    pub(super) fn unresolved(&self, reason: ConnectErrorReason) -> io::Error {
+        let error = ConnectError::from(reason);
+        error.with_target(self.host.as_str()).into()
     }
 
-    pub(super) fn unreachable(&self, attempts: Vec<(SocketAddr, io::Error)>) -> io::Error {
-        ConnectError::unreachable(&self.host, self.port, attempts)
+    /// The error of addresses that were tried in vain.
+    pub(super) fn unreachable(&self, attempts: Vec<ConnectAttempt>) -> io::Error {
+        let target = match self.addr() {
+            Some(addr) => addr.to_string(),
+            None => format!("{}:{}", self.host, self.port),
+        };
+        let error = ConnectError::from(ConnectErrorReason::Failed(attempts));
+        error.with_target(target).into()
     }
 }
 

@@ -14,32 +14,32 @@ use std::time::Duration;
 /// use kcp_transport::error::ConnectError;
 ///
 /// fn report(error: &std::io::Error) {
-///     if let Some(ConnectError::Failed(attempts)) = ConnectError::from_io(error) {
-///         for attempt in attempts {
-///             println!("{}: {}", attempt.addr(), attempt.error());
-///         }
+///     for attempt in ConnectError::from_io(error).map_or(&[][..], ConnectError::attempts) {
+///         println!("{}: {}", attempt.addr(), attempt.error());
 ///     }
 /// }
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
+pub struct ConnectError {
+    target: Option<Box<str>>,
+    reason: ConnectErrorReason,
+}
+
+/// What went wrong, in a [`ConnectError`].
+#[derive(Debug)]
 #[non_exhaustive]
-pub enum ConnectError {
+pub enum ConnectErrorReason {
     /// The target is no host and port. [`io::ErrorKind::InvalidInput`].
-    #[error("{0}: an address is host and port, as \"example.com:4000\" or \"[::1]:4000\"")]
     InvalidAddress(io::Error),
     /// The host's addresses could not be found. [`io::ErrorKind::NotFound`], or the system's own
     /// kind if it gave one.
-    #[error("cannot find the addresses of the host: {0}")]
     Resolve(io::Error),
     /// The host has no address. [`io::ErrorKind::NotFound`].
-    #[error("the host has no address")]
     NoAddress,
     /// Finding the host's addresses took the whole connect time-out. [`io::ErrorKind::TimedOut`].
-    #[error("finding the addresses of the host took longer than the connect time-out of {0:?}")]
     ResolveTimeout(Duration),
-    /// No address led to a connection: each of them with its reason. The kind is that of the
-    /// attempt that ended last.
-    #[error("{}", Attempts(.0))]
+    /// No address led to a connection: each of them with its reason, in the order in which the
+    /// attempts ended. The kind is that of the last.
     Failed(Vec<ConnectAttempt>),
 }
 
@@ -57,12 +57,48 @@ impl ConnectError {
         error.get_ref()?.downcast_ref()
     }
 
+    /// Adds the host, and the port if there is one, to the message.
+    #[must_use]
+    pub fn with_target(mut self, target: impl Into<Box<str>>) -> Self {
+        self.target = Some(target.into());
+        self
+    }
+
+    /// The host, and the port if there is one, if they were [added](Self::with_target): kcp-tower and
+    /// kcp-tonic do so. A target of this crate may be of any type and has no text.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn reason(&self) -> &ConnectErrorReason {
+        &self.reason
+    }
+
+    /// What went wrong, to be owned.
+    #[must_use]
+    pub fn into_reason(self) -> ConnectErrorReason {
+        self.reason
+    }
+
+    /// The addresses that were tried, in the order in which their attempts ended. None unless the
+    /// reason is [`ConnectErrorReason::Failed`].
+    #[must_use]
+    pub fn attempts(&self) -> &[ConnectAttempt] {
+        match &self.reason {
+            ConnectErrorReason::Failed(attempts) => attempts,
+            _ => &[],
+        }
+    }
+
     /// The kind an [`io::Error`] made of this has.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
-        match self {
-            Self::InvalidAddress(_) => io::ErrorKind::InvalidInput,
-            Self::Resolve(error) => match error.kind() {
+        match &self.reason {
+            ConnectErrorReason::InvalidAddress(_) => io::ErrorKind::InvalidInput,
+            ConnectErrorReason::Resolve(error) => match error.kind() {
                 // Only some of what a resolver reports has a kind; none of it can be matched on.
                 kind @ (io::ErrorKind::TimedOut
                 | io::ErrorKind::PermissionDenied
@@ -70,21 +106,61 @@ impl ConnectError {
                 | io::ErrorKind::Interrupted) => kind,
                 _ => io::ErrorKind::NotFound,
             },
-            Self::NoAddress => io::ErrorKind::NotFound,
-            Self::ResolveTimeout(_) => io::ErrorKind::TimedOut,
-            Self::Failed(attempts) => attempts
+            ConnectErrorReason::NoAddress => io::ErrorKind::NotFound,
+            ConnectErrorReason::ResolveTimeout(_) => io::ErrorKind::TimedOut,
+            ConnectErrorReason::Failed(attempts) => attempts
                 .last()
                 .map_or(io::ErrorKind::NotFound, |it| it.error.kind()),
         }
     }
+}
 
-    /// The addresses that were tried, in the order in which their attempts ended. None unless this
-    /// is [`ConnectError::Failed`].
-    #[must_use]
-    pub fn attempts(&self) -> &[ConnectAttempt] {
-        match self {
-            Self::Failed(attempts) => attempts,
-            _ => &[],
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.target().unwrap_or("the host");
+        match &self.reason {
+            ConnectErrorReason::InvalidAddress(error) => write!(
+                f,
+                "{error}: an address is host and port, as \"example.com:4000\" or \"[::1]:4000\""
+            ),
+            ConnectErrorReason::Resolve(error) => {
+                write!(f, "cannot find the addresses of {host}: {error}")
+            }
+            ConnectErrorReason::NoAddress => write!(f, "{host} has no address"),
+            ConnectErrorReason::ResolveTimeout(limit) => write!(
+                f,
+                "finding the addresses of {host} took longer than the connect time-out of {limit:?}"
+            ),
+            ConnectErrorReason::Failed(attempts) => self.fmt_attempts(f, attempts),
+        }
+    }
+}
+
+impl ConnectError {
+    fn fmt_attempts(&self, f: &mut fmt::Formatter<'_>, attempts: &[ConnectAttempt]) -> fmt::Result {
+        match (self.target(), attempts) {
+            (None, [only]) => return write!(f, "no connection to {only}"),
+            (Some(target), [only]) if only.addr.to_string() == target => {
+                return write!(f, "no connection to {only}");
+            }
+            (Some(target), _) => write!(f, "no connection to {target}")?,
+            (None, _) => write!(f, "no connection to any of {} addresses", attempts.len())?,
+        }
+        for (index, attempt) in attempts.iter().enumerate() {
+            let before = if index == 0 { ": " } else { "; " };
+            write!(f, "{before}{attempt}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+impl From<ConnectErrorReason> for ConnectError {
+    fn from(reason: ConnectErrorReason) -> Self {
+        Self {
+            target: None,
+            reason,
         }
     }
 }
@@ -92,6 +168,12 @@ impl ConnectError {
 impl From<ConnectError> for io::Error {
     fn from(error: ConnectError) -> Self {
         Self::new(error.kind(), error)
+    }
+}
+
+impl From<ConnectErrorReason> for io::Error {
+    fn from(reason: ConnectErrorReason) -> Self {
+        ConnectError::from(reason).into()
     }
 }
 
@@ -121,22 +203,9 @@ impl ConnectAttempt {
     }
 }
 
-/// Attempts as one line of text.
-struct Attempts<'a>(&'a [ConnectAttempt]);
-
-impl fmt::Display for Attempts<'_> {
+impl fmt::Display for ConnectAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [only] => write!(f, "no connection to {}: {}", only.addr, only.error),
-            attempts => {
-                write!(f, "no connection to any of {} addresses", attempts.len())?;
-                for (index, attempt) in attempts.iter().enumerate() {
-                    let before = if index == 0 { ": " } else { "; " };
-                    write!(f, "{before}{}: {}", attempt.addr, attempt.error)?;
-                }
-                Ok(())
-            }
-        }
+        write!(f, "{}: {}", self.addr, self.error)
     }
 }
 
@@ -152,7 +221,7 @@ mod tests {
     #[test]
     fn each_address_is_named_once_with_its_reason() {
         let one: io::Error =
-            ConnectError::Failed(vec![attempt(1, ConnectionError::Refused)]).into();
+            ConnectErrorReason::Failed(vec![attempt(1, ConnectionError::Refused)]).into();
         assert_eq!(one.kind(), io::ErrorKind::ConnectionRefused);
         let refused = ConnectionError::Refused;
         assert_eq!(
@@ -161,7 +230,7 @@ mod tests {
         );
         let timeout = ConnectionError::ConnectTimeout;
         let both: io::Error =
-            ConnectError::Failed(vec![attempt(1, refused), attempt(2, timeout)]).into();
+            ConnectErrorReason::Failed(vec![attempt(1, refused), attempt(2, timeout)]).into();
         assert_eq!(both.kind(), io::ErrorKind::TimedOut);
         assert_eq!(
             both.to_string(),
@@ -172,9 +241,41 @@ mod tests {
     }
 
     #[test]
+    fn target_that_was_added_is_in_the_text_unless_it_is_the_address() {
+        let text = |target: &str, reason: ConnectErrorReason| {
+            let error = ConnectError::from(reason).with_target(target);
+            assert_eq!(error.target(), Some(target));
+            error.to_string()
+        };
+        let refused = || attempt(1, ConnectionError::Refused);
+        let reason = ConnectionError::Refused;
+        let one = || ConnectErrorReason::Failed(vec![refused()]);
+        assert_eq!(
+            text("10.0.0.1:9", one()),
+            format!("no connection to 10.0.0.1:9: {reason}")
+        );
+        assert_eq!(
+            text("a.example:9", one()),
+            format!("no connection to a.example:9: 10.0.0.1:9: {reason}")
+        );
+        let both = ConnectErrorReason::Failed(vec![refused(), refused()]);
+        assert_eq!(
+            text("a.example:9", both),
+            format!("no connection to a.example:9: 10.0.0.1:9: {reason}; 10.0.0.1:9: {reason}")
+        );
+        let none = ConnectErrorReason::NoAddress;
+        assert_eq!(text("a.example", none), "a.example has no address");
+        let unknown = ConnectErrorReason::Resolve(io::Error::other("no name server"));
+        assert_eq!(
+            text("a.example", unknown),
+            "cannot find the addresses of a.example: no name server"
+        );
+    }
+
+    #[test]
     fn chain_prints_each_reason_once() {
         let error: io::Error =
-            ConnectError::Failed(vec![attempt(1, ConnectionError::Refused)]).into();
+            ConnectErrorReason::Failed(vec![attempt(1, ConnectionError::Refused)]).into();
         let mut chain = error.to_string();
         let mut next = std::error::Error::source(&error);
         while let Some(source) = next {
@@ -188,11 +289,11 @@ mod tests {
     #[test]
     fn kind_of_a_failed_lookup_can_be_matched_on() {
         let system = io::Error::other("Name or service not known");
+        let kind = |error| ConnectError::from(ConnectErrorReason::Resolve(error)).kind();
+        assert_eq!(kind(system), io::ErrorKind::NotFound);
         assert_eq!(
-            ConnectError::Resolve(system).kind(),
-            io::ErrorKind::NotFound
+            kind(io::ErrorKind::TimedOut.into()),
+            io::ErrorKind::TimedOut
         );
-        let slow = io::ErrorKind::TimedOut.into();
-        assert_eq!(ConnectError::Resolve(slow).kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -9,7 +9,7 @@ use tokio::runtime;
 
 use crate::config::{Config, Mode};
 use crate::crypto::Security;
-use crate::error::{ConfigError, ConnectAttempt, ConnectError};
+use crate::error::{ConfigError, ConnectAttempt, ConnectErrorReason};
 use crate::net::connection::Handle;
 use crate::net::endpoint::{Endpoint, Purpose};
 use crate::net::io::{Socket, SocketHook, SocketMaker, Transport, spelled_for};
@@ -214,7 +214,7 @@ impl ClientBuilder {
                 .await
             }
         };
-        opened.map_err(|attempts| ConnectError::Failed(attempts).into())
+        opened.map_err(|attempts| ConnectErrorReason::Failed(attempts).into())
     }
 
     /// A transport for any number of connections.

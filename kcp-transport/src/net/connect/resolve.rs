@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::{ToSocketAddrs, lookup_host};
 use tokio::runtime;
 
-use crate::error::ConnectError;
+use crate::error::{ConnectError, ConnectErrorReason};
 
 use super::within::within;
 
@@ -16,7 +16,7 @@ use super::within::within;
 ///
 /// # Errors
 ///
-/// [`ConnectError`], but for [`ConnectError::Failed`].
+/// [`ConnectError`], but for [`ConnectErrorReason::Failed`].
 ///
 /// # Cancel safety
 ///
@@ -27,10 +27,10 @@ pub(super) async fn resolve(
     limit: Duration,
 ) -> Result<Vec<SocketAddr>, ConnectError> {
     let found = within(runtime, limit, lookup_host(target)).await;
-    let found = found.ok_or(ConnectError::ResolveTimeout(limit))?;
+    let found = found.ok_or(ConnectErrorReason::ResolveTimeout(limit))?;
     let addresses = interleave(found.map_err(refusal)?);
     if addresses.is_empty() {
-        return Err(ConnectError::NoAddress);
+        return Err(ConnectErrorReason::NoAddress.into());
     }
     Ok(addresses)
 }
@@ -44,7 +44,7 @@ pub(in crate::net) async fn bind_to<T>(
     target: impl ToSocketAddrs,
     mut bind: impl FnMut(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
-    let mut last = ConnectError::NoAddress.into();
+    let mut last = ConnectErrorReason::NoAddress.into();
     for addr in lookup_host(target).await.map_err(refusal)? {
         match bind(addr) {
             Ok(bound) => return Ok(bound),
@@ -57,10 +57,11 @@ pub(in crate::net) async fn bind_to<T>(
 }
 
 fn refusal(error: io::Error) -> ConnectError {
-    match error.kind() {
-        io::ErrorKind::InvalidInput => ConnectError::InvalidAddress(error),
-        _ => ConnectError::Resolve(error),
-    }
+    let reason = match error.kind() {
+        io::ErrorKind::InvalidInput => ConnectErrorReason::InvalidAddress(error),
+        _ => ConnectErrorReason::Resolve(error),
+    };
+    reason.into()
 }
 
 /// Puts addresses in the order in which to try them: both families in turns, starting with that of
@@ -100,7 +101,7 @@ mod tests {
         for text in ["example.com", "127.0.0.1", "127.0.0.1:", "a:b"] {
             let error = find(text).await.expect_err(text);
             assert!(
-                matches!(error, ConnectError::InvalidAddress(_)),
+                matches!(error.reason(), ConnectErrorReason::InvalidAddress(_)),
                 "{text}: {error}"
             );
             assert!(error.to_string().contains("example.com:4000"), "{error}");
@@ -112,7 +113,10 @@ mod tests {
     async fn unknown_host_is_an_error_of_its_own() {
         // RFC 6761, section 6.4: no name under `invalid` exists.
         let error = find("no-such-host.invalid:9").await.unwrap_err();
-        assert!(matches!(error, ConnectError::Resolve(_)), "{error}");
+        assert!(
+            matches!(error.reason(), ConnectErrorReason::Resolve(_)),
+            "{error}"
+        );
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
@@ -120,7 +124,10 @@ mod tests {
     async fn target_without_addresses_is_an_error_of_its_own() {
         let none: &[SocketAddr] = &[];
         let error = find(none).await.unwrap_err();
-        assert!(matches!(error, ConnectError::NoAddress), "{error}");
+        assert!(
+            matches!(error.reason(), ConnectErrorReason::NoAddress),
+            "{error}"
+        );
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::net::ToSocketAddrs;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-use crate::error::ConnectError;
+use crate::error::ConnectErrorReason;
 use crate::net::connection::Handle;
 use crate::net::driver::{Driver, OpenRequest, Registry};
 use crate::net::endpoint::Endpoint;
@@ -63,7 +63,7 @@ impl SharedTransport {
             };
             self.dial(opening, limit)
         });
-        let failed = |attempts| ConnectError::Failed(attempts).into();
+        let failed = |attempts| ConnectErrorReason::Failed(attempts).into();
         dialled.await.map_err(failed)
     }
 
