@@ -54,6 +54,14 @@ pub(super) use view::ReadView;
 /// outlives the stream with [`io::ErrorKind::NotConnected`], and a refused [`KcpStream::rebind`]
 /// with [`io::ErrorKind::Unsupported`].
 ///
+/// # Lines
+///
+/// The halves that [`KcpStream::split`] and [`KcpStream::into_split`] return implement
+/// [`AsyncBufRead`](tokio::io::AsyncBufRead): `lines` and its like read from them without a
+/// `BufReader` and its copy of the data. The stream itself does not implement it. Where
+/// `AsyncBufReadExt` is imported, its method `split` would be called in place of
+/// [`KcpStream::split`].
+///
 /// # Cancel safety
 ///
 /// Dropping a future of `read`, `write`, `flush` or `shutdown` loses no data: each poll either
