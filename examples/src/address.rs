@@ -11,6 +11,12 @@ use std::str::FromStr;
 pub struct HostPort(String);
 
 impl HostPort {
+    /// Host and port as they were given, for all that resolves names itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The addresses of the host, at least one, in the system's order of preference.
     ///
     /// # Errors

@@ -79,27 +79,14 @@ async fn echo(mut stream: KcpStream, stop: Stop) -> io::Result<()> {
     }
 }
 
-/// Connects to the first address of a host that answers.
+/// Connects to the address of a host that answers first.
 ///
 /// # Errors
 ///
-/// If the host has no address, or no address answers: the error of the last one tried.
+/// If the host has no address, or none of them answers: the error contains each with its reason.
 pub async fn connect(server: &HostPort, transport: &Transport) -> io::Result<KcpStream> {
-    let Transport { security, config } = transport;
-    let mut addresses = server.resolve().await?.into_iter().peekable();
-    loop {
-        let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
-        match KcpStream::builder(security)
-            .config(config)
-            .connect(address)
-            .await
-        {
-            Err(error) if addresses.peek().is_some() => {
-                tracing::info!(%address, %error, "does not answer");
-            }
-            connected => return connected,
-        }
-    }
+    let builder = KcpStream::builder(&transport.security).config(&transport.config);
+    builder.connect(server.as_str()).await
 }
 
 /// What the client sends.
