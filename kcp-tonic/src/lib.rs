@@ -83,11 +83,11 @@ pub use kcp_tower;
 pub use kcp_tower::kcp_transport;
 #[doc(no_inline)]
 pub use kcp_tower::{
-    Config, ConfigBuilder, ConfigError, ConnectionError, ConnectionInfo, ConversationId, FecRatio,
-    KcpConnectInfo, KcpListener, ListenerConfig, ListenerConfigBuilder, Preset, Security, Stats,
-    Transport,
+    Config, ConfigBuilder, ConfigError, ConnectAttempt, ConnectError, ConnectErrorReason,
+    ConnectionError, ConnectionInfo, ConversationId, FecRatio, KcpConnectInfo, KcpListener,
+    ListenerConfig, ListenerConfigBuilder, Preset, Security, Stats, Transport,
 };
 #[cfg(feature = "channel")]
 #[cfg_attr(docsrs, doc(cfg(feature = "channel")))]
 #[doc(no_inline)]
-pub use kcp_tower::{ConnectError, KcpConnector, KcpConnectorBuilder, Name};
+pub use kcp_tower::{KcpConnector, KcpConnectorBuilder, Name};
