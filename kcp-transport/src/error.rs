@@ -85,7 +85,7 @@ pub enum ConfigError {
     },
     /// The mtu leaves no room for data after all headers.
     #[error(
-        "mtu is {given}; with this cipher and FEC setting at least {minimum} is needed, at most 1500"
+        "mtu is {given}; with this cipher and FEC setting at least {minimum} is needed, at most 9000"
     )]
     MtuTooSmall {
         /// The mtu that was given.

@@ -48,8 +48,13 @@ impl Arq {
     /// 32 before the first. The header limits them to 255.
     #[must_use]
     pub fn max_message_len(&self) -> usize {
+        self.len_of(self.max_fragments())
+    }
+
+    /// Number of fragments that a message may have.
+    pub(super) fn max_fragments(&self) -> usize {
         let window = self.remote_capacity.unwrap_or(super::INITIAL_REMOTE_WINDOW);
-        self.len_of(usize::from(window).clamp(1, MAX_FRAGMENTS))
+        usize::from(window).clamp(1, MAX_FRAGMENTS)
     }
 
     /// Whether the peer may accept a message of `len` bytes although it has not advertised such a
@@ -86,7 +91,8 @@ impl Arq {
         if self.has_full_queue() || data.len() > self.send.capacity() {
             return Ok(false);
         }
-        self.send.write_message(data, &mut self.buffers);
+        let fragments = self.max_fragments();
+        self.send.write_message(data, fragments, &mut self.buffers);
         self.counters.bytes_written += data.len() as u64;
         Ok(true)
     }

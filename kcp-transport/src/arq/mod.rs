@@ -24,7 +24,7 @@ mod transmit;
 use std::time::Duration;
 
 use crate::time::Time;
-use crate::wire::{ConversationId, SeqNumber, Timestamp};
+use crate::wire::{ConversationId, SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
 
 use buffers::Buffers;
 use congestion::CongestionWindow;
@@ -180,6 +180,45 @@ impl Arq {
         let taken = self.send.write(data, self.config.mode, &mut self.buffers);
         self.counters.bytes_written += taken as u64;
         taken
+    }
+
+    /// Changes the maximum number of bytes of segments in one datagram. It is at most that of the
+    /// configuration.
+    ///
+    /// Segments that were not sent yet are cut again, except for the rest of a message of which
+    /// fragments were sent. Those that were sent keep their size, since the peer may have them: a
+    /// segment that exceeds the new size is sent again in a datagram of its own.
+    ///
+    /// [`Self::large_lost`] counts segments that fit into `len`, but not into `narrower`.
+    pub fn set_segments_len(&mut self, len: usize, narrower: usize) {
+        let mss = |len: usize| len.saturating_sub(SEGMENT_HEADER_LEN).max(1);
+        let (mss, least) = (mss(len.min(self.config.segments_len)), mss(narrower));
+        let fragments = self.max_fragments();
+        self.send.set_mss(mss, least, fragments, &mut self.buffers);
+    }
+
+    /// Maximum number of bytes of segments in one datagram at present.
+    #[must_use]
+    pub fn segments_len(&self) -> usize {
+        self.send.mss() + SEGMENT_HEADER_LEN
+    }
+
+    /// Number of segments of nearly full size that were lost since one was acknowledged, if none was
+    /// for a probe time-out: see [`Self::set_segments_len`].
+    #[must_use]
+    pub fn large_lost(&self, now: Time) -> u32 {
+        self.send.large_lost(now)
+    }
+
+    /// Whether a segment of full size was sent since the last call.
+    pub(crate) fn take_full(&mut self) -> bool {
+        self.send.take_full()
+    }
+
+    /// How often the probe time-out has passed since something was acknowledged.
+    #[must_use]
+    pub fn timeouts_in_row(&self) -> u32 {
+        self.send.timeouts_in_row()
     }
 
     /// Declares that nothing more will be written: data held back by write coalescing is sent at
@@ -436,6 +475,11 @@ fn congestion_window(config: &ArqConfig) -> Option<Box<CongestionWindow>> {
         Congestion::Kcp => Some(Box::new(CongestionWindow::new(config.mss()))),
         Congestion::Unlimited => None,
     }
+}
+
+/// A datagram's length, which has sixteen bits.
+fn narrow(len: usize) -> u16 {
+    u16::try_from(len).unwrap_or(u16::MAX)
 }
 
 fn stamp(time: Time, offset: u32) -> Timestamp {

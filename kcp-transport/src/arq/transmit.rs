@@ -11,11 +11,20 @@ struct Payload<'a> {
     len: usize,
     /// Bytes reserved at the end.
     reserved: usize,
+    /// Maximum length.
+    most: usize,
 }
 
 impl Payload<'_> {
     fn has_room(&self, data: usize) -> bool {
-        self.out.len() >= self.len + SEGMENT_HEADER_LEN + data + self.reserved
+        self.most >= self.len + SEGMENT_HEADER_LEN + data + self.reserved
+    }
+
+    /// Whether a segment was cut for larger datagrams than there may be now, and nothing else is in
+    /// this one.
+    fn is_free_for_larger(&self, data: usize) -> bool {
+        let len = SEGMENT_HEADER_LEN + data;
+        self.len + self.reserved == 0 && self.most < len && len <= self.out.len()
     }
 
     /// Adds a segment; the caller has checked that there is room.
@@ -32,8 +41,8 @@ impl Arq {
     /// update, retransmissions, new data. Data that did not fit goes first in the next payload, so
     /// that neither data nor acks can starve the other.
     ///
-    /// Returns the length of the payload, 0 when nothing is due. `out` should have room for
-    /// `segments_len` bytes; a segment that does not fit stays due.
+    /// Returns the length of the payload, 0 when nothing is due. `out` should have room for the
+    /// `segments_len` of the configuration; a segment that does not fit stays due.
     pub fn poll_transmit(&mut self, now: Time, out: &mut [u8]) -> usize {
         self.poll_transmit_with(now, &[], out)
     }
@@ -56,9 +65,9 @@ impl Arq {
         if !data_due && !control_due && acks_due.is_none_or(|at| at > now) {
             return 0;
         }
-        let room = out.len().min(self.config.segments_len);
         let mut payload = Payload {
-            out: &mut out[..room],
+            most: out.len().min(self.segments_len()),
+            out: &mut *out,
             len: 0,
             reserved: match extension.len() {
                 0 => 0,
@@ -101,6 +110,7 @@ impl Arq {
     /// length, 0 if `out` has no room for it.
     pub fn transmit_extension(&mut self, extension: &[u8], out: &mut [u8]) -> usize {
         let mut payload = Payload {
+            most: out.len(),
             out,
             len: 0,
             reserved: 0,
@@ -158,14 +168,18 @@ impl Arq {
     /// The header of an empty data segment whose number the peer has already received. The peer
     /// acknowledges it, echoes its timestamp and delivers nothing.
     ///
-    /// Its timestamp is constant and as secret as the timestamp offset, and no data segment carries
-    /// it within 23 days. kcp-go v5 kcp.go, Input, as in C: every segment before the end of the
+    /// Its timestamp depends on `number` only and is as secret as the timestamp offset, and no data
+    /// segment carries it within 23 days. Its sequence number is the one before KCP's first: a peer that
+    /// has restarted has received nothing, and would take any other number for new data. kcp-go v5 kcp.go, Input, as in C: every segment before the end of the
     /// window is acknowledged.
-    pub(crate) fn repeated_push(&self) -> SegmentHeader {
+    pub(crate) fn repeated_push(&self, number: u32) -> SegmentHeader {
         let una = self.send.flight().una().to_wire();
+        let is_near = una < FAR_BACK + LARGEST_WINDOW;
+        let timestamp = self.timestamp_offset.wrapping_sub(DAYS_AGO);
         SegmentHeader {
-            timestamp: Timestamp::from_wire(self.timestamp_offset.wrapping_sub(DAYS_AGO)),
-            sequence: una.wrapping_sub(1),
+            timestamp: Timestamp::from_wire(timestamp.wrapping_add(number)),
+            // Further away the difference would wrap.
+            sequence: if is_near { u32::MAX } else { una - FAR_BACK },
             ..self.header(Command::Push)
         }
     }
@@ -238,7 +252,7 @@ impl Arq {
             let Some((cause, len)) = self.send.peek(now, limit, payload.len > 0) else {
                 break;
             };
-            if !payload.has_room(len) {
+            if !payload.has_room(len) && !payload.is_free_for_larger(len) {
                 break;
             }
             let in_flight = self.send.flight().len();
@@ -291,6 +305,12 @@ impl Arq {
         }
     }
 }
+
+/// Old for a peer that has received everything, and for one that has received nothing.
+const FAR_BACK: u32 = 1 << 30;
+
+/// More segments than any window has.
+const LARGEST_WINDOW: u32 = 1 << 17;
 
 /// Twenty-three days in milliseconds, about half the range of timestamps.
 const DAYS_AGO: u32 = 2_000_000_000;

@@ -3,11 +3,13 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use super::{AckPolicy, Config, Congestion, Extensions, Mode, Preset, Redundancy, WriteCoalescing};
+use super::{
+    AckPolicy, Config, Congestion, Extensions, Mode, MtuDiscovery, Preset, Redundancy,
+    WriteCoalescing,
+};
 use crate::crypto::Overhead;
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
-use crate::packet::MAX_MTU;
 
 /// Builds a [`Config`]. The getter of the same name documents each option in full.
 #[derive(Clone, Debug)]
@@ -39,9 +41,15 @@ impl ConfigBuilder {
             .redundancy(Redundancy::Off)
     }
 
-    /// Largest UDP payload, in bytes, at most 1500.
+    /// Largest UDP payload, in bytes, at most 9000.
     pub fn mtu(mut self, bytes: usize) -> Self {
         self.config.mtu = bytes;
+        self
+    }
+
+    /// Whether the size of datagrams follows the path.
+    pub fn mtu_discovery(mut self, discovery: MtuDiscovery) -> Self {
+        self.config.mtu_discovery = discovery;
         self
     }
 
@@ -188,7 +196,7 @@ impl ConfigBuilder {
         fits.map_err(|_| ConfigError::OutOfRange {
             option: "mtu",
             given: config.mtu.to_string(),
-            allowed: "25 to 1500 bytes, 33 at least with FEC, and more with a cipher",
+            allowed: "25 to 9000 bytes, 33 at least with FEC, and more with a cipher",
         })?;
         check_times(&config)?;
         check_sizes(&config)?;
@@ -235,7 +243,7 @@ fn check_sizes(config: &Config) -> Result<(), ConfigError> {
         in_range("redundancy copies", &copies, 1..=3, "1 to 3")?;
     }
     if let Some(bytes) = config.send_buffer {
-        let range = MAX_MTU..=1 << 30;
+        let range = MIN_SEND_BUFFER..=1 << 30;
         in_range("send buffer", &bytes, range, "1500 bytes to 1 GiB")?;
     }
     if let Some(bytes) = config.receive_buffer {
@@ -275,8 +283,12 @@ pub(super) fn in_range<T: PartialOrd + std::fmt::Debug>(
     }
 }
 
-/// A datagram per second. With less, time-outs would pass before anything is sent.
-const MIN_RATE: u64 = MAX_MTU as u64;
+/// A datagram of an Ethernet frame.
+const MIN_SEND_BUFFER: usize = 1500;
+
+/// A datagram of an Ethernet frame per second. With less, time-outs would pass before anything is
+/// sent.
+const MIN_RATE: u64 = 1500;
 
 /// Shorter than this a time-out would fire before a round trip on any real path.
 const MIN_TIMEOUT: Duration = Duration::from_millis(10);
@@ -319,9 +331,9 @@ mod tests {
             ),
             (
                 refused(Config::builder().mtu(24)),
-                "mtu is 24; allowed are 25 to 1500",
+                "mtu is 24; allowed are 25 to 9000",
             ),
-            (refused(Config::builder().mtu(1501)), "mtu is 1501"),
+            (refused(Config::builder().mtu(9001)), "mtu is 9001"),
             (
                 refused(Config::builder().dscp(64)),
                 "dscp is 64; allowed are 0 to 63",

@@ -18,6 +18,8 @@ impl Config {
         let socket_buffer = pair(|it| format!("{:?}", it.socket_buffer));
         let connect_timeout = pair(|it| format!("{:?}", it.connect_timeout));
         same("mtu", (self.mtu, to.mtu), RECONNECT)?;
+        let discoveries = (self.mtu_discovery, to.mtu_discovery);
+        same("mtu discovery", discoveries, RECONNECT)?;
         same("fec", fec, RECONNECT)?;
         let extensions = pair(|it| format!("{:?}", it.extensions));
         same("extensions", extensions, RECONNECT)?;

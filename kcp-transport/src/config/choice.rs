@@ -23,6 +23,20 @@ names!(Preset, "mode", {
     "fast3" => Fast3
 });
 
+/// Whether the size of datagrams follows the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MtuDiscovery {
+    /// Datagrams have up to 1200 bytes at first. When data fills them, larger ones are probed, up to
+    /// the mtu, and used once a probe was acknowledged. Where even those of 1200 bytes do not arrive,
+    /// smaller ones are used, down to 508 bytes.
+    On,
+    /// Datagrams have up to the mtu, whether they arrive or not.
+    Off,
+}
+
+names!(MtuDiscovery, "mtu discovery", { "on" => On, "off" => Off });
+
 /// Whether this side uses extensions of KCP with peers of this crate.
 ///
 /// Extensions add what KCP lacks: end of stream, reset, half-close, and connections that move to

@@ -17,7 +17,7 @@ use crate::packet::PacketLayout;
 
 pub use crate::arq::{AckPolicy, Congestion, Mode, Percent, Redundancy, WriteCoalescing};
 pub use builder::ConfigBuilder;
-pub use choice::{Extensions, Preset};
+pub use choice::{Extensions, MtuDiscovery, Preset};
 pub use listener::{ListenerConfig, ListenerConfigBuilder};
 
 /// Options of a connection.
@@ -74,6 +74,7 @@ pub use listener::{ListenerConfig, ListenerConfigBuilder};
 )]
 pub struct Config {
     mtu: usize,
+    mtu_discovery: MtuDiscovery,
     send_window: u16,
     receive_window: u16,
     no_delay: bool,
@@ -102,6 +103,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             mtu: 1400,
+            mtu_discovery: MtuDiscovery::On,
             send_window: 1024,
             receive_window: 1024,
             no_delay: true,
@@ -142,12 +144,26 @@ impl Config {
     }
 
     /// Largest UDP payload in bytes, including nonce, checksum or tag, and FEC header. Default
-    /// 1400, at most 1500.
+    /// 1400, at most 9000.
     ///
-    /// kcp-go `SetMtu`, kcptun `--mtu`. Local: a peer with another mtu is fine.
+    /// This is an upper bound: with [`MtuDiscovery::On`] datagrams are as large as the path carries.
+    /// Larger values pay where the path has jumbo frames and the peer receives them. kcp-go receives
+    /// at most 1500 bytes, and from 5.7.5 on at most 1472; of larger datagrams it acknowledges none,
+    /// so that discovery finds what it takes. What a peer sends depends on its own mtu only.
+    ///
+    /// kcp-go `SetMtu` (at most 1500), kcptun `--mtu`. Local: a peer with another mtu is fine.
     #[must_use]
     pub fn mtu(&self) -> usize {
         self.mtu
+    }
+
+    /// Whether the size of datagrams follows the path. Default [`MtuDiscovery::On`].
+    ///
+    /// kcp-go has nothing like it. Local: the probes are segments that every KCP peer acknowledges
+    /// and drops.
+    #[must_use]
+    pub fn mtu_discovery(&self) -> MtuDiscovery {
+        self.mtu_discovery
     }
 
     /// Maximum number of segments in flight. Default 1024, 1 to 65535.

@@ -338,12 +338,13 @@ impl FecDecoder {
 
 /// Maximum memory for all shards, in bytes.
 ///
-/// Enough for one group of any ratio, and for the usual four groups of up to 70 full packets.
+/// Enough for one group of any ratio, and for the usual four groups of up to 70 full packets, with
+/// packets of up to 1500 bytes.
 const BYTE_BUDGET: usize = 512 * 1024;
 
 /// Groups kept ahead of the current one: enough for the first packets after an outage, but not for
 /// many scattered stray packets.
 const MAX_AHEAD: usize = 4;
 
-/// Longest shard: no KCP peer sends datagrams of more than 1500 bytes.
-const MAX_SHARD_LEN: usize = 1500 - SHARD_HEADER_LEN;
+/// Longest shard: no peer sends datagrams of more than 9000 bytes.
+const MAX_SHARD_LEN: usize = 9000 - SHARD_HEADER_LEN;

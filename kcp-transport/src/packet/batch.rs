@@ -14,6 +14,8 @@ pub struct TransmitBatch {
     /// Bytes of all datagrams.
     filled: usize,
     lengths: Vec<u16>,
+    /// The datagram that must not be fragmented.
+    probe: Option<usize>,
     layout: PacketLayout,
     capacity: usize,
 }
@@ -26,6 +28,7 @@ impl TransmitBatch {
             buffer: Vec::new(),
             filled: 0,
             lengths: Vec::new(),
+            probe: None,
             layout,
             capacity,
         }
@@ -65,6 +68,13 @@ impl TransmitBatch {
     pub fn clear(&mut self) {
         self.filled = 0;
         self.lengths.clear();
+        self.probe = None;
+    }
+
+    /// As [`TransmitBatch::push_with`], for a probe of the path's mtu. A batch has room for one.
+    pub(crate) fn push_probe_with(&mut self, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
+        self.probe = Some(self.lengths.len());
+        self.push_with(fill)
     }
 
     /// Adds one datagram whose payload (FEC header and segments) `fill` writes.
@@ -151,6 +161,9 @@ pub struct SegmentRun<'a> {
     pub segment_size: usize,
     /// Number of datagrams.
     pub datagrams: usize,
+    /// This is one datagram that probes the path's mtu. It must not be fragmented on its way, if the
+    /// system can ensure that.
+    pub probe: bool,
 }
 
 struct SegmentRuns<'a> {
@@ -167,7 +180,13 @@ impl<'a> Iterator for SegmentRuns<'a> {
         let lengths = &self.batch.lengths[self.index..];
         let segment_size = usize::from(*lengths.first()?);
         let by_bytes = (MAX_RUN_BYTES / segment_size).max(1);
+        let (probe, before_probe) = match self.batch.probe {
+            Some(probe) if probe == self.index => (true, 1),
+            Some(probe) if probe > self.index => (false, probe - self.index),
+            _ => (false, usize::MAX),
+        };
         let limit = self.max_datagrams.min(by_bytes).min(lengths.len());
+        let limit = limit.min(before_probe);
         let equal = lengths[..limit]
             .iter()
             .take_while(|&&len| usize::from(len) == segment_size)
@@ -185,6 +204,7 @@ impl<'a> Iterator for SegmentRuns<'a> {
             bytes,
             segment_size,
             datagrams,
+            probe,
         })
     }
 }

@@ -22,8 +22,8 @@ use crate::crypto::Overhead;
 use crate::error::ConfigError;
 use crate::wire::{SEGMENT_HEADER_LEN, SHARD_HEADER_LEN, SHARD_SIZE_LEN};
 
-/// Largest mtu in bytes: the size of kcp-go's buffers.
-pub const MAX_MTU: usize = 1500;
+/// Largest mtu in bytes: that of links with jumbo frames. kcp-go's buffers have 1500.
+pub const MAX_MTU: usize = 9000;
 
 /// The layout of a UDP payload. All mtu arithmetic is here.
 ///

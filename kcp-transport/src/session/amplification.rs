@@ -154,7 +154,7 @@ impl Session {
         }
         validation.challenge_at = Some(now + validation.wait);
         validation.wait = (validation.wait * 2).min(LONGEST_WAIT);
-        let mut challenge = self.arq.repeated_push();
+        let mut challenge = self.arq.repeated_push(0);
         let named = (challenge.sequence, challenge.timestamp);
         (challenge.sequence, _) = *validation.challenge.get_or_insert(named);
         let header = self.layout.shard_header();

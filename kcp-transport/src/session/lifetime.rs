@@ -274,6 +274,11 @@ impl Lifetime {
         self.excused_until = now;
     }
 
+    /// Whether the peer was received.
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard
+    }
+
     pub(super) fn on_refused(&mut self) {
         if !self.heard {
             self.close(ConnectionError::Refused);

@@ -13,6 +13,7 @@ mod memory;
 mod message;
 mod out_of_band;
 mod pacing;
+mod path_mtu;
 mod stats;
 mod trace;
 mod transmit;
@@ -35,6 +36,7 @@ use lifetime::{Lifetime, LivenessInputs};
 use message::WindowInquiry;
 use out_of_band::OutOfBand;
 use pacing::Pacer;
+use path_mtu::PathMtu;
 use stats::Counters;
 
 /// Which side opened the connection.
@@ -85,6 +87,7 @@ pub struct Session {
     lifetime: Lifetime,
     layout: PacketLayout,
     pacer: Option<Pacer>,
+    path_mtu: PathMtu,
     /// Created by the first out-of-band datagram.
     out_of_band: Option<Box<OutOfBand>>,
     /// State of requesting a larger window for a long message.
@@ -188,6 +191,7 @@ impl Session {
             pacer: config
                 .send_rate()
                 .map(|rate| Pacer::new(rate, layout.mtu(), now)),
+            path_mtu: PathMtu::new(layout.mtu(), config.mtu_discovery()),
             out_of_band: None,
             inquiry: WindowInquiry::default(),
             validation: AddressValidation::new(role),
@@ -200,6 +204,7 @@ impl Session {
             writable_at: (arq_config(config, layout).send_buffer / 4).max(1),
             counters: Counters::default(),
         };
+        session.apply_path_mtu();
         if role == Role::Connect {
             session.request_answer();
         }

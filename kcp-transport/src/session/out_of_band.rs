@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use super::Session;
 use crate::error::DatagramError;
 use crate::fec::FecEncoder;
-use crate::packet::{MAX_MTU, TransmitBatch};
+use crate::packet::TransmitBatch;
 use crate::time::Time;
 use crate::wire::{SHARD_HEADER_LEN, SHARD_SIZE_LEN};
 
@@ -74,9 +74,8 @@ impl Session {
     #[must_use]
     #[doc(alias = "GetOOBMaxSize")]
     pub fn max_out_of_band_len(&self) -> Option<usize> {
-        self.encoder
-            .is_some()
-            .then(|| self.layout.segments_len().saturating_sub(CONVERSATION_LEN))
+        let len = self.layout.segments_len().saturating_sub(CONVERSATION_LEN);
+        self.encoder.is_some().then_some(len.min(MAX_LEN))
     }
 
     /// Queues an unreliable datagram, which is sent before anything else that is due.
@@ -192,9 +191,9 @@ const MAX_QUEUED_PRESSED: usize = 8;
 /// Bytes in front of the data.
 const CONVERSATION_LEN: usize = 4;
 
-/// Maximum length of a received datagram: what fits into the largest packet. Received UDP payloads
+/// Maximum length of a datagram: what fits into kcp-go's buffers of 1500 bytes. Received UDP payloads
 /// may be longer.
-const MAX_LEN: usize = MAX_MTU - SHARD_HEADER_LEN - SHARD_SIZE_LEN - CONVERSATION_LEN;
+const MAX_LEN: usize = 1500 - SHARD_HEADER_LEN - SHARD_SIZE_LEN - CONVERSATION_LEN;
 
 #[cfg(test)]
 mod tests {

@@ -61,7 +61,7 @@ impl Pacer {
 
 /// The credit for `len` bytes.
 fn cost(len: usize) -> u64 {
-    // A datagram has at most 1500 bytes.
+    // A datagram has at most 9000 bytes.
     len as u64 * 1_000_000
 }
 

@@ -43,6 +43,10 @@ impl Session {
             invalid_received: self.counters.invalid_received,
             fec_parity_sent: self.counters.parity_sent,
             extension_frames_refused: self.counters.frames_refused,
+            path_mtu: u16::try_from(self.path_mtu.current()).unwrap_or(u16::MAX),
+            path_probes_sent: self.path_mtu.counters.sent,
+            path_probes_lost: self.path_mtu.counters.lost,
+            path_narrowed: self.path_mtu.counters.narrowed,
             ..Stats::default()
         };
         if let Some(decoder) = &self.decoder {

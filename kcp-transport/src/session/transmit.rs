@@ -14,13 +14,15 @@ impl Session {
     ///
     /// Call it until it returns `false`. Out-of-band datagrams go first, then the parity of the
     /// last FEC group, then acks and probes, then data; control segments and data take turns where
-    /// a datagram has no room for both.
+    /// a datagram has no room for both. A probe of the path's mtu goes last: kcp-go acknowledges of
+    /// what it has received in order only the last segment by its number.
     pub fn poll_transmit(&mut self, now: Time, batch: &mut TransmitBatch) -> bool {
         let before = (batch.len(), batch.total_len());
         if self.lifetime.is_closed() {
             self.push_final_reset(now, batch);
         } else {
             while batch.remaining() > 0 && self.push(now, batch, before.1) {}
+            self.check_path_mtu(now);
         }
         let added = batch.len() - before.0;
         self.counters.datagrams_sent += added as u64;
@@ -64,10 +66,14 @@ impl Session {
         let at = if waiting {
             Time::ZERO
         } else {
-            [self.arq.poll_timeout(), self.frame_at()]
-                .into_iter()
-                .flatten()
-                .min()?
+            [
+                self.arq.poll_timeout(),
+                self.frame_at(),
+                self.path_probe_at(),
+            ]
+            .into_iter()
+            .flatten()
+            .min()?
         };
         let paced = self.pacer.as_ref().map(|pacer| at.max(pacer.ready_at()));
         Some(paced.unwrap_or(at))
@@ -86,6 +92,7 @@ impl Session {
                 self.push_out_of_band(batch) > 0
                     || self.push_parity(batch) > 0
                     || self.push_segments(now, batch, usize::MAX) > 0
+                    || self.push_path_probe(now, batch) > 0
             }
             Allowance::Control => {
                 self.push_challenge(now, batch) > 0

@@ -138,6 +138,15 @@ statistics! {
         unread: usize,
         /// The window that the peer advertises, in segments.
         remote_window: u16,
+        /// Largest datagram with data, in bytes of UDP payload: what the path was found to carry, up
+        /// to the configured mtu. Of a sum, the largest.
+        path_mtu: u16,
+        /// Probes of the path's mtu sent.
+        path_probes_sent: u64,
+        /// Of these, not acknowledged in time, or refused by the system.
+        path_probes_lost: u64,
+        /// How often datagrams became smaller because large ones did not arrive.
+        path_narrowed: u64,
     }
 }
 

@@ -27,6 +27,8 @@ pub struct LinkConfig {
     pub rate: Option<u64>,
     /// Capacity in datagrams of the queue in front of a limited link. Default 400.
     pub queue: usize,
+    /// Longer datagrams are lost. Default none is too long.
+    pub mtu: usize,
 }
 
 impl Default for LinkConfig {
@@ -40,6 +42,7 @@ impl Default for LinkConfig {
             corrupt: 0.0,
             rate: None,
             queue: 400,
+            mtu: usize::MAX,
         }
     }
 }
@@ -52,7 +55,7 @@ pub struct LinkStats {
     pub sent: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Lost at random or to a full queue.
+    /// Lost at random, to a full queue or because of their length.
     pub lost: u64,
     /// Delivered twice.
     pub duplicated: u64,
@@ -113,7 +116,7 @@ impl Link {
             self.stats.lost += 1;
             return;
         };
-        if self.cut || self.rng.chance(self.config.loss) {
+        if self.cut || datagram.len() > self.config.mtu || self.rng.chance(self.config.loss) {
             self.stats.lost += 1;
             return;
         }

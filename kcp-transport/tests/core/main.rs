@@ -8,6 +8,7 @@ mod golden;
 mod layers;
 mod options;
 mod parity;
+mod path_mtu;
 mod restart;
 mod rotation;
 mod runs;

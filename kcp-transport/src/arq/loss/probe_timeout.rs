@@ -37,6 +37,11 @@ impl ProbeTimer {
         self.since = now;
     }
 
+    /// How often it passed since something was acknowledged.
+    pub(in crate::arq) fn passed(&self) -> u32 {
+        self.passed
+    }
+
     /// When it passes. Three times after `timeout`; then each wait is longer than the one before by
     /// `step`.
     ///

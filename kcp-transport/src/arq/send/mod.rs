@@ -1,6 +1,7 @@
 //! The sending half: queued segments, segments in flight, and which of them are due.
 
 mod cork;
+mod large;
 mod queue;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::options::{ArqConfig, Mode, Redundancy};
 use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{SeqNumber, Timestamp};
+use large::LargeSegments;
 use queue::Queue;
 
 /// Why a segment is sent.
@@ -44,6 +46,9 @@ pub(super) struct Sender {
     /// Made by the first segment, if it may be sent twice.
     protector: Option<Box<Protector>>,
     redundancy: Redundancy,
+    large: LargeSegments,
+    /// A segment of full size was sent.
+    sent_full: bool,
     no_delay: bool,
     /// The first segment opens a session at the peer, and is not copied.
     opens_session: bool,
@@ -64,6 +69,8 @@ impl Sender {
             timer: ProbeTimer::default(),
             protector: None,
             redundancy: config.redundancy,
+            large: LargeSegments::default(),
+            sent_full: false,
             no_delay: config.no_delay,
             opens_session: false,
             buffered: 0,
@@ -133,9 +140,43 @@ impl Sender {
     }
 
     /// Queues a whole message.
-    pub(super) fn write_message(&mut self, data: &[u8], buffers: &mut Buffers) {
-        self.queue.write_message(data, buffers);
+    pub(super) fn write_message(&mut self, data: &[u8], most: usize, buffers: &mut Buffers) {
+        self.queue.write_message(data, most, buffers);
         self.buffered += data.len();
+    }
+
+    /// Changes the maximum number of data bytes in a segment that has no number yet, and cuts those
+    /// that are queued again. Of larger than `least` it is counted how many are lost.
+    pub(super) fn set_mss(
+        &mut self,
+        mss: usize,
+        least: usize,
+        fragments: usize,
+        buffers: &mut Buffers,
+    ) {
+        self.queue.set_mss(mss, fragments, buffers);
+        self.large = LargeSegments::above(least);
+    }
+
+    /// Maximum number of data bytes in a new segment.
+    pub(super) fn mss(&self) -> usize {
+        self.queue.mss()
+    }
+
+    /// How many segments larger than [`Self::set_mss`] says were sent again since one was
+    /// acknowledged, for at least a probe time-out.
+    pub(super) fn large_lost(&self, now: Time) -> u32 {
+        self.large.lost(now, self.path.probe_timeout())
+    }
+
+    /// Whether a segment of full size was sent since the last call.
+    pub(super) fn take_full(&mut self) -> bool {
+        std::mem::take(&mut self.sent_full)
+    }
+
+    /// How often the probe time-out has passed since something was acknowledged.
+    pub(super) fn timeouts_in_row(&self) -> u32 {
+        self.timer.passed()
     }
 
     /// Declares that nothing more will be written.
@@ -200,6 +241,7 @@ impl Sender {
             return Ok(None);
         };
         self.buffered -= released;
+        self.large.on_arrived(released);
         self.waiting_since = now;
         Ok(Some(Acknowledged {
             matched,
@@ -215,10 +257,11 @@ impl Sender {
         una: SeqNumber,
         buffers: &mut Buffers,
     ) -> (usize, bool) {
-        let path = &mut self.path;
+        let (path, large) = (&mut self.path, &mut self.large);
         let mut newest = 0;
         let advance = self.flight.advance(una, buffers, |sent| {
             path.on_outcome(false);
+            large.on_arrived(sent.data.len());
             // Of others it is not known which transmission has arrived.
             if sent.transmissions == 1 {
                 newest = newest.max(sent.last().number);
@@ -390,6 +433,8 @@ impl Sender {
         };
         let transmission = self.rack.on_sent(sequence, now);
         let sent = self.flight.on_sent_again(sequence, transmission, resent)?;
+        let most = self.queue.mss();
+        self.large.on_sent_again(now, sent.data.len(), most);
         if let Some(protector) = &mut self.protector {
             protector.on_sent(sent.data.len());
         }
@@ -420,6 +465,7 @@ impl Sender {
     fn transmit_new(&mut self, now: Time) -> Option<SeqNumber> {
         let queued = self.queue.pop()?;
         let sequence = self.flight.next();
+        self.sent_full |= queued.data.len() >= self.queue.mss();
         if self.flight.unacked() == 0 {
             self.waiting_since = now;
         }

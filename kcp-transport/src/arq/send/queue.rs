@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cork::Cork;
 use crate::arq::buffers::Buffers;
+use crate::arq::narrow;
 use crate::arq::options::{ArqConfig, Mode};
 use crate::time::Time;
 use crate::wire::SEGMENT_HEADER_LEN;
@@ -26,9 +27,11 @@ pub(super) struct Queue {
     /// Capacity of all segments' buffers, in bytes.
     room: usize,
     cork: Cork,
-    mss: usize,
+    mss: u16,
+    /// Fragments of the first queued message were sent.
+    is_begun: bool,
     #[doc(alias = "snd_wnd")]
-    window: usize,
+    window: u16,
 }
 
 impl Queue {
@@ -38,20 +41,21 @@ impl Queue {
             bytes: 0,
             room: 0,
             cork: Cork::new(config.write_coalescing),
-            mss: config.mss(),
-            window: usize::from(config.send_window),
+            mss: narrow(config.mss()),
+            is_begun: false,
+            window: config.send_window,
         }
     }
 
     /// Changes the options, except for the size of segments.
     pub(super) fn set_config(&mut self, config: &ArqConfig) {
         self.cork.set_policy(config.write_coalescing);
-        self.window = usize::from(config.send_window);
+        self.window = config.send_window;
     }
 
     /// Maximum number of data bytes in one segment.
     pub(super) fn mss(&self) -> usize {
-        self.mss
+        self.mss.into()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -67,19 +71,20 @@ impl Queue {
     }
 
     pub(super) fn has_full_segment(&self) -> bool {
-        let front = self.segments.front();
-        front.is_some_and(|segment| !segment.open || segment.data.len() >= self.mss)
+        let is_full = |segment: &Queued| !segment.open || segment.data.len() >= self.mss();
+        // Only the last segment is filled by later writes.
+        self.segments.len() > 1 || self.segments.front().is_some_and(is_full)
     }
 
     /// Adds `data`, filling the last segment first in stream mode.
     pub(super) fn write(&mut self, data: &[u8], mode: Mode, buffers: &mut Buffers) {
         self.bytes += data.len();
-        let mut rest = data;
+        let (mut rest, mss) = (data, self.mss());
         if let Some(tail) = self.segments.back_mut().filter(|tail| tail.open) {
-            let room = self.mss.saturating_sub(tail.data.len());
+            let room = mss.saturating_sub(tail.data.len());
             let before = tail.data.capacity();
             let (head, beyond) = rest.split_at(rest.len().min(room));
-            if tail.data.len() + head.len() > self.mss / 2 {
+            if tail.data.len() + head.len() > mss / 2 {
                 // More than half full, it will probably fill up, so it grows to its full size at
                 // once.
                 tail.data.reserve_exact(room);
@@ -88,15 +93,16 @@ impl Queue {
             self.room += tail.data.capacity() - before;
             rest = beyond;
         }
-        for chunk in rest.chunks(self.mss) {
+        for chunk in rest.chunks(mss) {
             self.push(chunk, 0, mode == Mode::Stream, buffers);
         }
     }
 
-    /// Adds a whole message, in fragments that count down to 0.
-    pub(super) fn write_message(&mut self, data: &[u8], buffers: &mut Buffers) {
+    /// Adds a whole message, in fragments that count down to 0. If it needs more than `most` of
+    /// them, they are larger than the mss.
+    pub(super) fn write_message(&mut self, data: &[u8], most: usize, buffers: &mut Buffers) {
         self.bytes += data.len();
-        let chunks = data.chunks(self.mss);
+        let chunks = data.chunks(self.mss().max(data.len().div_ceil(most)));
         let fragments = chunks.len();
         for (index, chunk) in chunks.enumerate() {
             let fragments_left = u8::try_from(fragments - 1 - index).unwrap_or(u8::MAX);
@@ -122,10 +128,44 @@ impl Queue {
         let queued = self.segments.pop_front()?;
         self.bytes -= queued.data.len();
         self.room -= queued.data.capacity();
+        self.is_begun = queued.fragments_left > 0;
         if self.segments.is_empty() {
             self.cork.reset();
         }
         Some(queued)
+    }
+
+    /// Changes the maximum number of data bytes in one segment. Queued segments that are longer are
+    /// cut again, messages into at most `most` fragments.
+    ///
+    /// The rest of a message whose first fragments were sent stays as it is: they carry the number of
+    /// those that follow.
+    pub(super) fn set_mss(&mut self, mss: usize, most: usize, buffers: &mut Buffers) {
+        self.mss = narrow(mss);
+        if self.segments.iter().all(|it| it.data.len() <= mss) {
+            return;
+        }
+        (self.bytes, self.room) = (0, 0);
+        let (mut begun, mut message) = (self.is_begun, Vec::new());
+        for segment in std::mem::take(&mut self.segments) {
+            if begun {
+                begun = segment.fragments_left > 0;
+                self.bytes += segment.data.len();
+                self.room += segment.data.capacity();
+                self.segments.push_back(segment);
+                continue;
+            }
+            if segment.open {
+                self.write(&segment.data, Mode::Stream, buffers);
+            } else {
+                message.extend_from_slice(&segment.data);
+                if segment.fragments_left == 0 {
+                    self.write_message(&message, most, buffers);
+                    message.clear();
+                }
+            }
+            buffers.give(segment.data);
+        }
     }
 
     /// Whether [`Self::update`] would start the coalescing delay.
@@ -154,8 +194,8 @@ impl Queue {
             return None;
         }
         let on_wire = self.bytes + self.segments.len() * SEGMENT_HEADER_LEN;
-        let full = on_wire >= self.mss + SEGMENT_HEADER_LEN
-            || self.segments.len() + in_flight >= self.window;
+        let full = on_wire >= self.mss() + SEGMENT_HEADER_LEN
+            || self.segments.len() + in_flight >= self.window.into();
         Some(if full { Time::ZERO } else { self.cork.until() })
     }
 

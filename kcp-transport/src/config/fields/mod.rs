@@ -11,7 +11,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::builder::in_range;
-use super::{AckPolicy, Config, ConfigBuilder, Extensions, Mode, Preset, WriteCoalescing};
+use super::{
+    AckPolicy, Config, ConfigBuilder, Extensions, Mode, MtuDiscovery, Preset, WriteCoalescing,
+};
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
 use values::{Bit, Millis, NoCongestion, Seconds, Switch};
@@ -48,6 +50,7 @@ pub(super) struct Fields {
     send_buffer: Option<usize>,
     receive_buffer: Option<usize>,
     extensions: Option<Extensions>,
+    mtu_discovery: Option<MtuDiscovery>,
 }
 
 impl From<Config> for Fields {
@@ -78,6 +81,7 @@ impl From<Config> for Fields {
             send_buffer: Some(config.send_buffer.unwrap_or(0)),
             receive_buffer: Some(config.receive_buffer.unwrap_or(0)),
             extensions: Some(config.extensions),
+            mtu_discovery: Some(config.mtu_discovery),
         }
     }
 }
@@ -151,6 +155,9 @@ impl Fields {
         }
         if let Some(extensions) = self.extensions {
             builder = builder.extensions(extensions);
+        }
+        if let Some(discovery) = self.mtu_discovery {
+            builder = builder.mtu_discovery(discovery);
         }
         Ok(builder)
     }

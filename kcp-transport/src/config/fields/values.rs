@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::{AckPolicy, Congestion, Extensions, Mode, Preset, WriteCoalescing};
+use crate::config::{
+    AckPolicy, Congestion, Extensions, Mode, MtuDiscovery, Preset, WriteCoalescing,
+};
 use crate::fec::FecRatio;
 
 /// Serialized as 0 or 1, deserialized also from false or true.
@@ -232,6 +234,7 @@ by_name!(
     Extensions,
     FecRatio,
     Mode,
+    MtuDiscovery,
     Preset,
     WriteCoalescing
 );

@@ -127,7 +127,7 @@ impl LegacyCipher {
         Self::block("xtea", key, "16", Xtea::new)
     }
 
-    /// XOR of every packet with the same 1500 bytes, derived from a key of at least one byte.
+    /// XOR of every packet with the same bytes, derived from a key of at least one byte.
     ///
     /// It hides nothing from an observer: the XOR of two packets is the XOR of their plaintexts.
     ///

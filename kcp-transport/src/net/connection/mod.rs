@@ -146,6 +146,14 @@ impl Connection {
     /// Changes the path. Only the driver may call it, and must update its table too.
     pub(super) fn set_path(&self, path: Path) {
         *lock(&self.path) = path;
+        lock(&self.inner).session.handle_new_path();
+    }
+
+    /// The socket was replaced: the peer is to see the new address.
+    pub(super) fn probe_new_path(&self, now: Time) {
+        let mut inner = lock(&self.inner);
+        inner.session.handle_new_path();
+        inner.session.probe(now);
     }
 
     /// Passes a run of opened payloads to the session.
@@ -195,11 +203,6 @@ impl Connection {
         lock(&self.inner).session.limit_connecting(limit);
         // The driver learns of the deadline.
         self.defer();
-    }
-
-    /// Sends a probe to the peer.
-    pub(super) fn probe(&self, now: Time) {
-        lock(&self.inner).session.probe(now);
     }
 
     /// Ends the session since the endpoint closes. The driver sends the reset.

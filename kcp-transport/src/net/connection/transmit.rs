@@ -85,6 +85,10 @@ impl Connection {
         if let Some(error) = sent.unsent {
             self.unsent(now, error);
         }
+        if sent.too_long {
+            self.change(|session| session.handle_too_long(now));
+            self.defer();
+        }
         if (sent.refused || sent.unsent.is_some()) && self.is_over() {
             self.defer();
         }

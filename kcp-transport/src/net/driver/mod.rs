@@ -133,7 +133,7 @@ impl Driver {
         if rebound {
             let now = self.endpoint.clock.now();
             for connection in self.sessions.iter() {
-                connection.probe(now);
+                connection.probe_new_path(now);
                 self.dirty.push(connection.key);
             }
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use crate::error::SystemError;
-use crate::net::io::{ClosedTransport, Path, Transport, is_closed, is_unroutable};
+use crate::net::io::{ClosedTransport, Path, Transport, is_closed, is_too_long, is_unroutable};
 use crate::net::sync::lock;
 use crate::packet::{PacketLayout, TransmitBatch};
 
@@ -44,6 +44,8 @@ pub(in crate::net) struct Sent {
     pub(in crate::net) refused: bool,
     /// The last of them were not sent, for another reason.
     pub(in crate::net) unsent: Option<SystemError>,
+    /// Some of them were too long.
+    pub(in crate::net) too_long: bool,
     /// Some of them were sent.
     pub(in crate::net) passed: bool,
     /// Some of them failed for want of a local address or a route.
@@ -105,6 +107,7 @@ impl Egress {
             datagrams: from,
             refused: false,
             unsent: None,
+            too_long: false,
             passed: false,
             unroutable: false,
             closed: None,
@@ -121,9 +124,10 @@ impl Egress {
                     self.count_errors(run.datagrams);
                     tracing::trace!(%error, peer = %path.peer, "datagrams not sent");
                     sent.unroutable |= is_unroutable(&error);
+                    sent.too_long |= is_too_long(&error);
                     if error.kind() == io::ErrorKind::ConnectionRefused {
                         sent.refused = true;
-                    } else {
+                    } else if !run.probe {
                         sent.unsent = Some(SystemError::from(&error));
                     }
                     if is_closed(&error) {

@@ -5,6 +5,8 @@ mod clock;
 mod closed;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod cmsg;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod fragments;
 mod maker;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod offload;
@@ -21,4 +23,4 @@ pub(super) use rebindable::RebindableSocket;
 pub(super) use receive::ReceiveBuffers;
 pub(super) use socket::Socket;
 pub use transport::{Path, Received, Transport};
-pub(super) use transport::{is_closed, is_unroutable};
+pub(super) use transport::{is_closed, is_too_long, is_unroutable};

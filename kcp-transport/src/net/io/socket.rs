@@ -21,7 +21,11 @@ use crate::packet::SegmentRun;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::cmsg::ControlMessages;
 #[cfg(any(target_os = "linux", target_os = "android"))]
+use super::fragments::{allow_fragments, forbid_fragments};
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use super::offload::Offload;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::transport::is_too_long;
 use super::transport::{Path, Received, Transport};
 
 /// A UDP socket that uses segmentation and receive offload where the system has them.
@@ -37,6 +41,8 @@ pub(in crate::net) struct Socket {
     /// offload for good at the first error of a single datagram.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     offload: Offload,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    is_v6: bool,
 }
 
 impl Socket {
@@ -53,6 +59,11 @@ impl Socket {
             set_dscp(&socket, config.dscp())?;
         }
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let is_v6 = socket.local_addr()?.is_ipv6();
+        // Where a system refuses, datagrams that are too long are lost.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = allow_fragments(&socket, is_v6);
         let io = UdpSocket::from_std(socket)?;
         Ok(Self {
             io,
@@ -60,36 +71,53 @@ impl Socket {
             marked: config.dscp() != 0,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             offload: Offload::new(state.max_gso_segments()),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            is_v6,
             state,
         })
     }
 
     /// Sends a run, in one call if the kernel segments it.
     ///
-    /// Where it refuses to, the datagrams leave singly. If they do, segmentation is suspended; if
-    /// not even the first does, the error concerns the path, for example an address that cannot be
-    /// sent to.
+    /// Where it refuses to, the datagrams leave singly. If they do, segmentation is suspended, unless
+    /// they were only too long for it; if not even the first does, the error concerns the path, for
+    /// example an address that cannot be sent to.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn send_run(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
+        if run.probe {
+            return self.send_probe(path, run.bytes);
+        }
         if run.datagrams <= 1 {
             return self.send_message(path, run.bytes, None);
         }
         let size = u16::try_from(run.segment_size).map_err(io::Error::other)?;
-        match self.send_message(path, run.bytes, Some(size)) {
-            Err(error) if matches!(error.raw_os_error(), Some(EIO | EINVAL)) => {}
+        let is_fragmented = match self.send_message(path, run.bytes, Some(size)) {
+            Err(error) if is_too_long(&error) => true,
+            Err(error) if matches!(error.raw_os_error(), Some(EIO | EINVAL)) => false,
             result => return result,
-        }
+        };
         let mut datagrams = run.bytes.chunks(run.segment_size);
         if let Some(first) = datagrams.next() {
             self.send_message(path, first, None)?;
         }
-        self.offload.suspend();
+        if !is_fragmented {
+            self.offload.suspend();
+        }
         for datagram in datagrams {
             // A run is sent as a whole. What fails after its first datagram counts as lost on the
             // way.
             let _ = self.send_message(path, datagram, None);
         }
         Ok(())
+    }
+
+    /// Sends a datagram that must not be fragmented.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn send_probe(&self, path: Path, bytes: &[u8]) -> io::Result<()> {
+        let _ = forbid_fragments(&self.io, self.is_v6);
+        let sent = self.send_message(path, bytes, None);
+        let _ = allow_fragments(&self.io, self.is_v6);
+        sent
     }
 
     /// Sends bytes as one datagram, or as datagrams of `segment_size`.
@@ -260,6 +288,7 @@ mod tests {
             bytes,
             segment_size,
             datagrams: bytes.len().div_ceil(segment_size),
+            probe: false,
         }
     }
 

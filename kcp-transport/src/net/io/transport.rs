@@ -27,6 +27,8 @@ use crate::packet::SegmentRun;
 /// - [`io::ErrorKind::ConnectionRefused`]: a hint that the port of the peer is closed. It ends
 ///   connections that have never received anything. Other connections ignore it, since an attacker
 ///   can forge it.
+/// - The error of the system for a datagram that is too long (`EMSGSIZE`): its size is not used, and
+///   smaller datagrams are sent.
 /// - [`io::ErrorKind::NetworkUnreachable`] and its like from [`Transport::try_send`]: ends a
 ///   connection whose first datagrams they are.
 /// - Any other error is a lost datagram. After several receive errors in a row, receiving pauses.
@@ -103,6 +105,21 @@ pub(in crate::net) fn is_unroutable(error: &io::Error) -> bool {
             | io::ErrorKind::InvalidInput
     )
 }
+
+/// Whether a send error means that the datagram is longer than the system sends there.
+pub(in crate::net) fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(TOO_LONG)
+}
+
+/// EMSGSIZE.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const TOO_LONG: i32 = 90;
+/// WSAEMSGSIZE.
+#[cfg(windows)]
+const TOO_LONG: i32 = 10040;
+/// EMSGSIZE of the BSDs and macOS.
+#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+const TOO_LONG: i32 = 40;
 
 /// The two addresses between which datagrams travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

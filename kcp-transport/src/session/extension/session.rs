@@ -82,6 +82,7 @@ impl Session {
             self.lifetime.on_delivered(now);
         }
         self.check_validation(segments, outcome);
+        self.check_path_probe(segments);
         if self.apply_frames() {
             return;
         }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use kcp_transport::arq::MessageError;
 use kcp_transport::config::{
-    AckPolicy, Config, ConfigBuilder, Congestion, Extensions, Mode, Preset, WriteCoalescing,
+    AckPolicy, Config, ConfigBuilder, Congestion, Extensions, Mode, MtuDiscovery, Preset,
+    WriteCoalescing,
 };
 use kcp_transport::crypto::{Overhead, Security};
 use kcp_transport::error::{ConnectionError, DatagramError};
@@ -40,6 +41,7 @@ const fn at(millis: u64) -> Time {
 fn session(builder: ConfigBuilder, role: Role) -> Session {
     // Plain KCP, so that only what the options cause is sent.
     let builder = builder.extensions(Extensions::Off);
+    let builder = builder.mtu_discovery(MtuDiscovery::Off);
     let config = builder.build().expect("in range");
     let layout = config.layout(NONE).expect("has room");
     Session::new(&config, layout, CONVERSATION, role, 0, Time::ZERO)

@@ -29,7 +29,7 @@ fn each_bad_input_has_an_error_of_its_own_before_anything_is_sent() {
         (shards(10, 0), ["10/0", ratio]),
         (
             config(Config::builder().mtu(24)),
-            ["mtu is 24", "25 to 1500"],
+            ["mtu is 24", "25 to 9000"],
         ),
         (
             tight.layout(aead).expect_err("no room").to_string(),

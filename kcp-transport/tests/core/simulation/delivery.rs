@@ -26,6 +26,7 @@ fn draw(seed: u64) -> (PairConfig, usize) {
         },
         rate: rng.chance(0.2).then(|| 50_000 + rng.below(5_000_000)),
         queue: 20 + rng.below(400) as usize,
+        ..LinkConfig::default()
     };
     let initial_sequence = if rng.chance(0.2) {
         u32::MAX - rng.below(40) as u32

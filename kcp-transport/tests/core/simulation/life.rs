@@ -216,7 +216,10 @@ fn restarted_peer_is_reported_as_a_reset() {
 
 #[test]
 fn restarted_peer_that_takes_up_the_first_segment_leaves_no_hole() {
-    let client = Config::builder().redundancy(Redundancy::Off).build();
+    let client = Config::builder()
+        .redundancy(Redundancy::Off)
+        .mtu_discovery(MtuDiscovery::Off)
+        .build();
     let config = PairConfig {
         client: client.expect("in range"),
         ..PairConfig::default()

@@ -9,7 +9,9 @@ mod life;
 
 use std::time::Duration;
 
-use kcp_transport::config::{AckPolicy, Config, Congestion, Extensions, Mode, Preset};
+use kcp_transport::config::{
+    AckPolicy, Config, Congestion, Extensions, Mode, MtuDiscovery, Preset,
+};
 use kcp_transport::crypto::{Overhead, Security};
 use kcp_transport::error::ConnectionError;
 use kcp_transport::fec::FecRatio;

@@ -31,6 +31,8 @@ impl Watch {
         let segments = match (&mut self.fec, ShardHeader::detect(payload)) {
             (None, None) => payload,
             (None, Some(_)) => return Err("FEC header without FEC".into()),
+            // A probe of the path's mtu is in no group.
+            (Some(_), None) if is_path_probe(payload) => payload,
             (Some(_), None) => return Err("no FEC header".into()),
             (Some(fec), Some((header, shard))) => match fec.on_sent(now, header)? {
                 ShardKind::Data => ShardHeader::body(shard).map_err(|it| it.to_string())?,
@@ -134,8 +136,13 @@ impl Watch {
         } else {
             self.delivered
         };
-        if data.is_empty() && (place < delivered || place >= u64::from(u32::MAX) / 2) {
-            // A challenge. Its segment number was received before, so acknowledging it proves receipt.
+        let was_received = place < delivered || place >= u64::from(u32::MAX) / 2;
+        if was_received && (data.is_empty() || header.timestamp.to_wire() != stamp) {
+            if data.iter().any(|&byte| byte != 0) {
+                return Err("data of long ago".into());
+            }
+            // A challenge, or a probe of the path's mtu. Its segment number was received before, so
+            // acknowledging it proves receipt.
             let question = (header.sequence, header.timestamp.to_wire());
             own.stamps.insert(question);
             return Ok(());
@@ -219,4 +226,13 @@ impl Watch {
         };
         self.send_window.min(remote).min(congestion)
     }
+}
+
+/// Whether a payload is one data segment of zeros, which no application sends here.
+fn is_path_probe(payload: &[u8]) -> bool {
+    let mut segments = Segments::new(payload).map_while(Result::ok);
+    let is_padding = |(header, data): (SegmentHeader, &[u8])| {
+        header.command == Command::Push && data.iter().all(|&byte| byte == 0)
+    };
+    segments.next().is_some_and(is_padding) && segments.next().is_none()
 }
