@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use kcp_transport::{KcpStream, Security};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo");
 const GREETER: &str = env!("CARGO_BIN_EXE_greeter");
@@ -34,7 +36,11 @@ struct Server {
 impl Server {
     /// With nothing on standard input, and with this password in the environment.
     fn start(arguments: &str, key: Option<&str>) -> Self {
-        let mut command = Command::new(ECHO);
+        Self::start_program(ECHO, arguments, key)
+    }
+
+    fn start_program(program: &str, arguments: &str, key: Option<&str>) -> Self {
+        let mut command = Command::new(program);
         command.args(arguments.split_whitespace());
         command.envs(key.map(|key| ("KCPTUN_KEY", key)));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -264,6 +270,32 @@ fn signals_end_servers_at_once_and_their_clients_see_the_end_of_the_stream() {
             message.contains("the server ended the connection"),
             "{message}"
         );
+        assert!(server.child.wait().expect("ends").success());
+    }
+}
+
+/// A client that calls nothing is left when the time to drain is over.
+#[cfg(unix)]
+#[tokio::test]
+async fn server_that_ends_tells_the_connections_that_are_left() {
+    for program in [ECHO, GREETER] {
+        let listen = "server --listen 127.0.0.1:0 --crypt null --json";
+        let mut server = Server::start_program(program, listen, None);
+        let null = Security::from_password("null", "", b"").expect("is known");
+        let client = KcpStream::connect(&*server.address, &null).await;
+        let mut client = client.expect("connects");
+        if program == ECHO {
+            client.write_all(b"x").await.expect("writes");
+        }
+        // The echo, or the first byte of HTTP/2's settings: the server has the connection.
+        client.read_u8().await.expect("reads");
+        signal(server.child.id(), "-TERM");
+        let end = tokio::time::timeout(AT_ONCE, async {
+            while client.read_u8().await.is_ok() {}
+            client.write_all(b"still there?").await?;
+            client.shutdown().await
+        });
+        end.await.expect("is told").expect_err("has ended");
         assert!(server.child.wait().expect("ends").success());
     }
 }

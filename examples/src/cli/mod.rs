@@ -120,10 +120,14 @@ where
         C::from_arg_matches_mut(&mut matches).map_err(|error| Failure::from_clap(&error))?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::io("cannot start"))?;
     let ended = runtime.block_on(run(parsed));
-    // Name lookups and other blocking work that goes on does not hold up the end.
-    runtime.shutdown_background();
+    // Connections that are left tell their peers. Name lookups and other blocking work that goes on
+    // does not hold up the end for long.
+    runtime.shutdown_timeout(LAST_RESETS);
     ended
 }
+
+/// Enough for a datagram on each of many thousand connections.
+const LAST_RESETS: Duration = Duration::from_millis(200);
 
 /// Parses arguments, the program's name first.
 ///
