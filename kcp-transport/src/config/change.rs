@@ -17,7 +17,10 @@ impl Config {
         });
         let socket_buffer = pair(|it| format!("{:?}", it.socket_buffer));
         let connect_timeout = pair(|it| format!("{:?}", it.connect_timeout));
-        same("mtu", (self.mtu, to.mtu), RECONNECT)?;
+        // Buffers for datagrams have the size of the first mtu.
+        if to.mtu > self.mtu {
+            return refuse("mtu", (self.mtu, to.mtu), "it can only be lowered");
+        }
         let discoveries = (self.mtu_discovery, to.mtu_discovery);
         same("mtu discovery", discoveries, RECONNECT)?;
         same("fec", fec, RECONNECT)?;
@@ -88,6 +91,7 @@ mod tests {
         let to = Config::builder()
             .preset(Preset::Normal)
             .windows(64, 64)
+            .mtu(1200)
             .keepalive(None)
             .user_timeout(Duration::from_secs(5))
             .linger(Duration::ZERO)
@@ -116,6 +120,10 @@ mod tests {
                 "dscp of an open connection cannot change from 0 to 46",
             ),
             (builder().socket_buffer(None), "socket buffer"),
+            (
+                builder().mtu(1500),
+                "mtu of an open connection cannot change from 1400 to 1500; it can only be lowered",
+            ),
             (
                 builder().connect_timeout(Duration::from_secs(1)),
                 "cannot change from 10s to 1s; it has no effect on a connection",

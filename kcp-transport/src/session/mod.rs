@@ -24,7 +24,7 @@ pub use lifetime::State;
 use std::time::Duration;
 
 use crate::arq::{Arq, ArqConfig};
-use crate::config::{Config, Mode};
+use crate::config::{Config, Extensions, Mode};
 use crate::error::{ConfigError, ConnectionError, SystemError};
 use crate::fec::{FecDecoder, FecEncoder};
 use crate::packet::PacketLayout;
@@ -239,7 +239,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Fixed`] for an option that cannot change. Nothing has changed then.
+    /// [`ConfigError::Fixed`] for an option that cannot change, [`ConfigError::MtuTooSmall`] if the mtu
+    /// has no room for data. Nothing has changed then.
     pub fn reconfigure(
         &mut self,
         now: Time,
@@ -247,12 +248,26 @@ impl Session {
         config: &Config,
     ) -> Result<(), ConfigError> {
         current.check_change(config, self.arq.mode())?;
+        let layout = config.layout(self.layout.overhead())?;
+        if self.offer.is_some() && layout.mss() < Extensions::MIN_ROOM {
+            return Err(ConfigError::Fixed {
+                option: "mtu",
+                current: current.mtu().to_string(),
+                given: config.mtu().to_string(),
+                hint: "the extensions of the connection need more room",
+            });
+        }
         let arq = ArqConfig {
             mode: self.arq.mode(),
-            ..arq_config(config, self.layout)
+            ..arq_config(config, layout)
         };
         self.writable_at = (arq.send_buffer / 4).max(1);
         self.arq.set_config(arq);
+        if layout.mtu() < self.layout.mtu() {
+            self.layout = layout;
+            self.path_mtu.lower_ceiling(layout.mtu());
+            self.apply_path_mtu();
+        }
         if config.send_rate() != current.send_rate() {
             let pacer = |rate| Pacer::new(rate, self.layout.mtu(), now);
             self.pacer = config.send_rate().map(pacer);

@@ -19,6 +19,7 @@ struct Setup {
     client: KcpStream,
     server: KcpStream,
     own: Arc<Host>,
+    peer: Arc<Host>,
 }
 
 async fn setup(config: &Config) -> Setup {
@@ -26,7 +27,7 @@ async fn setup(config: &Config) -> Setup {
     let [own, host] = [network.host(), network.host()];
     let addr = host.addr();
     let listener = KcpListener::builder(&Security::Plaintext).config(config);
-    let listener = listener.on_transport(host).expect("in range");
+    let listener = listener.on_transport(host.clone()).expect("in range");
     let client = KcpStream::builder(&Security::Plaintext).config(config);
     let client = client.transport(own.clone());
     let (client, accepted) = tokio::join!(client.connect(addr), listener.accept());
@@ -34,6 +35,7 @@ async fn setup(config: &Config) -> Setup {
         client: client.expect("connects"),
         server: accepted.expect("accepts").0,
         own,
+        peer: host,
     }
 }
 
@@ -76,6 +78,8 @@ async fn every_option_that_can_change_changes_without_losing_a_byte() {
         builder().send_rate(rate),
         builder().send_buffer(20_000).receive_buffer(20_000),
         builder().redundancy(Redundancy::Off).windows(8, 8),
+        builder().mtu(1000),
+        builder().mtu(600).windows(8, 8),
     ] {
         let config = config.build().expect("in range");
         let infos = [it.client.info(), it.server.info()];
@@ -100,6 +104,8 @@ async fn refused_change_names_the_option_and_changes_nothing() {
         (builder().mtu(1500), "mtu"),
         (builder().extensions(Extensions::Off), "extensions"),
         (builder().dscp(10), "dscp"),
+        // No room for the extensions.
+        (builder().mtu(60), "mtu"),
     ] {
         let config = config.build().expect("in range");
         let refused = it.client.reconfigure(&config).expect_err("cannot change");
@@ -118,6 +124,39 @@ async fn refused_change_names_the_option_and_changes_nothing() {
             .to_string()
             .contains("with messages it can only grow")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn lowered_mtu_bounds_the_datagrams_of_what_is_written_from_then_on() {
+    let mut it = setup(&Config::default()).await;
+    let data = pattern(50_000);
+    exchange(&mut it.client, &mut it.server, &data).await;
+    let lowered = Config::builder().mtu(500).build().expect("in range");
+    it.client.reconfigure(&lowered).expect("can change");
+    it.peer.take_history();
+    exchange(&mut it.client, &mut it.server, &data).await;
+    let lengths = it.peer.take_history().into_iter().map(|(_, it)| it.len());
+    assert_eq!(lengths.max(), Some(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn segments_of_before_arrive_after_the_mtu_was_lowered() {
+    let mut it = setup(&Config::default()).await;
+    // Nothing leaves while full segments are in flight.
+    it.own.set_fault(Way::Send, Fault::Errno(11));
+    let data = pattern(20_000);
+    it.client.write_all(&data).await.expect("is queued");
+    it.client.flush().await.expect("is tried");
+    let lowered = Config::builder().mtu(400).build().expect("in range");
+    it.client.reconfigure(&lowered).expect("can change");
+    it.own.set_fault(Way::Send, Fault::None);
+    it.client.write_all(&data).await.expect("is queued");
+    it.client.flush().await.expect("leaves");
+    let mut received = vec![0; 40_000];
+    let reading = it.server.read_exact(&mut received);
+    let read = tokio::time::timeout(Duration::from_secs(20), reading).await;
+    read.expect("nothing is stuck").expect("reads");
+    assert!(received[..20_000] == data && received[20_000..] == data);
 }
 
 #[tokio::test(start_paused = true)]

@@ -219,15 +219,16 @@ impl KcpStream {
     /// Changes the options of the open connection, all or none of them. No data is lost.
     ///
     /// Can change: the timing (`no_delay`, `flush_interval`, `fast_retransmit_after`, `congestion`,
-    /// or a preset), the redundancy, both windows and both buffers, when acks and writes are sent,
-    /// the send rate, and the time limits except for that of connecting. Data that was received
-    /// stays, also if the windows are smaller than it.
+    /// or a preset), the redundancy, both windows and both buffers, the mtu downward, when acks and
+    /// writes are sent, the send rate, and the time limits except for that of connecting. Data that
+    /// was received stays, also if the windows are smaller than it. Data that was sent is sent again
+    /// in datagrams of the size that it had.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Fixed`] for an option that differs from the current one and cannot change: the
-    /// mtu, FEC, extensions, options of the socket, the stream mode, a smaller receive window with
-    /// messages.
+    /// [`ConfigError::Fixed`] for an option that differs from the current one and cannot change: FEC,
+    /// extensions, options of the socket, the stream mode, a larger mtu, a smaller receive window with
+    /// messages. [`ConfigError::MtuTooSmall`] if the mtu has no room for data.
     ///
     /// # Examples
     ///
@@ -240,6 +241,7 @@ impl KcpStream {
     /// ```
     #[doc(alias = "SetNoDelay")]
     #[doc(alias = "SetWindowSize")]
+    #[doc(alias = "SetMtu")]
     #[doc(alias = "SetACKNoDelay")]
     #[doc(alias = "SetRateLimit")]
     pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {

@@ -108,6 +108,13 @@ impl PathMtu {
         }
     }
 
+    /// Lowers the configured mtu. With discovery, the size is searched for anew if it may still grow.
+    pub(in crate::session) fn lower_ceiling(&mut self, ceiling: usize) {
+        self.ceiling = ceiling;
+        self.current = self.current.min(ceiling);
+        self.search = None;
+    }
+
     /// The largest datagram with data, in bytes of UDP payload.
     pub(in crate::session) fn current(&self) -> usize {
         self.current
