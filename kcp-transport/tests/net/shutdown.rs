@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kcp_transport::config::{Config, Extensions, ListenerConfig};
 use kcp_transport::crypto::Security;
@@ -264,6 +264,7 @@ async fn refusals_are_shorter_than_what_they_answer_and_limited() {
     listener.stop_accepting();
     let hello = opening(Token::new(99));
     let (mut answers, mut bytes) = (0, 0);
+    let start = Instant::now();
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0")
         .await
         .expect("binds");
@@ -277,7 +278,9 @@ async fn refusals_are_shorter_than_what_they_answer_and_limited() {
         }
         tokio::task::yield_now().await;
     }
-    assert!((1..=5000).contains(&answers), "{answers} answers");
+    // 2000 at once, and as many a second.
+    let most = 5000 + 2000 * start.elapsed().as_secs();
+    assert!((1..=most).contains(&answers), "{answers} answers");
     assert!(bytes < OPENINGS * hello.len());
 }
 
