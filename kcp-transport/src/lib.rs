@@ -95,7 +95,7 @@ pub mod wire;
 pub use arq::MessageError;
 pub use config::{
     AckPolicy, Config, ConfigBuilder, Congestion, Extensions, ListenerConfig,
-    ListenerConfigBuilder, Mode, Percent, Preset, Redundancy, WriteCoalescing,
+    ListenerConfigBuilder, Mode, MtuDiscovery, Percent, Preset, Redundancy, WriteCoalescing,
 };
 pub use crypto::{AeadKey, KeyRing, LegacyCipher, Security};
 pub use error::{
