@@ -211,6 +211,10 @@ pub enum ConnectionError {
     /// Nothing was received for longer than the idle time-out. [`io::ErrorKind::TimedOut`].
     #[error("nothing was received for the idle time-out")]
     IdleTimeout,
+    /// The peer's host reported again and again that no socket listens there any more: the program of
+    /// the peer has ended without a word. [`io::ErrorKind::ConnectionRefused`].
+    #[error("no socket listens at the peer's address any more; its program has ended")]
+    PeerGone,
     /// The peer has lost the state of the conversation, for example by a restart.
     /// [`io::ErrorKind::ConnectionReset`].
     #[error("peer has lost the state of this connection")]
@@ -280,7 +284,7 @@ impl ConnectionError {
             | Self::PeerUnresponsive
             | Self::IdleTimeout
             | Self::LingerTimeout => io::ErrorKind::TimedOut,
-            Self::Refused | Self::Rejected(_) => io::ErrorKind::ConnectionRefused,
+            Self::Refused | Self::Rejected(_) | Self::PeerGone => io::ErrorKind::ConnectionRefused,
             Self::Unreachable(error) => error.kind(),
             Self::PeerRestarted | Self::Reset(_) => io::ErrorKind::ConnectionReset,
             Self::Protocol(_) => io::ErrorKind::InvalidData,

@@ -14,6 +14,7 @@ use crate::time::Time;
 use crate::wire::ConversationId;
 
 use super::Role;
+use super::refusals::{self, Meaning, Refusals};
 
 /// The state of a session's life cycle.
 ///
@@ -93,6 +94,7 @@ pub(super) struct Lifetime {
     opens: bool,
     /// Why the peer has no room for the session now, if it has never answered otherwise.
     rejected: Option<ResetCode>,
+    refusals: Refusals,
     /// Why the last datagrams could not be sent, if they could not.
     unsent: Option<SystemError>,
     next_probe: Option<Time>,
@@ -163,6 +165,7 @@ impl Lifetime {
             heard: false,
             opens: role != Role::Accept,
             rejected: None,
+            refusals: Refusals::default(),
             unsent: None,
             next_probe: if connecting {
                 Some(now + FIRST_CONNECT_PROBE)
@@ -201,6 +204,7 @@ impl Lifetime {
 
     /// Datagrams left the session.
     pub(super) fn on_transmit(&mut self) {
+        self.refusals.on_sent();
         self.unsent = None;
     }
 
@@ -257,6 +261,7 @@ impl Lifetime {
     pub(super) fn on_received(&mut self, now: Time) {
         self.last_received = now;
         self.heard = true;
+        self.refusals.on_received();
         self.unsent = None;
         if self.state == State::Connecting {
             self.enter(State::Established);
@@ -281,9 +286,23 @@ impl Lifetime {
         self.heard
     }
 
-    pub(super) fn on_refused(&mut self) {
+    /// The peer's host refuses our datagrams. Returns whether the peer must be probed now.
+    pub(super) fn on_refused(&mut self, now: Time, rto: Duration) -> bool {
         if !self.heard {
             self.close(ConnectionError::Refused);
+            return false;
+        }
+        match self.refusals.on_refused(now, rto) {
+            Meaning::Nothing => false,
+            Meaning::Doubt { at_once } => {
+                let probe_at = now + refusals::PROBE_INTERVAL;
+                self.next_probe = Some(self.next_probe.map_or(probe_at, |at| at.min(probe_at)));
+                at_once
+            }
+            Meaning::End => {
+                self.close(ConnectionError::PeerGone);
+                false
+            }
         }
     }
 
@@ -422,6 +441,8 @@ impl Lifetime {
         let interval = if self.state == State::Connecting {
             self.probe_interval = (self.probe_interval * 2).min(MAX_CONNECT_PROBE);
             Some(self.probe_interval)
+        } else if self.refusals.are_open() {
+            Some(refusals::PROBE_INTERVAL)
         } else if self.suspected {
             Some(restart_probe_interval(inputs.rto))
         } else {

@@ -14,6 +14,7 @@ mod message;
 mod out_of_band;
 mod pacing;
 mod path_mtu;
+mod refusals;
 mod stats;
 mod trace;
 mod transmit;
@@ -227,11 +228,21 @@ impl Session {
         self.queue_close_reason(now, &inputs);
     }
 
+    /// Whether the peer was received.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_heard(&self) -> bool {
+        self.lifetime.is_heard()
+    }
+
     /// The peer's host reported that no socket listens there.
     ///
-    /// Such a report can be forged, so it counts only while nothing was ever received.
+    /// Such a report can be forged. It ends a session that has received nothing so far. Others probe
+    /// their peer, and end with [`ConnectionError::PeerGone`] if at least three reports, each after
+    /// something was sent, span a second in which nothing is received.
     pub fn handle_refused(&mut self, now: Time) {
-        self.lifetime.on_refused();
+        if self.lifetime.on_refused(now, self.arq.rto()) {
+            self.request_answer();
+        }
         self.update_lifetime(now);
     }
 

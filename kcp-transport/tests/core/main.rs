@@ -9,6 +9,7 @@ mod layers;
 mod options;
 mod parity;
 mod path_mtu;
+mod refusals;
 mod restart;
 mod rotation;
 mod runs;

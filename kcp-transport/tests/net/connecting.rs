@@ -332,3 +332,37 @@ async fn time_out_of_a_silent_peer_is_not_blamed_on_an_error_that_passed() {
     let reason = ConnectionError::from_io(&error);
     assert_eq!(reason, Some(&ConnectionError::ConnectTimeout));
 }
+
+/// A relay in front of the server closes its socket without a word, as a process that is killed does.
+#[tokio::test]
+async fn client_learns_of_a_killed_server_in_two_seconds() {
+    let server = echo("127.0.0.1:0").await;
+    let relay = tokio::net::UdpSocket::bind("127.0.0.1:0").await;
+    let relay = relay.expect("binds");
+    let addr = relay.local_addr().expect("bound");
+    let relaying = tokio::spawn(async move {
+        let (mut buffer, mut client) = ([0; 2000], server);
+        while let Ok((len, from)) = relay.recv_from(&mut buffer).await {
+            if from != server {
+                client = from;
+            }
+            let to = if from == server { client } else { server };
+            let _ = relay.send_to(&buffer[..len], to).await;
+        }
+    });
+    let mut client = KcpStream::connect(addr, CLEAR).await.expect("connects");
+    check(&mut client).await;
+    relaying.abort();
+    let _ = relaying.await;
+    let killed = Instant::now();
+    client.write_all(b"call").await.expect("writes");
+    client.flush().await.expect("flushes");
+    let error = client.read(&mut [0; 5]).await.expect_err("is gone");
+    assert_eq!(
+        ConnectionError::from_io(&error),
+        Some(&ConnectionError::PeerGone)
+    );
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    let waited = killed.elapsed();
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+}

@@ -190,8 +190,14 @@ impl Connection {
         lock(&self.inner).armed == Some(at)
     }
 
+    /// The peer's host refused datagrams. On a socket with other peers it is unknown whose.
     pub(super) fn refused(&self, now: Time) {
-        self.change(|session| session.handle_refused(now));
+        let single = self.endpoint.is_single();
+        self.change(|session| {
+            if single || !session.is_heard() {
+                session.handle_refused(now);
+            }
+        });
     }
 
     pub(super) fn unsent(&self, now: Time, error: SystemError) {

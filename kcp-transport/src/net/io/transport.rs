@@ -24,9 +24,9 @@ use crate::packet::SegmentRun;
 ///   [`io::ErrorKind::BrokenPipe`] from any method, by the errors of the system for a descriptor
 ///   that is no open socket, or by any error of [`Transport::poll_recv_ready`] and
 ///   [`Transport::poll_send_ready`].
-/// - [`io::ErrorKind::ConnectionRefused`]: a hint that the port of the peer is closed. It ends
-///   connections that have never received anything. Other connections ignore it, since an attacker
-///   can forge it.
+/// - [`io::ErrorKind::ConnectionRefused`]: a hint that the port of the peer is closed, which an
+///   attacker can forge. It ends connections that have never received anything. Other connections
+///   probe their peer, and end if the hint is repeated for a second and the peer stays silent.
 /// - The error of the system for a datagram that is too long (`EMSGSIZE`): its size is not used, and
 ///   smaller datagrams are sent.
 /// - [`io::ErrorKind::NetworkUnreachable`] and its like from [`Transport::try_send`]: ends a
