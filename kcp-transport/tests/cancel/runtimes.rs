@@ -12,6 +12,7 @@ use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::fec::FecRatio;
 use kcp_transport::net::{KcpEndpoint, KcpListener, KcpMessageStream, KcpStream};
+use kcp_transport::session::State;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
@@ -228,6 +229,22 @@ fn poll_outside<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// Whether the drivers of all connections are gone.
+fn have_ended(survivors: &Survivors) -> bool {
+    let Survivors {
+        client,
+        server,
+        blocked,
+        draining,
+        messages,
+        ..
+    } = survivors;
+    let streams = [client, server, blocked, draining].map(KcpStream::info);
+    let infos = streams.into_iter().chain([messages.info()]);
+    let mut states = infos.map(|info| info.state());
+    states.all(|state| matches!(state, State::Closed(_) | State::Drained))
+}
+
 fn check_end(runtime: Runtime, how: End, outside: bool) {
     let absent = UdpSocket::bind("127.0.0.1:0").expect("binds");
     let survivors = runtime.block_on(populate(absent.local_addr().expect("bound")));
@@ -237,6 +254,11 @@ fn check_end(runtime: Runtime, how: End, outside: bool) {
     end(runtime, how);
     while tasks.metrics().num_alive_tasks() > 0 {
         assert!(started.elapsed() < LIMIT, "tasks remain after {how:?}");
+        thread::yield_now();
+    }
+    // A task is no longer counted while a thread of the runtime still drops it.
+    while !have_ended(&survivors) {
+        assert!(started.elapsed() < LIMIT, "a driver remains after {how:?}");
         thread::yield_now();
     }
     assert!(started.elapsed() < LIMIT, "{how:?} hangs");
