@@ -1,9 +1,9 @@
 //! Reports that no socket listens at the peer's port any more.
 //!
 //! The system passes on what the peer's host reports (ICMP port unreachable), as an error of a connected
-//! socket. Such a report may be forged by anyone who knows the addresses. So a single one only makes the
-//! session probe its peer, whose answer refutes it. They end the session if they repeat while the peer is
-//! silent.
+//! socket. An attacker off the path that knows both addresses can forge such a report. So a single one
+//! only makes the session probe its peer, whose answer refutes it. Reports end the session if they repeat
+//! while the peer is silent.
 
 use std::time::Duration;
 
