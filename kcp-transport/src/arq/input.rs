@@ -276,7 +276,8 @@ impl Arq {
             self.receive.hasten_acks();
         }
         if acknowledged || summary.acked {
-            self.send.on_acknowledged(now);
+            self.send
+                .on_acknowledged(now, summary.sample.filter(|_| direct));
         }
         summary.outcome.acknowledged |= acknowledged;
     }

@@ -10,6 +10,7 @@
 
 mod buffers;
 mod congestion;
+mod delivery;
 mod input;
 mod loss;
 mod message;
@@ -33,6 +34,10 @@ use receive::Receiver;
 use send::Sender;
 use stats::Counters;
 
+pub use congestion::{
+    Acked, CongestionController, ControllerFactory, FixedRate, Lost, PathInfo, RateSample,
+    Transmitted,
+};
 pub use message::MessageError;
 pub use options::{AckPolicy, ArqConfig, Congestion, Mode, Percent, Redundancy, WriteCoalescing};
 pub(crate) use trace::is_traced;
@@ -363,6 +368,14 @@ impl Arq {
         self.send.path().smoothed()
     }
 
+    /// Limits what is in flight by a controller of `factory`, in place of what the options name.
+    ///
+    /// To be called before anything is sent.
+    pub fn set_controller(&mut self, now: Time, factory: &dyn ControllerFactory) {
+        self.congestion = None;
+        self.send.set_controller(now, factory);
+    }
+
     /// The peer has answered something that left `trip` ago: a first estimate of the round-trip
     /// time, until data is acknowledged.
     pub(crate) fn on_handshake(&mut self, trip: Duration) {
@@ -473,7 +486,7 @@ impl Arq {
 fn congestion_window(config: &ArqConfig) -> Option<Box<CongestionWindow>> {
     match config.congestion {
         Congestion::Kcp => Some(Box::new(CongestionWindow::new(config.mss()))),
-        Congestion::Unlimited => None,
+        Congestion::Unlimited | Congestion::Model => None,
     }
 }
 

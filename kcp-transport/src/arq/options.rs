@@ -33,7 +33,7 @@ pub struct ArqConfig {
     /// The longest time that batched acks and delayed writes wait.
     pub flush_interval: Duration,
     /// Number of later transmissions whose arrival makes an earlier one count as lost at once, on a
-    /// path without reordering. With `None` or more than 8, only time decides.
+    /// path without reordering. With `None` or more than 5, only time decides.
     pub fast_retransmit_after: Option<NonZeroU32>,
     /// Whether there is a congestion window.
     pub congestion: Congestion,
@@ -102,9 +102,13 @@ pub enum Congestion {
     /// No congestion window: only the send and remote windows limit the segments in flight. `nc =
     /// 1`, which all presets use.
     Unlimited,
+    /// A model of the path, which limits what is in flight and spreads it over time. It fills a path
+    /// and not its queue, and tells losses of a bad path from those of a full one. On a path with a
+    /// round trip below 2 ms it limits nothing.
+    Model,
 }
 
-names!(Congestion, "congestion", { "kcp" => Kcp, "unlimited" => Unlimited });
+names!(Congestion, "congestion", { "kcp" => Kcp, "unlimited" => Unlimited, "model" => Model });
 
 /// Whether segments of small flushes are sent again a few milliseconds later, before it is known
 /// whether they arrived.

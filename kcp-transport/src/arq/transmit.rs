@@ -93,7 +93,8 @@ impl Arq {
         if len > 0 {
             // The peer learns the window from this datagram.
             self.receive.on_advertised(header.window);
-            self.send.on_flushed(now);
+            let limit = self.limit();
+            self.send.on_flushed(now, limit);
         }
         trace::output(&out[..len], || self.limit());
         len

@@ -1,12 +1,14 @@
 //! The builder: sets options and checks them.
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    AckPolicy, Config, Congestion, Extensions, Mode, MtuDiscovery, Preset, Redundancy,
-    WriteCoalescing,
+    AckPolicy, Config, Congestion, Controller, Extensions, Mode, MtuDiscovery, Percent, Preset,
+    Redundancy, WriteCoalescing,
 };
+use crate::arq::ControllerFactory;
 use crate::crypto::Overhead;
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
@@ -26,19 +28,44 @@ impl ConfigBuilder {
         Self { config, windows }
     }
 
-    /// Sets the four timing options that kcptun's mode names stand for.
+    /// Sets the four timing options that kcptun's mode names stand for, without copies; or, for this
+    /// crate's own presets, also the windows and what limits and protects sending.
     pub fn preset(self, preset: Preset) -> Self {
         let (no_delay, interval) = match preset {
             Preset::Normal => (false, 40),
             Preset::Fast => (false, 30),
-            Preset::Fast2 => (true, 20),
             Preset::Fast3 => (true, 10),
+            Preset::Fast2 | Preset::Rpc | Preset::Interactive | Preset::Bulk => (true, 20),
         };
-        self.no_delay(no_delay)
+        let builder = self
+            .no_delay(no_delay)
             .flush_interval(Duration::from_millis(interval))
-            .fast_retransmit_after(NonZeroU32::new(2))
-            .congestion(Congestion::Unlimited)
-            .redundancy(Redundancy::Off)
+            .fast_retransmit_after(NonZeroU32::new(2));
+        let (windows, redundancy) = match preset {
+            Preset::Rpc => (
+                4096,
+                Redundancy::Adaptive {
+                    overhead: Percent::new(100),
+                },
+            ),
+            Preset::Interactive => (
+                1024,
+                Redundancy::Always {
+                    copies: 1,
+                    overhead: Percent::new(200),
+                },
+            ),
+            Preset::Bulk => (16_384, Redundancy::Off),
+            Preset::Normal | Preset::Fast | Preset::Fast2 | Preset::Fast3 => {
+                return builder
+                    .congestion(Congestion::Unlimited)
+                    .redundancy(Redundancy::Off);
+            }
+        };
+        builder
+            .congestion(Congestion::Model)
+            .redundancy(redundancy)
+            .windows(windows, windows)
     }
 
     /// Largest UDP payload, in bytes, at most 9000.
@@ -80,6 +107,23 @@ impl ConfigBuilder {
     /// The congestion control.
     pub fn congestion(mut self, congestion: Congestion) -> Self {
         self.config.congestion = congestion;
+        self
+    }
+
+    /// What makes the controllers that limit sending, in place of [`Self::congestion`].
+    ///
+    /// ```
+    /// use std::num::NonZeroU64;
+    /// use std::sync::Arc;
+    /// use kcp_transport::arq::FixedRate;
+    /// use kcp_transport::config::Config;
+    ///
+    /// let rate = NonZeroU64::new(10_000_000).expect("not 0");
+    /// let config = Config::builder().controller(Arc::new(FixedRate::new(rate))).build()?;
+    /// # Ok::<(), kcp_transport::error::ConfigError>(())
+    /// ```
+    pub fn controller(mut self, factory: Arc<dyn ControllerFactory>) -> Self {
+        self.config.controller = Some(Controller(factory));
         self
     }
 
@@ -299,7 +343,6 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Percent;
 
     fn refused(builder: ConfigBuilder) -> String {
         builder.build().expect_err("out of range").to_string()
@@ -382,7 +425,7 @@ mod tests {
         let unknown = "turbo".parse::<Preset>().expect_err("unknown");
         assert_eq!(
             unknown.to_string(),
-            "mode is turbo; allowed are normal, fast, fast2, fast3"
+            "mode is turbo; allowed are normal, fast, fast2, fast3, rpc, interactive, bulk"
         );
     }
 }

@@ -14,13 +14,24 @@ pub enum Preset {
     Fast2,
     /// `1, 10, 2, 1`.
     Fast3,
+    /// For calls: [`Congestion::Model`](super::Congestion::Model), windows of 4096 segments, and small
+    /// flushes copied where the path loses, for at most as many bytes again.
+    Rpc,
+    /// For what must arrive soon, whatever it costs: as [`Self::Rpc`] with windows of 1024, and every
+    /// small flush copied at least once, for at most twice as many bytes.
+    Interactive,
+    /// For transfers: as [`Self::Rpc`] with windows of 16384 and without copies.
+    Bulk,
 }
 
 names!(Preset, "mode", {
     "normal" => Normal,
     "fast" => Fast,
     "fast2" => Fast2,
-    "fast3" => Fast3
+    "fast3" => Fast3,
+    "rpc" => Rpc,
+    "interactive" => Interactive,
+    "bulk" => Bulk
 });
 
 /// Whether the size of datagrams follows the path.
@@ -93,15 +104,23 @@ mod tests {
 
     #[test]
     fn names_survive_display_and_parsing() {
-        use Preset::{Fast, Fast2, Fast3, Normal};
+        use Preset::{Bulk, Fast, Fast2, Fast3, Interactive, Normal, Rpc};
         survives(
-            &[Normal, Fast, Fast2, Fast3],
-            &["normal", "fast", "fast2", "fast3"],
+            &[Normal, Fast, Fast2, Fast3, Rpc, Interactive, Bulk],
+            &[
+                "normal",
+                "fast",
+                "fast2",
+                "fast3",
+                "rpc",
+                "interactive",
+                "bulk",
+            ],
         );
         survives(&[Mode::Stream, Mode::Message], &["stream", "message"]);
         survives(
-            &[Congestion::Kcp, Congestion::Unlimited],
-            &["kcp", "unlimited"],
+            &[Congestion::Kcp, Congestion::Unlimited, Congestion::Model],
+            &["kcp", "unlimited", "model"],
         );
         survives(
             &[AckPolicy::Immediate, AckPolicy::Batched],

@@ -8,6 +8,7 @@ mod fields;
 mod listener;
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::Overhead;
@@ -15,6 +16,7 @@ use crate::error::ConfigError;
 use crate::fec::FecRatio;
 use crate::packet::PacketLayout;
 
+use crate::arq::ControllerFactory;
 pub use crate::arq::{AckPolicy, Congestion, Mode, Percent, Redundancy, WriteCoalescing};
 pub use builder::ConfigBuilder;
 pub use choice::{Extensions, MtuDiscovery, Preset};
@@ -63,7 +65,8 @@ pub use listener::{ListenerConfig, ListenerConfigBuilder};
 /// | `ratelimit` | [`Config::send_rate`]; 0 is off |
 /// | `keepalive` | seconds: [`Config::keepalive`]; 0 is off |
 ///
-/// The others have the names of the builder's methods, and [`Config::mode`] is `stream`, true or
+/// `redundancy` is the budget of copies in percent, 0 is off, and `copies` makes it
+/// [`Redundancy::Always`]. The others have the names of the builder's methods, and [`Config::mode`] is `stream`, true or
 /// false. Times are in seconds. 0 turns `user_timeout` and `idle_timeout` off, and stands for the
 /// default of `send_buffer` and `receive_buffer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +84,7 @@ pub struct Config {
     flush_interval: Duration,
     fast_retransmit_after: Option<NonZeroU32>,
     congestion: Congestion,
+    controller: Option<Controller>,
     redundancy: Redundancy,
     mode: Mode,
     ack_policy: AckPolicy,
@@ -110,6 +114,7 @@ impl Default for Config {
             flush_interval: Duration::from_millis(20),
             fast_retransmit_after: NonZeroU32::new(2),
             congestion: Congestion::Unlimited,
+            controller: None,
             redundancy: Redundancy::Adaptive {
                 overhead: Percent::new(100),
             },
@@ -211,7 +216,7 @@ impl Config {
     /// Default 2.
     ///
     /// This applies to a path without reordering. After reordering was observed, and with `None` or
-    /// more than 8, a segment counts as lost when a later one has arrived and it is itself overdue
+    /// more than 5, a segment counts as lost when a later one has arrived and it is itself overdue
     /// by a fraction of the round-trip time, which adapts to the path.
     ///
     /// kcp-go `SetNoDelay`, third argument (0 is off, and its default); kcptun `--resend`.
@@ -227,6 +232,15 @@ impl Config {
     #[must_use]
     pub fn congestion(&self) -> Congestion {
         self.congestion
+    }
+
+    /// What makes the controllers that limit sending, in place of [`Config::congestion`]. Default
+    /// none.
+    ///
+    /// Local: a peer cannot tell the difference.
+    #[must_use]
+    pub fn controller(&self) -> Option<&Arc<dyn ControllerFactory>> {
+        self.controller.as_ref().map(|it| &it.0)
     }
 
     /// Whether segments of small flushes are sent twice. Default [`Redundancy::Adaptive`] with 100 %.
@@ -392,3 +406,15 @@ impl Config {
         PacketLayout::new(self.mtu, overhead, self.fec.is_some())
     }
 }
+
+/// Two are equal if they are the same.
+#[derive(Clone, Debug)]
+struct Controller(Arc<dyn ControllerFactory>);
+
+impl PartialEq for Controller {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Controller {}

@@ -180,6 +180,9 @@ impl Session {
         if role != Role::Accept {
             arq.set_opens_session();
         }
+        if let Some(factory) = config.controller() {
+            arq.set_controller(now, &**factory);
+        }
         let conversation = arq.conversation();
         let offer = Offer::new(config, layout.mss(), token);
         let initiated = offer.filter(|_| role != Role::Accept);

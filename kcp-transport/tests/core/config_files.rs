@@ -4,8 +4,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use kcp_transport::config::{
-    AckPolicy, Config, Congestion, Extensions, ListenerConfig, Mode, MtuDiscovery, Preset,
-    WriteCoalescing,
+    AckPolicy, Config, Congestion, Extensions, ListenerConfig, Mode, MtuDiscovery, Percent, Preset,
+    Redundancy, WriteCoalescing,
 };
 use kcp_transport::fec::FecRatio;
 use serde_json::{Value, from_value, json, to_value};
@@ -33,6 +33,10 @@ fn unusual() -> Config {
         .linger(Duration::ZERO)
         .send_buffer(1 << 20)
         .receive_buffer(1 << 21)
+        .redundancy(Redundancy::Always {
+            copies: 2,
+            overhead: Percent::new(150),
+        })
         .extensions(Extensions::On)
         .build()
         .expect("in range")
@@ -112,7 +116,7 @@ fn what_the_builder_refuses_is_refused_with_its_text() {
         (json!({ "datashard": 10 }), "fec ratio is 10/0; allowed"),
         (
             json!({ "mode": "turbo" }),
-            "mode is turbo; allowed are normal, fast, fast2, fast3",
+            "mode is turbo; allowed are normal, fast, fast2, fast3, rpc, interactive, bulk",
         ),
         (
             json!({ "nc": "cubic" }),

@@ -9,10 +9,10 @@ mod work;
 
 use std::time::Duration;
 
-use kcp_transport::config::{Config, Percent, Redundancy};
+use kcp_transport::config::{Config, Percent, Preset, Redundancy};
 
 use net::{Burst, Path};
-use work::{bulk, calls};
+use work::{Bulk, bulk, calls};
 
 /// 50 ms, 100 Mbit/s and a queue of 400 datagrams.
 const USUAL: Path = Path::new(50, 100, 400);
@@ -140,52 +140,70 @@ fn copies_stay_within_their_budget() {
     }
 }
 
+/// The median of several runs, printed.
+fn print_bulk(name: &str, path: Path, config: &Config, bytes: usize, seeds: u64) -> Bulk {
+    let runs = (0..seeds).map(|seed| bulk(path, [config; 2], bytes, seed));
+    let mut runs: Vec<_> = runs.collect();
+    runs.sort_by(|a, b| a.mbit.total_cmp(&b.mbit));
+    let run = runs.swap_remove(runs.len() / 2);
+    let (rate, part) = (run.mbit, run.part(path));
+    let (sent, dropped, rtt, spurious) = (run.sent, run.dropped, run.rtt, run.spurious);
+    println!(
+        "{name:28} {rate:6.1} Mbit/s, {part:4.2} of the limit, {sent:5.2} sent, {dropped:5} dropped, \
+         {rtt:4.0} ms, {spurious:5.3} needless"
+    );
+    run
+}
+
+fn preset(preset: Preset) -> Config {
+    Config::builder().preset(preset).build().expect("in range")
+}
+
 #[test]
-fn transfers_over_a_path_that_loses() {
-    let config = Config::default();
-    println!("loss  Mbit/s   part   sent drops  rtt  spurious");
-    for (bytes, seeds) in [(10_000_000, 5), (100_000_000, 1)] {
-        for loss in LOSSES {
-            let runs = (0..seeds).map(|seed| bulk(USUAL.losing(loss), [&config; 2], bytes, seed));
-            let mut runs: Vec<_> = runs.collect();
-            runs.sort_by(|a, b| a.mbit.total_cmp(&b.mbit));
-            let run = &runs[runs.len() / 2];
-            let part = run.mbit / (94.4 * (1.0 - loss));
-            println!(
-                "{:3.0}%  {:6.1} {part:6.2} {:6.2} {:5} {:4.0} {:8.3}",
-                loss * 100.0,
-                run.mbit,
-                run.sent,
-                run.dropped,
-                run.rtt,
-                run.spurious
-            );
+fn transfers_without_a_controller() {
+    for loss in LOSSES {
+        let name = format!("10 MB without, {loss}");
+        let fast2 = preset(Preset::Fast2);
+        let run = print_bulk(&name, USUAL.losing(loss), &fast2, 10_000_000, 1);
+        assert!(run.part(USUAL.losing(loss)) >= 0.45, "{run:?}");
+    }
+}
+
+#[test]
+fn transfers_fill_a_path_that_loses_and_not_its_queue() {
+    let config = preset(Preset::Bulk);
+    let small = [0.88, 0.84, 0.8, 0.78, 0.6];
+    let large = [0.93, 0.93, 0.92, 0.9, 0.7];
+    for (bytes, seeds, least) in [(10_000_000, 3, small), (60_000_000, 1, large)] {
+        for (loss, least) in LOSSES.into_iter().zip(least) {
+            let path = USUAL.losing(loss);
+            let name = format!("{} MB, {loss}", bytes / 1_000_000);
+            let run = print_bulk(&name, path, &config, bytes, seeds);
+            assert!(run.part(path) >= least, "{run:?} at {loss}");
+            assert!(run.rtt <= 70.0, "{run:?} at {loss}");
+            assert!(run.sent <= 1.04 / (1.0 - loss).powi(2), "{run:?} at {loss}");
         }
     }
 }
 
 #[test]
 fn transfers_over_other_paths() {
-    let config = Config::default();
-    let short = Path::new(50, 10, 25);
-    let paths = [
-        ("10 Mbit/s, queue 25, 1 %", short.losing(0.01), 3_000_000),
-        ("10 Mbit/s, queue 25, 5 %", short.losing(0.05), 3_000_000),
-        (
-            "200 ms, 2 %",
-            Path::new(200, 100, 400).losing(0.02),
-            10_000_000,
-        ),
-        (
-            "5 % reordering",
-            Path {
-                reorder: 0.05,
-                ..USUAL
-            },
-            10_000_000,
-        ),
-    ];
-    for (name, path, bytes) in paths {
-        println!("{name}: {:.2?}", bulk(path, [&config; 2], bytes, 1));
+    let config = preset(Preset::Bulk);
+    for loss in [0.01, 0.05] {
+        let short = Path::new(50, 10, 25).losing(loss);
+        let run = print_bulk("10 Mbit/s, queue of 25", short, &config, 3_000_000, 1);
+        assert!(run.part(short) >= 0.85 && run.sent <= 1.2, "{run:?}");
     }
+    let long = Path::new(200, 100, 400).losing(0.02);
+    let run = print_bulk("200 ms", long, &config, 10_000_000, 1);
+    assert!(run.mbit >= 41.0, "{run:?}");
+    let reordering = Path {
+        reorder: 0.05,
+        ..USUAL
+    };
+    let run = print_bulk("5 % reordering", reordering, &config, 10_000_000, 1);
+    assert!(
+        run.part(reordering) >= 0.8 && run.spurious <= 0.03,
+        "{run:?}"
+    );
 }

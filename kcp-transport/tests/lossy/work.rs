@@ -103,6 +103,13 @@ pub(crate) struct Bulk {
     pub(crate) copied: u64,
 }
 
+impl Bulk {
+    /// The part of what the path can carry, when all of each datagram but headers is useful.
+    pub(crate) fn part(&self, path: Path) -> f64 {
+        self.mbit / (path.rate as f64 / 1e6 * 0.944 * (1.0 - path.loss))
+    }
+}
+
 /// Moves `bytes` from a client to its server.
 pub(crate) fn bulk(path: Path, configs: [&Config; 2], bytes: usize, seed: u64) -> Bulk {
     let mut net = Net::new(path, 1, configs, seed);

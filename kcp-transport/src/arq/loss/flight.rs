@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::arq::buffers::Buffers;
 use crate::time::Time;
-use crate::wire::SeqNumber;
+use crate::wire::{SEGMENT_HEADER_LEN, SeqNumber};
 
 /// One transmission of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,12 +89,21 @@ impl Sent {
     }
 }
 
+impl Sent {
+    /// Bytes it takes in a datagram.
+    pub(in crate::arq) fn wire_len(&self) -> u64 {
+        (self.data.len() + SEGMENT_HEADER_LEN) as u64
+    }
+}
+
 /// The segments from `una` on, in order, indexed by their distance from `una`.
 #[derive(Debug)]
 pub(in crate::arq) struct Flight {
     una: SeqNumber,
     ring: VecDeque<Sent>,
     unacked: usize,
+    /// Bytes of the segments that are neither acknowledged nor lost, their headers included.
+    flying: u64,
     /// Bytes of all segments' buffers.
     bytes: usize,
 }
@@ -105,6 +114,7 @@ impl Flight {
             una: first,
             ring: VecDeque::new(),
             unacked: 0,
+            flying: 0,
             bytes: 0,
         }
     }
@@ -137,6 +147,11 @@ impl Flight {
         self.unacked
     }
 
+    /// Bytes that are under way, as far as is known, headers included.
+    pub(in crate::arq) fn flying(&self) -> u64 {
+        self.flying
+    }
+
     /// The segment with this number, if it is in flight and not acknowledged.
     pub(in crate::arq) fn outstanding(&self, sequence: SeqNumber) -> Option<&Sent> {
         let index = sequence.offset_from(self.una)?;
@@ -156,14 +171,21 @@ impl Flight {
 
     pub(in crate::arq) fn push(&mut self, sent: Sent) {
         self.bytes += sent.data.capacity();
+        self.flying += sent.wire_len();
         self.ring.push_back(sent);
         self.unacked += 1;
     }
 
     /// The last transmission of a segment is lost, or it is to be sent again as a probe.
     pub(in crate::arq) fn queue_again(&mut self, sequence: SeqNumber, state: SentState) {
-        if let Some(sent) = self.outstanding_mut(sequence) {
-            sent.state = state;
+        let Some(sent) = self.outstanding_mut(sequence) else {
+            return;
+        };
+        let was_flying = sent.state != SentState::Lost;
+        sent.state = state;
+        let len = sent.wire_len();
+        if was_flying && state == SentState::Lost {
+            self.flying -= len;
         }
     }
 
@@ -177,7 +199,12 @@ impl Flight {
         let sent = self.outstanding_mut(sequence)?;
         sent.on_sent(transmission);
         sent.resent = Some((resent, transmission.number));
+        let was_lost = sent.state == SentState::Lost;
         sent.state = SentState::Flying;
+        let len = sent.wire_len();
+        if was_lost {
+            self.flying += len;
+        }
         self.outstanding(sequence)
     }
 
@@ -200,7 +227,12 @@ impl Flight {
     ) -> Option<usize> {
         let sent = self.outstanding_mut(sequence)?;
         sent.acked = true;
+        let was_flying = sent.state != SentState::Lost;
+        let wire_len = sent.wire_len();
         let data = std::mem::take(&mut sent.data);
+        if was_flying {
+            self.flying -= wire_len;
+        }
         let len = data.len();
         self.bytes -= data.capacity();
         buffers.give(data);
@@ -228,6 +260,9 @@ impl Flight {
                 advance.newly_acked += 1;
                 advance.bytes += sent.data.len();
                 self.bytes -= sent.data.capacity();
+                if sent.state != SentState::Lost {
+                    self.flying -= sent.wire_len();
+                }
                 buffers.give(sent.data);
             }
         }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::flight::{Flight, SentState, Transmission};
+use super::flight::{Flight, Sent, SentState, Transmission};
 use super::path::PathModel;
 use crate::arq::LONG_PAUSE;
 use crate::time::Time;
@@ -63,7 +63,7 @@ pub(in crate::arq) struct Rack {
 
 impl Rack {
     /// `threshold` is how many later transmissions must arrive before one counts as lost at once;
-    /// with `None`, or more than eight, only time tells.
+    /// with `None`, or more than five, only time tells.
     pub(in crate::arq) fn new(threshold: Option<NonZeroU32>) -> Self {
         Self {
             order: VecDeque::new(),
@@ -111,7 +111,7 @@ impl Rack {
         now: Time,
         path: &PathModel,
         flight: &mut Flight,
-        mut lost: impl FnMut(u64),
+        mut lost: impl FnMut(u64, u64),
     ) {
         let was = self.timer.take();
         let window = self.window(path, flight.unacked());
@@ -140,12 +140,13 @@ impl Rack {
                     self.timer = Some(now + path.probe_timeout());
                     return;
                 }
+                let bytes = flight.outstanding(sequence).map_or(0, Sent::wire_len);
                 flight.queue_again(sequence, SentState::Lost);
                 let resend = if counted { Resend::Fast } else { Resend::Early };
                 self.due.push_back((sequence, resend));
                 let next = self.next_number();
                 self.reordering.on_lost(number, next);
-                lost(number);
+                lost(number, bytes);
             }
             self.order.pop_front();
             self.first += 1;
@@ -214,9 +215,14 @@ impl Rack {
         self.due.pop_front();
     }
 
-    /// Whether there is something to send again; it may be acknowledged meanwhile.
-    pub(in crate::arq) fn has_due(&self) -> bool {
-        !self.due.is_empty()
+    /// Why something is to be sent again first, if anything is; it may be acknowledged meanwhile.
+    pub(in crate::arq) fn next_due(&self) -> Option<Resend> {
+        self.due.front().map(|it| it.1)
+    }
+
+    /// Number of the first transmission that is neither acknowledged nor lost, or an earlier one.
+    pub(in crate::arq) fn first(&self) -> u64 {
+        self.first
     }
 
     /// When to call [`Self::detect`].
@@ -296,7 +302,7 @@ fn usable(threshold: Option<NonZeroU32>) -> Option<u8> {
 }
 
 /// Most transmissions that must arrive before an earlier one is lost by their number.
-const MAX_THRESHOLD: usize = 8;
+const MAX_THRESHOLD: usize = 5;
 
 /// Transmissions looked at in one call.
 ///

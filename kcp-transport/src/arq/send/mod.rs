@@ -2,19 +2,25 @@
 
 mod cork;
 mod large;
+mod pace;
 mod queue;
+mod regulate;
 
 use std::time::Duration;
 
 use super::LONG_PAUSE;
 use super::buffers::Buffers;
-use super::loss::{Flight, PathModel, ProbeTimer, Protector, Rack, Resend, Resent, Sent};
-use super::options::{ArqConfig, Mode, Redundancy};
+use super::congestion::{ControllerFactory, Model, PathInfo};
+use super::loss::{
+    Flight, PathModel, ProbeTimer, Protector, Rack, Resend, Resent, Sent, Transmission,
+};
+use super::options::{ArqConfig, Congestion, Mode, Redundancy};
 use crate::error::DecodeError;
 use crate::time::Time;
-use crate::wire::{SeqNumber, Timestamp};
+use crate::wire::{SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
 use large::LargeSegments;
 use queue::Queue;
+use regulate::Regulator;
 
 /// Why a segment is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +55,9 @@ pub(super) struct Sender {
     large: LargeSegments,
     /// A segment of full size was sent.
     sent_full: bool,
+    /// Made by the first segment, if there is to be a controller.
+    regulator: Option<Box<Regulator>>,
+    congestion: Congestion,
     no_delay: bool,
     /// The first segment opens a session at the peer, and is not copied.
     opens_session: bool,
@@ -71,6 +80,8 @@ impl Sender {
             redundancy: config.redundancy,
             large: LargeSegments::default(),
             sent_full: false,
+            regulator: None,
+            congestion: config.congestion,
             no_delay: config.no_delay,
             opens_session: false,
             buffered: 0,
@@ -95,6 +106,18 @@ impl Sender {
         }
         self.no_delay = config.no_delay;
         self.capacity = config.send_buffer;
+        if self.congestion != config.congestion {
+            self.congestion = config.congestion;
+            // The next segment makes another.
+            self.regulator = None;
+        }
+    }
+
+    /// Limits the flow by a controller of this factory, whatever the options.
+    pub(super) fn set_controller(&mut self, now: Time, factory: &dyn ControllerFactory) {
+        let path = self.path_info(now);
+        let controller = factory.new_controller(&path);
+        self.regulator = Some(Box::new(Regulator::new(controller, path.segment_len)));
     }
 
     pub(super) fn path(&self) -> &PathModel {
@@ -224,6 +247,9 @@ impl Sender {
         if let Some(oldest) = oldest {
             self.rack.on_arrived(oldest.number);
         }
+        if let Some(regulator) = &mut self.regulator {
+            regulator.on_acked(oldest.map(|it| it.number), sent.wire_len());
+        }
         let protector = self.protector.as_ref();
         let is_watched = protector.is_some_and(|it| it.watches(sequence));
         if !is_watched {
@@ -233,6 +259,9 @@ impl Sender {
             Some(Resent::Lost) => {
                 self.rack.on_spurious();
                 self.path.on_spurious();
+                if let Some(regulator) = &mut self.regulator {
+                    regulator.on_spurious(now);
+                }
             }
             None if probed && !is_watched => self.path.on_outcome(true),
             _ => {}
@@ -258,13 +287,16 @@ impl Sender {
         buffers: &mut Buffers,
     ) -> (usize, bool) {
         let (path, large) = (&mut self.path, &mut self.large);
+        let regulator = &mut self.regulator;
         let mut newest = 0;
         let advance = self.flight.advance(una, buffers, |sent| {
             path.on_outcome(false);
             large.on_arrived(sent.data.len());
             // Of others it is not known which transmission has arrived.
-            if sent.transmissions == 1 {
-                newest = newest.max(sent.last().number);
+            let number = (sent.transmissions == 1).then(|| sent.last().number);
+            newest = newest.max(number.unwrap_or(0));
+            if let Some(regulator) = regulator {
+                regulator.on_acked(number, sent.wire_len());
             }
         });
         self.rack.on_arrived(newest);
@@ -276,11 +308,15 @@ impl Sender {
     }
 
     /// A whole datagram was read that acknowledged something.
-    pub(super) fn on_acknowledged(&mut self, now: Time) {
+    pub(super) fn on_acknowledged(&mut self, now: Time, rtt: Option<Duration>) {
         self.timer.on_progress();
         self.detect_losses(now);
         if self.flight.unacked() == 0 {
             self.rack.clear();
+        }
+        if let Some(regulator) = &mut self.regulator {
+            let (flying, first) = (self.flight.flying(), self.rack.first());
+            regulator.on_datagram(now, rtt, flying, first, &self.path);
         }
         if let Some(protector) = &mut self.protector {
             protector.drop_acknowledged(&self.flight);
@@ -288,9 +324,15 @@ impl Sender {
     }
 
     fn detect_losses(&mut self, now: Time) {
+        let regulator = &mut self.regulator;
         let mut lost = 0;
-        self.rack
-            .detect(now, &self.path, &mut self.flight, |_| lost += 1);
+        let on_lost = |number, bytes| {
+            lost += 1;
+            if let Some(regulator) = regulator {
+                regulator.on_lost(now, number, bytes);
+            }
+        };
+        self.rack.detect(now, &self.path, &mut self.flight, on_lost);
         for _ in 0..lost {
             self.path.on_outcome(true);
         }
@@ -303,22 +345,44 @@ impl Sender {
 
     /// When the next segment is due: the epoch if now.
     pub(super) fn next(&self, limit: usize) -> Option<Time> {
+        let open_at = self.open_at();
         let new_data = if self.queue.wants_update() {
             Some(Time::ZERO)
         } else {
             let release = self.queue.release(self.flight.len());
-            release.filter(|_| self.flight.len() < limit)
+            let release = release.filter(|_| self.flight.len() < limit);
+            release.and_then(|at| open_at.map(|open| open.max(at)))
         };
         if self.flight.unacked() == 0 {
             return new_data;
         }
-        let again = self.rack.has_due().then_some(Time::ZERO);
-        let overdue = self.rack.next().unwrap_or_else(|| self.probe_at());
+        let again = match self.rack.next_due() {
+            Some(Resend::Probe) => Some(Time::ZERO),
+            Some(Resend::Fast | Resend::Early) => open_at,
+            None => None,
+        };
+        // A retransmission that waits for the rate is as good as a probe: see [`Self::update`].
+        let probe = again.is_none().then(|| self.probe_at());
+        let overdue = self.rack.next().or(probe);
         let copy = self.protector.as_ref().and_then(|it| it.next());
-        [new_data, again, Some(overdue), copy]
-            .into_iter()
-            .flatten()
-            .min()
+        [new_data, again, overdue, copy].into_iter().flatten().min()
+    }
+
+    /// When the controller lets a segment out, the epoch if now; `None` if that needs an ack.
+    fn open_at(&self) -> Option<Time> {
+        match &self.regulator {
+            Some(regulator) => regulator.open_at(self.flight.flying(), &self.path),
+            None => Some(Time::ZERO),
+        }
+    }
+
+    /// Whether the controller lets a segment out now.
+    fn is_open(&mut self, now: Time) -> bool {
+        let flying = self.flight.flying();
+        match &mut self.regulator {
+            Some(regulator) => regulator.is_open(now, flying, &self.path),
+            None => true,
+        }
     }
 
     fn probe_at(&self) -> Time {
@@ -349,7 +413,8 @@ impl Sender {
         }
         // While losses are looked for, the peer acknowledges something; while there are any, their
         // retransmission is as good as a probe.
-        let looks = self.rack.next().is_some() || self.rack.peek_due(&self.flight).is_some();
+        let repairs = self.rack.peek_due(&self.flight).is_some() && self.open_at().is_some();
+        let looks = self.rack.next().is_some() || repairs;
         if !looks && self.probe_at() <= now {
             self.probe(now);
         }
@@ -370,6 +435,11 @@ impl Sender {
             2
         };
         self.timer.on_passed(now);
+        if self.timer.passed() == PERSISTENT
+            && let Some(regulator) = &mut self.regulator
+        {
+            regulator.on_persistent_loss(now);
+        }
         self.rack.probe(most, &mut self.flight);
         if self.flight.unacked() <= THIN
             && let Some(protector) = &mut self.protector
@@ -387,7 +457,10 @@ impl Sender {
     /// Why the next segment is due, and the length of its data; `None` if none is due. New data is
     /// not held back for coalescing if it can `ride` along in a datagram that is sent anyway.
     pub(super) fn peek(&mut self, now: Time, limit: usize, ride: bool) -> Option<(Cause, usize)> {
-        if let Some((sequence, resend)) = self.rack.peek_due(&self.flight) {
+        let is_open = self.is_open(now);
+        if let Some((sequence, resend)) = self.rack.peek_due(&self.flight)
+            && (is_open || resend == Resend::Probe)
+        {
             let cause = match resend {
                 Resend::Probe => Cause::Timeout,
                 Resend::Fast => Cause::Fast,
@@ -400,7 +473,8 @@ impl Sender {
             let sent = self.flight.outstanding(sequence);
             return Some((Cause::Copy, sent.map_or(0, |sent| sent.data.len())));
         }
-        let front = self.queue.front().filter(|_| self.flight.len() < limit)?;
+        let has_room = is_open && self.flight.len() < limit;
+        let front = self.queue.front().filter(|_| has_room)?;
         (ride || self.is_released(now)).then_some((Cause::New, front.data.len()))
     }
 
@@ -431,7 +505,8 @@ impl Sender {
             Resend::Probe => Resent::Probe,
             Resend::Fast | Resend::Early => Resent::Lost,
         };
-        let transmission = self.rack.on_sent(sequence, now);
+        let bytes = self.flight.outstanding(sequence)?.wire_len();
+        let transmission = self.count_sent(now, sequence, bytes);
         let sent = self.flight.on_sent_again(sequence, transmission, resent)?;
         let most = self.queue.mss();
         self.large.on_sent_again(now, sent.data.len(), most);
@@ -448,18 +523,52 @@ impl Sender {
         let stamps = is_first.then(|| [stamp(sent.first_sent), stamp(now)]);
         let protector = self.protector.as_mut()?;
         protector.on_copied(now, sequence, sent.data.len(), &self.path, stamps);
-        let transmission = self.rack.on_sent(sequence, now);
+        let bytes = sent.wire_len();
+        let transmission = self.count_sent(now, sequence, bytes);
         self.flight.on_copied(sequence, transmission);
         Some(sequence)
     }
 
     /// Nothing more is laid out for now.
-    pub(super) fn on_flushed(&mut self, now: Time) {
+    pub(super) fn on_flushed(&mut self, now: Time, limit: usize) {
+        if (self.queue.is_empty() || self.flight.len() >= limit)
+            && let Some(regulator) = &mut self.regulator
+        {
+            regulator.on_limited(self.flight.flying(), &self.path);
+        }
         if self.queue.is_empty()
             && let Some(protector) = &mut self.protector
         {
             protector.on_flushed(now, &self.path, self.flight.unacked());
         }
+    }
+
+    /// What limits the flow besides KCP's windows, if anything does.
+    fn new_regulator(&self, now: Time) -> Option<Box<Regulator>> {
+        if self.congestion != Congestion::Model {
+            return None;
+        }
+        let path = self.path_info(now);
+        let controller = Box::new(Model::new(&path));
+        Some(Box::new(Regulator::new(controller, path.segment_len)))
+    }
+
+    fn path_info(&self, now: Time) -> PathInfo {
+        PathInfo {
+            segment_len: (self.queue.mss() + SEGMENT_HEADER_LEN) as u64,
+            round_trip: self.path.estimate(),
+            now,
+        }
+    }
+
+    /// Counts a transmission of a segment that takes so many bytes.
+    fn count_sent(&mut self, now: Time, sequence: SeqNumber, bytes: u64) -> Transmission {
+        let transmission = self.rack.on_sent(sequence, now);
+        if let Some(regulator) = &mut self.regulator {
+            let flying = self.flight.flying();
+            regulator.on_sent(now, transmission.number, bytes, flying, &self.path);
+        }
+        transmission
     }
 
     fn transmit_new(&mut self, now: Time) -> Option<SeqNumber> {
@@ -484,7 +593,11 @@ impl Sender {
             protector.on_sent(queued.data.len());
             protector.on_new(sequence);
         }
-        let transmission = self.rack.on_sent(sequence, now);
+        if self.regulator.is_none() {
+            self.regulator = self.new_regulator(now);
+        }
+        let bytes = (queued.data.len() + SEGMENT_HEADER_LEN) as u64;
+        let transmission = self.count_sent(now, sequence, bytes);
         let sent = Sent::new(queued.data, queued.fragments_left, transmission);
         self.flight.push(sent);
         Some(sequence)
@@ -497,6 +610,9 @@ impl Sender {
         self.rack.shrink();
         if let Some(protector) = &mut self.protector {
             protector.shrink();
+        }
+        if let Some(regulator) = &mut self.regulator {
+            regulator.shrink();
         }
     }
 
@@ -518,9 +634,14 @@ impl Sender {
     /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
         let protector = self.protector.as_ref().map_or(0, |it| it.memory());
-        self.queue.memory() + self.flight.memory() + self.rack.memory() + protector
+        let regulator = self.regulator.as_ref().map_or(0, |it| it.memory());
+        let lists = self.queue.memory() + self.flight.memory() + self.rack.memory();
+        lists + protector + regulator
     }
 }
 
 /// Segments in flight that make a thin flow (Linux, `tcp-thin.txt`).
 const THIN: usize = 4;
+
+/// Probe time-outs in a row after which a controller is told.
+const PERSISTENT: u32 = 3;

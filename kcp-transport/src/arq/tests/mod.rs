@@ -1,6 +1,7 @@
 //! Tests of the whole state machine, and shared helpers.
 
 mod coalescing;
+mod controlling;
 mod exchange;
 mod forgery;
 mod memory;

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::builder::in_range;
 use super::{
-    AckPolicy, Config, ConfigBuilder, Extensions, Mode, MtuDiscovery, Preset, WriteCoalescing,
+    AckPolicy, Config, ConfigBuilder, Extensions, Mode, MtuDiscovery, Percent, Preset, Redundancy,
+    WriteCoalescing,
 };
 use crate::error::ConfigError;
 use crate::fec::FecRatio;
@@ -41,6 +42,8 @@ pub(super) struct Fields {
     sockbuf: Option<usize>,
     ratelimit: Option<u64>,
     keepalive: Option<Seconds>,
+    redundancy: Option<u16>,
+    copies: Option<u8>,
     stream: Option<Switch>,
     write_coalescing: Option<WriteCoalescing>,
     connect_timeout: Option<Seconds>,
@@ -72,6 +75,11 @@ impl From<Config> for Fields {
             sockbuf: Some(config.socket_buffer.unwrap_or(0)),
             ratelimit: Some(config.send_rate.map_or(0, NonZeroU64::get)),
             keepalive: off_is_zero(config.keepalive),
+            redundancy: Some(config.redundancy.overhead()),
+            copies: Some(match config.redundancy {
+                Redundancy::Always { copies, .. } => copies,
+                Redundancy::Off | Redundancy::Adaptive { .. } => 0,
+            }),
             stream: Some(Switch(config.mode == Mode::Stream)),
             write_coalescing: Some(config.write_coalescing),
             connect_timeout: Some(Seconds(config.connect_timeout)),
@@ -136,6 +144,14 @@ impl Fields {
             builder = builder.ack_policy(match immediate {
                 true => AckPolicy::Immediate,
                 false => AckPolicy::Batched,
+            });
+        }
+        if let Some(percent) = self.redundancy {
+            let overhead = Percent::new(percent);
+            builder = builder.redundancy(match self.copies.unwrap_or(0) {
+                _ if percent == 0 => Redundancy::Off,
+                0 => Redundancy::Adaptive { overhead },
+                copies => Redundancy::Always { copies, overhead },
             });
         }
         if let Some(Switch(stream)) = self.stream {

@@ -90,6 +90,7 @@ impl Serialize for NoCongestion {
         match self.0 {
             Congestion::Kcp => serializer.serialize_u8(0),
             Congestion::Unlimited => serializer.serialize_u8(1),
+            other => serializer.collect_str(&other),
         }
     }
 }

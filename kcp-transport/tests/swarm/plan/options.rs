@@ -26,6 +26,9 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
         .mtu(pick(rng, &mtus))
         .congestion(either(rng, 0.2, Congestion::Kcp, Congestion::Unlimited))
         .ack_policy(either(rng, 0.3, AckPolicy::Batched, AckPolicy::Immediate));
+    if !calm && rng.chance(0.2) {
+        builder = builder.congestion(Congestion::Model);
+    }
     if rng.chance(0.4) {
         let overhead = Percent::new(pick(rng, &[10, 100, 100, 200, 400]));
         let copies = 1 + rng.below(3) as u8;

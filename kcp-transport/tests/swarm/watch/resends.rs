@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kcp_transport::config::{Config, Redundancy};
+use kcp_transport::config::{Config, Congestion, Redundancy};
 use kcp_transport::session::Session;
 use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
@@ -99,7 +99,7 @@ impl Resends {
             bytes: 0,
             saved: SAVED_DATAGRAMS * (mss + SEGMENT_HEADER_LEN) as u64,
             threshold: config.fast_retransmit_after().map(|it| it.get() as usize),
-            at_once: config.send_rate().is_none(),
+            at_once: config.send_rate().is_none() && config.congestion() != Congestion::Model,
             count: 0,
             arrived: Vec::new(),
             sent_at: Time::ZERO,

@@ -1,0 +1,146 @@
+//! What holds data back besides KCP's windows: a controller, and its rate.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use super::pace::Pacer;
+use crate::arq::congestion::{Acked, CongestionController, Transmitted};
+use crate::arq::delivery::Delivery;
+use crate::arq::loss::PathModel;
+use crate::time::Time;
+
+/// A controller, with what it needs.
+#[derive(Debug)]
+pub(super) struct Regulator {
+    controller: Box<dyn CongestionController>,
+    pacer: Pacer,
+    delivery: Delivery,
+    segment_len: u64,
+}
+
+impl Regulator {
+    pub(super) fn new(controller: Box<dyn CongestionController>, segment_len: u64) -> Self {
+        Self {
+            controller,
+            pacer: Pacer::default(),
+            delivery: Delivery::default(),
+            segment_len,
+        }
+    }
+
+    /// Whether `flying` bytes in flight leave room for more.
+    pub(super) fn has_window(&self, flying: u64, path: &PathModel) -> bool {
+        let least = if is_local(path) { LOCAL } else { LEAST };
+        flying < self.controller.window().max(least * self.segment_len)
+    }
+
+    /// Whether a segment may leave now, with so many bytes in flight.
+    pub(super) fn is_open(&mut self, now: Time, flying: u64, path: &PathModel) -> bool {
+        self.has_window(flying, path) && (self.rate(path).is_none() || self.pacer.is_ready(now))
+    }
+
+    /// When a segment may leave, the epoch if now; `None` if only an ack makes room.
+    pub(super) fn open_at(&self, flying: u64, path: &PathModel) -> Option<Time> {
+        let at = match self.rate(path) {
+            Some(_) => self.pacer.ready_at(),
+            None => Time::ZERO,
+        };
+        self.has_window(flying, path).then_some(at)
+    }
+
+    fn rate(&self, path: &PathModel) -> Option<NonZeroU64> {
+        let rate = self.controller.rate()?.max(LEAST_RATE);
+        (rate <= MOST_RATE && !is_local(path)).then_some(rate)
+    }
+
+    /// A transmission of `bytes` leaves, with so many in flight before it.
+    pub(super) fn on_sent(
+        &mut self,
+        now: Time,
+        number: u64,
+        bytes: u64,
+        flying: u64,
+        path: &PathModel,
+    ) {
+        self.delivery.on_sent(now, number, flying);
+        let in_flight = flying + bytes;
+        self.controller
+            .on_sent(now, &Transmitted { bytes, in_flight });
+        if let Some(rate) = self.rate(path) {
+            self.pacer.on_sent(now, bytes, rate);
+        }
+    }
+
+    /// All that may be sent is: samples of the rate are too low from now on.
+    pub(super) fn on_limited(&mut self, flying: u64, path: &PathModel) {
+        if self.has_window(flying, path) {
+            self.delivery.on_limited(flying);
+        }
+    }
+
+    /// A segment has arrived, by the transmission with this number if that is known.
+    pub(super) fn on_acked(&mut self, number: Option<u64>, bytes: u64) {
+        self.delivery.on_acked(number, bytes);
+    }
+
+    pub(super) fn on_lost(&mut self, now: Time, number: u64, bytes: u64) {
+        let lost = self.delivery.on_lost(number, bytes);
+        self.controller.on_lost(now, &lost);
+    }
+
+    pub(super) fn on_spurious(&mut self, now: Time) {
+        self.controller.on_spurious(now);
+    }
+
+    pub(super) fn on_persistent_loss(&mut self, now: Time) {
+        self.controller.on_persistent_loss(now);
+    }
+
+    /// A whole datagram was read. Transmissions before `first` are acknowledged or lost.
+    pub(super) fn on_datagram(
+        &mut self,
+        now: Time,
+        rtt: Option<Duration>,
+        flying: u64,
+        first: u64,
+        path: &PathModel,
+    ) {
+        let min_rtt = path.least().unwrap_or(path.probe_timeout());
+        let (bytes, sample) = self.delivery.sample(now, min_rtt);
+        self.delivery.forget_before(first);
+        let acked = Acked {
+            bytes,
+            sample,
+            rtt,
+            min_rtt,
+            in_flight: flying,
+        };
+        self.controller.on_acked(now, &acked);
+    }
+
+    /// Releases unused memory.
+    pub(super) fn shrink(&mut self) {
+        self.delivery.shrink();
+    }
+
+    /// Bytes of heap memory, this value itself and its controller included.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.controller) + self.delivery.memory()
+    }
+}
+
+/// Whether the path is so short that timers are too coarse for it: on a loopback device, or within
+/// a rack, the windows alone tell.
+fn is_local(path: &PathModel) -> bool {
+    path.was_shorter_than(LOCAL_ROUND_TRIP)
+}
+
+const LOCAL_ROUND_TRIP: Duration = Duration::from_millis(2);
+
+/// Least window on such a path, and on any, in segments.
+const LOCAL: u64 = 1024;
+const LEAST: u64 = 4;
+
+/// The least rate, and above which nothing is spread, in bytes a second.
+const LEAST_RATE: NonZeroU64 = NonZeroU64::new(1500).expect("not 0");
+const MOST_RATE: NonZeroU64 = NonZeroU64::new(500_000_000).expect("not 0");
