@@ -26,6 +26,10 @@ impl Config {
         same("fec", fec, RECONNECT)?;
         let extensions = pair(|it| format!("{:?}", it.extensions));
         same("extensions", extensions, RECONNECT)?;
+        if self.controller != to.controller {
+            let controllers = pair(|it| format!("{:?}", it.controller));
+            return refuse("controller", controllers, RECONNECT);
+        }
         same("dscp", (self.dscp, to.dscp), RECONNECT)?;
         same("socket buffer", socket_buffer, RECONNECT)?;
         same(

@@ -5,6 +5,7 @@
 //! ```
 
 mod net;
+mod share;
 mod work;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use kcp_transport::config::{Config, Percent, Preset, Redundancy};
 
 use net::{Burst, Path};
+use share::share;
 use work::{Bulk, bulk, calls};
 
 /// 50 ms, 100 Mbit/s and a queue of 400 datagrams.
@@ -172,15 +174,15 @@ fn transfers_without_a_controller() {
 #[test]
 fn transfers_fill_a_path_that_loses_and_not_its_queue() {
     let config = preset(Preset::Bulk);
-    let small = [0.88, 0.84, 0.8, 0.78, 0.6];
-    let large = [0.93, 0.93, 0.92, 0.9, 0.7];
+    let small = [0.88, 0.85, 0.83, 0.79, 0.6];
+    let large = [0.95, 0.94, 0.94, 0.94, 0.9];
     for (bytes, seeds, least) in [(10_000_000, 3, small), (60_000_000, 1, large)] {
         for (loss, least) in LOSSES.into_iter().zip(least) {
             let path = USUAL.losing(loss);
             let name = format!("{} MB, {loss}", bytes / 1_000_000);
             let run = print_bulk(&name, path, &config, bytes, seeds);
             assert!(run.part(path) >= least, "{run:?} at {loss}");
-            assert!(run.rtt <= 70.0, "{run:?} at {loss}");
+            assert!(run.rtt <= 60.0, "{run:?} at {loss}");
             assert!(run.sent <= 1.04 / (1.0 - loss).powi(2), "{run:?} at {loss}");
         }
     }
@@ -192,7 +194,9 @@ fn transfers_over_other_paths() {
     for loss in [0.01, 0.05] {
         let short = Path::new(50, 10, 25).losing(loss);
         let run = print_bulk("10 Mbit/s, queue of 25", short, &config, 3_000_000, 1);
-        assert!(run.part(short) >= 0.85 && run.sent <= 1.2, "{run:?}");
+        // Of that, what is lost on the way, data and acks.
+        let most = 1.05 + 2.0 * loss;
+        assert!(run.part(short) >= 0.9 && run.sent <= most, "{run:?}");
     }
     let long = Path::new(200, 100, 400).losing(0.02);
     let run = print_bulk("200 ms", long, &config, 10_000_000, 1);
@@ -206,4 +210,23 @@ fn transfers_over_other_paths() {
         run.part(reordering) >= 0.8 && run.spurious <= 0.03,
         "{run:?}"
     );
+}
+
+#[test]
+fn flows_share_a_path_and_leave_its_queue() {
+    let config = preset(Preset::Bulk);
+    let seconds = Duration::from_secs;
+    for (rate, queue, most_drops, most_rtt) in [(100_u32, 400, 0.01, 65.0), (10, 100, 0.03, 125.0)]
+    {
+        for apart in [0, 2] {
+            let path = Path::new(50, u64::from(rate), queue);
+            let times = [seconds(3 * apart), seconds(30)];
+            let run = share(path, &[&config; 4], seconds(apart), times, 1);
+            println!("{rate} Mbit/s, queue of {queue}, {apart} s apart: {run:.3?}");
+            assert!(run.ratio() <= 2.0, "{run:?}");
+            assert!(run.dropped <= most_drops, "{run:?}");
+            assert!(run.rtt <= most_rtt, "{run:?}");
+            assert!(run.mbit >= 0.92 * f64::from(rate), "{run:?}");
+        }
+    }
 }

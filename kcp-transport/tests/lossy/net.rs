@@ -184,6 +184,17 @@ pub(crate) struct Net {
 
 impl Net {
     pub(crate) fn new(path: Path, pairs: usize, configs: [&Config; 2], seed: u64) -> Self {
+        Self::with_configs(path, &vec![configs; pairs], seed)
+    }
+
+    /// A connection for each client, each to a server of the default configuration.
+    pub(crate) fn with_clients(path: Path, clients: &[&Config], seed: u64) -> Self {
+        let server = Config::default();
+        let pairs: Vec<_> = clients.iter().map(|client| [*client, &server]).collect();
+        Self::with_configs(path, &pairs, seed)
+    }
+
+    fn with_configs(path: Path, pairs: &[[&Config; 2]], seed: u64) -> Self {
         // As AES-GCM has it.
         let overhead = Overhead {
             front: 12,
@@ -191,7 +202,7 @@ impl Net {
         };
         let mut rng = Rng::new(seed);
         let mut ends = Vec::new();
-        for pair in 0..pairs {
+        for (pair, configs) in pairs.iter().enumerate() {
             for (config, role) in configs.iter().zip([Role::Connect, Role::Accept]) {
                 let layout = config.layout(overhead).expect("room for data");
                 let id = ConversationId::new(pair as u32 + 1);

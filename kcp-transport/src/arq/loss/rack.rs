@@ -155,12 +155,18 @@ impl Rack {
         self.timer = Some(now);
     }
 
-    /// Queues the segments whose last transmission is the oldest, up to `most`, to make the peer
-    /// acknowledge something.
+    /// Queues up to `most` segments, to make the peer acknowledge something: the first that it has
+    /// not acknowledged, without which it may not know the conversation, then those whose last
+    /// transmission is the oldest.
     pub(in crate::arq) fn probe(&mut self, most: usize, flight: &mut Flight) {
+        let una = flight.una();
+        let first = flight.outstanding(una).map(|sent| sent.last().number);
+        let first = first.filter(|number| flight.is_flying(una, *number));
+        let oldest = self.order.iter().enumerate().take(STEPS);
+        let oldest = oldest.map(|(index, &(sequence, _))| (sequence, self.first + index as u64));
         let mut place = 0;
-        for (index, &(sequence, _)) in self.order.iter().enumerate().take(STEPS) {
-            if place < most && flight.is_flying(sequence, self.first + index as u64) {
+        for (sequence, number) in first.map(|number| (una, number)).into_iter().chain(oldest) {
+            if place < most && flight.is_flying(sequence, number) {
                 flight.queue_again(sequence, SentState::Probing);
                 self.due.insert(place, (sequence, Resend::Probe));
                 place += 1;

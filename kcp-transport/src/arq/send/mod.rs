@@ -58,6 +58,8 @@ pub(super) struct Sender {
     /// Made by the first segment, if there is to be a controller.
     regulator: Option<Box<Regulator>>,
     congestion: Congestion,
+    /// The controller is that of a factory, whatever the options.
+    is_controlled: bool,
     no_delay: bool,
     /// The first segment opens a session at the peer, and is not copied.
     opens_session: bool,
@@ -82,6 +84,7 @@ impl Sender {
             sent_full: false,
             regulator: None,
             congestion: config.congestion,
+            is_controlled: false,
             no_delay: config.no_delay,
             opens_session: false,
             buffered: 0,
@@ -108,8 +111,10 @@ impl Sender {
         self.capacity = config.send_buffer;
         if self.congestion != config.congestion {
             self.congestion = config.congestion;
-            // The next segment makes another.
-            self.regulator = None;
+            if !self.is_controlled {
+                // The next segment makes another.
+                self.regulator = None;
+            }
         }
     }
 
@@ -118,6 +123,7 @@ impl Sender {
         let path = self.path_info(now);
         let controller = factory.new_controller(&path);
         self.regulator = Some(Box::new(Regulator::new(controller, path.segment_len)));
+        self.is_controlled = true;
     }
 
     pub(super) fn path(&self) -> &PathModel {

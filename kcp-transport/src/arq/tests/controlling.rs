@@ -1,4 +1,4 @@
-//! Controllers, good and bad.
+//! Controllers of users, and limits on what they return.
 
 use super::*;
 use crate::arq::{Acked, CongestionController, ControllerFactory, FixedRate, PathInfo};

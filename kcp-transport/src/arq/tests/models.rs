@@ -124,7 +124,9 @@ impl NaiveSender {
             self.since = now;
             let flying = self.list.iter().filter(|it| !it.acked && !it.lost);
             let mut oldest: Vec<_> = flying.map(|it| (it.last().0, it.sequence)).collect();
-            oldest.sort_unstable();
+            // The first segment, then by the age of the last transmission.
+            let una = self.una();
+            oldest.sort_unstable_by_key(|it| (it.1 != una, it.0));
             oldest.truncate(if outstanding <= 4 { 4 } else { 2 });
             due.extend(oldest.iter().map(|it| it.1));
         }

@@ -297,3 +297,17 @@ fn long_pause_resends_one_segment_and_not_the_window() {
     assert!(arq.is_drained());
     assert_eq!(arq.poll_timeout(), None);
 }
+
+#[test]
+fn every_probe_begins_with_the_first_segment() {
+    // A peer that never got it does not know the conversation, and answers nothing else.
+    let mut arq = sent(config(), 17, at(1000));
+    let mut others = Vec::new();
+    for _ in 0..16 {
+        let due = arq.poll_timeout().expect("in flight");
+        let probes = pushes(&mut arq, due);
+        assert_eq!((probes.len(), probes[0]), (2, 0));
+        others.push(probes[1]);
+    }
+    assert_eq!(others, (1..17).collect::<Vec<_>>());
+}

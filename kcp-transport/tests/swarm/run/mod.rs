@@ -177,7 +177,9 @@ fn check_quiet(world: &World) -> Result<(), String> {
         for slot in host.slots.iter().filter(|slot| !slot.gone) {
             let local = host.clock.local(world.now);
             slot.timeouts.check_overdue(&slot.session, config, local)?;
-            let idle = config.keepalive().is_none()
+            // Memory is given back a second after the last datagram.
+            let idle = slot.timeouts.silence(local) > Duration::from_secs(1)
+                && config.keepalive().is_none()
                 && config.idle_timeout().is_none()
                 && slot.session.is_drained()
                 && !slot.session.is_readable();

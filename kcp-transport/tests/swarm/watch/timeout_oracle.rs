@@ -84,6 +84,11 @@ impl TimeoutOracle {
         Ok(())
     }
 
+    /// How long the session has been given no datagram.
+    pub(crate) fn silence(&self, now: Time) -> Duration {
+        now - self.heard
+    }
+
     /// The session was given a datagram.
     pub(crate) fn on_datagram(&mut self, session: &Session, payload: &[u8], now: Time) {
         let stats = session.stats();
