@@ -175,12 +175,18 @@ impl Arq {
     /// window is acknowledged.
     pub(crate) fn repeated_push(&self, number: u32) -> SegmentHeader {
         let una = self.send.flight().una().to_wire();
-        let is_near = una < FAR_BACK + LARGEST_WINDOW;
+        let first = self.first_sent;
+        let is_near = una.wrapping_sub(first) < FAR_BACK + LARGEST_WINDOW;
+        let far_back = if is_near {
+            first.wrapping_sub(1)
+        } else {
+            una.wrapping_sub(FAR_BACK)
+        };
         let timestamp = self.timestamp_offset.wrapping_sub(DAYS_AGO);
         SegmentHeader {
             timestamp: Timestamp::from_wire(timestamp.wrapping_add(number)),
             // Further away the difference would wrap.
-            sequence: if is_near { u32::MAX } else { una - FAR_BACK },
+            sequence: far_back,
             ..self.header(Command::Push)
         }
     }
