@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use kcp_examples::relay::RelayConfig;
-use kcp_transport::config::{Config, Extensions, Mode, Preset};
+use kcp_transport::config::{Config, Extensions, Mode, MtuDiscovery, Preset};
 use kcp_transport::crypto::{Overhead, Security};
 use kcp_transport::error::ConfigError;
 use kcp_transport::fec::FecRatio;
@@ -241,8 +241,19 @@ impl Case {
             .mtu(self.mtu.into())
             .windows(self.windows.ours.into(), self.windows.ours.into())
             .mode(self.mode())
+            .mtu_discovery(self.mtu_discovery())
             .fec(ratio.transpose()?);
         self.options.apply(config).build()
+    }
+
+    /// Messages keep the size of their fragments where the peer's window is below the 32 segments
+    /// that kcp-go advertises first: a message that was cut into more fragments than the window
+    /// that its program sets afterwards is never delivered.
+    fn mtu_discovery(&self) -> MtuDiscovery {
+        match self.mode() {
+            Mode::Message if self.windows.theirs < INITIAL_WINDOW => MtuDiscovery::Off,
+            _ => MtuDiscovery::On,
+        }
     }
 
     /// How long nothing is written once half of the bytes are.
@@ -378,6 +389,9 @@ const fn preset_name(preset: Preset) -> &'static str {
         _ => "fast2",
     }
 }
+
+/// kcp-go v5 kcp.go, NewKCP: a session's receive window until its program sets another.
+const INITIAL_WINDOW: u16 = 32;
 
 const PASSWORD: &str = "interop";
 

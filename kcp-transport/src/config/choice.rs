@@ -43,6 +43,10 @@ pub enum MtuDiscovery {
     /// smaller ones are used, down to 508 bytes.
     On,
     /// Datagrams have up to the mtu, whether they arrive or not.
+    ///
+    /// Meant for message mode towards a kcp-go program that sets a receive window below the 32
+    /// segments that kcp-go advertises first: smaller datagrams cut a message into more fragments,
+    /// and a message with more fragments than the window has segments is never delivered.
     Off,
 }
 
