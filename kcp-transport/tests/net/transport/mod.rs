@@ -268,16 +268,15 @@ async fn session_survives_half_a_minute_of_every_error_at_every_call() {
 #[cfg(target_os = "linux")]
 const ECONNREFUSED: i32 = 111;
 
-/// Each error of the system a thousand times at a call, in the midst of a transfer.
+/// An error of the system `times` times at a call, during a transfer.
 #[cfg(target_os = "linux")]
-async fn check_storm(side: Side, way: Way, errno: i32) {
-    const TIMES: usize = 1000;
+async fn check_storm(side: Side, way: Way, errno: i32, times: usize) {
     let mut setup = Setup::new(&patient()).await;
     let host = Arc::clone(setup.host(side));
     host.forget_history();
     host.set_fault(way, Fault::Third(errno));
     let data = pattern(200_000);
-    while host.failed(way) < TIMES {
+    while host.failed(way) < times {
         let transfer = exchange(&mut setup.client, &mut setup.server, &data);
         timeout(Duration::from_secs(60), transfer)
             .await
@@ -305,7 +304,7 @@ async fn check_storm(side: Side, way: Way, errno: i32) {
         };
         // Each third call that would block is no error to count.
         assert!(
-            errno == 11 || counted as usize >= TIMES,
+            errno == 11 || counted as usize >= times,
             "{counted} counted"
         );
     }
@@ -314,10 +313,12 @@ async fn check_storm(side: Side, way: Way, errno: i32) {
 #[cfg(target_os = "linux")]
 #[tokio::test(start_paused = true)]
 async fn every_error_of_the_system_a_thousand_times_at_every_call_is_survived() {
+    // Emulated systems are too slow for a thousand; see docs/platforms.md.
+    let times = std::env::var("KCP_TEST_ERRORS").map_or(1000, |it| it.parse().expect("a number"));
     for side in [Side::Client, Side::Server] {
         for way in [Way::Receive, Way::Send] {
             for &(_, errno) in PASSING {
-                check_storm(side, way, errno).await;
+                check_storm(side, way, errno, times).await;
             }
         }
     }
