@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,6 +13,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"kcp-interop/echo"
+	"kcp-interop/lab"
+	"kcp-interop/peer"
+	"kcp-interop/rpc"
+	"kcp-interop/vectors"
 )
 
 // Exit codes. A test that fails and a command line that makes no sense must be told apart by a script.
@@ -26,20 +31,17 @@ const (
 type command struct {
 	name    string
 	summary string
-	setup   func(fs *flag.FlagSet, o *options) action
+	setup   func(fs *flag.FlagSet, o *peer.Options) peer.Action
 }
 
-// action runs a subcommand until it is done or ctx ends.
-type action func(ctx context.Context, out io.Writer) error
-
 var commands = []command{
-	{"echo-server", "echo the bytes of every session until standard input closes", setupEchoServer},
-	{"echo-client", "send bytes to an echo server and check what comes back", setupEchoClient},
-	{"grpc-server", "serve the Greeter and Echo services until standard input closes", setupGRPCServer},
-	{"grpc-client", "call the Greeter and Echo services and check the replies", setupGRPCClient},
-	{"lab-server", "answer the requests of the lab until standard input closes", setupLabServer},
-	{"lab-client", "measure calls and uploads, and wait until standard input closes", setupLabClient},
-	{"vectors", "write the golden vectors", setupVectors},
+	{"echo-server", "echo the bytes of every session until standard input closes", echo.SetupServer},
+	{"echo-client", "send bytes to an echo server and check what comes back", echo.SetupClient},
+	{"grpc-server", "serve the Greeter and Echo services until standard input closes", rpc.SetupServer},
+	{"grpc-client", "call the Greeter and Echo services and check the replies", rpc.SetupClient},
+	{"lab-server", "answer the requests of the lab until standard input closes", lab.SetupServer},
+	{"lab-client", "measure calls and uploads, and wait until standard input closes", lab.SetupClient},
+	{"vectors", "write the golden vectors", vectors.Setup},
 }
 
 func main() {
@@ -63,7 +65,7 @@ func run(args []string, out, diagnostics io.Writer) int {
 func (c command) run(args []string, out, diagnostics io.Writer) int {
 	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
 	fs.SetOutput(diagnostics)
-	var o options
+	var o peer.Options
 	act := c.setup(fs, &o)
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -89,30 +91,4 @@ func usage(w io.Writer) {
 	for _, c := range commands {
 		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.summary)
 	}
-}
-
-// untilEOF ends the returned context when r does: a server whose parent dies sees its standard input close, and so
-// cannot outlive the test that started it.
-func untilEOF(ctx context.Context, r io.Reader) context.Context {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		defer cancel()
-		io.Copy(io.Discard, r)
-	}()
-	return ctx
-}
-
-// printLine writes v as one line of JSON.
-func printLine(out io.Writer, v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out, "%s\n", line)
-	return err
-}
-
-// ready is the line a server prints once datagrams sent to it will be read.
-type ready struct {
-	Listening string `json:"listening"`
 }

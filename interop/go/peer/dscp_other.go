@@ -1,0 +1,13 @@
+//go:build !linux
+
+package peer
+
+import (
+	"errors"
+	"net"
+)
+
+// filterDSCP is for Linux alone.
+func filterDSCP(*net.UDPConn, int) (net.PacketConn, error) {
+	return nil, errors.New("--want-dscp needs Linux")
+}
