@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:?"usage: run.sh SECONDS [TARGET...]"}
 shift
-[ $# -gt 0 ] || set -- $(cd fuzz_targets && ls | sed 's/\.rs$//')
+[ $# -gt 0 ] || set -- $(find fuzz_targets -name '*.rs' -exec basename {} .rs \; | sort)
 # The sanitizers of the compiler are not stable; the compiler is.
 export RUSTC_BOOTSTRAP=1
 for target in "$@"; do

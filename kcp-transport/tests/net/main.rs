@@ -3,13 +3,11 @@
 
 mod connecting;
 mod corpora;
-mod counters;
 mod endpoint;
 mod messages;
 mod migration;
 mod readiness;
 mod reconfigure;
-mod refusals;
 mod shutdown;
 mod socket;
 mod statistics;

@@ -17,7 +17,7 @@ use kcp_transport::wire::{Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHe
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-use super::transport::memory::{Fault, Network, Way};
+use crate::transport::memory::{Fault, Network, Way};
 
 #[test]
 fn every_counter_of_kcp_go_is_in_the_table() {
@@ -67,7 +67,7 @@ struct Row {
 }
 
 fn table() -> Vec<Row> {
-    let lines = include_str!("../../src/stats/mod.rs").lines();
+    let lines = include_str!("../../../src/stats/mod.rs").lines();
     let rows = lines.filter_map(|line| line.strip_prefix("//! | "));
     let rows = rows.filter_map(|row| row.split_once(" | "));
     let words = |cell: &'static str| cell.split('`').skip(1).step_by(2);

@@ -1,8 +1,10 @@
 //! Statistics of endpoints, mostly over real sockets on loopback.
 
-#[path = "../cancel/network.rs"]
+#[path = "../../cancel/network.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod network;
+
+mod counters;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -9,7 +9,7 @@ use kcp_transport::config::Config;
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpEndpoint, KcpListener, KcpStream};
 
-use crate::connecting::CLEAR;
+use super::CLEAR;
 use crate::stream::{LOOPBACK, cipher, quick};
 
 /// The kind and text of a refusal that comes at once.

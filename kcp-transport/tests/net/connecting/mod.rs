@@ -1,5 +1,7 @@
 //! Connecting: addresses of every spelling, several of one host, sockets of the user's.
 
+mod refusals;
+
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
 use std::sync::Arc;
@@ -14,8 +16,8 @@ use kcp_transport::wire::ConversationId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::refusals::refusal;
 use crate::transport::memory::{Fault, Network, Way};
+use refusals::refusal;
 
 pub(crate) const CLEAR: &Security = &Security::Plaintext;
 

@@ -1,0 +1,3 @@
+//! How the code is put together: which modules know each other.
+
+mod layers;
