@@ -37,6 +37,7 @@ type command struct {
 var commands = []command{
 	{"echo-server", "echo the bytes of every session until standard input closes", echo.SetupServer},
 	{"echo-client", "send bytes to an echo server and check what comes back", echo.SetupClient},
+	{"echo-cycles", "open, use and close short sessions with an echo server, one after the other", echo.SetupCycles},
 	{"grpc-server", "serve the Greeter and Echo services until standard input closes", rpc.SetupServer},
 	{"grpc-client", "call the Greeter and Echo services and check the replies", rpc.SetupClient},
 	{"lab-server", "answer the requests of the lab until standard input closes", lab.SetupServer},
