@@ -80,8 +80,6 @@ pub struct Arq {
     config: ArqConfig,
     conversation: ConversationId,
     timestamp_offset: u32,
-    /// Number of the first segment that is sent.
-    first_sent: u32,
     send: Sender,
     receive: Receiver,
     /// Without one, only the two windows limit what is in flight.
@@ -145,7 +143,6 @@ impl Arq {
         Self {
             conversation,
             timestamp_offset,
-            first_sent,
             send: Sender::new(&config, SeqNumber::first(first_sent)),
             receive: Receiver::new(&config, SeqNumber::first(first_received)),
             congestion: congestion_window(&config),

@@ -175,7 +175,7 @@ impl Arq {
     /// window is acknowledged.
     pub(crate) fn repeated_push(&self, number: u32) -> SegmentHeader {
         let una = self.send.flight().una().to_wire();
-        let first = self.first_sent;
+        let first = self.send.flight().first();
         let is_near = una.wrapping_sub(first) < FAR_BACK + LARGEST_WINDOW;
         let far_back = if is_near {
             first.wrapping_sub(1)

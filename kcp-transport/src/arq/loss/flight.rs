@@ -100,8 +100,11 @@ impl Sent {
 #[derive(Debug)]
 pub(in crate::arq) struct Flight {
     una: SeqNumber,
+    /// Number of the first segment of the conversation.
+    first: u32,
     ring: VecDeque<Sent>,
-    unacked: usize,
+    /// At most a window, which has 16 bits.
+    unacked: u16,
     /// Bytes of the segments that are neither acknowledged nor lost, their headers included.
     flying: u64,
     /// Bytes of all segments' buffers.
@@ -112,11 +115,17 @@ impl Flight {
     pub(in crate::arq) fn new(first: SeqNumber) -> Self {
         Self {
             una: first,
+            first: first.to_wire(),
             ring: VecDeque::new(),
             unacked: 0,
             flying: 0,
             bytes: 0,
         }
+    }
+
+    /// Number of the first segment of the conversation.
+    pub(in crate::arq) fn first(&self) -> u32 {
+        self.first
     }
 
     /// First sequence number that the peer has not confirmed to have received in order.
@@ -144,7 +153,7 @@ impl Flight {
 
     /// Number of segments that are not acknowledged.
     pub(in crate::arq) fn unacked(&self) -> usize {
-        self.unacked
+        usize::from(self.unacked)
     }
 
     /// Bytes that are under way, as far as is known, headers included.
