@@ -210,7 +210,7 @@ fn every_program_has_version_and_levels_of_logging() {
 }
 
 #[test]
-fn events_are_logged_on_standard_error_when_asked_for() {
+fn events_are_logged_on_standard_error_on_request() {
     let log = |option: Option<&str>, variable: &str| {
         let output = Command::new(ECHO)
             .args(["client", "--connect", "127.0.0.1:9"])
@@ -277,7 +277,7 @@ fn signals_end_servers_at_once_and_their_clients_see_the_end_of_the_stream() {
 /// A client that calls nothing is left when the time to drain is over.
 #[cfg(unix)]
 #[tokio::test]
-async fn server_that_ends_tells_the_connections_that_are_left() {
+async fn server_that_ends_resets_the_connections_that_are_left() {
     for program in [ECHO, GREETER] {
         let listen = "server --listen 127.0.0.1:0 --crypt null --json";
         let mut server = Server::start_program(program, listen, None);

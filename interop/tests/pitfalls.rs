@@ -94,7 +94,7 @@ async fn empty_push_stalls_kcp_gos_reader_and_we_send_none_that_it_comes_to_read
 }
 
 #[tokio::test]
-async fn stray_datagram_kills_kcp_gos_session_and_not_ours() {
+async fn stray_datagram_closes_kcp_gos_session_and_not_ours() {
     let Some(programs) = support::peers("stray datagrams") else {
         return;
     };
@@ -165,7 +165,7 @@ async fn kcp_gos_close_loses_the_tail_and_our_reader_gets_an_error() {
 }
 
 #[tokio::test]
-async fn clients_of_every_kind_prove_their_address_when_asked() {
+async fn clients_of_every_kind_validate_their_address_when_challenged() {
     let Some(programs) = support::peers("proofs of addresses") else {
         return;
     };

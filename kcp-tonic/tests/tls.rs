@@ -61,7 +61,7 @@ async fn connect(addr: SocketAddr, tls: ClientTlsConfig) -> Result<KcpChannel, C
 }
 
 #[tokio::test]
-async fn calls_over_tls_work_and_know_their_connection() {
+async fn calls_over_tls_work_and_carry_information_on_their_connection() {
     let authority = Authority::new("ours");
     let addr = serve(&authority, false).await;
     let channel = connect(addr, trusting(&authority)).await.unwrap();

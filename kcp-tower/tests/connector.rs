@@ -115,7 +115,7 @@ async fn error_names_every_address_tried() {
 }
 
 #[tokio::test]
-async fn name_without_an_address_and_failed_resolution_are_told_apart() {
+async fn name_without_an_address_and_failed_resolution_are_distinguished() {
     let connecting = || Setup::plaintext().connecting();
     let empty = resolving_to(connecting(), Vec::new());
     let error = connect(empty, uri("http://somewhere.example"))

@@ -112,7 +112,7 @@ async fn get(client: &mut SendRequest<Empty<Bytes>>, path: &str) -> hyper::Resul
 }
 
 #[tokio::test]
-async fn requests_over_tls_know_their_connection() {
+async fn requests_over_tls_carry_information_on_their_connection() {
     let authority = Authority::new("ours");
     let identity = authority.issue("server.example");
     let server = serve_tls(authority.server(&identity, false)).await;

@@ -82,7 +82,7 @@ fn resident() -> Option<usize> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cycles_at_a_fifth_of_loss_lose_no_byte_and_leave_no_ghost() {
+async fn cycles_at_a_fifth_of_loss_lose_no_byte_and_leave_no_session() {
     let cycles = std::env::var("KCP_CYCLES").map_or(1_000, |it| it.parse().expect("a number"));
     let network = Network::new(7, 0.2, LATENCY);
     let listener = KcpListener::builder(&Security::Plaintext)

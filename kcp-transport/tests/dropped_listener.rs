@@ -63,7 +63,7 @@ impl Subscriber for Dropper {
 }
 
 #[tokio::test(start_paused = true)]
-async fn session_opened_while_its_listener_is_dropped_is_let_go_of() {
+async fn session_opened_while_its_listener_is_dropped_is_released() {
     let config = Config::default();
     let network = Network::new(0, 0.0, Duration::from_millis(5));
     let host = network.host();

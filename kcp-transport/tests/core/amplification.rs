@@ -235,7 +235,7 @@ fn is_question(payload: &[u8]) -> bool {
 }
 
 #[test]
-fn unproven_session_wakes_when_all_its_first_answers_were_lost() {
+fn unvalidated_session_wakes_when_all_its_first_answers_were_lost() {
     for seed in seeds(0..300) {
         for outage in [0, 300, 1500, 8000] {
             check_recovery(seed, Duration::from_millis(outage));
@@ -258,7 +258,7 @@ fn silence_ends_a_session_that_is_not_validated_like_any_other() {
 }
 
 #[test]
-fn giving_up_an_unproven_session_sends_no_more_than_it_may() {
+fn dropping_an_unvalidated_session_sends_no_more_than_it_may() {
     // So small that questions use all of it up.
     let config = Config::builder().mtu(100).build().expect("in range");
     let hello = Frame::Hello(Hello::new(Token::new(9)));
@@ -287,7 +287,7 @@ fn giving_up_an_unproven_session_sends_no_more_than_it_may() {
 }
 
 #[test]
-fn proof_takes_the_limit_away() {
+fn address_validation_lifts_the_limit() {
     let config = Config::default();
     let mut server = Server::new(&config, &Security::Plaintext, 1);
     let opener = header(Command::Push, 0, b"x");

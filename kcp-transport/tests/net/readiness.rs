@@ -59,7 +59,7 @@ async fn trying_to_read_never_waits_and_takes_what_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trying_to_write_fills_the_send_buffer_and_says_so() {
+async fn trying_to_write_fills_the_send_buffer_and_then_would_block() {
     let (client, mut server) = pair().await;
     let mut written = 0;
     // Until the reader, which reads nothing, has no window left.

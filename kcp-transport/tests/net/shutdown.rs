@@ -101,7 +101,7 @@ async fn lazy_connection_to_a_listener_that_shuts_down_is_refused_too() {
 }
 
 #[tokio::test]
-async fn connections_left_after_the_drain_are_told_and_the_port_is_free() {
+async fn connections_left_after_the_drain_are_reset_and_the_port_is_free() {
     let (listener, addr) = listen().await;
     let (mut client, mut server) = connected(&listener).await;
     let info = server.info();
@@ -153,7 +153,7 @@ async fn listener_with_several_sockets_frees_its_port() {
 }
 
 #[tokio::test]
-async fn endpoint_that_closes_tells_its_peers_and_connects_no_more() {
+async fn endpoint_that_closes_resets_its_connections_and_connects_no_more() {
     let (listener, addr) = listen().await;
     let endpoint = KcpEndpoint::bind("127.0.0.1:0", &SECURITY).await;
     let endpoint = endpoint.expect("binds");
@@ -204,7 +204,7 @@ async fn listener_without_connections_is_idle_and_closes_at_once() {
 }
 
 #[test]
-fn runtime_that_ends_tells_the_peers_of_its_connections() {
+fn runtime_that_ends_resets_its_connections() {
     let runtime = || tokio::runtime::Runtime::new().expect("starts");
     let (client_side, server_side) = (runtime(), runtime());
     let (listener, addr) = server_side.block_on(listen());

@@ -121,7 +121,7 @@ async fn many_streams_share_a_listener() {
 }
 
 #[tokio::test]
-async fn server_may_speak_first() {
+async fn server_may_send_first() {
     let (mut client, mut server, _listener) = pair(&cipher("null"), &Config::default()).await;
     server.write_all(b"welcome").await.expect("writes");
     server.flush().await.expect("flushes");

@@ -78,7 +78,7 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     #[test]
-    fn messages_lie_as_linux_reads_them() {
+    fn control_messages_have_the_layout_of_linux() {
         let messages = ControlMessages::default()
             .segment_size(1400)
             .source(Ipv4Addr::new(127, 0, 0, 2).into());

@@ -105,7 +105,7 @@ fn invented_hello(conversation: ConversationId) -> Vec<u8> {
 }
 
 #[test]
-fn shutdown_does_not_wait_for_an_invented_peer() {
+fn shutdown_does_not_wait_for_a_peer_known_from_a_forged_hello_only() {
     let mut pair = Pair::new(4, &pair_with(Extensions::On, Extensions::Off));
     pair.run_for(Duration::from_secs(1));
     let conversation = pair.client.session.conversation();

@@ -2,7 +2,7 @@
 
 mod ending;
 mod forged;
-mod greeting;
+mod hello;
 
 use std::time::Duration;
 

@@ -184,7 +184,7 @@ fn captured_sessions_survive_the_loss_of_any_shard() {
 }
 
 #[test]
-fn questions_are_answered_as_kcp_go_answers() {
+fn probes_are_answered_as_kcp_go_answers() {
     let vectors: Datagrams = load("datagrams");
     for exchange in &vectors.exchanges {
         let security = exchange.link.security();
@@ -208,7 +208,7 @@ fn questions_are_answered_as_kcp_go_answers() {
 }
 
 #[test]
-fn questions_are_asked_in_the_captured_bytes_and_kcp_gos_answers_understood() {
+fn probes_have_the_captured_bytes_and_answers_of_kcp_go_are_understood() {
     let vectors: Datagrams = load("datagrams");
     let mut asked = 0;
     for exchange in &vectors.exchanges {

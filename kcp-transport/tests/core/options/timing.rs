@@ -77,7 +77,7 @@ fn lost_segment_is_repeated_after_so_many_later_acks() {
 }
 
 #[test]
-fn time_outs_end_the_session_when_they_say() {
+fn time_outs_end_the_session_at_their_time() {
     let options = || {
         Config::builder()
             .connect_timeout(ms(700))

@@ -33,7 +33,7 @@ fn plain_kcp() -> Config {
 }
 
 #[test]
-fn both_sides_may_let_go_at_once_and_lose_nothing() {
+fn both_streams_may_be_dropped_at_once_and_lose_nothing() {
     for seed in seeds(0..500) {
         // A client of ours would reset the stream that is not read; one of plain KCP acknowledges.
         let config = PairConfig {
@@ -69,7 +69,7 @@ fn both_sides_may_let_go_at_once_and_lose_nothing() {
 }
 
 #[test]
-fn session_let_go_after_a_long_silence_ends_at_once() {
+fn session_released_after_a_long_silence_ends_at_once() {
     // To a peer of ours the end would be repeated until it is acknowledged.
     let config = PairConfig {
         client: plain_kcp(),
@@ -87,7 +87,7 @@ fn session_let_go_after_a_long_silence_ends_at_once() {
 }
 
 #[test]
-fn session_let_go_before_a_pause_ends_though_its_peer_goes_on() {
+fn session_released_before_a_pause_ends_though_its_peer_continues() {
     let config = Config::default();
     let layout = config
         .layout(Overhead { front: 0, back: 0 })

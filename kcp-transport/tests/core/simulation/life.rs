@@ -11,7 +11,7 @@ fn connecting_takes_one_round_trip() {
 }
 
 #[test]
-fn connecting_to_silence_times_out() {
+fn connecting_to_a_silent_peer_times_out() {
     let mut pair = Pair::new(1, &PairConfig::default());
     pair.client.link.set_cut(true);
     pair.run_for(Duration::from_secs(11));
@@ -22,7 +22,7 @@ fn connecting_to_silence_times_out() {
 }
 
 #[test]
-fn another_key_is_silence() {
+fn peer_with_another_key_does_not_answer() {
     let key =
         |password| Security::from_password("aes-128-gcm", password, b"kcp-go").expect("known");
     let config = PairConfig {
@@ -154,7 +154,7 @@ fn idle_session_without_keepalive_wants_no_wakeup() {
 }
 
 #[test]
-fn outage_of_two_seconds_kills_nothing() {
+fn outage_of_two_seconds_ends_no_connection() {
     for preset in [Preset::Normal, Preset::Fast, Preset::Fast2, Preset::Fast3] {
         let own = Config::builder().preset(preset).build().expect("in range");
         let config = PairConfig {

@@ -243,7 +243,7 @@ async fn endpoint_refuses_a_conversation() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn port_is_taken_once_unless_sharing_is_asked_for() {
+async fn port_is_taken_once_unless_it_is_shared() {
     let config = |shards, share| {
         let config = ListenerConfig::builder().shards(shards).share_port(share);
         config.build().expect("in range")

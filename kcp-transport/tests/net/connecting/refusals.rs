@@ -36,7 +36,7 @@ async fn address_without_port_is_refused_with_the_form_that_is_allowed() {
 }
 
 #[tokio::test]
-async fn unknown_host_is_told_from_one_that_does_not_answer() {
+async fn unknown_host_is_distinguished_from_one_that_does_not_answer() {
     // RFC 6761, section 6.4: no name under `invalid` exists.
     let (kind, text) = refusal(KcpStream::connect("no-such-host.invalid:9", CLEAR)).await;
     assert_eq!(kind, io::ErrorKind::NotFound, "{text}");
@@ -116,7 +116,7 @@ async fn connecting_to_a_closed_port_is_refused() {
 }
 
 #[tokio::test]
-async fn connecting_to_silence_times_out() {
+async fn connecting_to_a_silent_peer_times_out() {
     let silent = tokio::net::UdpSocket::bind(LOOPBACK).await.expect("binds");
     let addr = silent.local_addr().expect("bound");
     let config = quick().build().expect("in range");

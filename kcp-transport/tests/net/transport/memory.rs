@@ -60,7 +60,7 @@ pub(crate) enum Fault {
     /// Fail with an error of the system each third time.
     Third(i32),
     /// Would block, although polling reports ready.
-    Liar,
+    FalseReadiness,
     /// Fail with an error of this kind as soon as readiness is polled.
     Poll(io::ErrorKind),
     /// Lose every datagram but each third.
@@ -205,7 +205,7 @@ impl Side {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match self.fault {
             Fault::Poll(kind) => Poll::Ready(Err(kind.into())),
-            Fault::Liar => Poll::Ready(Ok(())),
+            Fault::FalseReadiness => Poll::Ready(Ok(())),
             _ if self.blocked => {
                 self.waker = Some(cx.waker().clone());
                 Poll::Pending
@@ -231,7 +231,7 @@ impl Side {
                 self.fault = Fault::Errno(errno);
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            Fault::Liar | Fault::Poll(_) => return Err(io::ErrorKind::WouldBlock.into()),
+            Fault::FalseReadiness | Fault::Poll(_) => return Err(io::ErrorKind::WouldBlock.into()),
         };
         let error = io::Error::from_raw_os_error(errno);
         self.blocked = error.kind() == io::ErrorKind::WouldBlock;

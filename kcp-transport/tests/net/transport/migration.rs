@@ -175,7 +175,7 @@ async fn guessed_conversation_id_moves_no_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn namesakes_move_each_for_itself() {
+async fn clients_with_one_conversation_id_move_independently() {
     let network = Network::default();
     let server_host = network.host();
     let security = Security::Plaintext;

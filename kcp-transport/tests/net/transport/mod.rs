@@ -221,7 +221,7 @@ async fn check_survival(side: Side, way: Way, fault: Fault, len: usize) {
     let calls = host.calls(way);
     let most = match (way, fault) {
         // 16 pauses a second; two calls show that a transport lies about being ready.
-        (Way::Receive, Fault::Liar) => 2 * 16 * 30,
+        (Way::Receive, Fault::FalseReadiness) => 2 * 16 * 30,
         (Way::Receive, _) => 16 * 30 + 10,
         // The number of retransmissions.
         (Way::Send, _) => 40 * 30,
@@ -342,8 +342,8 @@ async fn calls_that_would_block_before_and_after_one_that_does_not_are_no_errors
 #[tokio::test(start_paused = true)]
 async fn transport_that_reports_readiness_wrongly_does_not_spin() {
     for side in [Side::Client, Side::Server] {
-        check_survival(side, Way::Receive, Fault::Liar, 1000).await;
-        check_survival(side, Way::Send, Fault::Liar, 60_000).await;
+        check_survival(side, Way::Receive, Fault::FalseReadiness, 1000).await;
+        check_survival(side, Way::Send, Fault::FalseReadiness, 60_000).await;
     }
 }
 

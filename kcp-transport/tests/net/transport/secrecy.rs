@@ -205,7 +205,7 @@ async fn keys_of_endpoints_change_while_streams_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn streams_under_an_exhausted_key_say_so() {
+async fn streams_under_an_exhausted_key_fail_with_its_error() {
     let key = AeadKey::aes_128_gcm(&[1; 16]).expect("16 bytes");
     let security = Security::Aead(key.clone());
     let mut duo = Duo::new([&security, &security]).await;

@@ -312,7 +312,7 @@ async fn both_sides_closing_at_a_time_loses_nothing_and_fails_neither() {
 /// All packets of a client arrive again, late and in any order, after its session was closed or its
 /// server was restarted.
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_closes_and_restarts_leave_no_ghost() {
+async fn ten_thousand_closes_and_restarts_leave_no_session() {
     let network = Network::default();
     let mut rng = Rng::new(7);
     let mut host = network.host();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn both_sides_know_within_two_round_trips() {
+fn both_sides_are_confirmed_within_two_round_trips() {
     let mut pair = Pair::new(1, &PairConfig::default());
     let both = |pair: &mut Pair| {
         pair.client.session.has_extensions() && pair.server.session.has_extensions()
@@ -98,7 +98,7 @@ fn without_extensions_window_updates_are_empty() {
 }
 
 #[test]
-fn accepting_side_never_speaks_first() {
+fn accepting_side_never_sends_first() {
     let config = PairConfig::default();
     let sent = sent_alone(&config, Side::Server, Duration::from_secs(8));
     let frames = sent
