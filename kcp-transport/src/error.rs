@@ -199,7 +199,7 @@ pub enum ConnectionError {
     /// until the connect time-out. [`io::ErrorKind::ConnectionRefused`].
     #[error("peer refused the connection: {0}")]
     Rejected(ResetCode),
-    /// Datagrams to the peer could not be sent: the first of a connection, for want of a route, or
+    /// Datagrams to the peer could not be sent: the first of a connection, because there is no route, or
     /// all of them until a time-out passed. Has the kind of the system's error, as TCP has.
     #[error("the peer cannot be reached: {0}")]
     Unreachable(SystemError),
@@ -212,7 +212,7 @@ pub enum ConnectionError {
     #[error("nothing was received for the idle time-out")]
     IdleTimeout,
     /// The peer's host reported again and again that no socket listens there any more: the program of
-    /// the peer has ended without a word. [`io::ErrorKind::ConnectionRefused`].
+    /// the peer has ended without closing the connection. [`io::ErrorKind::ConnectionRefused`].
     #[error("no socket listens at the peer's address any more; its program has ended")]
     PeerGone,
     /// The peer has lost the state of the conversation, for example by a restart.

@@ -37,7 +37,7 @@ fn draw(rng: &mut SplitMix) -> Case {
         return case;
     }
     let smallest = match peer {
-        // Below 50 its setting is refused without a word, and what is reserved for headers wraps.
+        // Below 50 its setting is ignored without an error, and what is reserved for headers wraps.
         Peer::KcpGo5_4 | Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio => 100,
         Peer::KcpGo | Peer::KcpGo5_7 | Peer::GrpcGo | Peer::Ours => smallest_mtu(&case).into(),
     };

@@ -93,7 +93,7 @@ impl http_body::Body for RequestBody {
     }
 }
 
-/// The body of a response, with the codes that gRPC wants for its errors.
+/// The body of a response, with the codes that gRPC specifies for its errors.
 #[derive(Debug)]
 struct ResponseBody {
     inner: Body,

@@ -76,7 +76,7 @@ impl Target {
         error.with_target(self.host.as_str()).into()
     }
 
-    /// The error of addresses that were tried in vain.
+    /// The error of addresses that could not be connected to.
     pub(super) fn unreachable(&self, attempts: Vec<ConnectAttempt>) -> io::Error {
         let target = match self.addr() {
             Some(addr) => addr.to_string(),

@@ -17,7 +17,7 @@ pub enum Preset {
     /// For calls: [`Congestion::Model`](super::Congestion::Model), windows of 4096 segments, and small
     /// flushes copied where the path loses, for at most as many bytes again.
     Rpc,
-    /// For what must arrive soon, whatever it costs: as [`Self::Rpc`] with windows of 1024, and every
+    /// For data that must arrive soon at any cost: as [`Self::Rpc`] with windows of 1024, and every
     /// small flush copied at least once, for at most twice as many bytes.
     Interactive,
     /// For transfers: as [`Self::Rpc`] with windows of 16384 and without copies.

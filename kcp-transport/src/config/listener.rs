@@ -8,8 +8,8 @@ use super::builder::in_range;
 #[cfg(feature = "serde")]
 use super::fields;
 
-/// Options of a listener, apart from those of its connections: whom it lets in, and what that may
-/// cost.
+/// Options of a listener, apart from those of its connections: which peers it accepts, and what
+/// resources they may take.
 ///
 /// kcp-go has none of them but a backlog of 128. With the `serde` feature it is a map of options
 /// with the names of the builder's methods; missing ones have their defaults, unknown ones are an
@@ -70,7 +70,7 @@ impl ListenerConfig {
     ///
     /// Datagrams that would open one beyond that are dropped and counted in
     /// [`EndpointStats::backlog_full`](crate::stats::EndpointStats::backlog_full). A peer repeats
-    /// them, and connects once there is room. A peer of this crate is told, and fails at its connect
+    /// them, and connects once there is room. A peer of this crate gets the reason, and fails at its connect
     /// time-out with [`ResetCode::BACKLOG_FULL`](crate::error::ResetCode::BACKLOG_FULL). A constant in
     /// kcp-go, 128.
     #[must_use]

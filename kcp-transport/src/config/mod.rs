@@ -164,7 +164,7 @@ impl Config {
 
     /// Whether the size of datagrams follows the path. Default [`MtuDiscovery::On`].
     ///
-    /// kcp-go has nothing like it. Local: the probes are segments that every KCP peer acknowledges
+    /// kcp-go has no equivalent. Local: the probes are segments that every KCP peer acknowledges
     /// and drops.
     #[must_use]
     pub fn mtu_discovery(&self) -> MtuDiscovery {
@@ -245,7 +245,7 @@ impl Config {
 
     /// Whether segments of small flushes are sent twice. Default [`Redundancy::Adaptive`] with 100 %.
     ///
-    /// kcp-go has nothing like it. Local: every peer drops what it has received before.
+    /// kcp-go has no equivalent. Local: every peer drops what it has received before.
     #[must_use]
     pub fn redundancy(&self) -> Redundancy {
         self.redundancy

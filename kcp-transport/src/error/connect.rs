@@ -43,7 +43,7 @@ pub enum ConnectErrorReason {
     Failed(Vec<ConnectAttempt>),
 }
 
-/// An address that was tried in vain.
+/// An address that could not be connected to.
 #[derive(Debug)]
 pub struct ConnectAttempt {
     addr: SocketAddr,

@@ -30,7 +30,7 @@ use super::sync::{Awaited, Waiter, Waiting, budgeted};
 ///
 /// Dropping the listener stops accepting. Accepted sessions continue, and keep the socket open
 /// until the last of them has ended. [`KcpListener::shutdown`] ends them too, within a time. If the
-/// runtime ends, peers of this crate are told so by one reset each; if the process is killed, they
+/// runtime ends, peers of this crate get one reset each; if the process is killed, they
 /// are not.
 ///
 /// # Examples
@@ -309,8 +309,8 @@ impl ListenerBuilder {
         self.on_transport(socket)
     }
 
-    /// Listens on any transport of datagrams. The socket options of the [`Config`] are the
-    /// transport's own business.
+    /// Listens on any transport of datagrams. The socket options of the [`Config`] are
+    /// not applied to it.
     ///
     /// # Errors
     ///
@@ -322,8 +322,8 @@ impl ListenerBuilder {
     /// Listens on several transports of datagrams that have one address, as sockets with
     /// `SO_REUSEPORT` do, with a task for each; at most 256.
     ///
-    /// A peer's datagrams may come in by any of them. They should keep to one: what comes in by
-    /// another than the first one did is handed on, at a price.
+    /// A peer's datagrams may come in by any of them. They should use one: a datagram that arrives by
+    /// another is passed to the task of the first, which takes a queue and a copy.
     ///
     /// # Errors
     ///

@@ -100,7 +100,7 @@ pub struct Session {
     /// Created by the first hello.
     extension: Option<Box<Extension>>,
     write_closed: bool,
-    /// The user has let go, so nothing will be read any more.
+    /// The user has released the session, so nothing will be read any more.
     abandoned: bool,
     /// Data was received that will never be read.
     discarded: bool,
@@ -306,7 +306,7 @@ impl Session {
         self.lifetime.limit_connecting(limit);
     }
 
-    /// The session has a socket to itself. After its user has let go it leaves sooner, to free the
+    /// The session has a socket to itself. Once its user has released it, it ends sooner, to free the
     /// socket: packets that are late find a closed port.
     pub fn set_alone(&mut self) {
         self.lifetime.set_alone();
@@ -400,7 +400,7 @@ impl Session {
         self.update_lifetime(now);
     }
 
-    /// The user lets go of the session. It drains in the background, acknowledges and discards what
+    /// The user releases the session. It drains in the background, acknowledges and discards what
     /// is still received, and ends once the peer is silent.
     pub fn abandon(&mut self, now: Time) {
         self.write_closed = true;
@@ -427,7 +427,7 @@ impl Session {
         self.lifetime.state()
     }
 
-    /// Why the session ended, if it ended before its user let go.
+    /// Why the session ended, if it ended before its user released it.
     #[must_use]
     pub fn error(&self) -> Option<ConnectionError> {
         match self.lifetime.state() {

@@ -41,7 +41,7 @@ impl Refusals {
         self.count = 0;
     }
 
-    /// Whether the peer is in doubt.
+    /// Whether the peer may be gone.
     pub(super) fn are_open(&self) -> bool {
         self.count > 0
     }
@@ -74,5 +74,5 @@ const MIN_COUNT: u32 = 3;
 /// How long a peer has to refute refusals. A program that restarts listens again by then.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The interval between probes of a peer in doubt: several within that time.
+/// The interval between probes of a peer that may be gone: several within that time.
 pub(super) const PROBE_INTERVAL: Duration = Duration::from_millis(250);

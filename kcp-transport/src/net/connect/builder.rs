@@ -115,8 +115,8 @@ impl ClientBuilder {
 
     /// Sends through any transport of datagrams.
     ///
-    /// The socket options of the [`Config`] are the transport's own business. Datagrams that come
-    /// from another address than the peer's are dropped; addresses are compared as they are given.
+    /// The socket options of the [`Config`] are not applied to it. Datagrams from another address
+    /// than the peer's are dropped; addresses are compared as they are given.
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
         self.source = Source::Transport(transport);
         self
@@ -155,12 +155,11 @@ impl ClientBuilder {
 
     /// The conversation id of the connection. Default: a random one.
     ///
-    /// A constant is dangerous. What is left of an earlier connection on the network, at the peer
-    /// and in its retransmissions has the same name as this one, and KCP cannot tell them apart:
-    /// data of the one may be delivered in the other. A listener of this crate refuses an id for two
-    /// minutes after its connection from the same address has ended. And guessing the id is half of
-    /// what forging packets takes. Use it for a peer that demands an id, and then a new one for each
-    /// connection.
+    /// Do not use a constant. Late packets and retransmissions of an earlier connection carry the
+    /// same id as the new one, and KCP cannot distinguish them: data of the old connection may be
+    /// delivered in the new one. A listener of this crate refuses an id for two minutes after its
+    /// connection from the same address has ended. A known id also makes forging packets easier.
+    /// Set an id only for a peer that requires one, and a new one for each connection.
     ///
     /// An endpoint refuses it, since it draws one for each of its connections. kcp-go `NewConn3` and
     /// `NewConn4` (random otherwise).

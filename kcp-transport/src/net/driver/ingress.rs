@@ -303,7 +303,7 @@ impl Router<'_> {
         }
     }
 
-    /// Tells a peer that supports extensions why it gets no session. Its hello is longer than the
+    /// Sends the reason to a peer that supports extensions and gets no session. Its hello is longer than the
     /// answer.
     fn refuse(&mut self, datagram: UnmatchedDatagram, payload: &[u8], code: ResetCode) {
         if !self.registry.endpoint.accepts() {
@@ -407,7 +407,7 @@ impl Router<'_> {
         }
         let slot = connection.key.slot;
         if let Err(unwanted) = self.registry.accept_queue.offer(connection) {
-            // The listener was closed, so the session has no reader. It knows no token of the peer
+            // The listener was closed, so the session has no reader. It has no token of the peer
             // yet that a reset could carry.
             unwanted.hasten(self.now);
             drop(Handle(unwanted));

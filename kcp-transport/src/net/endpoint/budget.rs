@@ -75,7 +75,7 @@ impl Charge {
         self.budget.as_ref().map(|budget| budget.is_short())
     }
 
-    /// Records whether the session knows memory to be short. Returns whether that has changed.
+    /// Records whether memory is short for the session. Returns whether that has changed.
     pub(in crate::net) fn note_pressure(&self, short: bool) -> bool {
         self.pressed.swap(short, Ordering::Relaxed) != short
     }

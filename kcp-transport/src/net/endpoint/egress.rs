@@ -48,7 +48,7 @@ pub(in crate::net) struct Sent {
     pub(in crate::net) too_long: bool,
     /// Some of them were sent.
     pub(in crate::net) passed: bool,
-    /// Some of them failed for want of a local address or a route.
+    /// Some of them failed because the local address or the route is gone.
     pub(in crate::net) unroutable: bool,
     /// The transport is closed.
     pub(in crate::net) closed: Option<io::ErrorKind>,
@@ -67,7 +67,7 @@ impl Egress {
         Arc::clone(&lock(&self.transport))
     }
 
-    /// Lets go of the transport, which closes a socket, and drops what waits for it.
+    /// Drops the transport, which closes a socket, and the datagrams that wait for it.
     pub(super) fn close(&self) {
         let closed = Arc::new(ClosedTransport::new(&*self.transport()));
         let former = std::mem::replace(&mut *lock(&self.transport), closed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::net::sync::lock;
 use crate::time::Time;
 
-/// Consecutive sends that failed for want of a local address or a route.
+/// Consecutive sends that failed because the local address or the route was gone.
 #[derive(Debug, Default)]
 pub(in crate::net) struct LocalErrors(Mutex<Streak>);
 

@@ -28,7 +28,7 @@ struct Pending {
     forwarded: Vec<(Path, Vec<u8>)>,
     /// A listener or client endpoint may still open or accept sessions.
     held: bool,
-    /// What the sessions have been told about the end of the endpoint, and not been yet.
+    /// How far the end of the endpoint has been passed on to its sessions.
     closing: Option<Closing>,
     /// The reason why the driver has ended.
     ended: Option<io::ErrorKind>,

@@ -1,4 +1,4 @@
-//! What is left of a transport that was let go of.
+//! What replaces a transport that was dropped.
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use crate::packet::SegmentRun;
 
 use super::transport::{Path, Received, Transport};
 
-/// Knows its last address, and carries nothing.
+/// Keeps its last address, and carries nothing.
 #[derive(Debug)]
 pub(in crate::net) struct ClosedTransport(Option<SocketAddr>);
 

@@ -101,8 +101,8 @@ impl KcpStream {
     ///   Seen on Linux, Android and Windows; elsewhere that ends in the time-out. Or a peer of this
     ///   crate is shutting down, or had no room until the time-out:
     ///   [`ConnectionError::Rejected`](crate::error::ConnectionError::Rejected).
-    /// - that of the system, if the socket cannot be made or used. For want of a file descriptor it
-    ///   waits up to half a second before.
+    /// - that of the system, if the socket cannot be made or used. Without a free file
+    ///   descriptor it waits for one for up to half a second first.
     ///
     /// And a [`ConfigError`](crate::error::ConfigError) of kind [`io::ErrorKind::InvalidInput`] if
     /// the mtu has no room for data under this cipher. Must be called within a tokio runtime.

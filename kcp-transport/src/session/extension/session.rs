@@ -31,7 +31,7 @@ impl Session {
         }
     }
 
-    /// The endpoint closes once its sessions have ended: after the user has let go, the session
+    /// The endpoint closes once its sessions have ended: after the user has released it, the session
     /// waits for repetitions of the peer no longer than three times the RTO.
     ///
     /// A peer that supports extensions and has not ended its stream by then receives

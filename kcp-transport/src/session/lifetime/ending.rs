@@ -76,7 +76,7 @@ impl Lifetime {
             // As a closing connection of QUIC (RFC 9000, 10.2).
             _ if self.hastened => (3, Duration::ZERO),
             // The peer may repeat its end once if our answer was lost. After that, it learns no more
-            // from a socket than from a closed one; nor does a peer that is told of no end.
+            // from a socket than from a closed one; nor does a peer that receives no end frame.
             (finished, true) if finished || !inputs.extended => (2, Duration::ZERO),
             (true, _) => (8, MIN_FINISHED_QUIET),
             _ => (16, MIN_QUIET),

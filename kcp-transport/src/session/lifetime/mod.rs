@@ -40,9 +40,9 @@ pub enum State {
     Draining,
     /// The writing side is closed; everything is acknowledged. Reads continue.
     Drained,
-    /// The user has let go; the session ends when all is acknowledged and the peer is silent.
+    /// The user has released the session; it ends when all is acknowledged and the peer is silent.
     Lingering,
-    /// Ended: with an error, or without one because the user let go.
+    /// Ended: with an error, or without one because the user released the session.
     Closed(Option<ConnectionError>),
 }
 
@@ -111,7 +111,7 @@ pub(super) struct Lifetime {
     drained_at: Time,
     settled: bool,
     settled_at: Time,
-    /// The peer seems to have restarted, and is probed about it.
+    /// The peer seems to have restarted, and is probed.
     suspected: bool,
     /// An end was handled long after it was due, so the peer has until this time to answer.
     reprieve: Option<Time>,
@@ -227,7 +227,7 @@ impl Lifetime {
         }
     }
 
-    /// A time-out has passed; why, if the system knows better.
+    /// The reason of a time-out that has passed: that of the system, if it has reported one.
     fn time_out(&mut self, error: ConnectionError) {
         let silence = matches!(
             error,
@@ -247,7 +247,7 @@ impl Lifetime {
 
     pub(super) fn close(&mut self, error: ConnectionError) {
         if !self.is_closed() {
-            // A user that let go does not receive the error.
+            // A user that has released the session does not receive the error.
             let lingering = self.state == State::Lingering;
             self.enter(State::Closed((!lingering).then_some(error)));
         }

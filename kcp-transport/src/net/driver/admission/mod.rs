@@ -67,13 +67,13 @@ pub(in crate::net) enum Verdict {
     /// The payload is to be kept until the challenge is answered.
     ChallengeAddress(SegmentHeader),
     ChallengePath(SegmentHeader, u64),
-    /// A peer of this crate that opens a conversation is to be told this reason.
+    /// A peer of this crate that opens a conversation is to receive this reason.
     Refuse(ResetCode),
     Ignore,
 }
 
 impl Admission {
-    /// For a listener that tells its peers `window` before they have a session.
+    /// For a listener that announces `window` to peers without a session.
     pub(in crate::net) fn new(config: &ListenerConfig, window: u16) -> Self {
         // The kernel spreads peers over the sockets of a listener, so each applies a share of the
         // limits.

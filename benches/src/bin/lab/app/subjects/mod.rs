@@ -169,7 +169,7 @@ impl Ready {
     }
 }
 
-/// Serves as a side until it fails; `ready` is told when clients can connect.
+/// Serves as a side until it fails; `ready` is completed when clients can connect.
 pub(crate) async fn serve(
     side: &str,
     listen: SocketAddr,
