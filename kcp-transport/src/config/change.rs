@@ -15,7 +15,10 @@ impl Config {
             Some(ratio) => ratio.to_string(),
             None => "off".to_owned(),
         });
-        let socket_buffer = pair(|it| format!("{:?}", it.socket_buffer));
+        let socket_buffer = pair(|it| match it.socket_buffer {
+            Some(bytes) => bytes.to_string(),
+            None => "that of the system".to_owned(),
+        });
         let connect_timeout = pair(|it| format!("{:?}", it.connect_timeout));
         // Buffers for datagrams have the size of the first mtu.
         if to.mtu > self.mtu {
@@ -24,7 +27,7 @@ impl Config {
         let discoveries = (self.mtu_discovery, to.mtu_discovery);
         same("mtu discovery", discoveries, RECONNECT)?;
         same("fec", fec, RECONNECT)?;
-        let extensions = pair(|it| format!("{:?}", it.extensions));
+        let extensions = (self.extensions, to.extensions);
         same("extensions", extensions, RECONNECT)?;
         if self.controller != to.controller {
             let controllers = pair(|it| format!("{:?}", it.controller));
@@ -117,7 +120,7 @@ mod tests {
             ),
             (
                 builder().extensions(Extensions::Off),
-                "extensions of an open connection cannot change from Migration to Off",
+                "extensions of an open connection cannot change from migration to off",
             ),
             (
                 builder().dscp(46),
