@@ -190,11 +190,12 @@ impl Connection {
         lock(&self.inner).armed == Some(at)
     }
 
-    /// The peer's host refused datagrams. On a socket with other peers it is unknown whose.
-    pub(super) fn refused(&self, now: Time) {
-        let single = self.endpoint.is_single();
+    /// A host refused datagrams. On a socket with other peers it is unknown whether it is this one's,
+    /// unless the system has named it.
+    pub(super) fn refused(&self, now: Time, is_named: bool) {
+        let certain = is_named || self.endpoint.is_single();
         self.change(|session| {
-            if single || !session.is_heard() {
+            if certain || !session.is_heard() {
                 session.handle_refused(now);
             }
         });

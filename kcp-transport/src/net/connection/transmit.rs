@@ -80,7 +80,7 @@ impl Connection {
         let sent = endpoint.egress.send(path, &batch, 0);
         drop(span);
         if sent.refused {
-            self.refused(now);
+            self.refused(now, false);
         }
         if let Some(error) = sent.unsent {
             self.unsent(now, error);

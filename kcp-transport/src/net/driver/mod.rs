@@ -6,6 +6,7 @@ mod closing;
 mod demux;
 mod idle;
 mod ingress;
+mod refusals;
 mod registry;
 mod sessions;
 mod timers;
@@ -32,6 +33,7 @@ use super::connection::{Connection, Handle};
 use super::endpoint::{Closing, Endpoint, SessionKey};
 use super::io::{Path, entropy, is_closed};
 use ingress::Ingress;
+use refusals::NamedRefusals;
 use sessions::{Initiator, Sessions};
 use timers::Timers;
 
@@ -45,6 +47,7 @@ pub(super) struct Driver {
     ingress: Ingress,
     sessions: Sessions,
     timers: Timers,
+    refusals: NamedRefusals,
     dirty: Vec<SessionKey>,
     deadlines: Vec<(Time, SessionKey)>,
     sleep: Pin<Box<Sleep>>,
@@ -66,6 +69,7 @@ impl Driver {
             registry,
             endpoint,
             timers: Timers::default(),
+            refusals: NamedRefusals::default(),
             dirty: Vec::new(),
             deadlines: Vec::new(),
             sleep,
@@ -237,11 +241,18 @@ impl Driver {
         self.ingress.on_failure(now);
         if error.kind() == io::ErrorKind::ConnectionRefused {
             for connection in self.sessions.iter() {
-                connection.refused(now);
+                connection.refused(now, false);
                 self.dirty.push(connection.key);
             }
         }
         Ok(())
+    }
+
+    fn handle_named_refusals(&mut self) {
+        let now = self.endpoint.clock.now();
+        let transport = self.endpoint.transport();
+        self.refusals
+            .handle(now, &*transport, &self.sessions, &mut self.dirty);
     }
 
     /// Sends for each session on the dirty list, and removes sessions that have ended.
@@ -297,6 +308,7 @@ impl Driver {
             self.timers.next(),
             self.ingress.paused_until(),
             self.ingress.release_at(spare),
+            self.refusals.due(),
             self.closes_at,
         ];
         let Some(next) = deadlines.into_iter().flatten().min() else {
@@ -347,6 +359,7 @@ impl Future for Driver {
                 driver.fail(error);
                 return Poll::Ready(());
             }
+            driver.handle_named_refusals();
             let drained =
                 driver
                     .endpoint

@@ -12,6 +12,8 @@ mod maker;
 mod offload;
 mod rebindable;
 mod receive;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod refusals;
 mod socket;
 mod transport;
 

@@ -1,5 +1,6 @@
 //! A socket of a client that can be replaced by another.
 
+use std::collections::HashSet;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -61,6 +62,10 @@ impl Transport for RebindableSocket {
 
     fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
         self.socket().try_send(path, run)
+    }
+
+    fn take_refusals(&self) -> Option<HashSet<SocketAddr>> {
+        self.socket().take_refusals()
     }
 
     fn max_run(&self) -> usize {

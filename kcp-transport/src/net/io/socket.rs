@@ -1,6 +1,8 @@
 //! UDP sockets: sending and receiving batches.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+use std::collections::HashSet;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use std::io::IoSlice;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -25,6 +27,8 @@ use super::fragments::{allow_fragments, forbid_fragments};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::offload::Offload;
 #[cfg(any(target_os = "linux", target_os = "android"))]
+use super::refusals::Refusals;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use super::transport::is_too_long;
 use super::transport::{Path, Received, Transport};
 
@@ -41,6 +45,8 @@ pub(in crate::net) struct Socket {
     /// offload for good at the first error of a single datagram.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     offload: Offload,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    refusals: Refusals,
     #[cfg(any(target_os = "linux", target_os = "android"))]
     is_v6: bool,
 }
@@ -64,6 +70,8 @@ impl Socket {
         // Where a system refuses, datagrams that are too long are lost.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = allow_fragments(&socket, is_v6);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let refusals = Refusals::enable(&socket, is_v6);
         let io = UdpSocket::from_std(socket)?;
         Ok(Self {
             io,
@@ -71,6 +79,8 @@ impl Socket {
             marked: config.dscp() != 0,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             offload: Offload::new(state.max_gso_segments()),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            refusals,
             #[cfg(any(target_os = "linux", target_os = "android"))]
             is_v6,
             state,
@@ -116,6 +126,10 @@ impl Socket {
     fn send_probe(&self, path: Path, bytes: &[u8]) -> io::Result<()> {
         let _ = forbid_fragments(&self.io, self.is_v6);
         let sent = self.send_message(path, bytes, None);
+        // The system queues its own refusal with the whole datagram.
+        if sent.is_err() {
+            self.refusals.collect(&self.io);
+        }
         let _ = allow_fragments(&self.io, self.is_v6);
         sent
     }
@@ -136,12 +150,27 @@ impl Socket {
             .with_addr(&peer)
             .with_buffers(&contents)
             .with_control(control.bytes());
-        loop {
-            match SockRef::from(&self.io).sendmsg(&message, 0) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                sent => return sent.map(|_| ()),
+        self.retry_after_reports(|| {
+            loop {
+                match SockRef::from(&self.io).sendmsg(&message, 0) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    sent => return sent.map(|_| ()),
+                }
             }
-        }
+        })
+    }
+
+    /// Makes a call, and again if it failed because of a report about an earlier datagram.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn retry_after_reports<T>(&self, call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        self.refusals.retry(&self.io, call)
+    }
+
+    /// Makes a call: errors are its own where the system reports no others.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[allow(clippy::unused_self, reason = "as on Linux")]
+    fn retry_after_reports<T>(&self, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        call()
     }
 
     /// Sends a run; `quinn_udp` segments it where the system has that.
@@ -191,9 +220,11 @@ impl Transport for Socket {
         let mut metas = [RecvMeta::default(); quinn_udp::BATCH_SIZE];
         let most = buffers.len().min(received.len()).min(metas.len());
         let count = self.io.try_io(Interest::READABLE, || {
-            let socket = UdpSockRef::from(&self.io);
-            self.state
-                .recv(socket, &mut buffers[..most], &mut metas[..most])
+            self.retry_after_reports(|| {
+                let socket = UdpSockRef::from(&self.io);
+                self.state
+                    .recv(socket, &mut buffers[..most], &mut metas[..most])
+            })
         })?;
         for (received, meta) in received.iter_mut().zip(&metas[..count]) {
             *received = Received::new(Path::new(meta.addr).with_local(meta.dst_ip), meta.len)
@@ -205,6 +236,11 @@ impl Transport for Socket {
     fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
         self.io
             .try_io(Interest::WRITABLE, || self.send_run(path, run))
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn take_refusals(&self) -> Option<HashSet<SocketAddr>> {
+        self.refusals.take()
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]

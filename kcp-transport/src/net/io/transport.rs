@@ -1,5 +1,6 @@
 //! Carriers of datagrams: UDP sockets, or an implementation of the user.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -79,6 +80,16 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     ///
     /// Those of the trait.
     fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()>;
+
+    /// Takes the peers whose hosts have reported, since the last call, that no socket listens at their
+    /// port. The reports have the effect of [`io::ErrorKind::ConnectionRefused`] on the connections
+    /// with these peers. Attackers can forge them.
+    ///
+    /// `None`, which is the default, if the transport has one peer, or if it cannot tell which
+    /// peer a report is about: it returns the error then.
+    fn take_refusals(&self) -> Option<HashSet<SocketAddr>> {
+        None
+    }
 
     /// The largest number of datagrams in one call of [`Transport::try_send`]; 1 by default.
     fn max_run(&self) -> usize {
