@@ -5,17 +5,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use kcp_transport::testing::Rng;
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 
 use crate::AnyError;
+use crate::raw::Raw;
 use crate::tap::Overheard;
+
+/// What the attacker sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Garbage, forged openings, strays, replays and reflections.
+    Mixed,
+    /// Forged reports that the ports of the server and of its clients are closed (ICMP).
+    Refusals,
+    /// First packets from port 0.
+    PortZero,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Mixed => "mixed",
+            Self::Refusals => "forged refusals",
+            Self::PortZero => "from port 0",
+        }
+    }
+}
 
 /// What to send, where, and how fast.
 pub(crate) struct Plan {
     pub(crate) addr: SocketAddr,
     /// Packets in a second.
     pub(crate) rate: u64,
+    pub(crate) kind: Kind,
     /// So many forged openings and nothing else.
     pub(crate) opens: Option<u64>,
     /// What is sealed cannot be made, only sent again.
@@ -25,6 +49,10 @@ pub(crate) struct Plan {
 /// Sends until all `opens` of the plan are sent or `stop` is set; returns the seconds it took.
 pub(crate) fn attack(plan: Plan, sent: &AtomicU64, stop: &AtomicBool) -> Result<f64, AnyError> {
     let (rate, opens) = (plan.rate, plan.opens);
+    let raw = match plan.kind {
+        Kind::Mixed => None,
+        Kind::Refusals | Kind::PortZero => Some(Raw::new(plan.addr)?),
+    };
     let mut attacker = Attacker::new(plan.addr, plan.overheard)?;
     let start = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -33,9 +61,13 @@ pub(crate) fn attack(plan: Plan, sent: &AtomicU64, stop: &AtomicBool) -> Result<
         let due = due.min(opens.unwrap_or(u64::MAX));
         let done = sent.load(Ordering::Relaxed);
         for _ in done..due {
-            match opens {
-                Some(_) => attacker.forge_opening()?,
-                None => attacker.send_any()?,
+            match (opens, &raw) {
+                (Some(_), _) => attacker.forge_opening()?,
+                (None, None) => attacker.send_any()?,
+                (None, Some(raw)) if plan.kind == Kind::Refusals => {
+                    raw.forge_refusal(&mut attacker.rng)?;
+                }
+                (None, Some(raw)) => raw.send_from_port_0(&attacker.opening())?,
             }
         }
         sent.store(done.max(due), Ordering::Relaxed);
@@ -122,12 +154,16 @@ impl Attacker {
 
     /// A first packet, as our clients or kcp-go's send them.
     fn forge_opening(&mut self) -> Result<(), AnyError> {
-        let opening = if self.rng.chance(0.5) {
+        let opening = self.opening();
+        self.send(&opening)
+    }
+
+    fn opening(&mut self) -> Vec<u8> {
+        if self.rng.chance(0.5) {
             self.segment(WINDOW_PROBE, 0, 0, &[])
         } else {
             self.segment(PUSH, 0, 0, &[3; 100])
-        };
-        self.send(&opening)
+        }
     }
 
     fn segment(&mut self, command: u8, sequence: u32, una: u32, data: &[u8]) -> Vec<u8> {

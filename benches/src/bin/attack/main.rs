@@ -5,12 +5,15 @@
 //! cargo run --release -p kcp-benches --bin attack -- --service greeter
 //! cargo run --release -p kcp-benches --bin attack -- --opens 1000000
 //! cargo run --release -p kcp-benches --bin attack -- --crypt aes-128-gcm
+//! cargo run --release -p kcp-benches --bin attack -- --kind refusals
+//! cargo run --release -p kcp-benches --bin attack -- --kind port-zero
 //! ```
 //!
 //! The server is a process of its own. Without a cipher, which is the default, nothing is refused for
 //! lack of a key, and the attacker is off the path. With one it stands on the path of the honest
 //! clients: what it forges is not authentic, so it records sealed packets, and sends them to the
-//! server again or back. It forges sources all over 127.0.0.0/8, which needs no privilege on Linux.
+//! server again or back. It forges sources all over 127.0.0.0/8, which needs no privilege on Linux;
+//! refusals (ICMP) and packets from port 0 do (`CAP_NET_RAW`).
 //!
 //! Prints one JSON object. `server_rss` has what memory grew by under attack beside what is promised
 //! of it at most; the services' own buffers are in the first alone.
@@ -19,6 +22,7 @@
 
 mod attacker;
 mod honest;
+mod raw;
 mod server;
 mod tap;
 
@@ -32,7 +36,7 @@ use kcp_examples::cli::{self, Failure};
 use kcp_examples::stop::Stop;
 use serde_json::{Value, json};
 
-use attacker::{Plan, attack};
+use attacker::{Kind, Plan, attack};
 use honest::{Clock, Target, honest};
 use server::{Server, Shape, serve};
 use tap::Tap;
@@ -55,6 +59,9 @@ struct Options {
     /// Sends so many forged first packets and nothing else, however long it takes.
     #[arg(long)]
     opens: Option<u64>,
+    /// What the attacker sends.
+    #[arg(long, value_enum, default_value = "mixed", conflicts_with = "opens")]
+    kind: Kind,
     /// Honest clients that make calls, one after the other.
     #[arg(long, default_value_t = 8)]
     clients: usize,
@@ -113,6 +120,7 @@ async fn measure(options: &Options, stop: &Stop) -> Result<Value, AnyError> {
     let plan = Plan {
         addr: server.addr,
         rate: options.rate,
+        kind: options.kind,
         opens: options.opens,
         overheard: tap.as_ref().map(Tap::overheard),
     };
@@ -134,7 +142,10 @@ async fn measure(options: &Options, stop: &Stop) -> Result<Value, AnyError> {
         "attack": {
             "packets": sent,
             "packets_per_s": (sent as f64 / seconds).round(),
-            "kinds": if options.opens.is_some() { "forged openings" } else { "mixed" },
+            "kinds": match options.opens {
+                Some(_) => "forged openings",
+                None => options.kind.name(),
+            },
         },
         "calm": calm.report(),
         "attacked": attacked.report(),

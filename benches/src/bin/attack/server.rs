@@ -127,6 +127,7 @@ fn counters(stats: &EndpointStats) -> Value {
         "replayed": stats.replayed,
         "stray": stats.stray,
         "late": stats.late,
+        "unanswerable": stats.unanswerable,
         "addresses_challenged": stats.addresses_challenged,
         "opened": stats.passive_opens,
         "max_connections": stats.max_connections,
@@ -211,8 +212,8 @@ impl Drop for Server {
 const PASSWORD: &str = "attack";
 
 /// What a session holds of which no more than its first packet has come: a flood of openings that
-/// fills the default limit of 256 costs at most four mebibytes.
-const SESSION: u64 = 16 << 10;
+/// fills the default limit of 512 costs at most four mebibytes.
+const SESSION: u64 = 8 << 10;
 
 /// For each socket: 65 536 names and ends of sessions.
 const TOMBSTONES: u64 = 5 << 20;
