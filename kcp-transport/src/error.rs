@@ -208,6 +208,14 @@ pub enum ConnectionError {
     #[doc(alias = "dead_link")]
     #[error("peer acknowledged nothing for the user time-out")]
     PeerUnresponsive,
+    /// As [`PeerUnresponsive`](Self::PeerUnresponsive), though the peer answers probes of up to so many
+    /// bytes of UDP payload: the path has become too narrow for datagrams that were cut before, and
+    /// loses their fragments. [`io::ErrorKind::TimedOut`].
+    #[error(
+        "peer acknowledged no data for the user time-out, but probes of {0} bytes: \
+         the path carries no larger datagrams; set a smaller mtu on both sides"
+    )]
+    PathTooNarrow(u16),
     /// Nothing was received for longer than the idle time-out. [`io::ErrorKind::TimedOut`].
     #[error("nothing was received for the idle time-out")]
     IdleTimeout,
@@ -282,6 +290,7 @@ impl ConnectionError {
         match self {
             Self::ConnectTimeout
             | Self::PeerUnresponsive
+            | Self::PathTooNarrow(_)
             | Self::IdleTimeout
             | Self::LingerTimeout => io::ErrorKind::TimedOut,
             Self::Refused | Self::Rejected(_) | Self::PeerGone => io::ErrorKind::ConnectionRefused,

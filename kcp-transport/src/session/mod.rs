@@ -456,13 +456,15 @@ impl Session {
     fn liveness_inputs(&self) -> LivenessInputs {
         let drained = self.arq.is_drained();
         let extension = self.extension.as_ref();
+        let unacknowledged_since = self.arq.unacknowledged_since();
         LivenessInputs {
             drained,
             settled: drained && extension.is_none_or(|it| it.is_settled()),
             finished: self.arq.is_finished() && extension.is_some_and(|it| it.is_end_known()),
             extended: extension.is_some_and(|it| it.is_negotiated()),
             readable: self.arq.readable(),
-            unacknowledged_since: self.arq.unacknowledged_since(),
+            unacknowledged_since,
+            probe_passed: unacknowledged_since.and_then(|it| self.path_mtu.passed_since(it)),
             last_progress: self.arq.last_progress(),
             shut: self.arq.remote_window() == 0,
             blocked: self.arq.queued() > 0 && self.arq.remote_window() == 0,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kcp_transport::config::{Config, ConfigBuilder, Extensions, Mode, MtuDiscovery};
 use kcp_transport::crypto::Security;
+use kcp_transport::error::ConnectionError;
 use kcp_transport::fec::FecRatio;
 use kcp_transport::session::State;
 use kcp_transport::testing::{LinkConfig, Pair, PairConfig, Side};
@@ -234,6 +235,91 @@ fn outage_does_not_make_datagrams_small_for_long() {
     assert_eq!(pair.client.session.path_mtu(), 1400);
     let narrowed = pair.client.session.stats().path_narrowed;
     assert_eq!(narrowed, 1);
+}
+
+/// A segment keeps its size, so data that was cut for the wider path waits for it.
+#[test]
+fn path_that_is_narrow_for_a_while_delivers_everything() {
+    for narrow in [1300, 1000, 600] {
+        for side in SIDES {
+            let mut pair = pair(&Config::default(), 1500);
+            send(&mut pair, side, 100_000, ms(500));
+            pair.run_for(ms(200));
+            assert_eq!(pair.peer(side).session.path_mtu(), 1400);
+            set_mtu(&mut pair, narrow);
+            let now = pair.now();
+            let accepted = pair.peer(side).session.write(now, &[7; 50_000]);
+            assert_eq!(accepted, 50_000);
+            pair.run_for(ms(10_000));
+            let stats = pair.peer(side).session.stats();
+            assert!(usize::from(stats.path_mtu) <= narrow.max(1200), "{stats:?}");
+            assert!(stats.path_narrowed > 0, "{stats:?}");
+            set_mtu(&mut pair, 1500);
+            let arrived = pair.run_until(ms(5000), |pair| pair.peer(side).session.is_drained());
+            assert!(arrived, "{:?}", pair.peer(side).session.stats());
+        }
+    }
+}
+
+#[test]
+fn path_that_stays_narrow_and_loses_fragments_ends_the_session_with_the_size_that_passes() {
+    // From the beginning, and during the connection.
+    for (first, then, passes) in [(1000, 1000, 960), (1500, 1000, 960), (1500, 1300, 1300)] {
+        for side in SIDES {
+            let mut pair = pair(&Config::default(), first);
+            if first != then {
+                send(&mut pair, side, 100_000, ms(500));
+                pair.run_for(ms(200));
+                set_mtu(&mut pair, then);
+            }
+            let now = pair.now();
+            pair.peer(side).session.write(now, &[7; 20_000]);
+            let ended =
+                pair.run_until(ms(40_000), |pair| pair.peer(side).session.error().is_some());
+            assert!(ended, "{:?}", pair.peer(side).session.stats());
+            let error = pair.peer(side).session.error().expect("has ended");
+            let ConnectionError::PathTooNarrow(size) = error else {
+                panic!("{first} {then}: {error}");
+            };
+            assert!(usize::from(size) <= passes, "{error}");
+            assert!(size >= 508, "{error}");
+            assert!(error.to_string().contains("mtu"), "{error}");
+        }
+    }
+}
+
+/// Of a probe, its size is excluded; of a datagram with data, a smaller size is used at once.
+#[test]
+fn size_that_the_system_refuses_is_not_used() {
+    for side in SIDES {
+        let mut pair = pair(&Config::default(), 1300);
+        let begun = pair.now();
+        let mut probes = 0;
+        let found = |pair: &mut Pair| (1277..=1300).contains(&pair.peer(side).session.path_mtu());
+        while !found(&mut pair) {
+            let now = pair.now();
+            let session = &mut pair.peer(side).session;
+            session.write(now, &[7; 2000]);
+            pair.step();
+            let now = pair.now();
+            let session = &mut pair.peer(side).session;
+            let sent = session.stats().path_probes_sent;
+            // The sizes that are tried first: 1400, 1392 and 1372.
+            if sent > probes && probes < 3 {
+                session.handle_too_long(now);
+            }
+            probes = sent;
+            let waited = pair.now() - begun;
+            let stats = pair.peer(side).session.stats();
+            assert!(waited < ms(2000), "{stats:?}");
+        }
+        let session = &mut pair.peer(side).session;
+        assert_eq!(session.stats().path_narrowed, 0);
+        let now = pair.now();
+        pair.run_until(ms(1000), |pair| pair.now() > now + ms(500));
+        pair.peer(side).session.handle_too_long(now);
+        assert_eq!(pair.peer(side).session.path_mtu(), 1200);
+    }
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Session {
             self.lifetime.on_delivered(now);
         }
         self.check_validation(segments, outcome);
-        self.check_path_probe(segments);
+        self.check_path_probe(now, segments);
         if self.apply_frames() {
             return;
         }

@@ -61,6 +61,8 @@ pub(super) struct LivenessInputs {
     pub(super) readable: bool,
     /// Since when sent data has been unacknowledged without progress.
     pub(super) unacknowledged_since: Option<Time>,
+    /// The size of a probe of the path that the peer has acknowledged since then.
+    pub(super) probe_passed: Option<u16>,
     /// When the peer last acknowledged something new.
     pub(super) last_progress: Time,
     /// The peer's window is zero.
@@ -227,8 +229,13 @@ impl Lifetime {
         }
     }
 
-    /// The reason of a time-out that has passed: that of the system, if it has reported one.
-    fn time_out(&mut self, error: ConnectionError) {
+    /// The reason of a time-out that has passed: that of the system, if it has reported one, or the
+    /// path, if probes arrive that are smaller than the data.
+    fn time_out(&mut self, error: ConnectionError, inputs: &LivenessInputs) {
+        let error = match (error, inputs.probe_passed) {
+            (ConnectionError::PeerUnresponsive, Some(size)) => ConnectionError::PathTooNarrow(size),
+            (error, _) => error,
+        };
         let silence = matches!(
             error,
             ConnectionError::ConnectTimeout
@@ -421,7 +428,7 @@ impl Lifetime {
                 return Action::Probe;
             }
             match error {
-                Some(error) => self.time_out(error),
+                Some(error) => self.time_out(error, inputs),
                 None => self.enter(State::Closed(None)),
             }
             return Action::None;

@@ -100,7 +100,7 @@ impl Session {
     }
 
     /// Checks whether received segments acknowledge a probe.
-    pub(super) fn check_path_probe(&mut self, segments: &[u8]) {
+    pub(super) fn check_path_probe(&mut self, now: Time, segments: &[u8]) {
         self.path_mtu.on_received();
         let Some(awaited) = self.path_mtu.awaited() else {
             return;
@@ -110,7 +110,7 @@ impl Session {
         };
         let mut headers = Segments::new(segments).map_while(Result::ok);
         if headers.any(|(header, _)| echoes(header)) {
-            self.path_mtu.on_acknowledged();
+            self.path_mtu.on_acknowledged(now);
             self.apply_path_mtu();
         }
     }

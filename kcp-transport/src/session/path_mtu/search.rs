@@ -37,6 +37,8 @@ pub(in crate::session) struct PathMtu {
     suspected: u32,
     /// Sizes probed so far.
     number: u32,
+    /// The last size that passed, and when.
+    passed: Option<(u16, Time)>,
     pub(in crate::session) counters: Counters,
 }
 
@@ -104,6 +106,7 @@ impl PathMtu {
             search: None,
             suspected: 0,
             number: 0,
+            passed: None,
             counters: Counters::default(),
         }
     }
@@ -286,13 +289,14 @@ impl PathMtu {
     }
 
     /// The probe is acknowledged: its size is used from now on.
-    pub(super) fn on_acknowledged(&mut self) {
+    pub(super) fn on_acknowledged(&mut self, now: Time) {
         let Some(search) = &mut self.search else {
             return;
         };
         let Some(probe) = search.probe.take() else {
             return;
         };
+        self.passed = u16::try_from(probe.size).ok().map(|size| (size, now));
         if matches!(search.phase, Phase::Shrinking(_)) {
             search.phase = Phase::Shrinking(Some(probe.size));
             return;
@@ -301,6 +305,13 @@ impl PathMtu {
         if self.current >= self.ceiling {
             self.search = None;
         }
+    }
+
+    /// The size of a probe that has passed since that time.
+    pub(in crate::session) fn passed_since(&self, since: Time) -> Option<u16> {
+        self.passed
+            .filter(|(_, at)| *at > since)
+            .map(|(size, _)| size)
     }
 
     /// The system refused a datagram for its length: the probe if one is under way.

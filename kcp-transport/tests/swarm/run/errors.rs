@@ -22,6 +22,7 @@ pub(crate) fn check_errors(world: &World) -> Result<(), String> {
             let excused = match error {
                 ConnectionError::ConnectTimeout
                 | ConnectionError::PeerUnresponsive
+                | ConnectionError::PathTooNarrow(_)
                 | ConnectionError::IdleTimeout
                 | ConnectionError::LingerTimeout
                 // That the other side sent the reset is checked for all.

@@ -307,6 +307,7 @@ impl FrameWatch {
                     error,
                     ConnectionError::ConnectTimeout
                         | ConnectionError::PeerUnresponsive
+                        | ConnectionError::PathTooNarrow(_)
                         | ConnectionError::IdleTimeout
                         | ConnectionError::LingerTimeout
                         | ConnectionError::PeerRestarted

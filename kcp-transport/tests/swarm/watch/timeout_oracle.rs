@@ -142,7 +142,7 @@ impl TimeoutOracle {
         };
         let waited = match error {
             ConnectionError::ConnectTimeout => Some((now - self.opened, config.connect_timeout())),
-            ConnectionError::PeerUnresponsive => config
+            ConnectionError::PeerUnresponsive | ConnectionError::PathTooNarrow(_) => config
                 .user_timeout()
                 .map(|limit| ((now - self.progress).max(now - self.understood), limit)),
             // Parity alone is no sign of life, and is not distinguished here.
