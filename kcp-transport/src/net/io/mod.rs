@@ -4,16 +4,10 @@ mod address;
 mod clock;
 mod closed;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod cmsg;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod fragments;
+mod linux;
 mod maker;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod offload;
 mod rebindable;
 mod receive;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod refusals;
 mod socket;
 mod transport;
 

@@ -21,13 +21,7 @@ use crate::config::Config;
 use crate::packet::SegmentRun;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use super::cmsg::ControlMessages;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use super::fragments::{allow_fragments, forbid_fragments};
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use super::offload::Offload;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use super::refusals::Refusals;
+use super::linux::{ControlMessages, Offload, Refusals, allow_fragments, forbid_fragments};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::transport::is_too_long;
 use super::transport::{Path, Received, Transport};

@@ -22,14 +22,14 @@ use crate::net::sync::lock;
 
 /// The peers of a socket that were reported, if the system tells which.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(in crate::net::io) struct Refusals {
     /// `None` for a connected socket.
     peers: Option<Mutex<HashSet<SocketAddr>>>,
 }
 
 impl Refusals {
     /// Has the system report refusals on a socket that is not connected.
-    pub(super) fn enable(socket: &std::net::UdpSocket, is_v6: bool) -> Self {
+    pub(in crate::net::io) fn enable(socket: &std::net::UdpSocket, is_v6: bool) -> Self {
         if socket.peer_addr().is_ok() {
             return Self::default();
         }
@@ -45,7 +45,7 @@ impl Refusals {
     }
 
     /// Makes a call of the socket, and again if it failed because of a report about an earlier datagram.
-    pub(super) fn retry<T>(
+    pub(in crate::net::io) fn retry<T>(
         &self,
         socket: &UdpSocket,
         mut call: impl FnMut() -> io::Result<T>,
@@ -63,13 +63,13 @@ impl Refusals {
     }
 
     /// Takes the peers that were reported; `None` if the system does not tell which.
-    pub(super) fn take(&self) -> Option<HashSet<SocketAddr>> {
+    pub(in crate::net::io) fn take(&self) -> Option<HashSet<SocketAddr>> {
         let peers = self.peers.as_ref()?;
         Some(std::mem::take(&mut *lock(peers)))
     }
 
     /// Empties the queue of the socket. Returns whether there was something in it.
-    pub(super) fn collect(&self, socket: &UdpSocket) -> bool {
+    pub(in crate::net::io) fn collect(&self, socket: &UdpSocket) -> bool {
         let Some(peers) = &self.peers else {
             return false;
         };

@@ -16,7 +16,7 @@ use rustix::net::sockopt::{
 };
 
 /// The system may fragment datagrams, and so may routers of IPv4.
-pub(super) fn allow_fragments(socket: &impl AsFd, is_v6: bool) -> io::Result<()> {
+pub(in crate::net::io) fn allow_fragments(socket: &impl AsFd, is_v6: bool) -> io::Result<()> {
     if is_v6 {
         set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?;
     }
@@ -26,7 +26,7 @@ pub(super) fn allow_fragments(socket: &impl AsFd, is_v6: bool) -> io::Result<()>
 
 /// Datagrams leave whole or not at all. What the system has learned from others about the path, which
 /// may be forged, is not used.
-pub(super) fn forbid_fragments(socket: &impl AsFd, is_v6: bool) -> io::Result<()> {
+pub(in crate::net::io) fn forbid_fragments(socket: &impl AsFd, is_v6: bool) -> io::Result<()> {
     if is_v6 {
         set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::PROBE)?;
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-use super::clock::Clock;
+use crate::net::io::Clock;
 
 /// The state of segmentation offload of one socket.
 ///
 /// A route through another network card, or a driver that recovers, may support it again, so it is
 /// suspended for a while and not given up.
 #[derive(Debug)]
-pub(super) struct Offload {
+pub(in crate::net::io) struct Offload {
     clock: Clock,
     /// Datagrams in one call while it is in use.
     max_run: usize,
@@ -21,7 +21,7 @@ pub(super) struct Offload {
 }
 
 impl Offload {
-    pub(super) fn new(max_run: usize) -> Self {
+    pub(in crate::net::io) fn new(max_run: usize) -> Self {
         Self {
             clock: Clock::start(),
             max_run,
@@ -30,7 +30,7 @@ impl Offload {
     }
 
     /// The largest number of datagrams in one call.
-    pub(super) fn max_run(&self) -> usize {
+    pub(in crate::net::io) fn max_run(&self) -> usize {
         let until = self.suspended_until.load(Ordering::Relaxed);
         if until == 0 {
             return self.max_run;
@@ -43,7 +43,7 @@ impl Offload {
     }
 
     /// Segmentation failed for datagrams that were then sent singly.
-    pub(super) fn suspend(&self) {
+    pub(in crate::net::io) fn suspend(&self) {
         let until = self.clock.now() + SUSPENSION;
         tracing::debug!(?SUSPENSION, "segmentation offload is suspended");
         self.suspended_until
