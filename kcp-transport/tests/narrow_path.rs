@@ -158,6 +158,30 @@ async fn client_in_a_namespace() {
     // Without discovery too, as long as the mtu of the near end is the smallest.
     server.set_mtus(1420, 1420);
     exchange(1400, MtuDiscovery::Off).await;
+    exchange_while_the_path_changes(&server).await;
+}
+
+/// Segments that were cut for the wider path leave in fragments.
+async fn exchange_while_the_path_changes(server: &Server) {
+    server.set_mtus(1500, 1500);
+    let stream = KcpStream::connect(format!("{FAR}:4000"), &Security::Plaintext).await;
+    let mut stream = stream.expect("connects");
+    for mtu in [1500, 1280, 1000, 1500, 1280] {
+        server.set_mtus(mtu, mtu);
+        let begun = Instant::now();
+        let sent: Vec<u8> = (0..500_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut received = vec![0; sent.len()];
+        let (mut read, mut write) = stream.split();
+        let sending = async {
+            write.write_all(&sent).await?;
+            write.flush().await
+        };
+        let both = async { tokio::try_join!(sending, read.read_exact(&mut received)) };
+        let both = timeout(Duration::from_secs(5), both).await;
+        both.expect("arrives in time").expect("arrives");
+        assert_eq!(received, sent);
+        println!("{mtu} during a connection: {:?}", begun.elapsed());
+    }
 }
 
 /// Sends data there and back, within seconds; returns the size of datagrams that was found.
