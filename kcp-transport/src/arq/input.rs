@@ -7,7 +7,7 @@ use super::send::Acknowledged;
 use super::{Arq, Outcome, Provenance, stamp, trace};
 use crate::error::DecodeError;
 use crate::time::Time;
-use crate::wire::{Command, SegmentHeader, Segments, SeqNumber};
+use crate::wire::{Command, Received, SegmentHeader, Segments, SeqNumber};
 
 /// The combined effect of the segments of one datagram.
 ///
@@ -23,6 +23,10 @@ struct DatagramSummary {
     /// Whether a segment was newly acknowledged by itself.
     acked: bool,
     sample: Option<Duration>,
+    /// Number of the newest transmission that an ack names, 0 without any.
+    newest: u64,
+    /// Whether a [`Received`] was read.
+    received: bool,
     segments: u64,
     outcome: Outcome,
 }
@@ -43,21 +47,23 @@ impl Arq {
         payload: &[u8],
         from: Provenance,
     ) -> Result<Outcome, DecodeError> {
-        self.handle_payload_with(now, payload, from, &mut |_| {})
+        self.handle_payload_with(now, payload, from, &mut |_| None)
     }
 
     /// As [`Self::handle_payload`]. The payload of window updates, which has no meaning in KCP, is
-    /// passed to `extension`.
+    /// passed to `extension`, which returns what that acknowledges beyond a gap. A peer sends one such
+    /// value in a datagram, so of several the first counts.
     ///
     /// # Errors
     ///
-    /// As [`Self::handle_payload`].
+    /// As [`Self::handle_payload`]. [`DecodeError::AcknowledgesUnsent`] also for what `extension`
+    /// returned, with the segments before having been processed.
     pub fn handle_payload_with(
         &mut self,
         now: Time,
         payload: &[u8],
         from: Provenance,
-        extension: &mut impl FnMut(&[u8]),
+        extension: &mut impl FnMut(&[u8]) -> Option<Received>,
     ) -> Result<Outcome, DecodeError> {
         let mut summary = DatagramSummary {
             now,
@@ -66,6 +72,8 @@ impl Arq {
             current: false,
             acked: false,
             sample: None,
+            newest: 0,
+            received: false,
             segments: 0,
             outcome: Outcome::default(),
         };
@@ -131,7 +139,7 @@ impl Arq {
         header: &SegmentHeader,
         data: &[u8],
         summary: &mut DatagramSummary,
-        extension: &mut impl FnMut(&[u8]),
+        extension: &mut impl FnMut(&[u8]) -> Option<Received>,
     ) -> Result<(), DecodeError> {
         if header.conversation != self.conversation {
             return Err(DecodeError::ForeignConversation);
@@ -168,8 +176,11 @@ impl Arq {
                 {
                     self.on_handshake(trip);
                 }
-                if !data.is_empty() {
-                    extension(data);
+                if !data.is_empty()
+                    && let Some(received) = extension(data)
+                    && !summary.received
+                {
+                    return self.handle_received(&received, summary);
                 }
             }
         }
@@ -231,9 +242,15 @@ impl Arq {
             &mut self.buffers,
         )?;
         summary.outcome.answered = true;
-        let Some(Acknowledged { matched, spurious }) = acked else {
+        let Some(Acknowledged {
+            matched,
+            spurious,
+            number,
+        }) = acked
+        else {
             return Ok(());
         };
+        summary.newest = summary.newest.max(number);
         summary.acked = true;
         summary.outcome.acknowledged = true;
         self.counters.spurious_retransmitted += u64::from(spurious);
@@ -243,6 +260,29 @@ impl Arq {
                 summary.sample = Some(summary.now - sent);
             }
         }
+        Ok(())
+    }
+
+    /// Acknowledges the segments that have arrived beyond a gap, as an ack of each would, but for the
+    /// round-trip time: it is not known which transmission has arrived, nor when.
+    fn handle_received(
+        &mut self,
+        received: &Received,
+        summary: &mut DatagramSummary,
+    ) -> Result<(), DecodeError> {
+        let flight = self.send.flight();
+        let base = flight.una().widen(received.base());
+        if base.advance(received.len()) > flight.next() {
+            return Err(DecodeError::AcknowledgesUnsent);
+        }
+        summary.received = true;
+        // The peer sends this with the acks of what arrived last.
+        let from = (base, summary.newest);
+        let acked = self
+            .send
+            .on_received(summary.now, from, received, &mut self.buffers);
+        summary.acked |= acked;
+        summary.outcome.acknowledged |= acked;
         Ok(())
     }
 

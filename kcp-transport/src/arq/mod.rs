@@ -382,6 +382,12 @@ impl Arq {
         self.send.path_mut().on_handshake(trip);
     }
 
+    /// The peer has answered something of which the last repetition left `trip` ago, so the round-trip
+    /// time is that at least.
+    pub(crate) fn on_answer(&mut self, trip: Duration) {
+        self.receive.on_answer(trip);
+    }
+
     /// Number of segments the peer can accept; 32 until it advertises a window.
     #[must_use]
     pub fn remote_window(&self) -> u16 {

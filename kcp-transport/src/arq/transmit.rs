@@ -3,7 +3,7 @@
 use super::send::Cause;
 use super::{Arq, stamp, trace};
 use crate::time::Time;
-use crate::wire::{Command, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
+use crate::wire::{Command, Received, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 
 /// A datagram payload being filled.
 struct Payload<'a> {
@@ -105,6 +105,23 @@ impl Arq {
     #[must_use]
     pub fn is_data_next(&self) -> bool {
         self.crowded_out
+    }
+
+    /// Whether acks are due, and the peer may have missed others: see [`Self::take_received`].
+    #[must_use]
+    pub fn wants_received(&self, now: Time) -> bool {
+        let acks_due = self.receive.acks_due(&self.config);
+        acks_due.is_some_and(|at| at <= now) && self.receive.wants_received(now)
+    }
+
+    /// Which segments have arrived beyond a gap, the last `most` from the first missing one on, to be
+    /// sent now with the acks. `None` if there is no gap.
+    ///
+    /// A segment that arrives before an earlier one is acknowledged once. If that ack is lost, this
+    /// saves the peer from sending it again.
+    pub fn take_received(&mut self, now: Time, most: usize) -> Option<Received> {
+        let least = self.send.path().least();
+        self.receive.take_received(now, least, most)
     }
 
     /// Lays out a payload that consists of a window update carrying `extension`. Returns its

@@ -223,6 +223,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// Whether lost acks are made up for between two peers of this crate, to measure what that is worth.
+    #[doc(hidden)]
+    pub fn sends_received(mut self, on: bool) -> Self {
+        self.config.sends_received = on;
+        self
+    }
+
     /// Checks every option.
     ///
     /// Whether the mtu leaves room for the cipher's overhead is checked when an endpoint is

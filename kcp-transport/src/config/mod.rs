@@ -101,6 +101,7 @@ pub struct Config {
     write_coalescing: WriteCoalescing,
     send_rate: Option<NonZeroU64>,
     extensions: Extensions,
+    sends_received: bool,
 }
 
 impl Default for Config {
@@ -133,6 +134,7 @@ impl Default for Config {
             write_coalescing: WriteCoalescing::Immediate,
             send_rate: None,
             extensions: Extensions::Migration,
+            sends_received: true,
         }
     }
 }
@@ -395,6 +397,13 @@ impl Config {
     #[must_use]
     pub fn extensions(&self) -> Extensions {
         self.extensions
+    }
+
+    /// Whether lost acks are made up for between two peers of this crate. Default true.
+    #[must_use]
+    #[doc(hidden)]
+    pub fn sends_received(&self) -> bool {
+        self.sends_received
     }
 
     /// The layout of packets with this configuration and a cipher's overhead.

@@ -129,7 +129,9 @@ impl Session {
         let arq = &mut self.arq;
         let encoder = &mut self.encoder;
         // A datagram that is limited to control segments has no room for frames.
-        let due = |it: &&mut Box<Extension>| room > limit && it.is_due(now);
+        let due = |it: &&mut Box<Extension>| {
+            room > limit && (it.is_due(now) || (it.tells_received() && arq.wants_received(now)))
+        };
         let mut extension = self.extension.as_mut().filter(due);
         batch.push_with(|packet| {
             let end = packet.len().min(header.saturating_add(room));
@@ -141,7 +143,7 @@ impl Session {
             if used == 0 {
                 let frames = extension
                     .as_mut()
-                    .map(|extension| extension.fill(now, arq.rto(), limit));
+                    .map(|extension| extension.fill_with_acks(now, arq, limit));
                 let frames = frames.as_ref().map_or(&[][..], FrameWriter::payload);
                 used = arq.poll_transmit_with(now, frames, &mut packet[header..end]);
             }

@@ -19,6 +19,7 @@
 //! | 6 | [`Frame::Pong`]          | data u64 |
 //! | 7 | [`Frame::PathChallenge`] | data u64 |
 //! | 8 | [`Frame::PathResponse`]  | tag u64, data u64 |
+//! | 9 | [`Frame::Received`]      | tag u64, base u32, bitmap |
 //!
 //! When they are sent and what they do is in the crate's `PROTOCOL.md`.
 //!
@@ -27,6 +28,7 @@
 
 use std::fmt;
 
+use super::received::{MAX_BYTES, Received};
 use crate::error::DecodeError;
 
 /// The secret from our [`Hello`]. Frames from the peer that close or migrate the session must carry
@@ -125,17 +127,24 @@ pub enum Frame {
         /// As in the frame it answers.
         data: u64,
     },
+    /// Acknowledges segments that arrived while an earlier one is missing.
+    Received {
+        /// The receiver's token.
+        tag: Token,
+        /// Which segments.
+        segments: Received,
+    },
 }
 
 impl Frame {
     /// Writes the frame to the front of `out` and returns its length, or `None` if it does not fit.
     pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
-        let mut value = Value::default();
+        let mut value = Value::new();
         let kind = self.encode_value(&mut value);
         let len = FRAME_HEADER_LEN + value.len;
         let frame = out.get_mut(..len)?;
         frame[0] = kind;
-        // The longest value has 21 bytes.
+        // The longest value has 204 bytes.
         frame[1] = value.len as u8;
         frame[FRAME_HEADER_LEN..].copy_from_slice(&value.bytes[..value.len]);
         Some(len)
@@ -159,6 +168,12 @@ impl Frame {
             Self::PathResponse { tag, data } => {
                 value.put_u64(tag.get());
                 value.data(data, PATH_RESPONSE)
+            }
+            Self::Received { tag, ref segments } => {
+                value.put_u64(tag.get());
+                value.put(&segments.base().to_le_bytes());
+                value.put(segments.bytes());
+                RECEIVED
             }
         }
     }
@@ -196,6 +211,10 @@ impl Frame {
             PATH_RESPONSE => Self::PathResponse {
                 tag: value.token()?,
                 data: value.u64()?,
+            },
+            RECEIVED => Self::Received {
+                tag: value.token()?,
+                segments: Received::decode(value.u32()?, value.0),
             },
             _ => return Ok(None),
         }))
@@ -280,6 +299,14 @@ impl FrameWriter {
         true
     }
 
+    /// How many segments a [`Frame::Received`] may cover to fit, and to leave `spare` bytes of the limit
+    /// free.
+    #[must_use]
+    pub fn room_for_received(&self, spare: usize) -> usize {
+        let used = self.len + FRAME_HEADER_LEN + TAG_AND_BASE + spare;
+        8 * self.limit.saturating_sub(used).min(MAX_BYTES)
+    }
+
     /// The payload, empty if it contains no frame.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
@@ -292,13 +319,19 @@ impl FrameWriter {
 }
 
 /// A value that is being encoded.
-#[derive(Default)]
 struct Value {
     bytes: [u8; MAX_VALUE_LEN],
     len: usize,
 }
 
 impl Value {
+    fn new() -> Self {
+        Self {
+            bytes: [0; MAX_VALUE_LEN],
+            len: 0,
+        }
+    }
+
     fn put(&mut self, bytes: &[u8]) {
         self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
@@ -346,18 +379,23 @@ impl Reader<'_> {
 /// The sender supports [`Frame::PathChallenge`], and its session can move.
 pub const CAPABILITY_MIGRATION: u32 = 1;
 
+/// The sender supports [`Frame::Received`].
+pub const CAPABILITY_RECEIVED: u32 = 2;
+
 /// Maximum length of the payload of one window update, in bytes: magic, version and frames.
 ///
 /// Room for one frame of each kind that can be due at the same time.
-pub const MAX_LEN: usize = 128;
+pub const MAX_LEN: usize = 128 + FRAME_HEADER_LEN + MAX_VALUE_LEN;
 
 /// `KCPX` and the version.
 const PREAMBLE: [u8; 5] = *b"KCPX\x01";
 
 const FRAME_HEADER_LEN: usize = 2;
 
-/// The longest value, that of a hello.
-const MAX_VALUE_LEN: usize = 21;
+/// The longest value, that of a full [`Received`].
+const MAX_VALUE_LEN: usize = TAG_AND_BASE + MAX_BYTES;
+
+const TAG_AND_BASE: usize = 12;
 
 /// Represents an unknown token; no side uses it as its own.
 const NO_TOKEN: u64 = 0;
@@ -373,132 +411,7 @@ const PING: u8 = 5;
 const PONG: u8 = 6;
 const PATH_CHALLENGE: u8 = 7;
 const PATH_RESPONSE: u8 = 8;
+const RECEIVED: u8 = 9;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn token() -> impl Strategy<Value = Token> {
-        (1..=u64::MAX).prop_map(Token::new)
-    }
-
-    fn frame() -> impl Strategy<Value = Frame> {
-        let hello = (
-            any::<bool>(),
-            any::<u32>(),
-            token(),
-            proptest::option::of(token()),
-        );
-        prop_oneof![
-            hello.prop_map(
-                |(confirmed, capabilities, token, echo)| Frame::Hello(Hello {
-                    confirmed,
-                    capabilities,
-                    token,
-                    echo,
-                })
-            ),
-            (token(), any::<u32>()).prop_map(|(tag, end)| Frame::Fin { tag, end }),
-            (token(), any::<u32>()).prop_map(|(tag, end)| Frame::FinAck { tag, end }),
-            (token(), any::<u32>()).prop_map(|(tag, code)| Frame::Reset { tag, code }),
-            any::<u64>().prop_map(Frame::Ping),
-            any::<u64>().prop_map(Frame::Pong),
-            any::<u64>().prop_map(Frame::PathChallenge),
-            (token(), any::<u64>()).prop_map(|(tag, data)| Frame::PathResponse { tag, data }),
-        ]
-    }
-
-    fn payload(frames: &[Frame]) -> Vec<u8> {
-        let mut bytes = PREAMBLE.to_vec();
-        for frame in frames {
-            let mut out = [0; 64];
-            let len = frame.encode(&mut out).expect("fits");
-            bytes.extend_from_slice(&out[..len]);
-        }
-        bytes
-    }
-
-    #[test]
-    fn hello_is_laid_out_as_documented() {
-        let frame = Frame::Hello(Hello {
-            confirmed: true,
-            capabilities: 0x0403_0201,
-            token: Token::new(0x1817_1615_1413_1211),
-            echo: Some(Token::new(0x2827_2625_2423_2221)),
-        });
-        let expected = b"KCPX\x01\x01\x15\x01\x01\x02\x03\x04\
-            \x11\x12\x13\x14\x15\x16\x17\x18\x21\x22\x23\x24\x25\x26\x27\x28";
-        assert_eq!(payload(&[frame]), expected);
-    }
-
-    #[test]
-    fn unknown_frames_are_skipped() {
-        let mut bytes = payload(&[Frame::Ping(1)]);
-        bytes.extend_from_slice(&[200, 3, 1, 2, 3]);
-        bytes.extend_from_slice(&payload(&[Frame::Pong(2)])[PREAMBLE.len()..]);
-        let frames: Vec<_> = Frames::new(&bytes).collect();
-        assert_eq!(frames, [Ok(Frame::Ping(1)), Ok(Frame::Pong(2))]);
-    }
-
-    #[test]
-    fn longer_value_of_a_known_frame_is_read_as_far_as_known() {
-        let mut bytes = payload(&[Frame::Ping(7)]);
-        bytes[PREAMBLE.len() + 1] += 1;
-        bytes.push(0xff);
-        assert_eq!(
-            Frames::new(&bytes).collect::<Vec<_>>(),
-            [Ok(Frame::Ping(7))]
-        );
-    }
-
-    #[test]
-    fn payloads_of_others_have_no_frames() {
-        let good = payload(&[Frame::Ping(1)]);
-        for at in 0..PREAMBLE.len() {
-            let mut bad = good.clone();
-            bad[at] ^= 1;
-            assert_eq!(Frames::new(&bad).next(), None);
-        }
-        assert_eq!(Frames::new(&[]).next(), None);
-    }
-
-    #[test]
-    fn writer_keeps_to_its_limit() {
-        let ping = Frame::Ping(1);
-        let mut writer = FrameWriter::new(24);
-        assert_eq!(writer.payload(), []);
-        assert!(writer.push(&ping));
-        assert!(!writer.push(&ping), "5 + 10 + 10 bytes");
-        assert_eq!(writer.payload(), payload(&[ping]));
-        assert!(!FrameWriter::new(0).push(&ping));
-    }
-
-    #[test]
-    fn token_stays_hidden() {
-        assert_eq!(format!("{:?}", Token::new(12345)), "Token(..)");
-    }
-
-    proptest! {
-        #[test]
-        fn frames_survive_the_wire(frames in proptest::collection::vec(frame(), 0..8)) {
-            let decoded: Result<Vec<_>, _> = Frames::new(&payload(&frames)).collect();
-            prop_assert_eq!(decoded, Ok(frames));
-        }
-
-        #[test]
-        fn truncated_payloads_end_in_an_error(frames in proptest::collection::vec(frame(), 1..4), cut in 1_usize..8) {
-            let bytes = payload(&frames);
-            let short = &bytes[..bytes.len() - cut];
-            let decoded: Vec<_> = Frames::new(short).collect();
-            prop_assert!(decoded.len() <= frames.len());
-            prop_assert_eq!(decoded.last(), Some(&Err(DecodeError::Truncated)));
-        }
-
-        #[test]
-        fn garbage_never_panics(garbage: Vec<u8>) {
-            Frames::new(&garbage).for_each(drop);
-            Frames::new(&[&PREAMBLE, &garbage[..]].concat()).for_each(drop);
-        }
-    }
-}
+mod tests;

@@ -174,8 +174,8 @@ fn transfers_without_a_controller() {
 #[test]
 fn transfers_fill_a_path_that_loses_and_not_its_queue() {
     let config = preset(Preset::Bulk);
-    let small = [0.88, 0.84, 0.82, 0.79, 0.6];
-    let large = [0.95, 0.94, 0.94, 0.94, 0.9];
+    let small = [0.88, 0.84, 0.83, 0.84, 0.7];
+    let large = [0.96, 0.96, 0.99, 1.0, 1.0];
     for (bytes, seeds, least) in [(10_000_000, 9, small), (60_000_000, 1, large)] {
         for (loss, least) in LOSSES.into_iter().zip(least) {
             let path = USUAL.losing(loss);
@@ -183,7 +183,9 @@ fn transfers_fill_a_path_that_loses_and_not_its_queue() {
             let run = print_bulk(&name, path, &config, bytes, seeds);
             assert!(run.part(path) >= least, "{run:?} at {loss}");
             assert!(run.rtt <= 60.0, "{run:?} at {loss}");
-            assert!(run.sent <= 1.04 / (1.0 - loss).powi(2), "{run:?} at {loss}");
+            assert!(run.sent <= 1.02 / (1.0 - loss), "{run:?} at {loss}");
+            // An ack that is lost has nothing sent again.
+            assert!(run.spurious <= 0.005, "{run:?} at {loss}");
         }
     }
 }

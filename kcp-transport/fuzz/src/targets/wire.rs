@@ -2,7 +2,7 @@
 
 use kcp_transport::session::{Destination, Unsolicited};
 use kcp_transport::wire::{
-    Command, ConversationId, Frame, FrameWriter, Frames, Hello, MAX_EXTENSION_LEN,
+    Command, ConversationId, Frame, FrameWriter, Frames, Hello, MAX_EXTENSION_LEN, Received,
     SEGMENT_HEADER_LEN, SHARD_HEADER_LEN, SegmentHeader, Segments, SeqNumber, ShardHeader,
     ShardKind, Timestamp, Token,
 };
@@ -134,7 +134,7 @@ fn written(frames: &[Frame], limit: usize) -> Vec<Frame> {
 pub fn any_frame(input: &mut Input<'_>, token: u64) -> Frame {
     let kind = input.u8();
     let tag = Token::new(if kind < 192 { token } else { 1 | input.u64() });
-    match kind % 8 {
+    match kind % 9 {
         0 | 1 => {
             let (confirmed, capabilities) = (input.flag(), input.u8().into());
             let mut hello = Hello::new(Token::new(u64::from(input.u8()) + 1));
@@ -158,10 +158,17 @@ pub fn any_frame(input: &mut Input<'_>, token: u64) -> Frame {
         5 if input.flag() => Frame::Ping(input.u64()),
         5 => Frame::Pong(input.u8().into()),
         6 => Frame::PathChallenge(input.u64()),
-        _ => Frame::PathResponse {
+        7 => Frame::PathResponse {
             tag,
             data: input.u8().into(),
         },
+        _ => {
+            let mut segments = Received::new(input.near(0));
+            for _ in 0..input.below(6) {
+                segments.add(input.below(2000));
+            }
+            Frame::Received { tag, segments }
+        }
     }
 }
 

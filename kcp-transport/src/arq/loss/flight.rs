@@ -161,10 +161,14 @@ impl Flight {
         self.flying
     }
 
+    /// The segment with this number, if it is in flight, acknowledged or not.
+    pub(in crate::arq) fn get(&self, sequence: SeqNumber) -> Option<&Sent> {
+        self.ring.get(sequence.offset_from(self.una)?)
+    }
+
     /// The segment with this number, if it is in flight and not acknowledged.
     pub(in crate::arq) fn outstanding(&self, sequence: SeqNumber) -> Option<&Sent> {
-        let index = sequence.offset_from(self.una)?;
-        self.ring.get(index).filter(|sent| !sent.acked)
+        self.get(sequence).filter(|sent| !sent.acked)
     }
 
     fn outstanding_mut(&mut self, sequence: SeqNumber) -> Option<&mut Sent> {

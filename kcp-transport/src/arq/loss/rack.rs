@@ -51,6 +51,8 @@ pub(in crate::arq) struct Rack {
     arrived: [u64; MAX_THRESHOLD],
     /// Of these, which one shows a loss.
     threshold: Option<u8>,
+    /// The peer has told which of the transmissions before this one have arrived; 0 if it never tells.
+    told: u64,
     reordering: Reordering,
     /// When the first transmission is lost that has later ones arrived.
     timer: Option<Time>,
@@ -70,6 +72,7 @@ impl Rack {
             first: 1,
             arrived: [0; MAX_THRESHOLD],
             threshold: usable(threshold),
+            told: 0,
             reordering: Reordering::default(),
             timer: None,
             due: VecDeque::new(),
@@ -96,6 +99,14 @@ impl Rack {
             self.arrived[place..].rotate_right(1);
             self.arrived[place] = number;
         }
+    }
+
+    /// The peer has told which transmissions before this one have arrived.
+    ///
+    /// From then on others are not lost by the number of later acknowledgements: their own may have
+    /// been lost, which the peer will tell soon.
+    pub(in crate::arq) fn on_told(&mut self, number: u64) {
+        self.told = self.told.max(number).max(1);
     }
 
     /// An earlier transmission of a segment arrived that was taken for lost and sent again.
@@ -129,7 +140,9 @@ impl Rack {
                 if number >= self.arrived[0] {
                     return;
                 }
-                let counted = self.is_lost_by_count(number);
+                // Of the first that is missing, every datagram tells.
+                let is_told = sequence == flight.una() || self.is_told(number);
+                let counted = is_told && self.is_lost_by_count(number);
                 let at = sent + trip + window;
                 if !counted && at > now {
                     self.timer = Some(at);
@@ -196,6 +209,11 @@ impl Rack {
     /// Changes the threshold, as in [`Self::new`].
     pub(in crate::arq) fn set_threshold(&mut self, threshold: Option<NonZeroU32>) {
         self.threshold = usable(threshold);
+    }
+
+    /// Whether the peer would have told that this transmission has arrived, whatever acks were lost.
+    fn is_told(&self, number: u64) -> bool {
+        self.told == 0 || number < self.told
     }
 
     /// Whether enough transmissions after this one have arrived, on a path that keeps the order.

@@ -25,9 +25,9 @@ pub(super) struct ReceiveBuffer {
     /// Number of entries at the front that are ready for the reader.
     ready: usize,
     /// Number of missing entries.
-    missing: usize,
+    missing: u32,
     /// Number of segments inserted so far.
-    taken: usize,
+    taken: u32,
     /// Capacity of all segments' buffers, in bytes.
     bytes: usize,
     /// Limit on the bytes of buffers, including those reserved for missing segments.
@@ -109,7 +109,7 @@ impl ReceiveBuffer {
         }
         // Each missing segment costs time, so a gap may be no longer than the number of segments
         // inserted before.
-        at < self.most_entries && used <= budget && gap <= MAX_GAP.max(self.taken)
+        at < self.most_entries && used <= budget && gap <= MAX_GAP.max(self.taken as usize)
     }
 
     /// How many segments after the ready ones the peer may send, at most `most`.
@@ -147,7 +147,8 @@ impl ReceiveBuffer {
                 grow(&mut self.ring, gap + 1, self.most_entries);
             }
             if gap > 0 {
-                self.missing += gap;
+                // The ring is far shorter than 2^32.
+                self.missing += gap as u32;
                 self.ring.resize_with(at, || None);
             }
             self.ring.push_back(fragment);
@@ -219,7 +220,7 @@ impl ReceiveBuffer {
 
     /// Bytes of buffers, including those reserved for missing segments.
     fn committed(&self) -> usize {
-        self.bytes + self.missing * RESERVE
+        self.bytes + self.missing as usize * RESERVE
     }
 
     fn budget(&self, pressed: bool) -> usize {

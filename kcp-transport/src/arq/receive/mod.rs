@@ -3,12 +3,13 @@
 mod buffer;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::buffers::Buffers;
 use super::options::{AckPolicy, ArqConfig, Mode, reach};
 use crate::error::DecodeError;
 use crate::time::Time;
-use crate::wire::{SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
+use crate::wire::{Received, SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
 use buffer::{Fragment, PRESSED_SEGMENTS, ReceiveBuffer, grow};
 
 /// What became of a data segment.
@@ -26,13 +27,20 @@ pub(super) struct Receiver {
     next: SeqNumber,
     buffer: ReceiveBuffer,
     /// Bytes of the first ready segment that have already been read.
-    ready_offset: usize,
+    ready_offset: u32,
     pending_acks: VecDeque<(SeqNumber, Timestamp)>,
     /// When the oldest pending ack was queued.
     acks_since: Time,
     /// The pending acks are sent at the next opportunity, whatever the ack policy.
     acks_now: bool,
-    most_acks: usize,
+    /// When the next [`Received`] may be sent.
+    received_at: Time,
+    /// A round trip takes at least so many microseconds, as far as is known; `u32::MAX` if it is not.
+    ///
+    /// A side that only receives has no samples, and a handshake of which something was lost says far
+    /// too much.
+    trip: u32,
+    most_acks: u32,
     capacity: u16,
     /// Memory is short, so the advertised window is small.
     pressed: bool,
@@ -56,6 +64,8 @@ impl Receiver {
             pending_acks: VecDeque::new(),
             acks_since: Time::ZERO,
             acks_now: false,
+            received_at: Time::ZERO,
+            trip: u32::MAX,
             most_acks: most_acks(config),
             pressed: false,
             capacity: config.receive_window,
@@ -234,12 +244,13 @@ impl Receiver {
         while read < limit
             && let Some(front) = self.buffer.front()
         {
-            let rest = &front.data[self.ready_offset..];
+            let rest = &front.data[self.ready_offset as usize..];
             let len = rest.len().min(limit - read);
             sink(&rest[..len]);
             read += len;
             if len < rest.len() {
-                self.ready_offset += len;
+                // A segment is no longer than a datagram.
+                self.ready_offset += len as u32;
                 break;
             }
             self.pop_ready(buffers);
@@ -250,7 +261,7 @@ impl Receiver {
 
     /// As [`Self::read_with`], leaving the bytes where they are.
     pub(super) fn peek_with(&self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
-        let (mut peeked, mut offset) = (0, self.ready_offset);
+        let (mut peeked, mut offset) = (0, self.ready_offset as usize);
         for fragment in self.buffer.ready_fragments() {
             let rest = &fragment.data[offset..];
             let len = rest.len().min(limit - peeked);
@@ -278,7 +289,7 @@ impl Receiver {
         };
         for _ in 0..fragments {
             if let Some(fragment) = self.buffer.front() {
-                out.extend_from_slice(&fragment.data[self.ready_offset..]);
+                out.extend_from_slice(&fragment.data[self.ready_offset as usize..]);
             }
             self.pop_ready(buffers);
         }
@@ -334,6 +345,49 @@ impl Receiver {
         None
     }
 
+    /// The peer has answered after so long, or sooner.
+    pub(super) fn on_answer(&mut self, trip: Duration) {
+        let micros = u32::try_from(trip.as_micros()).unwrap_or(u32::MAX);
+        self.trip = self.trip.min(micros);
+    }
+
+    /// Whether a [`Received`] may go with the acks: there is a gap, and the last was some time ago.
+    pub(super) fn wants_received(&self, now: Time) -> bool {
+        self.received_at <= now && self.has_gap()
+    }
+
+    /// Which segments have arrived after the first missing one; the last `most` of them if they are
+    /// further apart.
+    ///
+    /// Those before were included several times, since a sender does not get so far ahead at once.
+    ///
+    /// The next may follow after an eighth of the round-trip time, which was measured as `least`: then a
+    /// lost ack is made up for before its absence shows a loss.
+    pub(super) fn take_received(
+        &mut self,
+        now: Time,
+        least: Option<Duration>,
+        most: usize,
+    ) -> Option<Received> {
+        let waiting = self.buffer.waiting();
+        let skipped = waiting.saturating_sub(most);
+        let mut received = Received::new(self.next.advance(skipped).to_wire());
+        for index in skipped..waiting {
+            if self.buffer.has(index) {
+                received.add(index - skipped);
+            }
+        }
+        if received.is_empty() {
+            return None;
+        }
+        let trip = match self.trip {
+            u32::MAX => least.unwrap_or_default(),
+            trip => Duration::from_micros(trip.into()).min(least.unwrap_or(Duration::MAX)),
+        };
+        self.received_at = now + (trip / 8).max(LEAST_RECEIVED_INTERVAL);
+        Some(received)
+    }
+
     /// Releases unused memory.
     pub(super) fn shrink(&mut self) {
         self.buffer.shrink();
@@ -358,10 +412,11 @@ impl Receiver {
         }
         // So many pending acks include some for retransmissions. If the dropped ack mattered, the
         // peer will retransmit again.
-        if self.pending_acks.len() >= self.most_acks {
+        let most = self.most_acks as usize;
+        if self.pending_acks.len() >= most {
             self.pending_acks.pop_front();
         }
-        grow(&mut self.pending_acks, 1, self.most_acks);
+        grow(&mut self.pending_acks, 1, most);
         self.pending_acks.push_back(ack);
     }
 
@@ -418,14 +473,19 @@ impl Receiver {
 }
 
 /// Acks that may be pending.
-fn most_acks(config: &ArqConfig) -> usize {
+fn most_acks(config: &ArqConfig) -> u32 {
     // Twice the reach: each segment in it and one retransmission of each.
     let acks = config.receive_buffer / ACKS_SHARE / size_of::<(SeqNumber, Timestamp)>();
-    acks.max(MIN_ACKS).min(2 * reach(config.receive_window))
+    let most = acks.max(MIN_ACKS).min(2 * reach(config.receive_window));
+    // Windows have sixteen bits.
+    most as u32
 }
 
 /// The share of the receive budget for pending acks: 1/48.
 const ACKS_SHARE: usize = 48;
+
+/// Between two lists of what has arrived, on a path so short that timers are coarser.
+const LEAST_RECEIVED_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Acks that may be pending however small the budget: those of a datagram full of segments.
 const MIN_ACKS: usize = 64;

@@ -7,7 +7,7 @@ use crate::arq::buffers::Buffers;
 use crate::arq::loss::Resent;
 use crate::error::DecodeError;
 use crate::time::Time;
-use crate::wire::{SeqNumber, Timestamp};
+use crate::wire::{Received, SeqNumber, Timestamp};
 
 /// The result of one acknowledgement.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,8 @@ pub(in crate::arq) struct Acknowledged {
     pub(in crate::arq) matched: Option<Time>,
     /// The segment had been sent again for nothing.
     pub(in crate::arq) spurious: bool,
+    /// Number of the transmission that arrived, 0 if it is not known.
+    pub(in crate::arq) number: u64,
 }
 
 impl Sender {
@@ -87,6 +89,7 @@ impl Sender {
         Ok(Some(Acknowledged {
             matched,
             spurious: spurious.is_some(),
+            number: oldest.map_or(0, |it| it.number),
         }))
     }
 
@@ -117,6 +120,46 @@ impl Sender {
             self.waiting_since = now;
         }
         (advance.segments, advance.newly_acked > 0)
+    }
+
+    /// Processes what has arrived beyond a gap, from `base` on; `named` is the number of the newest
+    /// transmission that acks beside it name. Returns whether one of the segments was outstanding.
+    pub(in crate::arq) fn on_received(
+        &mut self,
+        now: Time,
+        (base, named): (SeqNumber, u64),
+        received: &Received,
+        buffers: &mut Buffers,
+    ) -> bool {
+        let (mut newest, mut any) = (named, false);
+        for sequence in received.offsets().map(|offset| base.advance(offset)) {
+            let Some(sent) = self.flight.get(sequence) else {
+                continue;
+            };
+            // Of others it is not known which transmission has arrived.
+            let number = (sent.transmissions == 1).then(|| sent.last().number);
+            newest = newest.max(number.unwrap_or(0));
+            if sent.acked {
+                continue;
+            }
+            any = true;
+            self.rack.on_arrived(number.unwrap_or(0));
+            if let Some(regulator) = &mut self.regulator {
+                regulator.on_acked(number, sent.wire_len());
+            }
+            let protector = self.protector.as_ref();
+            if !protector.is_some_and(|it| it.watches(sequence)) {
+                self.path.on_outcome(false);
+            }
+            let released = self.flight.acknowledge(sequence, buffers).unwrap_or(0);
+            self.buffered -= released;
+            self.large.on_arrived(released);
+        }
+        self.rack.on_told(newest);
+        if any {
+            self.waiting_since = now;
+        }
+        any
     }
 
     /// A whole datagram was read that acknowledged something.

@@ -1,5 +1,7 @@
 //! Receiving, acknowledging and the advertised window.
 
+mod received;
+
 use super::*;
 
 fn read_all(arq: &mut Arq) -> Vec<u8> {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Extension, FIRST_HELLO_WAIT};
+use crate::arq::Arq;
 use crate::time::Time;
-use crate::wire::{Frame, FrameWriter, Hello, Token};
+use crate::wire::{Frame, FrameWriter, Hello, SEGMENT_HEADER_LEN, Token};
 
 impl Extension {
     /// When to send the final reset.
@@ -69,6 +70,30 @@ impl Extension {
         frames
     }
 
+    /// As [`Self::fill`], and adds what has arrived beyond a gap if acks are due, as far as there is
+    /// room.
+    pub(in crate::session) fn fill_with_acks(
+        &mut self,
+        now: Time,
+        arq: &mut Arq,
+        limit: usize,
+    ) -> FrameWriter {
+        let tells = self.tells_received() && arq.wants_received(now);
+        // The peer may not have our token yet.
+        self.hello_due |= tells && !self.confirmed;
+        let mut frames = self.fill(now, arq.rto(), limit);
+        if tells
+            && let Some(peer) = self.peer
+            // One ack has room beside it.
+            && let most = frames.room_for_received(SEGMENT_HEADER_LEN)
+            && let Some(segments) = arq.take_received(now, most)
+        {
+            let tag = peer.token;
+            frames.push(&Frame::Received { tag, segments });
+        }
+        frames
+    }
+
     fn fill_hello(&mut self, now: Time, rto: Duration, frames: &mut FrameWriter) {
         let repeated = self.hello.is_due(now);
         // A peer that may not have our token needs it with the first frame that depends on it.
@@ -86,7 +111,7 @@ impl Extension {
             return;
         }
         self.hello_due = false;
-        self.hello_at.get_or_insert(now);
+        self.hello_at = Some((self.hello_at.map_or(now, |it| it.0), now));
         if repeated {
             self.hello.on_sent(now, FIRST_HELLO_WAIT.min(rto * 2));
         }

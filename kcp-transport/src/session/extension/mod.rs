@@ -15,7 +15,9 @@ use crate::config::{Config, Extensions};
 use crate::crypto::constant_time_eq;
 use crate::error::ResetCode;
 use crate::time::Time;
-use crate::wire::{CAPABILITY_MIGRATION, Frame, Frames, Hello, Token};
+use crate::wire::{
+    CAPABILITY_MIGRATION, CAPABILITY_RECEIVED, Frame, Frames, Hello, Received, Token,
+};
 
 use repeat::Repeat;
 
@@ -32,11 +34,16 @@ impl Offer {
     /// `None` if extensions are off, or if `limit`, the bytes of data in a datagram, is too small
     /// for them.
     pub(super) fn new(config: &Config, limit: usize, token: u64) -> Option<Self> {
-        let capabilities = match config.extensions() {
+        let migration = match config.extensions() {
             Extensions::Off => return None,
             Extensions::On => 0,
             Extensions::Migration => CAPABILITY_MIGRATION,
         };
+        let received = match config.sends_received() {
+            true => CAPABILITY_RECEIVED,
+            false => 0,
+        };
+        let capabilities = migration | received;
         (limit >= Extensions::MIN_ROOM).then_some(Self {
             // Zero is reserved for an unknown token.
             token: Token::new(token.max(1)),
@@ -66,10 +73,10 @@ pub(super) struct Extension {
     started: bool,
     /// A hello is due now.
     hello_due: bool,
-    /// When a hello was first sent.
-    hello_at: Option<Time>,
-    /// When the hello was sent that the peer has just answered.
-    answered: Option<Time>,
+    /// When a hello was first sent, and when last.
+    hello_at: Option<(Time, Time)>,
+    /// The same of the hellos that the peer has just answered.
+    answered: Option<(Time, Time)>,
     fin: Option<Fin>,
     fin_ack_due: Option<u32>,
     reset: Option<Reset>,
@@ -79,6 +86,8 @@ pub(super) struct Extension {
     pong_due: Option<u64>,
     path_response_due: Option<u64>,
     requests: Requests,
+    /// What the peer has received beyond a gap, as it has just told.
+    received: Option<Received>,
     /// Number of frames with a wrong token or without a matching request.
     refused: u64,
 }
@@ -125,6 +134,7 @@ impl Extension {
             pong_due: None,
             path_response_due: None,
             requests: Requests::default(),
+            received: None,
             refused: 0,
         }
     }
@@ -144,6 +154,24 @@ impl Extension {
     pub(super) fn migration_token(&self) -> Option<Token> {
         let both = self.offer.capabilities & self.peer?.capabilities & CAPABILITY_MIGRATION;
         (self.confirmed && both != 0).then_some(self.offer.token)
+    }
+
+    /// Whether the peer is to be told what arrives beyond a gap.
+    ///
+    /// This does not wait for the peer's confirmation, which is sent once and may be lost: like every
+    /// frame, it has a hello in front until then.
+    pub(super) fn tells_received(&self) -> bool {
+        let peer = self.peer.map_or(0, |peer| peer.capabilities);
+        self.offers_received() && peer & CAPABILITY_RECEIVED != 0
+    }
+
+    fn offers_received(&self) -> bool {
+        self.offer.capabilities & CAPABILITY_RECEIVED != 0
+    }
+
+    /// What the last payload told of the segments that the peer has received; once.
+    fn take_received(&mut self) -> Option<Received> {
+        self.received.take()
     }
 
     pub(super) fn refused(&self) -> u64 {
@@ -220,8 +248,9 @@ impl Extension {
         self.ping_due = true;
     }
 
-    /// When the hello was sent that the peer has answered for the first time; once.
-    pub(super) fn take_answered(&mut self) -> Option<Time> {
+    /// When the first and the last of the hellos were sent that the peer has answered for the first
+    /// time; once.
+    pub(super) fn take_answered(&mut self) -> Option<(Time, Time)> {
         self.answered.take()
     }
 
@@ -258,6 +287,10 @@ impl Extension {
             Frame::Pong(data) if self.ping == Some(data) && !self.ping_due => self.ping = None,
             Frame::PathChallenge(data) if self.peer.is_some() => {
                 self.path_response_due = Some(data);
+            }
+            // A peer that has our token has our capabilities.
+            Frame::Received { tag, segments } if self.offers_received() && self.is_own(tag) => {
+                self.received = Some(segments);
             }
             // The driver checks these, since it knows the source address.
             Frame::PathResponse { .. } => {}

@@ -258,14 +258,15 @@ pub(in crate::session) fn handle_payload(
         {
             *extension = Some(Box::new(Extension::new(offer, false)));
         }
-        if let Some(extension) = extension {
-            extension.on_payload(payload);
-        }
+        let extension = extension.as_mut()?;
+        extension.on_payload(payload);
+        extension.take_received()
     });
     if let Some(extension) = extension
-        && let Some(sent) = extension.take_answered()
+        && let Some((first, last)) = extension.take_answered()
     {
-        arq.on_handshake(now - sent);
+        arq.on_handshake(now - first);
+        arq.on_answer(now - last);
     }
     result
 }

@@ -67,8 +67,11 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
         Extensions::Migration,
         Extensions::Migration,
     ];
+    // Apart, so that all else stays as it was drawn before there was this.
+    let sends_received = rng.clone().chance(0.7);
     draw_times(rng, builder, classes)
         .extensions(pick(rng, &extensions))
+        .sends_received(sends_received)
         .build()
         .expect("all options are in range")
 }

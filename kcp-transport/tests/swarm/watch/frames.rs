@@ -3,7 +3,9 @@
 use kcp_transport::config::{Config, Extensions};
 use kcp_transport::error::{ConnectionError, ResetCode};
 use kcp_transport::session::{Session, State};
-use kcp_transport::wire::{CAPABILITY_MIGRATION, Frame, Frames, Hello, Token};
+use kcp_transport::wire::{
+    CAPABILITY_MIGRATION, CAPABILITY_RECEIVED, Frame, Frames, Hello, Received, Token,
+};
 
 use crate::watch::ledger::Sender;
 
@@ -31,6 +33,9 @@ pub(crate) struct FrameWatch {
     /// It acknowledged the peer's end after its user had dropped it: all bytes must have been read.
     pub(crate) acknowledged_end: bool,
     extensions: Extensions,
+    /// It tells what has arrived beyond a gap, and so does its peer.
+    tells: bool,
+    peer_tells: bool,
     initiates: bool,
     /// Tokens that came in Hellos of the peer.
     names: Vec<u64>,
@@ -77,6 +82,8 @@ impl FrameWatch {
             ending: Ending::default(),
             acknowledged_end: false,
             extensions: config.extensions(),
+            tells: config.sends_received(),
+            peer_tells: false,
             initiates,
             names: Vec::new(),
             echoed: false,
@@ -101,6 +108,7 @@ impl FrameWatch {
         for frame in Frames::new(payload).map_while(Result::ok) {
             match frame {
                 Frame::Hello(hello) => {
+                    self.peer_tells |= hello.capabilities & CAPABILITY_RECEIVED != 0;
                     let name = hello.token.get();
                     if !self.names.contains(&name) {
                         self.names.push(name);
@@ -136,6 +144,16 @@ impl FrameWatch {
                 _ => {}
             }
         }
+    }
+
+    /// What the peer tells in this payload of the segments that it has received.
+    pub(crate) fn told(&self, payload: &[u8]) -> Option<Received> {
+        let own = |tag: Token| self.tells && Some(tag.get()) == self.token;
+        let mut frames = Frames::new(payload).map_while(Result::ok);
+        frames.find_map(|frame| match frame {
+            Frame::Received { tag, segments } if own(tag) => Some(segments),
+            _ => None,
+        })
     }
 
     /// Checked after the session has handled a datagram.
@@ -212,7 +230,8 @@ impl FrameWatch {
             Frame::Fin { tag, .. }
             | Frame::FinAck { tag, .. }
             | Frame::Reset { tag, .. }
-            | Frame::PathResponse { tag, .. } => Some(tag.get()),
+            | Frame::PathResponse { tag, .. }
+            | Frame::Received { tag, .. } => Some(tag.get()),
             _ => None,
         };
         let knows = |tag: u64| outgoing.blind || self.names.contains(&tag);
@@ -252,6 +271,7 @@ impl FrameWatch {
                 self.asked = None;
                 echoes(&self.challenges, data)
             }
+            Frame::Received { .. } => self.tells && (self.peer_tells || outgoing.blind),
             _ => false,
         };
         if right {
@@ -271,6 +291,10 @@ impl FrameWatch {
         }
         let migrates = self.extensions == Extensions::Migration;
         let capabilities = if migrates { CAPABILITY_MIGRATION } else { 0 };
+        let capabilities = match self.tells {
+            true => capabilities | CAPABILITY_RECEIVED,
+            false => capabilities,
+        };
         if hello.capabilities != capabilities {
             return Err("other capabilities than configured".into());
         }

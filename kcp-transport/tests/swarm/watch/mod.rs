@@ -2,6 +2,7 @@
 //!
 //! It sees what a session receives and sends, and nothing of its inner state.
 
+mod arrivals;
 pub(crate) mod counter_oracle;
 pub(crate) mod fec_oracle;
 pub(crate) mod frames;
@@ -19,8 +20,9 @@ use kcp_transport::packet::PacketLayout;
 use kcp_transport::session::Session;
 use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
-use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
+use kcp_transport::wire::{Command, Received, SegmentHeader, Segments, ShardHeader, ShardKind};
 
+use crate::watch::arrivals::Arrivals;
 use crate::watch::fec_oracle::FecOracle;
 use crate::watch::frames::FrameWatch;
 use crate::watch::ledger::{Identity, Ledger};
@@ -56,6 +58,7 @@ pub(crate) struct Watch {
     window_probes: WindowProbes,
     sent_una: u64,
     sent_window: u16,
+    arrivals: Arrivals,
     pub(crate) frames: FrameWatch,
 }
 
@@ -80,6 +83,7 @@ impl Watch {
             rtt: RttOracle::new(config),
             window_probes: WindowProbes::default(),
             sent_una: 0,
+            arrivals: Arrivals::default(),
             sent_window: config.receive_window(),
             frames: FrameWatch::new(config, identity.initiates),
             identity,
@@ -132,6 +136,9 @@ impl Watch {
         if headers().any(|(header, _)| is_beyond(self.place(header.unacknowledged))) {
             return;
         }
+        for (header, _) in headers().filter(|it| it.0.command == Command::Push) {
+            self.arrivals.on_received(self.place(header.sequence));
+        }
         let mut heard = (self.received_una, self.window, self.widest);
         for (header, data) in headers() {
             let una = self.place(header.unacknowledged);
@@ -151,6 +158,9 @@ impl Watch {
             }
             if header.command == Command::WindowUpdate {
                 self.frames.on_authentic(data);
+                if let Some(told) = self.frames.told(data) {
+                    self.on_told(now, &told, sent);
+                }
             }
         }
         for place in self.delivered..heard.0 {
@@ -166,6 +176,18 @@ impl Watch {
         }
         self.advances += u64::from(heard.0 > self.received_una);
         (self.received_una, self.window, self.widest) = heard;
+    }
+
+    /// The peer tells what it has received beyond a gap.
+    fn on_told(&mut self, now: Time, told: &Received, sent: &Ledger) {
+        self.reasons.is_told = true;
+        for offset in told.offsets() {
+            let place = self.place(told.base()) + offset as u64;
+            if place >= self.delivered && self.acked.insert(place) {
+                let index = usize::try_from(place).unwrap_or(usize::MAX);
+                self.reasons.on_covered(now, &sent.segments[index].sending);
+            }
+        }
     }
 
     /// One acknowledgement was received. Returns whether what follows it counts: not after one of a

@@ -31,6 +31,8 @@ pub(crate) struct Resends {
     longest: Duration,
     /// An acknowledgement answered another transmission than the last.
     reordered: bool,
+    /// The peer tells what has arrived beyond a gap: until it does, less is known to be lost.
+    pub(crate) is_told: bool,
     /// What the session had counted before: fast, early, by time-outs, and copies.
     counted: [u64; 4],
     /// What copies may take, in percent of all else; none if there are none.
@@ -108,6 +110,7 @@ impl Resends {
             probes_left: 0,
             longest: Duration::ZERO,
             reordered: false,
+            is_told: false,
             counted: [0; 4],
             batch: Reasons::default(),
             receives_parity: false,
@@ -180,7 +183,7 @@ impl Resends {
         let patience = stats.rto.max(self.longest) * 2;
         let late = |since: Time| self.at_once && now - since > TIMER_GRAIN;
         let overdue = nth(1).is_some_and(|since| late(since.max(last + patience)))
-            || (!self.reordered && lost_at.is_some_and(late));
+            || (!self.reordered && !self.is_told && lost_at.is_some_and(late));
         let batch = &mut self.batch;
         batch.all += 1;
         batch.many += u64::from(many);

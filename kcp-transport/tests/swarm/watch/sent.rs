@@ -4,7 +4,9 @@ use kcp_transport::config::Congestion;
 use kcp_transport::session::State;
 use kcp_transport::stats::Stats;
 use kcp_transport::time::Time;
-use kcp_transport::wire::{Command, SegmentHeader, Segments, ShardHeader, ShardKind};
+use kcp_transport::wire::{
+    Command, Frame, Frames, SegmentHeader, Segments, ShardHeader, ShardKind,
+};
 
 use super::Watch;
 use crate::watch::frames::SentFrames;
@@ -41,7 +43,7 @@ impl Watch {
         };
         let Sender { stats, .. } = sender;
         let unread = stats.unread;
-        let mut asks = false;
+        let (mut asks, mut acks) = (false, false);
         let mut frames: &[u8] = &[];
         for segment in Segments::new(segments) {
             let (header, data) = segment.map_err(|error| error.to_string())?;
@@ -49,6 +51,7 @@ impl Watch {
                 return Err(format!("frames are not the last in a datagram: {header:?}"));
             }
             asks |= header.command == Command::WindowProbe;
+            acks |= header.command == Command::Ack;
             if header.command == Command::WindowUpdate {
                 frames = data;
             }
@@ -68,6 +71,7 @@ impl Watch {
                 _ => Ok(()),
             };
         }
+        self.check_told((now, acks), frames)?;
         let outgoing = SentFrames {
             payload: frames,
             sender,
@@ -109,6 +113,7 @@ impl Watch {
                 if !other.stamps.contains(&stamp) {
                     return Err("acknowledges what was never sent, or under another time".into());
                 }
+                self.arrivals.on_acknowledged(self.place(header.sequence));
                 Ok(())
             }
             Command::WindowProbe if !data.is_empty() => Err("a probe with a payload".into()),
@@ -118,6 +123,22 @@ impl Watch {
             }
             Command::WindowUpdate => Ok(()),
         }
+    }
+
+    /// What it tells of the segments that have arrived must be true.
+    fn check_told(&mut self, (now, acks): (Time, bool), frames: &[u8]) -> Result<(), String> {
+        for frame in Frames::new(frames).map_while(Result::ok) {
+            if let Frame::Received { segments, .. } = frame {
+                if !acks {
+                    return Err("tells what has arrived without an acknowledgement".into());
+                }
+                let (base, una) = (self.place(segments.base()), self.sent_una);
+                let blind = self.receives_parity();
+                let checked = self.arrivals.check(now, (base, una), &segments, blind);
+                checked.map_err(|error| format!("{error}: {una}, {segments:?}"))?;
+            }
+        }
+        Ok(())
     }
 
     fn check_push(

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use kcp_transport::testing::Rng;
 use kcp_transport::wire::{
-    Command, ConversationId, Frame, FrameWriter, Hello, MAX_EXTENSION_LEN, SEGMENT_HEADER_LEN,
-    SegmentHeader, ShardHeader, ShardKind, Timestamp, Token,
+    Command, ConversationId, Frame, FrameWriter, Hello, MAX_EXTENSION_LEN, Received,
+    SEGMENT_HEADER_LEN, SegmentHeader, ShardHeader, ShardKind, Timestamp, Token,
 };
 
 use crate::class::{Class, Classes};
@@ -171,7 +171,7 @@ impl Attacker {
             let (tag, data) = (Token::new(rng.next_u64().max(1)), rng.next_u64());
             let small = rng.below(50) as u32;
             let end = of.plan.first_sequence.wrapping_add(told + small);
-            frames.push(&match rng.below(8) {
+            frames.push(&match rng.below(9) {
                 0 => {
                     let mut hello = Hello::new(tag);
                     hello.confirmed = rng.chance(0.5);
@@ -185,6 +185,12 @@ impl Attacker {
                 4 => Frame::Ping(data),
                 5 => Frame::Pong(data),
                 6 => Frame::PathChallenge(data),
+                7 => {
+                    // Of what is in flight, which cannot be acknowledged without the token.
+                    let mut segments = Received::new(of.plan.first_sequence.wrapping_add(told));
+                    segments.add(small as usize);
+                    Frame::Received { tag, segments }
+                }
                 _ => Frame::PathResponse { tag, data },
             });
         }
