@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use kcp_transport::config::{Config, ListenerConfig};
+use kcp_transport::config::Config;
+#[cfg(target_os = "linux")]
+use kcp_transport::config::ListenerConfig;
 use kcp_transport::crypto::Security;
 use kcp_transport::net::{KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

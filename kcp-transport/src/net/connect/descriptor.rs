@@ -38,13 +38,12 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// another reason does not wait for long.
 const ATTEMPTS: usize = 50;
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::cell::Cell;
 
     use super::*;
 
-    #[cfg(unix)]
     #[tokio::test(start_paused = true)]
     async fn only_a_lack_of_descriptors_is_waited_for() {
         let made = Cell::new(0);

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kcp_transport::config::{Config, ListenerConfig};
+use kcp_transport::config::Config;
+#[cfg(target_os = "linux")]
+use kcp_transport::config::ListenerConfig;
 use kcp_transport::crypto::Security;
 use kcp_transport::error::{ConnectError, ConnectionError};
 use kcp_transport::net::{KcpEndpoint, KcpListener, KcpMessageStream, KcpStream};
@@ -16,7 +18,9 @@ use kcp_transport::wire::ConversationId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::transport::memory::{Fault, Network, Way};
+use crate::transport::memory::Network;
+#[cfg(target_os = "linux")]
+use crate::transport::memory::{Fault, Way};
 use refusals::refusal;
 
 pub(crate) const CLEAR: &Security = &Security::Plaintext;

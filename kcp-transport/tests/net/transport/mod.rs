@@ -11,7 +11,6 @@ mod shards;
 mod unsolicited;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -432,7 +431,7 @@ async fn endpoint_of_a_closed_transport_returns_an_error() {
 async fn refused_port_ends_what_never_received_anything() {
     let network = Network::default();
     let host = network.host();
-    let nobody: SocketAddr = ([10, 0, 0, 99], 1).into();
+    let nobody = std::net::SocketAddr::from(([10, 0, 0, 99], 1));
     host.set_fault(Way::Receive, Fault::Errno(REFUSED));
     let started = tokio::time::Instant::now();
     let error = KcpStream::builder(&security())
