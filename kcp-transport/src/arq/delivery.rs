@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn acks_of_unknown_transmissions_count_and_tell_nothing() {
+    fn acks_of_unknown_transmissions_count_and_give_no_sample() {
         let mut delivery = Delivery::default();
         delivery.on_sent(at(1), 1, 0);
         delivery.on_acked(None, 1000);

@@ -8,7 +8,7 @@ use crate::time::Time;
 
 /// Controllers that send at a fixed rate, and up to a quarter faster to make up for losses.
 ///
-/// For a line of which the rate is known and that nobody else uses: it takes no account of others.
+/// For a line of which the rate is known and that no other traffic uses: it does not react to other flows.
 /// Hysteria's "Brutal" does the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FixedRate(NonZeroU64);

@@ -16,12 +16,12 @@ pub(super) use model::Model;
 
 /// Decides how much of a connection's data may be in flight, and how fast it leaves.
 ///
-/// Losses are found by the connection; a controller only hears of them. Bytes are those of data
+/// Losses are found by the connection; a controller is notified of them. Bytes are those of data
 /// segments with their headers; a segment in flight is one that is neither acknowledged nor lost.
 /// KCP's own windows limit what is in flight as well. A window below four full segments counts as
 /// four, and rates below 1500 bytes a second as that, so that no controller can stop a connection.
 ///
-/// Probes, copies and acknowledgements leave whatever the controller says, and use up its rate.
+/// Probes, copies and acknowledgements leave regardless of the controller, and use up its rate.
 pub trait CongestionController: Send + fmt::Debug {
     /// A data segment is sent, for the first time or again.
     fn on_sent(&mut self, now: Time, sent: &Transmitted) {

@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn least_round_trip_is_forgotten_after_ten_to_twenty_seconds() {
+    fn least_round_trip_expires_after_ten_to_twenty_seconds() {
         let mut path = PathModel::new(true);
         path.on_sample(Time::from_millis(0), ms(20));
         for second in 1..40 {

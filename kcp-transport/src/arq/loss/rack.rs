@@ -51,7 +51,7 @@ pub(in crate::arq) struct Rack {
     arrived: [u64; MAX_THRESHOLD],
     /// Of these, which one shows a loss.
     threshold: Option<u8>,
-    /// The peer has told which of the transmissions before this one have arrived; 0 if it never tells.
+    /// The peer has listed which transmissions before this one have arrived; 0 if it never does.
     told: u64,
     reordering: Reordering,
     /// When the first transmission is lost that has later ones arrived.
@@ -65,7 +65,7 @@ pub(in crate::arq) struct Rack {
 
 impl Rack {
     /// `threshold` is how many later transmissions must arrive before one counts as lost at once;
-    /// with `None`, or more than five, only time tells.
+    /// with `None`, or more than five, only time decides.
     pub(in crate::arq) fn new(threshold: Option<NonZeroU32>) -> Self {
         Self {
             order: VecDeque::new(),
@@ -101,10 +101,10 @@ impl Rack {
         }
     }
 
-    /// The peer has told which transmissions before this one have arrived.
+    /// The peer has listed which transmissions before this one have arrived.
     ///
     /// From then on others are not lost by the number of later acknowledgements: their own may have
-    /// been lost, which the peer will tell soon.
+    /// been lost, which the next list will show.
     pub(in crate::arq) fn on_told(&mut self, number: u64) {
         self.told = self.told.max(number).max(1);
     }
@@ -211,7 +211,7 @@ impl Rack {
         self.threshold = usable(threshold);
     }
 
-    /// Whether the peer would have told that this transmission has arrived, whatever acks were lost.
+    /// Whether a list of the peer would include this transmission if it had arrived.
     fn is_told(&self, number: u64) -> bool {
         self.told == 0 || number < self.told
     }

@@ -130,7 +130,7 @@ impl Regulator {
 }
 
 /// Whether the path is so short that timers are too coarse for it: on a loopback device, or within
-/// a rack, the windows alone tell.
+/// a rack, only the windows limit.
 fn is_local(path: &PathModel) -> bool {
     path.was_shorter_than(LOCAL_ROUND_TRIP)
 }

@@ -238,7 +238,7 @@ fn reordering_is_forgotten_after_sixteen_losses_without_any() {
 }
 
 #[test]
-fn without_counting_time_alone_tells() {
+fn without_counting_the_time_alone_decides() {
     for threshold in [0, 6, u32::MAX] {
         let (mut arq, now) = settled(ArqConfig {
             fast_retransmit_after: NonZeroU32::new(threshold),

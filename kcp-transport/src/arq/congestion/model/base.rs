@@ -50,7 +50,7 @@ impl BaseTrip {
         (self.samples >= RECENT).then_some(least)
     }
 
-    /// Whether a queue has built that is no accident.
+    /// Whether a lasting queue has built up.
     pub(super) fn has_queue(&self) -> bool {
         let base = self.get();
         let margin = (base / 8.0).max(MARGIN);

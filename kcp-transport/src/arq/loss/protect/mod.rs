@@ -302,7 +302,7 @@ fn cost(len: usize) -> u64 {
     (len + SEGMENT_HEADER_LEN) as u64
 }
 
-/// Most segments of a flush that are copied: more are told lost by each other.
+/// Most segments of a flush that are copied: of more, each shows the loss of those before it.
 const MOST_FLUSHED: usize = 4;
 
 /// Most segments in flight that a flow of small flushes has.
