@@ -1,5 +1,9 @@
 //! Streams, messages and listeners on tokio, over sockets on loopback and over networks in memory.
 #![allow(clippy::disallowed_methods)]
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "tests of what Linux alone has use it")
+)]
 
 mod connecting;
 mod corpora;
