@@ -251,6 +251,6 @@ async fn send_rate_holds_over_a_real_socket() {
     let mut data = vec![0; len];
     server.read_exact(&mut data).await.expect("reads");
     let took = start.elapsed();
+    // How much longer it takes depends on the machine; `options::pacing` checks that in virtual time.
     assert!(took >= Duration::from_millis(280), "{took:?}");
-    assert!(took <= Duration::from_millis(1500), "{took:?}");
 }
