@@ -41,8 +41,10 @@ struct Options {
     list: bool,
     /// Runs these cells only: LINK/WORKLOAD/SUBJECT, `*` for all that go together.
     ///
-    /// `losses` stands for the links from loss-0 to loss-20. A link may be settings (rtt=30+loss=3), and settings of our transport follow its name after a
-    /// colon (kcp:fec=10/3+window=4096).
+    /// `losses` stands for the links from loss-0 to loss-20. A link may be settings (rtt=30+loss=3), and
+    /// settings of our transport follow its name after a colon (kcp:fec=10/3+window=4096). What is
+    /// `off` shows what a mechanism is worth: redundancy, bitmap, model, count, extensions,
+    /// mtu-discovery.
     #[arg(long, value_name = "CELL,..", value_delimiter = ',')]
     only: Vec<String>,
     /// A quarter of the calls, bytes and time.
@@ -105,7 +107,8 @@ pub(crate) fn main() -> ExitCode {
 fn list() {
     println!("links (RTT 50 ms, 100 Mbit/s, queue of 400 packets unless said otherwise):");
     for (name, settings, about) in link::names::NAMED {
-        println!("  {name:16} {about:38} {settings}");
+        let line = format!("  {name:16} {about:38} {settings}");
+        println!("{}", line.trim_end());
     }
     println!("  {:16} those from loss-0 to loss-20", "losses");
     println!("workloads:");

@@ -1,8 +1,11 @@
 //! Settings of our transport that a run changes: `fec=10/3+window=4096`.
 
 use std::io;
+use std::num::NonZeroU32;
 
-use kcp_transport::config::{Config, ConfigBuilder, Preset};
+use kcp_transport::config::{
+    Config, ConfigBuilder, Congestion, Extensions, MtuDiscovery, Percent, Redundancy,
+};
 use kcp_transport::fec::FecRatio;
 
 /// Settings as the command line has them; empty is the default configuration.
@@ -31,7 +34,9 @@ impl Settings {
 
 /// One setting; `None` refuses it.
 ///
-/// Hidden switches of mechanisms belong here too: `("pace", "off") => builder.pacing(..)`.
+/// What is `off` shows what a mechanism is worth: `redundancy` the copies of small flushes, `bitmap`
+/// the acknowledgements beyond a gap, `model` the controller, and `count` losses by the number of
+/// later arrivals, which leaves those by time.
 fn apply(builder: ConfigBuilder, key: &str, value: &str) -> Option<ConfigBuilder> {
     Some(match (key, value) {
         ("fec", "off") => builder.fec(None),
@@ -44,10 +49,19 @@ fn apply(builder: ConfigBuilder, key: &str, value: &str) -> Option<ConfigBuilder
             let segments = segments.parse().ok()?;
             builder.windows(segments, segments)
         }
-        ("preset", "normal") => builder.preset(Preset::Normal),
-        ("preset", "fast") => builder.preset(Preset::Fast),
-        ("preset", "fast2") => builder.preset(Preset::Fast2),
-        ("preset", "fast3") => builder.preset(Preset::Fast3),
+        ("preset", name) => builder.preset(name.parse().ok()?),
+        ("redundancy", "off") => builder.redundancy(Redundancy::Off),
+        ("redundancy", percent) => builder.redundancy(Redundancy::Adaptive {
+            overhead: Percent::new(percent.parse().ok()?),
+        }),
+        ("bitmap", "off") => builder.sends_received(false),
+        ("model", "off") => builder.congestion(Congestion::Unlimited),
+        ("count", "off") => builder.fast_retransmit_after(None),
+        ("count", arrivals) => {
+            builder.fast_retransmit_after(NonZeroU32::new(arrivals.parse().ok()?))
+        }
+        ("extensions", "off") => builder.extensions(Extensions::Off),
+        ("mtu-discovery", "off") => builder.mtu_discovery(MtuDiscovery::Off),
         ("mtu", bytes) => builder.mtu(bytes.parse().ok()?),
         ("rate-mbit", mbit) => {
             let mbit: u64 = mbit.parse().ok()?;
@@ -71,8 +85,20 @@ mod tests {
     }
 
     #[test]
+    fn each_mechanism_can_be_switched_off() {
+        let off = "redundancy=off+bitmap=off+model=off+count=off+extensions=off+mtu-discovery=off";
+        let config = Settings(off.to_owned()).config().expect("valid");
+        assert_eq!(config.redundancy(), Redundancy::Off);
+        assert!(!config.sends_received());
+        assert_eq!(config.congestion(), Congestion::Unlimited);
+        assert_eq!(config.fast_retransmit_after(), None);
+        assert_eq!(config.extensions(), Extensions::Off);
+        assert_eq!(config.mtu_discovery(), MtuDiscovery::Off);
+    }
+
+    #[test]
     fn what_is_no_setting_is_refused() {
-        for text in ["fec=10", "speed=3", "window", "window=0"] {
+        for text in ["fec=10", "speed=3", "window", "window=0", "bitmap=on"] {
             assert!(Settings(text.to_owned()).config().is_err(), "{text}");
         }
     }
