@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::receive::Arrival;
+use super::receive::{Ack, Arrival};
 use super::send::Acknowledged;
 use super::{Arq, Outcome, Provenance, stamp, trace};
 use crate::error::DecodeError;
@@ -199,10 +199,14 @@ impl Arq {
     }
 
     fn handle_push(&mut self, header: &SegmentHeader, data: &[u8], summary: &mut DatagramSummary) {
-        let sequence = self.receive.next().widen(header.sequence);
+        let ack = Ack {
+            sequence: self.receive.next().widen(header.sequence),
+            timestamp: header.timestamp,
+            rebuilt: summary.from != Provenance::Direct,
+        };
         let arrival = self.receive.on_push(
             summary.now,
-            (sequence, header.timestamp),
+            ack,
             header.fragments_left,
             data,
             &mut self.buffers,
@@ -210,6 +214,10 @@ impl Arq {
         match arrival {
             Arrival::New => {
                 self.probe.on_data();
+                if ack.rebuilt && ack.sequence < self.receive.next() {
+                    // No ack follows, so a window update carries `una`.
+                    self.probe.announce();
+                }
                 summary.outcome.delivered = true;
                 summary.outcome.discarded |= self.receive.is_discarding();
             }

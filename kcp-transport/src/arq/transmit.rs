@@ -210,10 +210,10 @@ impl Arq {
 
     fn lay_acks(&mut self, mut header: SegmentHeader, payload: &mut Payload<'_>) {
         while payload.has_room(0)
-            && let Some((sequence, timestamp)) = self.receive.pop_ack()
+            && let Some(ack) = self.receive.pop_ack()
         {
-            header.sequence = sequence.to_wire();
-            header.timestamp = timestamp;
+            header.sequence = ack.sequence.to_wire();
+            header.timestamp = ack.timestamp;
             self.push_control(Command::Ack, header, &[], payload);
         }
     }

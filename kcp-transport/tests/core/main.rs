@@ -14,4 +14,5 @@ mod rotation;
 mod runs;
 mod simulation;
 mod structure;
+mod thin_fec;
 mod time;

@@ -20,6 +20,19 @@ pub(super) enum Arrival {
     OutOfWindow,
 }
 
+/// What names one segment to its sender.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ack {
+    pub(super) sequence: SeqNumber,
+    /// As in the segment.
+    pub(super) timestamp: Timestamp,
+    /// The segment was rebuilt from parity.
+    ///
+    /// kcp-go v5 kcp.go, Input: the last ack of a datagram gives a sample of the round-trip time. That of
+    /// a rebuilt segment would include the wait for the parity.
+    pub(super) rebuilt: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Receiver {
     /// First sequence number that has not been received in order.
@@ -28,8 +41,9 @@ pub(super) struct Receiver {
     buffer: ReceiveBuffer,
     /// Bytes of the first ready segment that have already been read.
     ready_offset: u32,
-    pending_acks: VecDeque<(SeqNumber, Timestamp)>,
-    /// When the oldest pending ack was queued.
+    /// Those of rebuilt segments come first.
+    pending_acks: VecDeque<Ack>,
+    /// When the oldest pending ack was queued that is not of a rebuilt segment.
     acks_since: Time,
     /// The pending acks are sent at the next opportunity, whatever the ack policy.
     acks_now: bool,
@@ -198,16 +212,16 @@ impl Receiver {
     pub(super) fn on_push(
         &mut self,
         now: Time,
-        ack: (SeqNumber, Timestamp),
+        ack: Ack,
         fragments_left: u8,
         data: &[u8],
         buffers: &mut Buffers,
     ) -> Arrival {
-        let Some(index) = ack.0.offset_from(self.next) else {
+        let Some(index) = ack.sequence.offset_from(self.next) else {
             self.push_ack(now, ack);
             return Arrival::Duplicate;
         };
-        if index >= reach(self.capacity) || self.end.is_some_and(|end| ack.0 >= end) {
+        if index >= reach(self.capacity) || self.end.is_some_and(|end| ack.sequence >= end) {
             return Arrival::OutOfWindow;
         }
         if self.buffer.has(index) {
@@ -219,11 +233,11 @@ impl Receiver {
         if !fits && index >= self.needed() {
             return Arrival::OutOfWindow;
         }
-        self.push_ack(now, ack);
         self.buffer.insert(index, fragments_left, data, buffers);
         if index == 0 {
             self.promote(buffers);
         }
+        self.push_ack(now, ack);
         Arrival::New
     }
 
@@ -320,7 +334,8 @@ impl Receiver {
 
     /// When acks are due: the epoch if now, `None` if there are none.
     pub(super) fn acks_due(&self, config: &ArqConfig) -> Option<Time> {
-        if self.pending_acks.is_empty() {
+        // That of a rebuilt segment goes with the next of another.
+        if self.pending_acks.back().is_none_or(|ack| ack.rebuilt) {
             return None;
         }
         // kcp-go v5 kcp.go, Input: acks that fill a datagram do not wait for the tick.
@@ -334,10 +349,12 @@ impl Receiver {
     /// The next ack to send.
     ///
     /// kcp-go v5 kcp.go, flush: acks that `una` covers are left out, except for the last one, which
-    /// carries the timestamp.
-    pub(super) fn pop_ack(&mut self) -> Option<(SeqNumber, Timestamp)> {
-        while let Some(ack) = self.pending_acks.pop_front() {
-            if ack.0 >= self.next || self.pending_acks.is_empty() {
+    /// carries the timestamp. So the last is never that of a rebuilt segment.
+    pub(super) fn pop_ack(&mut self) -> Option<Ack> {
+        while self.pending_acks.back().is_some_and(|ack| !ack.rebuilt)
+            && let Some(ack) = self.pending_acks.pop_front()
+        {
+            if ack.sequence >= self.next || self.pending_acks.is_empty() {
                 self.acks_now = !self.pending_acks.is_empty();
                 return Some(ack);
             }
@@ -402,12 +419,16 @@ impl Receiver {
 
     /// Bytes of heap memory.
     pub(super) fn memory(&self) -> usize {
-        let acks = self.pending_acks.capacity() * size_of::<(SeqNumber, Timestamp)>();
+        let acks = self.pending_acks.capacity() * size_of::<Ack>();
         self.buffer.memory() + acks
     }
 
-    fn push_ack(&mut self, now: Time, ack: (SeqNumber, Timestamp)) {
-        if self.pending_acks.is_empty() {
+    fn push_ack(&mut self, now: Time, ack: Ack) {
+        // What `una` covers needs no name.
+        if ack.rebuilt && ack.sequence < self.next {
+            return;
+        }
+        if self.pending_acks.back().is_none_or(|ack| ack.rebuilt) {
             self.acks_since = now;
         }
         // So many pending acks include some for retransmissions. If the dropped ack mattered, the
@@ -417,7 +438,11 @@ impl Receiver {
             self.pending_acks.pop_front();
         }
         grow(&mut self.pending_acks, 1, most);
-        self.pending_acks.push_back(ack);
+        if ack.rebuilt {
+            self.pending_acks.push_front(ack);
+        } else {
+            self.pending_acks.push_back(ack);
+        }
     }
 
     /// Moves segments that are now in order to the reader's queue, as far as it has room.
@@ -475,7 +500,7 @@ impl Receiver {
 /// Acks that may be pending.
 fn most_acks(config: &ArqConfig) -> u32 {
     // Twice the reach: each segment in it and one retransmission of each.
-    let acks = config.receive_buffer / ACKS_SHARE / size_of::<(SeqNumber, Timestamp)>();
+    let acks = config.receive_buffer / ACKS_SHARE / size_of::<Ack>();
     let most = acks.max(MIN_ACKS).min(2 * reach(config.receive_window));
     // Windows have sixteen bits.
     most as u32
