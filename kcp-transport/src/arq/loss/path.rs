@@ -19,8 +19,6 @@ pub(in crate::arq) struct PathModel {
     /// The last sample, in microseconds.
     latest: u64,
     least: WindowedMin,
-    /// The shortest sample there ever was, in microseconds.
-    shortest: u64,
     /// What the handshake took in microseconds; 0 if it was not measured.
     initial: u64,
     /// In microseconds.
@@ -37,7 +35,6 @@ impl PathModel {
             rttvar: 0,
             latest: 0,
             least: WindowedMin::default(),
-            shortest: u64::MAX,
             initial: 0,
             probe_timeout: micros(INITIAL_TIMEOUT),
             no_delay,
@@ -100,7 +97,6 @@ impl PathModel {
         }
         self.latest = rtt;
         self.least.on_sample(now, rtt);
-        self.shortest = self.shortest.min(rtt);
         let variance = Duration::from_micros(4 * self.rttvar) + TIMER_GRAIN;
         let variance = variance.max(GRANULARITY);
         self.set_probe_timeout(Duration::from_micros(self.srtt) + variance);
@@ -129,11 +125,6 @@ impl PathModel {
     /// The shortest round-trip time of the last ten seconds or more.
     pub(in crate::arq) fn least(&self) -> Option<Duration> {
         known(self.least.get()).or(known(self.initial))
-    }
-
-    /// Whether a round trip took less than `limit` at any time.
-    pub(in crate::arq) fn was_shorter_than(&self, limit: Duration) -> bool {
-        Duration::from_micros(self.shortest) < limit
     }
 
     /// What came of one transmission.

@@ -41,7 +41,7 @@ impl Sender {
     /// When the controller lets a segment out, the epoch if now; `None` if that needs an ack.
     fn open_at(&self) -> Option<Time> {
         match &self.regulator {
-            Some(regulator) => regulator.open_at(self.flight.flying(), &self.path),
+            Some(regulator) => regulator.open_at(self.flight.flying()),
             None => Some(Time::ZERO),
         }
     }
@@ -50,7 +50,7 @@ impl Sender {
     pub(super) fn is_open(&mut self, now: Time) -> bool {
         let flying = self.flight.flying();
         match &mut self.regulator {
-            Some(regulator) => regulator.is_open(now, flying, &self.path),
+            Some(regulator) => regulator.is_open(now, flying),
             None => true,
         }
     }

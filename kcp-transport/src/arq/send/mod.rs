@@ -209,8 +209,11 @@ impl Sender {
         if let Some(protector) = &mut self.protector {
             protector.shrink();
         }
-        if let Some(regulator) = &mut self.regulator {
+        if let Some(regulator) = self.regulator.as_mut().filter(|_| self.is_controlled) {
             regulator.shrink();
+        } else if self.flight.len() == 0 {
+            // After a pause, what was known of the path is old: the next segment starts again.
+            self.regulator = None;
         }
     }
 

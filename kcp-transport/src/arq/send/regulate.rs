@@ -29,51 +29,43 @@ impl Regulator {
     }
 
     /// Whether `flying` bytes in flight leave room for more.
-    pub(super) fn has_window(&self, flying: u64, path: &PathModel) -> bool {
-        let least = if is_local(path) { LOCAL } else { LEAST };
-        flying < self.controller.window().max(least * self.segment_len)
+    pub(super) fn has_window(&self, flying: u64) -> bool {
+        flying < self.controller.window().max(LEAST * self.segment_len)
     }
 
     /// Whether a segment may leave now, with so many bytes in flight.
-    pub(super) fn is_open(&mut self, now: Time, flying: u64, path: &PathModel) -> bool {
-        self.has_window(flying, path) && (self.rate(path).is_none() || self.pacer.is_ready(now))
+    pub(super) fn is_open(&mut self, now: Time, flying: u64) -> bool {
+        self.has_window(flying) && (self.rate().is_none() || self.pacer.is_ready(now))
     }
 
     /// When a segment may leave, the epoch if now; `None` if only an ack makes room.
-    pub(super) fn open_at(&self, flying: u64, path: &PathModel) -> Option<Time> {
-        let at = match self.rate(path) {
+    pub(super) fn open_at(&self, flying: u64) -> Option<Time> {
+        let at = match self.rate() {
             Some(_) => self.pacer.ready_at(),
             None => Time::ZERO,
         };
-        self.has_window(flying, path).then_some(at)
+        self.has_window(flying).then_some(at)
     }
 
-    fn rate(&self, path: &PathModel) -> Option<NonZeroU64> {
+    fn rate(&self) -> Option<NonZeroU64> {
         let rate = self.controller.rate()?.max(LEAST_RATE);
-        (rate <= MOST_RATE && !is_local(path)).then_some(rate)
+        (rate <= MOST_RATE).then_some(rate)
     }
 
     /// A transmission of `bytes` leaves, with so many in flight before it.
-    pub(super) fn on_sent(
-        &mut self,
-        now: Time,
-        number: u64,
-        bytes: u64,
-        flying: u64,
-        path: &PathModel,
-    ) {
+    pub(super) fn on_sent(&mut self, now: Time, number: u64, bytes: u64, flying: u64) {
         self.delivery.on_sent(now, number, flying);
         let in_flight = flying + bytes;
         self.controller
             .on_sent(now, &Transmitted { bytes, in_flight });
-        if let Some(rate) = self.rate(path) {
+        if let Some(rate) = self.rate() {
             self.pacer.on_sent(now, bytes, rate);
         }
     }
 
     /// All that may be sent is: samples of the rate are too low from now on.
-    pub(super) fn on_limited(&mut self, flying: u64, path: &PathModel) {
-        if self.has_window(flying, path) {
+    pub(super) fn on_limited(&mut self, flying: u64) {
+        if self.has_window(flying) {
             self.delivery.on_limited(flying);
         }
     }
@@ -129,16 +121,7 @@ impl Regulator {
     }
 }
 
-/// Whether the path is so short that timers are too coarse for it: on a loopback device, or within
-/// a rack, only the windows limit.
-fn is_local(path: &PathModel) -> bool {
-    path.was_shorter_than(LOCAL_ROUND_TRIP)
-}
-
-const LOCAL_ROUND_TRIP: Duration = Duration::from_millis(2);
-
-/// Least window on such a path, and on any, in segments.
-const LOCAL: u64 = 1024;
+/// The least window, in segments.
 const LEAST: u64 = 4;
 
 /// The least rate, and above which nothing is spread, in bytes a second.

@@ -137,7 +137,7 @@ impl Sender {
         let transmission = self.rack.on_sent(sequence, now);
         if let Some(regulator) = &mut self.regulator {
             let flying = self.flight.flying();
-            regulator.on_sent(now, transmission.number, bytes, flying, &self.path);
+            regulator.on_sent(now, transmission.number, bytes, flying);
         }
         transmission
     }
@@ -147,7 +147,7 @@ impl Sender {
         if (self.queue.is_empty() || self.flight.len() >= limit)
             && let Some(regulator) = &mut self.regulator
         {
-            regulator.on_limited(self.flight.flying(), &self.path);
+            regulator.on_limited(self.flight.flying());
         }
         if self.queue.is_empty()
             && let Some(protector) = &mut self.protector
