@@ -38,15 +38,17 @@ pub struct Args {
     #[arg(value_parser = within(1..=1500_usize))]
     pub mtu: usize,
 
-    /// Send window in segments (kcptun's default: 128 for clients, 1024 for servers)
-    #[arg(long, value_name = "SEGMENTS", default_value_t = 1024)]
+    /// Send window in segments; that of --mode by default (kcptun's default: 128 for clients, 1024
+    /// for servers)
+    #[arg(long, value_name = "SEGMENTS")]
     #[arg(value_parser = within(1..=65_535_u32))]
-    pub sndwnd: u32,
+    pub sndwnd: Option<u32>,
 
-    /// Receive window in segments (kcptun's default: 512 for clients, 1024 for servers)
-    #[arg(long, value_name = "SEGMENTS", default_value_t = 1024)]
+    /// Receive window in segments; that of --mode by default (kcptun's default: 512 for clients,
+    /// 1024 for servers)
+    #[arg(long, value_name = "SEGMENTS")]
     #[arg(value_parser = within(1..=65_535_u32))]
-    pub rcvwnd: u32,
+    pub rcvwnd: Option<u32>,
 
     /// Data packets of a FEC group; 0, with --parityshard 0, is no FEC (kcptun's default: 10)
     #[arg(long, value_name = "PACKETS", default_value_t = 0)]
@@ -58,8 +60,9 @@ pub struct Args {
     #[arg(value_parser = within(0..=255_usize))]
     pub parityshard: usize,
 
-    /// Timing: later ones retransmit sooner (kcptun's default: fast)
-    #[arg(long, value_name = "NAME", default_value = "fast2", value_parser = mode())]
+    /// rpc, interactive or bulk share a path with others; kcptun's four send whole windows at once,
+    /// and later ones retransmit sooner (kcptun's default: fast)
+    #[arg(long, value_name = "NAME", default_value = "rpc", value_parser = mode())]
     pub mode: Preset,
 
     /// Differentiated services code point of sent packets
@@ -128,10 +131,15 @@ impl Args {
             AckPolicy::Batched
         };
         let user_timeout = Some(self.user_timeout).filter(|timeout| !timeout.is_zero());
-        let config = Config::builder()
-            .preset(self.mode)
+        let preset = Config::builder().preset(self.mode).build()?;
+        let send = self.sndwnd.unwrap_or_else(|| preset.send_window().into());
+        let receive = self
+            .rcvwnd
+            .unwrap_or_else(|| preset.receive_window().into());
+        let config = preset
+            .to_builder()
             .mtu(self.mtu)
-            .windows(self.sndwnd, self.rcvwnd)
+            .windows(send, receive)
             .fec(self.fec()?)
             .ack_policy(acks)
             .dscp(self.dscp)
@@ -240,9 +248,18 @@ fn seconds(given: &str) -> Result<Duration, String> {
 }
 
 fn mode() -> impl TypedValueParser<Value = Preset> {
-    PossibleValuesParser::new(["normal", "fast", "fast2", "fast3"])
-        .try_map(|name| name.parse::<Preset>())
+    PossibleValuesParser::new(MODES).try_map(|name| name.parse::<Preset>())
 }
+
+const MODES: [&str; 7] = [
+    "rpc",
+    "interactive",
+    "bulk",
+    "normal",
+    "fast",
+    "fast2",
+    "fast3",
+];
 
 /// kcptun's.
 const KEY_VARIABLE: &str = "KCPTUN_KEY";
@@ -327,15 +344,23 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_the_preset_fast2() {
-        let Transport { security, config } = parse(&[]).unwrap();
-        assert_eq!(security.name(), "aes");
-        let expected = Config::builder()
-            .preset(Preset::Fast2)
-            .ack_policy(AckPolicy::Batched)
-            .build()
-            .unwrap();
-        assert_eq!(config, expected);
+    fn defaults_are_those_of_the_mode() {
+        let modes = [
+            (&[][..], Preset::Rpc),
+            (&["--mode=rpc"], Preset::Rpc),
+            (&["--mode=fast2"], Preset::Fast2),
+            (&["--mode=bulk"], Preset::Bulk),
+        ];
+        for (flags, preset) in modes {
+            let Transport { security, config } = parse(flags).unwrap();
+            assert_eq!(security.name(), "aes");
+            let expected = Config::builder()
+                .preset(preset)
+                .ack_policy(AckPolicy::Batched)
+                .build()
+                .unwrap();
+            assert_eq!(config, expected);
+        }
     }
 
     #[test]

@@ -58,20 +58,20 @@ impl Default for ArqConfig {
         let segments_len = 1400;
         Self {
             segments_len,
-            send_window: 1024,
-            receive_window: 1024,
+            send_window: 4096,
+            receive_window: 4096,
             no_delay: true,
             flush_interval: Duration::from_millis(20),
             fast_retransmit_after: NonZeroU32::new(2),
-            congestion: Congestion::Unlimited,
+            congestion: Congestion::Model,
             redundancy: Redundancy::Adaptive {
                 overhead: Percent::new(100),
             },
             mode: Mode::Stream,
             ack_policy: AckPolicy::Immediate,
             write_coalescing: WriteCoalescing::Immediate,
-            send_buffer: 1024 * (segments_len - SEGMENT_HEADER_LEN),
-            receive_buffer: Self::default_receive_buffer(1024),
+            send_buffer: 4096 * (segments_len - SEGMENT_HEADER_LEN),
+            receive_buffer: Self::default_receive_buffer(4096),
         }
     }
 }
@@ -100,7 +100,7 @@ pub enum Congestion {
     /// reset by time-outs. `nc = 0`.
     Kcp,
     /// No congestion window: only the send and remote windows limit the segments in flight. `nc =
-    /// 1`, which all presets use.
+    /// 1`, which kcptun's presets use.
     Unlimited,
     /// A model of the path, which limits what is in flight and spreads it over time. It fills a path
     /// and not its queue, and tells losses of a bad path from those of a full one. On a path with a

@@ -28,8 +28,9 @@ impl ConfigBuilder {
         Self { config, windows }
     }
 
-    /// Sets the four timing options that kcptun's mode names stand for, without copies; or, for this
-    /// crate's own presets, also the windows and what limits and protects sending.
+    /// Sets what the preset stands for: the four timing options of kcptun's modes, the windows, the
+    /// congestion control and the redundancy. kcptun's modes have windows of 1024 segments, no congestion
+    /// control and no redundancy.
     pub fn preset(self, preset: Preset) -> Self {
         let (no_delay, interval) = match preset {
             Preset::Normal => (false, 40),
@@ -59,7 +60,8 @@ impl ConfigBuilder {
             Preset::Normal | Preset::Fast | Preset::Fast2 | Preset::Fast3 => {
                 return builder
                     .congestion(Congestion::Unlimited)
-                    .redundancy(Redundancy::Off);
+                    .redundancy(Redundancy::Off)
+                    .windows(1024, 1024);
             }
         };
         builder

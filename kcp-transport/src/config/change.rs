@@ -105,7 +105,7 @@ mod tests {
             .send_buffer(100_000)
             .receive_buffer(100_000);
         assert_eq!(change(to, Mode::Stream), Ok(()));
-        let wider = Config::builder().windows(2048, 2048);
+        let wider = Config::builder().windows(8192, 8192);
         assert_eq!(change(wider, Mode::Message), Ok(()));
     }
 
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn receive_window_of_messages_does_not_shrink() {
-        let narrower = Config::builder().windows(1024, 64);
+        let narrower = Config::builder().windows(4096, 64);
         let error = change(narrower, Mode::Message).expect_err("is refused");
         assert_eq!(
             error,
-            "receive window of an open connection cannot change from 1024 to 64; \
+            "receive window of an open connection cannot change from 4096 to 64; \
              with messages it can only grow"
         );
     }

@@ -2,7 +2,7 @@
 
 use crate::names::names;
 
-/// Timing presets with kcptun's names.
+/// Sets of options with a name: kcptun's four, which behave as there, and three of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Preset {
@@ -10,11 +10,11 @@ pub enum Preset {
     Normal,
     /// `0, 30, 2, 1`.
     Fast,
-    /// `1, 20, 2, 1`: RTO at least 30 ms and growing by half. The default.
+    /// `1, 20, 2, 1`: RTO at least 30 ms and growing by half.
     Fast2,
     /// `1, 10, 2, 1`.
     Fast3,
-    /// For calls: [`Congestion::Model`](super::Congestion::Model), windows of 4096 segments, and small
+    /// For calls, and the default: [`Congestion::Model`](super::Congestion::Model), windows of 4096 segments, and small
     /// flushes copied where the path loses, for at most as many bytes again.
     Rpc,
     /// For data that must arrive soon at any cost: as [`Self::Rpc`] with windows of 1024, and every

@@ -28,9 +28,10 @@ pub use listener::{ListenerConfig, ListenerConfigBuilder};
 /// kcp-go and flag of kcptun. An option without those exists only in this crate and does not need
 /// to agree with the peer.
 ///
-/// [`Config::default`] suits gRPC: [`Preset::Fast2`] timing, windows of 1024 segments, mtu 1400,
-/// stream mode, no FEC. Both sides need the same cipher. Everything else applies to one direction
-/// or is local, so the peer may use other options.
+/// [`Config::default`] is [`Preset::Rpc`]: a controller that fills the path and not its queue, copies of
+/// small flushes where the path loses, windows of 4096 segments, mtu 1400, stream mode, no FEC. Both
+/// sides need the same cipher. Everything else applies to one direction or is local, so the peer may
+/// use other options.
 ///
 /// ```
 /// use kcp_transport::config::{Config, Preset};
@@ -109,12 +110,12 @@ impl Default for Config {
         Self {
             mtu: 1400,
             mtu_discovery: MtuDiscovery::On,
-            send_window: 1024,
-            receive_window: 1024,
+            send_window: 4096,
+            receive_window: 4096,
             no_delay: true,
             flush_interval: Duration::from_millis(20),
             fast_retransmit_after: NonZeroU32::new(2),
-            congestion: Congestion::Unlimited,
+            congestion: Congestion::Model,
             controller: None,
             redundancy: Redundancy::Adaptive {
                 overhead: Percent::new(100),
@@ -173,9 +174,11 @@ impl Config {
         self.mtu_discovery
     }
 
-    /// Maximum number of segments in flight. Default 1024, 1 to 65535.
+    /// Maximum number of segments in flight. Default 4096, 1 to 65535.
     ///
-    /// The peer's receive window is another limit. kcp-go `SetWindowSize` (32 by default), kcptun
+    /// The default does not limit a path of 100 Mbit/s and 200 ms; [`Config::congestion`] does. With
+    /// [`Congestion::Unlimited`], what is beyond bandwidth times round-trip time overflows the queue of
+    /// the path. The peer's receive window is another limit. kcp-go `SetWindowSize` (32 by default), kcptun
     /// `--sndwnd`.
     #[must_use]
     #[doc(alias = "snd_wnd")]
@@ -184,7 +187,7 @@ impl Config {
     }
 
     /// Maximum number of segments buffered for the reader. As many again, at least 128, are
-    /// buffered after a gap. Default 1024, 1 to 65535.
+    /// buffered after a gap. Default 4096, 1 to 65535.
     ///
     /// This is the window advertised to the peer; [`Config::receive_buffer`] limits the memory.
     /// kcp-go `SetWindowSize` (32 by default), kcptun `--rcvwnd`.
@@ -228,7 +231,8 @@ impl Config {
         self.fast_retransmit_after
     }
 
-    /// The congestion control. Default [`Congestion::Unlimited`].
+    /// The congestion control. Default [`Congestion::Model`]; kcptun's presets have
+    /// [`Congestion::Unlimited`].
     ///
     /// kcp-go `SetNoDelay`, fourth argument (0, a window, by default); kcptun `--nc`.
     #[must_use]

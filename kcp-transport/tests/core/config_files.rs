@@ -60,7 +60,7 @@ fn every_option_survives_serde() {
         assert_ne!(&unusual[name], value, "{name} is not covered");
     }
     assert_eq!(defaults["interval"], json!(20));
-    assert_eq!(defaults["nc"], json!(1));
+    assert_eq!(defaults["nc"], json!("model"));
     assert_eq!(unusual["interval"], json!(12.5));
     assert_eq!(unusual["connect_timeout"], json!(1.5));
 }

@@ -24,11 +24,8 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
         .windows(pick(rng, &windows), pick(rng, &windows))
         .fec(fec)
         .mtu(pick(rng, &mtus))
-        .congestion(either(rng, 0.2, Congestion::Kcp, Congestion::Unlimited))
+        .congestion(pick(rng, &CONGESTION))
         .ack_policy(either(rng, 0.3, AckPolicy::Batched, AckPolicy::Immediate));
-    if !calm && rng.chance(0.2) {
-        builder = builder.congestion(Congestion::Model);
-    }
     if rng.chance(0.4) {
         let overhead = Percent::new(pick(rng, &[10, 100, 100, 200, 400]));
         let copies = 1 + rng.below(3) as u8;
@@ -114,3 +111,12 @@ fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
 fn either<T>(rng: &mut Rng, probability: f64, this: T, that: T) -> T {
     if rng.chance(probability) { this } else { that }
 }
+
+/// The default most often.
+const CONGESTION: [Congestion; 5] = [
+    Congestion::Kcp,
+    Congestion::Unlimited,
+    Congestion::Model,
+    Congestion::Model,
+    Congestion::Model,
+];
