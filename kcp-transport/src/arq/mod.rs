@@ -235,7 +235,10 @@ impl Arq {
     /// Number of bytes that [`Self::write`] would accept now.
     #[must_use]
     pub fn send_capacity(&self) -> usize {
-        self.send.capacity()
+        match self.config.mode {
+            Mode::Stream => self.send.stream_capacity(),
+            Mode::Message => self.send.capacity(),
+        }
     }
 
     /// Reads bytes in order, across segments and messages. Returns 0 when none are available.

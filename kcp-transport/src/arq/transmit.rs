@@ -156,7 +156,10 @@ impl Arq {
     fn limit(&self) -> usize {
         let windows = self.config.send_window.min(self.remote_window);
         let limit = self.congestion.as_ref().map(|it| it.limit());
-        usize::from(windows).min(limit.unwrap_or(usize::MAX))
+        let local = self.send.local_window();
+        usize::from(windows)
+            .min(limit.unwrap_or(usize::MAX))
+            .min(local.unwrap_or(usize::MAX))
     }
 
     /// Whether data waits for a window that only an answer of the peer can open.

@@ -330,6 +330,9 @@ impl Config {
     /// Maximum number of bytes queued and in flight. Default: a send window of full segments, in
     /// message mode at least 255 segments; 1500 bytes to 1 GiB.
     ///
+    /// Where a controller limits what is in flight, a stream takes less: 1.4 MB or twice what may be in
+    /// flight, whichever is more, so that what is written later need not wait longer.
+    ///
     /// With an mtu that leaves less than 128 bytes of data per segment, the buffer is smaller: it
     /// holds as many segments as if they had 128 bytes, but at least the send window.
     ///

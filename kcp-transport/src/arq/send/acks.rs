@@ -169,6 +169,7 @@ impl Sender {
         if self.flight.unacked() == 0 {
             self.rack.clear();
         }
+        self.check_local(rtt);
         if let Some(regulator) = &mut self.regulator {
             let (flying, first) = (self.flight.flying(), self.rack.first());
             regulator.on_datagram(now, rtt, flying, first, &self.path);

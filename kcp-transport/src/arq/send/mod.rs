@@ -9,6 +9,8 @@ mod queue;
 mod regulate;
 mod transmit;
 
+use std::time::Duration;
+
 use super::buffers::Buffers;
 use super::congestion::{ControllerFactory, PathInfo};
 use super::loss::{Flight, PathModel, ProbeTimer, Protector, Rack};
@@ -40,6 +42,8 @@ pub(super) struct Sender {
     congestion: Congestion,
     /// The controller is that of a factory, whatever the options.
     is_controlled: bool,
+    /// The path is too short for the model: only a window limits.
+    is_local: bool,
     no_delay: bool,
     /// The first segment opens a session at the peer, and is not copied.
     opens_session: bool,
@@ -65,6 +69,7 @@ impl Sender {
             regulator: None,
             congestion: config.congestion,
             is_controlled: false,
+            is_local: false,
             no_delay: config.no_delay,
             opens_session: false,
             buffered: 0,
@@ -126,9 +131,41 @@ impl Sender {
         self.queue.has_full_segment()
     }
 
-    /// Number of bytes that can be queued now.
+    /// Number of bytes of messages that can be queued now.
     pub(super) fn capacity(&self) -> usize {
         self.capacity.saturating_sub(self.buffered)
+    }
+
+    /// Number of bytes of a stream that can be queued now.
+    ///
+    /// Where a controller limits, no more than twice its window is taken: what waits here delays what
+    /// is written later, and is of no use to the path.
+    pub(super) fn stream_capacity(&self) -> usize {
+        let useful = match &self.regulator {
+            Some(regulator) => regulator.useful().max(LEAST_HELD),
+            None if self.congestion == Congestion::Model => LEAST_HELD,
+            None => usize::MAX,
+        };
+        self.capacity.min(useful).saturating_sub(self.buffered)
+    }
+
+    /// Most segments in flight on a path that is too short for the model.
+    pub(super) fn local_window(&self) -> Option<usize> {
+        self.is_local.then_some(LOCAL_WINDOW)
+    }
+
+    /// Decides whether the path is too short for the model, as of a round trip: on a loopback device,
+    /// or within a rack, timers are too coarse for it.
+    fn check_local(&mut self, trip: Option<Duration>) {
+        if self.is_controlled || self.congestion != Congestion::Model {
+            self.is_local = false;
+        } else if trip.is_some_and(|trip| trip < LOCAL_ROUND_TRIP) {
+            (self.is_local, self.regulator) = (true, None);
+        } else if self.is_local {
+            // A peer may move.
+            let least = self.path.least();
+            self.is_local = least.is_none_or(|trip| trip <= LONGEST_LOCAL);
+        }
     }
 
     pub(super) fn waiting_since(&self) -> Option<Time> {
@@ -142,7 +179,11 @@ impl Sender {
 
     /// Queues as much of `data` as fits, filling the last segment first in stream mode.
     pub(super) fn write(&mut self, data: &[u8], mode: Mode, buffers: &mut Buffers) -> usize {
-        let taken = data.len().min(self.capacity());
+        let room = match mode {
+            Mode::Stream => self.stream_capacity(),
+            Mode::Message => self.capacity(),
+        };
+        let taken = data.len().min(room);
         self.queue.write(&data[..taken], mode, buffers);
         self.buffered += taken;
         taken
@@ -231,3 +272,15 @@ impl Sender {
         lists + protector + regulator
     }
 }
+
+/// Shorter paths are too short for the model.
+const LOCAL_ROUND_TRIP: Duration = Duration::from_millis(2);
+
+/// Such a path may take longer while [`LOCAL_WINDOW`] waits in the buffers of its sockets.
+const LONGEST_LOCAL: Duration = Duration::from_millis(30);
+
+/// The window on such a path, in segments, which a socket buffer of 4 MiB holds.
+const LOCAL_WINDOW: usize = 1024;
+
+/// Bytes that are taken from the writer of a stream on any path, about as many as such a window has.
+const LEAST_HELD: usize = 1_400_000;

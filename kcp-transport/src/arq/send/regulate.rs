@@ -33,6 +33,12 @@ impl Regulator {
         flying < self.controller.window().max(LEAST * self.segment_len)
     }
 
+    /// Bytes of data that are worth holding.
+    pub(super) fn useful(&self) -> usize {
+        let window = usize::try_from(self.controller.window()).unwrap_or(usize::MAX);
+        window.saturating_mul(2)
+    }
+
     /// Whether a segment may leave now, with so many bytes in flight.
     pub(super) fn is_open(&mut self, now: Time, flying: u64) -> bool {
         self.has_window(flying) && (self.rate().is_none() || self.pacer.is_ready(now))

@@ -122,7 +122,7 @@ impl Sender {
             protector.on_sent(queued.data.len());
             protector.on_new(sequence);
         }
-        if self.regulator.is_none() {
+        if self.regulator.is_none() && !self.is_local {
             self.regulator = self.new_regulator(now);
         }
         let bytes = (queued.data.len() + SEGMENT_HEADER_LEN) as u64;
@@ -157,11 +157,12 @@ impl Sender {
     }
 
     /// What limits the flow besides KCP's windows, if anything does.
-    fn new_regulator(&self, now: Time) -> Option<Box<Regulator>> {
-        if self.congestion != Congestion::Model {
+    fn new_regulator(&mut self, now: Time) -> Option<Box<Regulator>> {
+        let path = self.path_info(now);
+        self.check_local(path.round_trip);
+        if self.congestion != Congestion::Model || self.is_local {
             return None;
         }
-        let path = self.path_info(now);
         let controller = Box::new(Model::new(&path));
         Some(Box::new(Regulator::new(controller, path.segment_len)))
     }

@@ -7,9 +7,6 @@
 //! Losses do not count unless they exceed what the path loses while its queue is empty, so a path
 //! that loses at random is filled as one that does not.
 //!
-//! On a path of less than two milliseconds, a loopback device or a rack, timers are too coarse for all
-//! that: there, a large window limits, and nothing else.
-//!
 //! From BBR (draft-ietf-ccwg-bbr) come the start at growing rates, and emptying the queue every few
 //! seconds so that the shortest round trip can be measured. A flow that measures one at its base
 //! defers its own turn: after a while all flows of a bottleneck empty it at the same time.
@@ -48,8 +45,6 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Model {
     segment_len: f64,
-    /// The path is so short that only a fixed window limits.
-    is_local: bool,
     state: State,
     window: f64,
     /// The window of [`State::ProbeRtt`].
@@ -105,7 +100,6 @@ impl Model {
         let trip = path.round_trip.unwrap_or(FIRST_ROUND_TRIP).as_secs_f64();
         Self {
             segment_len,
-            is_local: path.round_trip.is_some_and(|trip| trip < LOCAL_ROUND_TRIP),
             state: State::Startup,
             window: FIRST_WINDOW * segment_len,
             low_window: 0.0,
@@ -128,20 +122,6 @@ impl Model {
             probe_rtt_at: path.now,
             restore: 0.0,
         }
-    }
-
-    /// Whether the path is too short for the model, as of an ack.
-    fn check_local(&mut self, now: Time, acked: &Acked) -> bool {
-        if self.is_local && acked.min_rtt > LONGEST_LOCAL {
-            // The peer has moved, or what was measured so far was not this path.
-            *self = Self::new(&PathInfo {
-                segment_len: self.segment_len as u64,
-                round_trip: Some(acked.min_rtt),
-                now,
-            });
-        }
-        self.is_local |= acked.rtt.is_some_and(|rtt| rtt < LOCAL_ROUND_TRIP);
-        self.is_local
     }
 
     /// Bytes that are to wait at the bottleneck.
@@ -310,9 +290,6 @@ impl CongestionController for Model {
     }
 
     fn on_acked(&mut self, now: Time, acked: &Acked) {
-        if self.check_local(now, acked) {
-            return;
-        }
         self.in_flight = acked.in_flight as f64;
         self.round.acked += acked.bytes as f64;
         if let Some(rtt) = acked.rtt {
@@ -344,9 +321,6 @@ impl CongestionController for Model {
     }
 
     fn on_lost(&mut self, _now: Time, lost: &Lost) {
-        if self.is_local {
-            return;
-        }
         let bytes = lost.bytes as f64;
         self.round.lost += bytes;
         if !self.base.has_short_queue() {
@@ -356,9 +330,6 @@ impl CongestionController for Model {
     }
 
     fn on_persistent_loss(&mut self, _now: Time) {
-        if self.is_local {
-            return;
-        }
         if self.state == State::Startup {
             self.start.slow_down();
             return;
@@ -371,7 +342,6 @@ impl CongestionController for Model {
 
     fn window(&self) -> u64 {
         let window = match self.state {
-            _ if self.is_local => LOCAL_WINDOW * self.segment_len,
             State::ProbeRtt => self.low_window,
             _ => self.window,
         };
@@ -381,7 +351,6 @@ impl CongestionController for Model {
 
     fn rate(&self) -> Option<NonZeroU64> {
         let rate = match self.state {
-            _ if self.is_local => return None,
             // A flow that never had much to send has not found out how much it might.
             State::Startup if self.start.rate() > 0.0 => {
                 let least = 2.0 * FIRST_WINDOW * self.segment_len / self.base.get();
@@ -398,15 +367,6 @@ impl CongestionController for Model {
 }
 
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
-
-/// Timers are too coarse for shorter paths.
-const LOCAL_ROUND_TRIP: Duration = Duration::from_millis(2);
-
-/// Such a path may take longer while a window of [`LOCAL_WINDOW`] waits in the buffers of its sockets.
-const LONGEST_LOCAL: Duration = Duration::from_millis(30);
-
-/// The window on such a path, in segments, which a socket buffer of 4 MiB holds.
-const LOCAL_WINDOW: f64 = 1024.0;
 
 /// What every KCP peer grants before it has advertised its window, in segments.
 const FIRST_WINDOW: f64 = 32.0;
