@@ -241,6 +241,14 @@ impl Arq {
         }
     }
 
+    /// What [`Self::send_capacity`] is when nothing is queued or in flight.
+    pub(crate) fn send_limit(&self) -> usize {
+        match self.config.mode {
+            Mode::Stream => self.send.stream_limit(),
+            Mode::Message => self.config.send_buffer,
+        }
+    }
+
     /// Reads bytes in order, across segments and messages. Returns 0 when none are available.
     pub fn read(&mut self, out: &mut [u8]) -> usize {
         let mut at = 0;

@@ -106,8 +106,6 @@ pub struct Session {
     discarded: bool,
     /// Memory is short elsewhere.
     pressed: bool,
-    /// Free bytes in the send buffer from which on a writer is woken.
-    writable_at: usize,
     counters: Counters,
 }
 
@@ -205,7 +203,6 @@ impl Session {
             abandoned: false,
             discarded: false,
             pressed: false,
-            writable_at: (arq_config(config, layout).send_buffer / 4).max(1),
             counters: Counters::default(),
         };
         session.apply_path_mtu();
@@ -275,7 +272,6 @@ impl Session {
             mode: self.arq.mode(),
             ..arq_config(config, layout)
         };
-        self.writable_at = (arq.send_buffer / 4).max(1);
         self.arq.set_config(arq);
         if layout.mtu() < self.layout.mtu() {
             self.layout = layout;
@@ -380,7 +376,14 @@ impl Session {
     /// acknowledgements do not wake it for a few bytes each.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.send_capacity() >= self.writable_at && !self.arq.is_crowded() && !self.awaits_window()
+        self.send_capacity() >= self.writable_at()
+            && !self.arq.is_crowded()
+            && !self.awaits_window()
+    }
+
+    /// Room from which on a writer is woken: a quarter of all there is.
+    fn writable_at(&self) -> usize {
+        (self.arq.send_limit() / 4).max(1)
     }
 
     /// Number of segments written and not yet sent.

@@ -137,16 +137,21 @@ impl Sender {
     }
 
     /// Number of bytes of a stream that can be queued now.
+    pub(super) fn stream_capacity(&self) -> usize {
+        self.stream_limit().saturating_sub(self.buffered)
+    }
+
+    /// Most bytes of a stream that are queued and in flight.
     ///
     /// Where a controller limits, no more than twice its window is taken: what waits here delays what
     /// is written later, and is of no use to the path.
-    pub(super) fn stream_capacity(&self) -> usize {
+    pub(super) fn stream_limit(&self) -> usize {
         let useful = match &self.regulator {
             Some(regulator) => regulator.useful().max(LEAST_HELD),
             None if self.congestion == Congestion::Model => LEAST_HELD,
             None => usize::MAX,
         };
-        self.capacity.min(useful).saturating_sub(self.buffered)
+        self.capacity.min(useful)
     }
 
     /// Most segments in flight on a path that is too short for the model.

@@ -73,6 +73,25 @@ fn send_buffer_bounds_what_a_write_takes() {
     assert_eq!(default.write(at(0), &[7; 100_000]), 10 * 1376);
 }
 
+#[test]
+fn writer_goes_on_when_a_quarter_of_what_is_taken_is_free() {
+    for preset in [Preset::Rpc, Preset::Bulk] {
+        let mut sender = lazy(Config::builder().preset(preset));
+        let mut reader = accepting(Config::builder().preset(preset));
+        let taken = sender.write(at(0), &vec![7; 32 << 20]);
+        assert!(taken <= 1_500_000, "{taken}");
+        let mut now = 0;
+        while !sender.is_writable() {
+            now += 50;
+            assert!(now < 60_000, "{preset}: nothing is free");
+            carry(at(now), &mut sender, &mut reader);
+            while reader.read(at(now), &mut [0; 65_536]) > 0 {}
+            carry(at(now), &mut reader, &mut sender);
+        }
+        assert!(sender.send_capacity() < taken, "{preset}: all is free");
+    }
+}
+
 /// A segment costs some dozens of bytes beside its data.
 #[test]
 fn send_buffer_of_tiny_segments_holds_no_more_memory_than_one_of_large_ones() {
