@@ -133,6 +133,15 @@ impl Delivery {
         self.limited_until = self.delivered + in_flight.max(1);
     }
 
+    /// Keeps what is known of the last `most` transmissions: where nothing is acknowledged, segments
+    /// are sent again and again, and only their last transmissions can still be told apart.
+    pub(super) fn keep(&mut self, most: usize) {
+        while self.snapshots.len() > most {
+            self.snapshots.pop_front();
+            self.first += 1;
+        }
+    }
+
     /// Transmissions before this number are of no interest any more.
     pub(super) fn forget_before(&mut self, number: u64) {
         while self.first < number && self.snapshots.pop_front().is_some() {

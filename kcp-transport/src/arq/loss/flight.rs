@@ -302,4 +302,4 @@ pub(in crate::arq) struct Advance {
 }
 
 /// Transmissions of a segment that an acknowledgement can be told by: one, a copy and a probe.
-const RECENT: usize = 3;
+pub(in crate::arq) const RECENT: usize = 3;

@@ -6,7 +6,7 @@ mod probe_timeout;
 mod protect;
 mod rack;
 
-pub(super) use flight::{Flight, Resent, Sent, Transmission};
+pub(super) use flight::{Flight, RECENT, Resent, Sent, Transmission};
 pub(super) use path::PathModel;
 pub(super) use probe_timeout::ProbeTimer;
 pub(super) use protect::Protector;

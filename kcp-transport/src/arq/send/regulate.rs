@@ -69,6 +69,11 @@ impl Regulator {
         }
     }
 
+    /// Keeps what is known of the last `most` transmissions.
+    pub(super) fn keep(&mut self, most: usize) {
+        self.delivery.keep(most);
+    }
+
     /// All that may be sent is: samples of the rate are too low from now on.
     pub(super) fn on_limited(&mut self, flying: u64) {
         if self.has_window(flying) {

@@ -3,7 +3,7 @@
 use super::Sender;
 use super::regulate::Regulator;
 use crate::arq::congestion::Model;
-use crate::arq::loss::{Protector, Resend, Resent, Sent, Transmission};
+use crate::arq::loss::{Protector, RECENT, Resend, Resent, Sent, Transmission};
 use crate::arq::options::{Congestion, Redundancy};
 use crate::time::Time;
 use crate::wire::{SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
@@ -138,6 +138,7 @@ impl Sender {
         if let Some(regulator) = &mut self.regulator {
             let flying = self.flight.flying();
             regulator.on_sent(now, transmission.number, bytes, flying);
+            regulator.keep(RECENT * (self.flight.len() + 1));
         }
         transmission
     }

@@ -366,3 +366,23 @@ fn released_conversation_keeps_only_readable_data() {
     arq.release();
     assert_eq!(arq.memory(), 0);
 }
+
+#[test]
+fn segment_that_is_never_acknowledged_holds_no_more_memory_the_longer_it_is_sent_again() {
+    let congestion = Congestion::Model;
+    let mut arq = arq(ArqConfig {
+        congestion,
+        ..config()
+    });
+    arq.write(b"hello");
+    let mut now = Time::ZERO;
+    while now < at(30_000) {
+        transmit(&mut arq, now);
+        now = arq
+            .poll_timeout()
+            .expect("waits for an ack")
+            .max(now + ms(1));
+    }
+    assert!(stats(&arq).retransmitted >= 20, "{:?}", stats(&arq));
+    assert!(arq.memory() <= 2500, "{} bytes", arq.memory());
+}
