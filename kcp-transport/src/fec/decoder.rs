@@ -264,7 +264,7 @@ impl FecDecoder {
     }
 
     /// The index of a group in the queue, inserting it if it is new; `None` if too many groups are
-    /// ahead of the current one.
+    /// ahead of the current ones.
     fn find_or_open(&mut self, id: u64) -> Option<usize> {
         // Most packets belong to the last group.
         let before = self.groups.iter().rev().take_while(|group| group.id > id);
@@ -342,7 +342,7 @@ impl FecDecoder {
 /// packets of up to 1500 bytes.
 const BYTE_BUDGET: usize = 512 * 1024;
 
-/// Groups kept ahead of the current one: enough for the first packets after an outage, but not for
+/// Groups kept ahead of the current ones: enough for the first packets after an outage, but not for
 /// many scattered stray packets.
 const MAX_AHEAD: usize = 4;
 

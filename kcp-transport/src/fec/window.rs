@@ -57,9 +57,10 @@ impl Window {
         self.newest.is_some_and(|newest| group + self.span < newest)
     }
 
-    /// Whether a group with this number is newer than the newest current one.
+    /// Whether a group with this number is too new to be current.
     pub(super) fn is_ahead(&self, group: u64) -> bool {
-        self.newest.is_some_and(|newest| group > newest)
+        self.newest
+            .is_some_and(|newest| group > newest + self.span)
     }
 
     /// The number of the newest group, as on the wire.
@@ -68,9 +69,9 @@ impl Window {
         self.newest.map(|newest| (newest % self.period) as u32)
     }
 
-    /// Maximum number of current groups.
+    /// Maximum number of current groups: parity may be ahead of the newest by a span.
     pub(super) fn capacity(&self) -> usize {
-        usize::try_from(self.span).expect("spans are small") + 1
+        2 * usize::try_from(self.span).expect("spans are small") + 1
     }
 
     /// Determines the position of a packet with group number `wire`, and moves the window if the

@@ -131,6 +131,24 @@ fn groups_are_rebuilt_across_the_wrap() {
 }
 
 #[test]
+fn groups_are_rebuilt_whose_data_is_lost_or_late_many_times_in_a_row() {
+    let ratio = ratio(1, 1);
+    let sent = packets(&mut FecEncoder::new(ratio), 40);
+    // The first packet of a group of one counts as late and has no parity.
+    let parity = |at: usize| &sent[2 * at];
+    let mut receiver = Receiver::new(FecDecoder::knowing(ratio));
+    receiver.receive(&sent[0]);
+    // The first parity is late, and parity moves the window by one group at most.
+    for at in 2..=20 {
+        receiver.receive(parity(at));
+    }
+    receiver.receive(parity(1));
+    let missing: Vec<_> = (0..=20).filter(|&at| !receiver.got(at)).collect();
+    assert_eq!(missing, []);
+    assert_eq!(receiver.stats().ignored, 0);
+}
+
+#[test]
 fn unknown_ratio_is_learned_and_used() {
     let theirs = ratio(3, 1);
     let sent = packets(&mut FecEncoder::new(theirs), 300);
