@@ -59,8 +59,7 @@ impl Window {
 
     /// Whether a group with this number is too new to be current.
     pub(super) fn is_ahead(&self, group: u64) -> bool {
-        self.newest
-            .is_some_and(|newest| group > newest + self.span)
+        self.newest.is_some_and(|newest| group > newest + self.span)
     }
 
     /// The number of the newest group, as on the wire.
