@@ -1,8 +1,11 @@
 //! Options of a conversation.
 
+use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
+use crate::error::ConfigError;
 use crate::names::names;
 use crate::wire::SEGMENT_HEADER_LEN;
 
@@ -154,6 +157,44 @@ impl Redundancy {
     }
 }
 
+/// `off`, `adaptive:100%` or `always:2:150%`: what the variant is, the copies, and the budget.
+impl fmt::Display for Redundancy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.pad("off"),
+            Self::Adaptive { overhead } => f.pad(&format!("adaptive:{overhead}")),
+            Self::Always { copies, overhead } => f.pad(&format!("always:{copies}:{overhead}")),
+        }
+    }
+}
+
+impl FromStr for Redundancy {
+    type Err = ConfigError;
+
+    /// Parses what [`Display`](fmt::Display) writes. The percent sign may be missing. Whether copies and
+    /// budget are in range is checked with the rest of a configuration.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let mut parts = text.split(':');
+        let parsed = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("off"), None, None, None) => Some(Self::Off),
+            (Some("adaptive"), Some(overhead), None, None) => overhead
+                .parse()
+                .ok()
+                .map(|overhead| Self::Adaptive { overhead }),
+            (Some("always"), Some(copies), Some(overhead), None) => {
+                let numbers = copies.parse().ok().zip(overhead.parse().ok());
+                numbers.map(|(copies, overhead)| Self::Always { copies, overhead })
+            }
+            _ => None,
+        };
+        parsed.ok_or_else(|| ConfigError::OutOfRange {
+            option: "redundancy",
+            given: text.to_owned(),
+            allowed: "off, adaptive:BUDGET and always:COPIES:BUDGET, such as adaptive:100% or always:1:200%",
+        })
+    }
+}
+
 /// A part of something in hundredths, which may be more than the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent(u16);
@@ -169,6 +210,28 @@ impl Percent {
     #[must_use]
     pub const fn get(self) -> u16 {
         self.0
+    }
+}
+
+/// The number and a percent sign, as in `100%`.
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}%", self.0))
+    }
+}
+
+impl FromStr for Percent {
+    type Err = ConfigError;
+
+    /// Parses what [`Display`](fmt::Display) writes, such as `100%`. The percent sign may be missing.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let number = text.strip_suffix('%').unwrap_or(text);
+        let hundredths = number.parse().ok();
+        hundredths.map(Self).ok_or_else(|| ConfigError::OutOfRange {
+            option: "percentage",
+            given: text.to_owned(),
+            allowed: "0 to 65535, with or without a percent sign, such as 100%",
+        })
     }
 }
 

@@ -91,7 +91,7 @@ mod tests {
     use std::str::FromStr;
 
     use super::*;
-    use crate::arq::{AckPolicy, Congestion, Mode, WriteCoalescing};
+    use crate::arq::{AckPolicy, Congestion, Mode, Percent, Redundancy, WriteCoalescing};
     use crate::error::ConfigError;
 
     fn survives<T>(values: &[T], names: &[&str])
@@ -138,6 +138,51 @@ mod tests {
             &[Extensions::Off, Extensions::On, Extensions::Migration],
             &["off", "on", "migration"],
         );
+        survives(&[MtuDiscovery::On, MtuDiscovery::Off], &["on", "off"]);
         assert_eq!(format!("{Fast:>6}"), "  fast");
+    }
+
+    #[test]
+    fn redundancy_survives_display_and_parsing() {
+        let overhead = Percent::new(150);
+        for (redundancy, text) in [
+            (Redundancy::Off, "off"),
+            (Redundancy::Adaptive { overhead }, "adaptive:150%"),
+            (
+                Redundancy::Always {
+                    copies: 2,
+                    overhead,
+                },
+                "always:2:150%",
+            ),
+        ] {
+            assert_eq!(redundancy.to_string(), text);
+            assert_eq!(text.parse(), Ok(redundancy));
+            assert_eq!(text.trim_end_matches('%').parse(), Ok(redundancy));
+        }
+        for text in [
+            "",
+            "on",
+            "off:1",
+            "adaptive",
+            "adaptive:x",
+            "always:2",
+            "always:2:150%:1",
+        ] {
+            let error = text.parse::<Redundancy>().expect_err(text).to_string();
+            assert!(error.contains("such as adaptive:100%"), "{error}");
+        }
+    }
+
+    #[test]
+    fn percentage_survives_display_and_parsing() {
+        let percent = Percent::new(400);
+        assert_eq!(percent.to_string(), "400%");
+        assert_eq!("400%".parse(), Ok(percent));
+        assert_eq!("400".parse(), Ok(percent));
+        for text in ["", "%", "-1%", "65536", "4%%"] {
+            let error = text.parse::<Percent>().expect_err(text).to_string();
+            assert!(error.contains("allowed are 0 to 65535"), "{error}");
+        }
     }
 }

@@ -66,9 +66,9 @@ pub use listener::{ListenerConfig, ListenerConfigBuilder};
 /// | `ratelimit` | [`Config::send_rate`]; 0 is off |
 /// | `keepalive` | seconds: [`Config::keepalive`]; 0 is off |
 ///
-/// `redundancy` is the budget of copies in percent, 0 is off, and `copies` makes it
-/// [`Redundancy::Always`]. The others have the names of the builder's methods, and [`Config::mode`] is `stream`, true or
-/// false. Times are in seconds. 0 turns `user_timeout` and `idle_timeout` off, and stands for the
+/// The others have the names of the builder's methods, and [`Config::mode`] is `stream`, true or false.
+/// Options with named values take the names that their types display, such as `adaptive:100%` for
+/// [`Config::redundancy`]. Times are in seconds. 0 turns `user_timeout` and `idle_timeout` off, and stands for the
 /// default of `send_buffer` and `receive_buffer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]

@@ -61,6 +61,8 @@ fn every_option_survives_serde() {
     }
     assert_eq!(defaults["interval"], json!(20));
     assert_eq!(defaults["nc"], json!("model"));
+    assert_eq!(defaults["redundancy"], json!("adaptive:100%"));
+    assert_eq!(unusual["redundancy"], json!("always:2:150%"));
     assert_eq!(unusual["interval"], json!(12.5));
     assert_eq!(unusual["connect_timeout"], json!(1.5));
 }
@@ -121,6 +123,14 @@ fn what_the_builder_refuses_is_refused_with_its_text() {
         (
             json!({ "nc": "cubic" }),
             "congestion is cubic; allowed are kcp, unlimited",
+        ),
+        (
+            json!({ "redundancy": "twice" }),
+            "redundancy is twice; allowed are off, adaptive:BUDGET",
+        ),
+        (
+            json!({ "redundancy": "always:4:100%" }),
+            "redundancy copies is 4; allowed are 1 to 3",
         ),
         (json!({ "dscp": 300 }), "dscp is 300; allowed are 0 to 63"),
         (

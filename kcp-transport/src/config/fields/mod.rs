@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::builder::in_range;
 use super::{
-    AckPolicy, Config, ConfigBuilder, Extensions, Mode, MtuDiscovery, Percent, Preset, Redundancy,
+    AckPolicy, Config, ConfigBuilder, Extensions, Mode, MtuDiscovery, Preset, Redundancy,
     WriteCoalescing,
 };
 use crate::error::ConfigError;
@@ -42,8 +42,7 @@ pub(super) struct Fields {
     sockbuf: Option<usize>,
     ratelimit: Option<u64>,
     keepalive: Option<Seconds>,
-    redundancy: Option<u16>,
-    copies: Option<u8>,
+    redundancy: Option<Redundancy>,
     stream: Option<Switch>,
     write_coalescing: Option<WriteCoalescing>,
     connect_timeout: Option<Seconds>,
@@ -75,11 +74,7 @@ impl From<Config> for Fields {
             sockbuf: Some(config.socket_buffer.unwrap_or(0)),
             ratelimit: Some(config.send_rate.map_or(0, NonZeroU64::get)),
             keepalive: off_is_zero(config.keepalive),
-            redundancy: Some(config.redundancy.overhead()),
-            copies: Some(match config.redundancy {
-                Redundancy::Always { copies, .. } => copies,
-                Redundancy::Off | Redundancy::Adaptive { .. } => 0,
-            }),
+            redundancy: Some(config.redundancy),
             stream: Some(Switch(config.mode == Mode::Stream)),
             write_coalescing: Some(config.write_coalescing),
             connect_timeout: Some(Seconds(config.connect_timeout)),
@@ -146,13 +141,8 @@ impl Fields {
                 false => AckPolicy::Batched,
             });
         }
-        if let Some(percent) = self.redundancy {
-            let overhead = Percent::new(percent);
-            builder = builder.redundancy(match self.copies.unwrap_or(0) {
-                _ if percent == 0 => Redundancy::Off,
-                0 => Redundancy::Adaptive { overhead },
-                copies => Redundancy::Always { copies, overhead },
-            });
+        if let Some(redundancy) = self.redundancy {
+            builder = builder.redundancy(redundancy);
         }
         if let Some(Switch(stream)) = self.stream {
             builder = builder.mode(if stream { Mode::Stream } else { Mode::Message });

@@ -7,7 +7,8 @@ use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::{
-    AckPolicy, Congestion, Extensions, Mode, MtuDiscovery, Preset, WriteCoalescing,
+    AckPolicy, Congestion, Extensions, Mode, MtuDiscovery, Percent, Preset, Redundancy,
+    WriteCoalescing,
 };
 use crate::fec::FecRatio;
 
@@ -236,6 +237,8 @@ by_name!(
     FecRatio,
     Mode,
     MtuDiscovery,
+    Percent,
     Preset,
+    Redundancy,
     WriteCoalescing
 );

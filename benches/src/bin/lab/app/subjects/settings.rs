@@ -3,9 +3,7 @@
 use std::io;
 use std::num::NonZeroU32;
 
-use kcp_transport::config::{
-    Config, ConfigBuilder, Congestion, Extensions, MtuDiscovery, Percent, Redundancy,
-};
+use kcp_transport::config::{Config, ConfigBuilder, Congestion, Extensions, MtuDiscovery};
 use kcp_transport::fec::FecRatio;
 
 /// Settings as the command line has them; empty is the default configuration.
@@ -40,20 +38,13 @@ impl Settings {
 fn apply(builder: ConfigBuilder, key: &str, value: &str) -> Option<ConfigBuilder> {
     Some(match (key, value) {
         ("fec", "off") => builder.fec(None),
-        ("fec", ratio) => {
-            let (data, parity) = ratio.split_once('/')?;
-            let ratio = FecRatio::new(data.parse().ok()?, parity.parse().ok()?);
-            builder.fec(ratio.ok()?)
-        }
+        ("fec", ratio) => builder.fec(ratio.parse::<FecRatio>().ok()?),
         ("window", segments) => {
             let segments = segments.parse().ok()?;
             builder.windows(segments, segments)
         }
         ("preset", name) => builder.preset(name.parse().ok()?),
-        ("redundancy", "off") => builder.redundancy(Redundancy::Off),
-        ("redundancy", percent) => builder.redundancy(Redundancy::Adaptive {
-            overhead: Percent::new(percent.parse().ok()?),
-        }),
+        ("redundancy", budget) => builder.redundancy(budget.parse().ok()?),
         ("bitmap", "off") => builder.sends_received(false),
         ("model", "off") => builder.congestion(Congestion::Unlimited),
         ("count", "off") => builder.fast_retransmit_after(None),
@@ -73,11 +64,15 @@ fn apply(builder: ConfigBuilder, key: &str, value: &str) -> Option<ConfigBuilder
 
 #[cfg(test)]
 mod tests {
+    use kcp_transport::config::Redundancy;
+
     use super::*;
 
     #[test]
     fn settings_change_the_default_configuration() {
         let config = |text: &str| Settings(text.to_owned()).config();
+        let copied = config("redundancy=always:1:200%").expect("valid");
+        assert_eq!(copied.redundancy().to_string(), "always:1:200%");
         assert_eq!(config("").ok(), Some(Config::default()));
         let changed = config("fec=10/3+window=4096").expect("valid");
         assert_eq!(changed.send_window(), 4096);
