@@ -85,7 +85,7 @@ pub use kcp_tower::kcp_transport;
 pub use kcp_tower::{
     Config, ConfigBuilder, ConfigError, ConnectAttempt, ConnectError, ConnectErrorReason,
     ConnectionError, ConnectionInfo, ConversationId, FecRatio, KcpConnectInfo, KcpListener,
-    ListenerConfig, ListenerConfigBuilder, Preset, Security, Stats, Transport,
+    ListenerConfig, ListenerConfigBuilder, Preset, Security, Stats, ToAddrs, Transport,
 };
 #[cfg(feature = "channel")]
 #[cfg_attr(docsrs, doc(cfg(feature = "channel")))]

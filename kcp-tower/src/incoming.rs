@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
+use kcp_transport::ToAddrs;
 use kcp_transport::{Config, KcpListener, ListenerBuilder, ListenerConfig, Security, Transport};
-use tokio::net::ToSocketAddrs;
 
 use crate::KcpIo;
 use crate::http2::Windows;
@@ -39,7 +39,7 @@ impl KcpIncoming {
     /// # Cancel safety
     ///
     /// As [`KcpIncomingBuilder::bind`].
-    pub async fn bind(addr: impl ToSocketAddrs, security: &Security) -> io::Result<Self> {
+    pub async fn bind(addr: impl ToAddrs, security: &Security) -> io::Result<Self> {
         Self::builder(security).bind(addr).await
     }
 
@@ -171,7 +171,7 @@ impl KcpIncomingBuilder {
     /// # Cancel safety
     ///
     /// Dropping the future binds nothing. It waits for the resolution of names only.
-    pub async fn bind(self, addr: impl ToSocketAddrs) -> io::Result<KcpIncoming> {
+    pub async fn bind(self, addr: impl ToAddrs) -> io::Result<KcpIncoming> {
         let (listener, rest) = self.split()?;
         Ok(rest.incoming(listener.bind(addr).await?))
     }

@@ -89,7 +89,8 @@ pub use kcp_transport;
 pub use kcp_transport::{
     Config, ConfigBuilder, ConfigError, ConnectAttempt, ConnectError, ConnectErrorReason,
     ConnectionError, ConnectionInfo, ConversationId, FecRatio, KcpListener, KcpStream,
-    ListenerBuilder, ListenerConfig, ListenerConfigBuilder, Preset, Security, Stats, Transport,
+    ListenerBuilder, ListenerConfig, ListenerConfigBuilder, Preset, Security, Stats, ToAddrs,
+    Transport,
 };
 
 /// An error of any type, as tower and hyper pass them.

@@ -112,5 +112,5 @@ pub use wire::ConversationId;
 pub use net::{
     ClientBuilder, ConnectionInfo, Datagrams, KcpEndpoint, KcpListener, KcpMessageStream,
     KcpStream, ListenerBuilder, MessageReceiver, MessageSender, OwnedReadHalf, OwnedWriteHalf,
-    Path, Received, ReuniteError, Transport, WeakConnectionInfo,
+    Path, Received, ReuniteError, ToAddrs, Transport, WeakConnectionInfo,
 };

@@ -29,7 +29,7 @@ pub struct ConnectError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectErrorReason {
-    /// The target is no host and port. [`io::ErrorKind::InvalidInput`].
+    /// The target is not host and port. [`io::ErrorKind::InvalidInput`].
     InvalidAddress(io::Error),
     /// The host's addresses could not be found. [`io::ErrorKind::NotFound`], or the system's own
     /// kind if it gave one.
@@ -64,8 +64,9 @@ impl ConnectError {
         self
     }
 
-    /// The host, and the port if there is one, if they were [added](Self::with_target): kcp-tower and
-    /// kcp-tonic do so. A target of this crate may be of any type and has no text.
+    /// The host, and the port if there is one, if they were [added](Self::with_target). kcp-tower and
+    /// kcp-tonic add them to all errors, this crate adds the host to errors of finding its addresses, if
+    /// it was given as text.
     #[must_use]
     pub fn target(&self) -> Option<&str> {
         self.target.as_deref()

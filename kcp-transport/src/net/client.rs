@@ -6,7 +6,6 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::ToSocketAddrs;
 use tokio::runtime;
 
 use crate::crypto::Security;
@@ -14,7 +13,7 @@ use crate::error::ResetCode;
 use crate::session::Role;
 use crate::stats::{EndpointStats, Stats};
 
-use super::connect::{ClientBuilder, SharedTransport, bind_to};
+use super::connect::{ClientBuilder, SharedTransport, ToAddrs, bind_to};
 use super::driver::{Registry, close, shut_down, wait_idle};
 use super::stream::KcpStream;
 
@@ -62,7 +61,7 @@ impl KcpEndpoint {
     /// # Cancel safety
     ///
     /// Waits for the lookup of a name alone; dropping the future before that leaves nothing bound.
-    pub async fn bind(addr: impl ToSocketAddrs, security: &Security) -> io::Result<Self> {
+    pub async fn bind(addr: impl ToAddrs, security: &Security) -> io::Result<Self> {
         Self::builder(security).bind(addr).await
     }
 
@@ -83,7 +82,7 @@ impl KcpEndpoint {
     /// # Cancel safety
     ///
     /// As [`KcpStream::connect`].
-    pub async fn connect(&self, peer: impl ToSocketAddrs) -> io::Result<KcpStream> {
+    pub async fn connect(&self, peer: impl ToAddrs) -> io::Result<KcpStream> {
         let handle = self.transport.connect(peer, Role::Connect).await?;
         Ok(KcpStream::new(handle))
     }
@@ -97,7 +96,7 @@ impl KcpEndpoint {
     /// # Cancel safety
     ///
     /// As [`KcpStream::connect`]. Waits for the lookup of a name and for the driver alone.
-    pub async fn connect_lazy(&self, peer: impl ToSocketAddrs) -> io::Result<KcpStream> {
+    pub async fn connect_lazy(&self, peer: impl ToAddrs) -> io::Result<KcpStream> {
         let handle = self.transport.connect(peer, Role::ConnectLazy).await?;
         Ok(KcpStream::new(handle))
     }
@@ -212,7 +211,7 @@ impl ClientBuilder {
     /// # Cancel safety
     ///
     /// As [`KcpEndpoint::bind`].
-    pub async fn bind(self, addr: impl ToSocketAddrs) -> io::Result<KcpEndpoint> {
+    pub async fn bind(self, addr: impl ToAddrs) -> io::Result<KcpEndpoint> {
         let transport = bind_to(addr, |addr| self.share_bound(addr)).await?;
         Ok(KcpEndpoint { transport })
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::net::ToSocketAddrs;
 use tokio::runtime;
 
 use crate::config::{Config, ListenerConfig};
@@ -14,7 +13,7 @@ use crate::crypto::Security;
 use crate::error::ResetCode;
 use crate::stats::{EndpointStats, Stats};
 
-use super::connect::bind_to;
+use super::connect::{ToAddrs, bind_to};
 use super::connection::{Connection, Handle};
 use super::driver::{Driver, Registry, close, shut_down, wait_idle};
 use super::endpoint::Endpoint;
@@ -73,7 +72,7 @@ impl KcpListener {
     /// # Cancel safety
     ///
     /// Waits for the lookup of a name alone; dropping the future before that leaves nothing bound.
-    pub async fn bind(addr: impl ToSocketAddrs, security: &Security) -> io::Result<Self> {
+    pub async fn bind(addr: impl ToAddrs, security: &Security) -> io::Result<Self> {
         Self::builder(security).bind(addr).await
     }
 
@@ -286,7 +285,7 @@ impl ListenerBuilder {
     /// # Cancel safety
     ///
     /// As [`KcpListener::bind`].
-    pub async fn bind(self, addr: impl ToSocketAddrs) -> io::Result<KcpListener> {
+    pub async fn bind(self, addr: impl ToAddrs) -> io::Result<KcpListener> {
         self.check()?;
         let (shards, shared) = (self.listener.shards(), self.listener.share_port());
         let bind = |addr| self.maker.bind_shards(addr, shards, shared, &self.config);

@@ -36,7 +36,7 @@ mod stream;
 mod sync;
 
 pub use client::KcpEndpoint;
-pub use connect::ClientBuilder;
+pub use connect::{ClientBuilder, ToAddrs};
 pub use datagrams::Datagrams;
 pub use info::{ConnectionInfo, WeakConnectionInfo};
 pub use io::{Path, Received, Transport};

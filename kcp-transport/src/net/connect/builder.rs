@@ -4,7 +4,6 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use tokio::net::ToSocketAddrs;
 use tokio::runtime;
 
 use crate::config::{Config, Mode};
@@ -16,6 +15,7 @@ use crate::net::io::{Socket, SocketHook, SocketMaker, Transport, spelled_for};
 use crate::session::Role;
 use crate::wire::ConversationId;
 
+use super::addrs::ToAddrs;
 use super::descriptor::with_descriptor;
 use super::race::race;
 use super::resolve::resolve;
@@ -178,11 +178,7 @@ impl ClientBuilder {
 
     /// Opens a connection to `target`: to the first of its addresses that answers, or, if the role
     /// does not wait for that, that a socket can be made for.
-    pub(in crate::net) async fn open(
-        self,
-        target: impl ToSocketAddrs,
-        role: Role,
-    ) -> io::Result<Handle> {
+    pub(in crate::net) async fn open(self, target: impl ToAddrs, role: Role) -> io::Result<Handle> {
         let Self { options, source } = self;
         let runtime = options.check()?;
         let limit = Limit::new(options.config.connect_timeout());

@@ -1,6 +1,7 @@
 //! Opening connections: finding a host's addresses, trying them, on sockets of their own or on a
 //! shared one.
 
+mod addrs;
 mod alone;
 mod builder;
 mod descriptor;
@@ -9,6 +10,7 @@ mod resolve;
 mod shared;
 mod within;
 
+pub use addrs::ToAddrs;
 pub use builder::ClientBuilder;
 pub(super) use resolve::bind_to;
 pub(super) use shared::SharedTransport;

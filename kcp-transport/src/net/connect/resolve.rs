@@ -5,11 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{ToSocketAddrs, lookup_host};
+use tokio::net::lookup_host;
 use tokio::runtime;
 
 use crate::error::{ConnectError, ConnectErrorReason};
 
+use super::addrs::ToAddrs;
 use super::within::within;
 
 /// Finds the addresses of `target`, in the order in which to try them. At least one.
@@ -23,16 +24,19 @@ use super::within::within;
 /// A lookup that has begun on one of the runtime's threads goes on, and nothing reads its result.
 pub(super) async fn resolve(
     runtime: &runtime::Handle,
-    target: impl ToSocketAddrs,
+    target: impl ToAddrs,
     limit: Duration,
 ) -> Result<Vec<SocketAddr>, ConnectError> {
-    let found = within(runtime, limit, lookup_host(target)).await;
-    let found = found.ok_or(ConnectErrorReason::ResolveTimeout(limit))?;
-    let addresses = interleave(found.map_err(refusal)?);
-    if addresses.is_empty() {
-        return Err(ConnectErrorReason::NoAddress.into());
+    let host = checked_host(&target, NO_HOST)?;
+    let found = match within(runtime, limit, lookup_host(target)).await {
+        Some(Ok(found)) => interleave(found),
+        Some(Err(error)) => return Err(refusal(error, host)),
+        None => return Err(named(ConnectErrorReason::ResolveTimeout(limit), host)),
+    };
+    if found.is_empty() {
+        return Err(named(ConnectErrorReason::NoAddress, host));
     }
-    Ok(addresses)
+    Ok(found)
 }
 
 /// Calls `bind` with one address of `target` after the other until it can be bound to.
@@ -41,11 +45,14 @@ pub(super) async fn resolve(
 ///
 /// [`ConnectError`] of finding addresses, and else that of binding to the last of them.
 pub(in crate::net) async fn bind_to<T>(
-    target: impl ToSocketAddrs,
+    target: impl ToAddrs,
     mut bind: impl FnMut(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
-    let mut last = ConnectErrorReason::NoAddress.into();
-    for addr in lookup_host(target).await.map_err(refusal)? {
+    let host = checked_host(&target, NO_HOST_TO_BIND)?;
+    let found = lookup_host(target).await;
+    let found = found.map_err(|error| refusal(error, host.clone()))?;
+    let mut last = named(ConnectErrorReason::NoAddress, host).into();
+    for addr in found {
         match bind(addr) {
             Ok(bound) => return Ok(bound),
             Err(error) => {
@@ -56,12 +63,34 @@ pub(in crate::net) async fn bind_to<T>(
     Err(last)
 }
 
-fn refusal(error: io::Error) -> ConnectError {
-    let reason = match error.kind() {
-        io::ErrorKind::InvalidInput => ConnectErrorReason::InvalidAddress(error),
-        _ => ConnectErrorReason::Resolve(error),
-    };
-    reason.into()
+/// The host if it was given as text. An empty one is refused here, because systems differ in what they
+/// find for it: on Linux nothing, on Windows the addresses of this system.
+fn checked_host(
+    target: &impl ToAddrs,
+    refusal: &'static str,
+) -> Result<Option<Box<str>>, ConnectError> {
+    match target.host() {
+        Some("") => {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, refusal);
+            Err(ConnectErrorReason::InvalidAddress(error).into())
+        }
+        host => Ok(host.map(Box::from)),
+    }
+}
+
+fn refusal(error: io::Error, host: Option<Box<str>>) -> ConnectError {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => ConnectErrorReason::InvalidAddress(error).into(),
+        _ => named(ConnectErrorReason::Resolve(error), host),
+    }
+}
+
+fn named(reason: ConnectErrorReason, host: Option<Box<str>>) -> ConnectError {
+    let error = ConnectError::from(reason);
+    match host {
+        Some(host) => error.with_target(host),
+        None => error,
+    }
 }
 
 /// Puts addresses in the order in which to try them: both families in turns, starting with that of
@@ -87,11 +116,17 @@ fn interleave(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr
     addresses
 }
 
+const NO_HOST: &str = "no host before the port";
+
+/// Go programs listen on ":4000".
+const NO_HOST_TO_BIND: &str =
+    "no host before the port, where \"[::]:4000\" stands for all addresses";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn find(target: impl ToSocketAddrs) -> Result<Vec<SocketAddr>, ConnectError> {
+    async fn find(target: impl ToAddrs) -> Result<Vec<SocketAddr>, ConnectError> {
         let limit = Duration::from_secs(60);
         resolve(&runtime::Handle::current(), target, limit).await
     }
@@ -106,6 +141,25 @@ mod tests {
             );
             assert!(error.to_string().contains("example.com:4000"), "{error}");
             assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[tokio::test]
+    async fn text_without_host_is_refused_with_the_form_that_is_allowed() {
+        let errors = [
+            find(":4000").await.unwrap_err(),
+            find(("", 4000)).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert!(
+                matches!(error.reason(), ConnectErrorReason::InvalidAddress(_)),
+                "{error}"
+            );
+            assert_eq!(
+                error.to_string(),
+                "no host before the port: an address is host and port, as \"example.com:4000\" or \
+                 \"[::1]:4000\""
+            );
         }
     }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::ToSocketAddrs;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
@@ -15,6 +14,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::io::{Path, spelled_for};
 use crate::session::Role;
 
+use super::addrs::ToAddrs;
 use super::race::race;
 use super::resolve::resolve;
 use super::{Limit, Opening, answered};
@@ -50,7 +50,7 @@ impl SharedTransport {
     /// wait for that, to the first that can be sent to.
     pub(in crate::net) async fn connect(
         &self,
-        target: impl ToSocketAddrs,
+        target: impl ToAddrs,
         role: Role,
     ) -> io::Result<Handle> {
         let limit = Limit::new(self.registry.endpoint.config.connect_timeout());

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::net::ToSocketAddrs;
 
 #[cfg(doc)]
 use crate::config::Config;
@@ -16,7 +15,7 @@ use crate::config::Mode;
 use crate::crypto::Security;
 use crate::session::Role;
 
-use super::connect::ClientBuilder;
+use super::connect::{ClientBuilder, ToAddrs};
 use super::connection::{Connection, Handle};
 use super::info::ConnectionInfo;
 use super::stream::{KcpStream, ReuniteError, impl_addrs};
@@ -87,7 +86,7 @@ impl KcpMessageStream {
     /// # Cancel safety
     ///
     /// As [`KcpStream::connect`].
-    pub async fn connect(peer: impl ToSocketAddrs, security: &Security) -> io::Result<Self> {
+    pub async fn connect(peer: impl ToAddrs, security: &Security) -> io::Result<Self> {
         KcpStream::builder(security).connect_messages(peer).await
     }
 
@@ -148,7 +147,7 @@ impl ClientBuilder {
     /// # Cancel safety
     ///
     /// As [`KcpStream::connect`].
-    pub async fn connect_messages(self, peer: impl ToSocketAddrs) -> io::Result<KcpMessageStream> {
+    pub async fn connect_messages(self, peer: impl ToAddrs) -> io::Result<KcpMessageStream> {
         let handle = self.messages()?.open(peer, Role::Connect).await?;
         Ok(KcpMessageStream::new(handle))
     }

@@ -9,8 +9,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::ToSocketAddrs;
-
 use crate::config::Config;
 use crate::crypto::Security;
 use crate::error::{ConfigError, ResetCode};
@@ -18,7 +16,7 @@ use crate::session::Role;
 use crate::stats::Stats;
 use crate::wire::ConversationId;
 
-use super::connect::ClientBuilder;
+use super::connect::{ClientBuilder, ToAddrs};
 use super::connection::{Connection, Handle};
 use super::info::ConnectionInfo;
 pub use reunite::ReuniteError;
@@ -128,7 +126,7 @@ impl KcpStream {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn connect(peer: impl ToSocketAddrs, security: &Security) -> io::Result<Self> {
+    pub async fn connect(peer: impl ToAddrs, security: &Security) -> io::Result<Self> {
         Self::builder(security).connect(peer).await
     }
 
@@ -269,7 +267,7 @@ impl ClientBuilder {
     /// # Cancel safety
     ///
     /// As [`KcpStream::connect`].
-    pub async fn connect(self, peer: impl ToSocketAddrs) -> io::Result<KcpStream> {
+    pub async fn connect(self, peer: impl ToAddrs) -> io::Result<KcpStream> {
         self.open(peer, Role::Connect).await.map(KcpStream::new)
     }
 
@@ -285,7 +283,7 @@ impl ClientBuilder {
     /// # Cancel safety
     ///
     /// As [`KcpStream::connect`]. Waits for the lookup of a name alone.
-    pub async fn connect_lazy(self, peer: impl ToSocketAddrs) -> io::Result<KcpStream> {
+    pub async fn connect_lazy(self, peer: impl ToAddrs) -> io::Result<KcpStream> {
         self.open(peer, Role::ConnectLazy).await.map(KcpStream::new)
     }
 }

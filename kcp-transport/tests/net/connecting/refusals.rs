@@ -36,12 +36,33 @@ async fn address_without_port_is_refused_with_the_form_that_is_allowed() {
 }
 
 #[tokio::test]
+async fn address_without_host_is_refused_with_the_form_that_is_allowed() {
+    let endpoint = KcpEndpoint::bind(LOOPBACK, CLEAR).await.expect("binds");
+    for (kind, text) in [
+        refusal(KcpStream::connect(":4000", CLEAR)).await,
+        refusal(KcpStream::connect(("", 4000), CLEAR)).await,
+        refusal(endpoint.connect(String::from(":4000"))).await,
+        refusal(KcpListener::bind(":4000", CLEAR)).await,
+        refusal(KcpEndpoint::bind(":4000", CLEAR)).await,
+    ] {
+        assert_eq!(kind, io::ErrorKind::InvalidInput, "{text}");
+        assert!(text.starts_with("no host before the port"), "{text}");
+        assert!(text.contains("an address is host and port"), "{text}");
+    }
+    let (_, text) = refusal(KcpListener::bind(":4000", CLEAR)).await;
+    assert!(
+        text.contains("\"[::]:4000\" stands for all addresses"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn unknown_host_is_distinguished_from_one_that_does_not_answer() {
     // RFC 6761, section 6.4: no name under `invalid` exists.
     let (kind, text) = refusal(KcpStream::connect("no-such-host.invalid:9", CLEAR)).await;
     assert_eq!(kind, io::ErrorKind::NotFound, "{text}");
     assert!(
-        text.starts_with("cannot find the addresses of the host: "),
+        text.starts_with("cannot find the addresses of no-such-host.invalid: "),
         "{text}"
     );
     let none: &[SocketAddr] = &[];
