@@ -143,7 +143,7 @@ async fn lowered_mtu_bounds_the_datagrams_of_what_is_written_from_then_on() {
 async fn segments_of_before_arrive_after_the_mtu_was_lowered() {
     let mut it = setup(&Config::default()).await;
     // Nothing leaves while full segments are in flight.
-    it.own.set_fault(Way::Send, Fault::Errno(11));
+    it.own.set_fault(Way::Send, Fault::Blocked);
     let data = pattern(20_000);
     it.client.write_all(&data).await.expect("is queued");
     it.client.flush().await.expect("is tried");
@@ -164,7 +164,7 @@ async fn time_limits_that_change_hold_for_the_silence_that_has_begun() {
     let mut it = setup(&Config::default()).await;
     let start = Instant::now();
     // Would block for ever.
-    it.own.set_fault(Way::Receive, Fault::Errno(11));
+    it.own.set_fault(Way::Receive, Fault::Blocked);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let impatient = Config::builder().idle_timeout(Duration::from_secs(5));
     let impatient = impatient.keepalive(None).build().expect("in range");

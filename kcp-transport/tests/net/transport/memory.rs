@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     None,
     /// Fail with an error of the system.
     Errno(i32),
+    /// Would block.
+    Blocked,
     /// Would block once, then fail with an error of the system.
     BlockedThen(i32),
     /// Fail with an error of the system each third time.
@@ -232,6 +234,10 @@ impl Side {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             Fault::FalseReadiness | Fault::Poll(_) => return Err(io::ErrorKind::WouldBlock.into()),
+            Fault::Blocked => {
+                self.blocked = true;
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
         };
         let error = io::Error::from_raw_os_error(errno);
         self.blocked = error.kind() == io::ErrorKind::WouldBlock;

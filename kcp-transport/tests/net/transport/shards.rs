@@ -100,7 +100,7 @@ async fn datagrams_that_come_in_at_another_shard_reach_their_session() {
     exchange(&mut client, &mut server, &pattern(1000)).await;
     // Everything the client sends goes astray from now on.
     let (owner, other) = (&sharded.hosts[1], &sharded.hosts[2]);
-    owner.set_fault(Way::Receive, Fault::Errno(11));
+    owner.set_fault(Way::Receive, Fault::Blocked);
     let astray = async {
         loop {
             for (from, datagram) in owner.take_history() {
@@ -253,7 +253,7 @@ async fn packets_that_are_handed_on_pass_the_replay_filter_once() {
     let (owner, other) = (&sharded.hosts[0], &sharded.hosts[1]);
     exchange(&mut client, &mut server, &pattern(1000)).await;
     sleep(Duration::from_secs(1)).await;
-    owner.set_fault(Way::Receive, Fault::Errno(11));
+    owner.set_fault(Way::Receive, Fault::Blocked);
     owner.take_history();
     client.write_all(b"astray").await.expect("writes");
     client.flush().await.expect("flushes");
