@@ -30,7 +30,9 @@ use super::transport::{Path, Received, Transport};
 #[derive(Debug)]
 pub(in crate::net) struct Socket {
     io: UdpSocket,
-    state: UdpSocketState,
+    /// `None` where the system lacks a socket option that `quinn_udp` requires. Datagrams are then
+    /// received and sent one by one, and without the local address.
+    state: Option<UdpSocketState>,
     /// The configuration sets a code point (DSCP). `quinn_udp` sets the traffic class of each call
     /// itself, so sending bypasses it and keeps that of the socket.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -58,7 +60,9 @@ impl Socket {
         if config.dscp() != 0 {
             set_dscp(&socket, config.dscp())?;
         }
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))
+            .inspect_err(|error| tracing::debug!(%error, "no offload and no local addresses"))
+            .ok();
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let is_v6 = socket.local_addr()?.is_ipv6();
         // Where a system refuses, datagrams that are too long are lost.
@@ -72,7 +76,7 @@ impl Socket {
             #[cfg(not(any(target_os = "linux", target_os = "android")))]
             marked: config.dscp() != 0,
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            offload: Offload::new(state.max_gso_segments()),
+            offload: Offload::new(max_segments(state.as_ref())),
             #[cfg(any(target_os = "linux", target_os = "android"))]
             refusals,
             #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -170,9 +174,9 @@ impl Socket {
     /// Sends a run; `quinn_udp` segments it where the system has that.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     fn send_run(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
-        if self.marked {
-            return self.send_marked(path, run);
-        }
+        let Some(state) = self.state.as_ref().filter(|_| !self.marked) else {
+            return self.send_plain(path, run);
+        };
         let transmit = Transmit {
             destination: path.peer,
             ecn: None,
@@ -180,17 +184,41 @@ impl Socket {
             segment_size: (run.datagrams > 1).then_some(run.segment_size),
             src_ip: path.local,
         };
-        self.state.try_send(UdpSockRef::from(&self.io), &transmit)
+        state.try_send(UdpSockRef::from(&self.io), &transmit)
     }
 
     /// Sends a datagram with the socket's own traffic class.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn send_marked(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
+    fn send_plain(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
         let peer = path.peer.into();
         SockRef::from(&self.io)
             .send_to(run.bytes, &peer)
             .map(|_| ())
     }
+
+    /// Receives datagrams one by one, until there are no more or the buffers are full.
+    fn recv_plain(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> io::Result<usize> {
+        let mut count = 0;
+        for (buffer, received) in buffers.iter_mut().zip(received) {
+            match self.retry_after_reports(|| self.io.try_recv_from(buffer)) {
+                Ok((len, peer)) => *received = Received::new(Path::new(peer), len),
+                Err(error) if count == 0 => return Err(error),
+                // A later call returns it, if it lasts.
+                Err(_) => break,
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// The number of datagrams that one call sends.
+fn max_segments(state: Option<&UdpSocketState>) -> usize {
+    state.map_or(1, UdpSocketState::max_gso_segments)
 }
 
 impl Transport for Socket {
@@ -211,13 +239,15 @@ impl Transport for Socket {
         buffers: &mut [IoSliceMut<'_>],
         received: &mut [Received],
     ) -> io::Result<usize> {
+        let Some(state) = &self.state else {
+            return self.recv_plain(buffers, received);
+        };
         let mut metas = [RecvMeta::default(); quinn_udp::BATCH_SIZE];
         let most = buffers.len().min(received.len()).min(metas.len());
         let count = self.io.try_io(Interest::READABLE, || {
             self.retry_after_reports(|| {
                 let socket = UdpSockRef::from(&self.io);
-                self.state
-                    .recv(socket, &mut buffers[..most], &mut metas[..most])
+                state.recv(socket, &mut buffers[..most], &mut metas[..most])
             })
         })?;
         for (received, meta) in received.iter_mut().zip(&metas[..count]) {
@@ -247,7 +277,7 @@ impl Transport for Socket {
         if self.marked {
             1
         } else {
-            self.state.max_gso_segments()
+            max_segments(self.state.as_ref())
         }
     }
 }
@@ -335,6 +365,39 @@ mod tests {
             .await
             .expect("is open");
         socket
+    }
+
+    #[tokio::test]
+    async fn system_without_an_option_receives_and_sends_one_by_one() {
+        let mut plain = socket().await;
+        plain.state = None;
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
+        let addr = plain.local_addr().expect("bound");
+        for len in [10, 20, 30] {
+            other.send_to(&vec![7; len], addr).expect("sends");
+        }
+        std::future::poll_fn(|cx| plain.poll_recv_ready(cx))
+            .await
+            .expect("is open");
+        let mut bytes = [[0; 100]; 2];
+        let [first, second] = &mut bytes;
+        let mut buffers = [IoSliceMut::new(first), IoSliceMut::new(second)];
+        let peer = path(other.local_addr().expect("bound"));
+        let mut received = [Received::new(peer, 0), Received::new(peer, 0)];
+        let count = plain.try_recv(&mut buffers, &mut received);
+        assert_eq!(count.expect("receives"), 2);
+        assert_eq!(
+            received.map(|it| (it.path, it.len)),
+            [(peer, 10), (peer, 20)]
+        );
+        let count = plain.try_recv(&mut buffers, &mut received);
+        assert_eq!(count.expect("receives"), 1);
+        let error = plain.try_recv(&mut buffers, &mut received);
+        let error = error.expect_err("no more datagrams");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        plain.try_send(peer, run(b"back", 4)).expect("sends");
+        let mut back = [0; 10];
+        assert_eq!(other.recv(&mut back).expect("receives"), 4);
     }
 
     #[tokio::test]
