@@ -441,7 +441,8 @@ impl Session {
 
     /// Records that the session was used, and updates its life cycle.
     fn note_activity(&mut self, now: Time) {
-        self.lifetime.note_activity(now);
+        let uses_fec = self.encoder.is_some() || self.decoder.is_some();
+        self.lifetime.note_activity(now, uses_fec);
         self.update_lifetime(now);
     }
 

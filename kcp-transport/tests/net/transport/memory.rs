@@ -168,10 +168,11 @@ impl Host {
         std::mem::take(&mut state.history)
     }
 
-    /// Has no history from now on.
+    /// Has no history from now on, and keeps no room for datagrams that are not there.
     pub(crate) fn forget_history(&self) {
         let mut state = self.state.lock().expect("no panic under the lock");
         state.private = true;
+        state.queue.shrink_to_fit();
         state.history = Vec::new();
     }
 

@@ -1,0 +1,110 @@
+//! The memory of idle client connections.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use kcp_transport::net::KcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+
+use crate::AnyError;
+use crate::open::take_one;
+use crate::server::{Server, security};
+
+/// Has each connection echo a burst and stay open, and prints its share of resident memory as time
+/// passes.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Connections, each with a socket of its own.
+    #[arg(long, default_value_t = 500)]
+    connections: usize,
+    /// Bytes that are echoed over each of them.
+    #[arg(long, default_value_t = 1_000_000)]
+    burst: usize,
+    /// How many send their bursts at a time.
+    #[arg(long, default_value_t = 50)]
+    at_once: usize,
+    /// When memory is looked at, in seconds after the bursts.
+    #[arg(long, value_delimiter = ',', default_value = "0,10,60,600")]
+    after: Vec<u64>,
+}
+
+pub(crate) async fn run(options: &Options) -> Result<(), AnyError> {
+    let server = Server::start()?;
+    // What the process needs in any case.
+    let mut first = connect(server.addr).await?;
+    echo(&mut first, options.burst).await?;
+    let before = resident()?;
+    let left = Arc::new(AtomicUsize::new(options.connections));
+    let mut opening = JoinSet::new();
+    for _ in 0..options.at_once {
+        let (left, addr, len) = (Arc::clone(&left), server.addr, options.burst);
+        opening.spawn(async move {
+            let mut streams = Vec::new();
+            while take_one(&left) {
+                let mut stream = connect(addr).await?;
+                echo(&mut stream, len).await?;
+                streams.push(stream);
+            }
+            Ok::<_, AnyError>(streams)
+        });
+    }
+    let mut streams = vec![first];
+    while let Some(opened) = opening.join_next().await {
+        streams.append(&mut opened??);
+    }
+    let started = Instant::now();
+    println!("{:>10}  {:>22}", "seconds", "bytes of each connection");
+    for after in &options.after {
+        tokio::time::sleep_until((started + Duration::from_secs(*after)).into()).await;
+        let grown = resident()?.saturating_sub(before);
+        println!("{after:>10}  {:>22}", grown / options.connections.max(1));
+    }
+    // Those that have ended do not count as idle.
+    for mut stream in streams {
+        echo(&mut stream, 100).await?;
+    }
+    Ok(())
+}
+
+async fn connect(server: SocketAddr) -> Result<KcpStream, AnyError> {
+    Ok(KcpStream::connect(server, &security()?).await?)
+}
+
+/// Writes and reads at the same time.
+async fn echo(stream: &mut KcpStream, len: usize) -> Result<(), AnyError> {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let write = async {
+        let mut left = len;
+        while left > 0 {
+            let piece = left.min(PIECE.len());
+            writer.write_all(&PIECE[..piece]).await?;
+            left -= piece;
+        }
+        writer.flush().await
+    };
+    let read = async {
+        let mut left = len;
+        let mut echoed = [0; 4096];
+        while left > 0 {
+            let most = left.min(echoed.len());
+            left -= reader.read_exact(&mut echoed[..most]).await?;
+        }
+        std::io::Result::Ok(())
+    };
+    tokio::try_join!(write, read)?;
+    Ok(())
+}
+
+/// Resident bytes of this process.
+fn resident() -> Result<usize, AnyError> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages = statm.split_whitespace().nth(1).ok_or("no such field")?;
+    Ok(pages.parse::<usize>()? * 4096)
+}
+
+/// Of one write.
+static PIECE: [u8; 16 << 10] = [7; 16 << 10];
