@@ -21,7 +21,7 @@ impl HostPort {
     ///
     /// # Errors
     ///
-    /// If the system knows no host of this name, or no address of it.
+    /// If the system finds no host of this name, or no address of it.
     ///
     /// # Cancel safety
     ///

@@ -9,7 +9,7 @@ use crate::comparison::Comparison;
 use crate::data::bytes;
 
 /// Writes [`bytes`] in the shape given, with a pause after half of them, reads them back meanwhile and
-/// compares them; then shuts down. A peer that sees the end shuts down, too.
+/// compares them; then shuts down. A peer that has read the end shuts down, too.
 ///
 /// # Errors
 ///

@@ -10,7 +10,7 @@ use crate::comparison::Comparison;
 use crate::data::bytes;
 
 /// Sends the bytes as messages, receives them back meanwhile and compares them; then shuts down. A
-/// peer that sees the end shuts down, too.
+/// peer that has read the end shuts down, too.
 ///
 /// # Errors
 ///

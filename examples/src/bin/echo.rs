@@ -126,7 +126,7 @@ async fn run_client(client: ClientArgs, transport: options::Args) -> Result<(), 
     ended
 }
 
-/// Waits until the peer knows that the connection is over, or for two seconds.
+/// Waits until the peer has acknowledged the end of the connection, or for two seconds.
 async fn closed(connection: &ConnectionInfo) {
     let closing = async {
         while !matches!(connection.state(), State::Closed(_)) {

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 
-/// Sends events to standard error: of the level that `-v` asks for, given `verbosity` times, else
+/// Sends events to standard error: of the level that `-v` selects, given `verbosity` times, else
 /// those that `RUST_LOG` selects, else warnings and errors.
 pub(super) fn start(verbosity: u8) -> Result<(), Failure> {
     let selected = std::env::var(VARIABLE).unwrap_or_default();

@@ -120,8 +120,8 @@ where
         C::from_arg_matches_mut(&mut matches).map_err(|error| Failure::from_clap(&error))?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::io("cannot start"))?;
     let ended = runtime.block_on(run(parsed));
-    // Connections that are left tell their peers. Name lookups and other blocking work that goes on
-    // does not hold up the end for long.
+    // Connections that are still open send their peers a reset. Name lookups and other blocking work that
+    // has not ended delays the end for no longer.
     runtime.shutdown_timeout(LAST_RESETS);
     ended
 }

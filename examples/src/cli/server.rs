@@ -60,7 +60,7 @@ impl ServerArgs {
         }
     }
 
-    /// The request to stop the server: Ctrl-C, SIGTERM or, if asked for, the end of standard input.
+    /// The request to stop the server: Ctrl-C, SIGTERM or, if enabled, the end of standard input.
     #[must_use]
     pub fn stop(&self) -> Stop {
         if self.until_stdin_closes {

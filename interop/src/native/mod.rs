@@ -237,7 +237,7 @@ async fn serve<C: Connection>(options: &Options, addr: SocketAddr) -> io::Result
     let (mut listener, listening) = C::listen(options, addr).await?;
     print_line(&Listening { listening })?;
     let (end, ended) = tokio::sync::oneshot::channel();
-    // A server whose parent dies sees its standard input close.
+    // When the parent process ends, the server's standard input is closed.
     std::thread::spawn(move || {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         let _ = end.send(());

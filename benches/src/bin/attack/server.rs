@@ -1,4 +1,4 @@
-//! The server, as a process of its own, and what its parent sees of it.
+//! The server, as a process of its own, and its parent's handle to it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};

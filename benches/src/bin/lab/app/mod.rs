@@ -105,7 +105,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn list() {
-    println!("links (RTT 50 ms, 100 Mbit/s, queue of 400 packets unless said otherwise):");
+    println!("links (RTT 50 ms, 100 Mbit/s, queue of 400 packets unless stated otherwise):");
     for (name, settings, about) in link::names::NAMED {
         let line = format!("  {name:16} {about:38} {settings}");
         println!("{}", line.trim_end());

@@ -28,7 +28,7 @@ struct Shared {
     down: Mutex<Lane>,
 }
 
-/// What a direction's thread and others tell each other.
+/// What a direction's thread shares with other threads.
 #[derive(Debug, Default)]
 struct Lane {
     counters: Counters,
@@ -147,7 +147,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // A panic has been printed, and there is nothing else to tell.
+        // The panic has been printed already; its value adds nothing.
         let _ = self.join();
     }
 }

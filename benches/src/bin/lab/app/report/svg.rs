@@ -250,7 +250,7 @@ const RIGHT: f64 = 180.0;
 const TOP: f64 = 32.0;
 const BOTTOM: f64 = 40.0;
 
-/// Told apart by people who see few colours too (Okabe and Ito).
+/// Colours that colour-blind readers can distinguish (Okabe and Ito).
 const COLORS: [&str; 8] = [
     "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999933",
 ];

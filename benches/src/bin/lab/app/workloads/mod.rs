@@ -19,11 +19,11 @@ pub(crate) struct Workload {
     pub(crate) plan: Plan,
     /// The link is cut for this long, a second after the start.
     pub(crate) outage: Option<Duration>,
-    /// TCP with cubic uploads beside it; who begins.
+    /// A TCP cubic upload on the same link: which of the two begins.
     pub(crate) rival: Option<Rival>,
     /// Whether gRPC can do it.
     pub(crate) is_rpc: bool,
-    /// The links it runs on when none is asked for.
+    /// The links it runs on by default.
     pub(crate) links: &'static [&'static str],
 }
 
