@@ -210,7 +210,8 @@ async fn hook_sees_each_socket_before_it_is_bound() {
     let counter = Arc::clone(&seen);
     let stream = KcpStream::builder(CLEAR)
         .prepare_socket(move |socket| {
-            assert_eq!(socket.local_addr()?.port(), 0);
+            // Windows gives a socket that is not bound no address.
+            assert!(socket.local_addr().map_or(true, |addr| addr.port() == 0));
             counter.fetch_add(1, Ordering::Relaxed);
             Ok(())
         })
