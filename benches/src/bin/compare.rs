@@ -19,7 +19,7 @@ use serde_json::Value;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Echo throughput and latency beside kcp-go's. Ctrl-C prints the rows that are complete.
+/// Echo throughput and latency, compared with kcp-go. Ctrl-C prints the rows that are complete.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "compare")]
 struct Options {
@@ -31,7 +31,7 @@ struct Options {
     /// Bytes echoed in one measurement.
     #[arg(long, default_value_t = 100_000_000)]
     bytes: u64,
-    /// Bytes of one write.
+    /// Bytes per write.
     #[arg(long, default_value_t = 65_536)]
     message: usize,
     /// Prints one JSON object instead of a table.

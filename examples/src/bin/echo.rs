@@ -21,15 +21,15 @@ use tokio::time::{sleep, timeout};
     arg_required_else_help = false
 )]
 enum Echo {
-    /// Echo what arrives, until Ctrl-C or SIGTERM
+    /// Echo received bytes until Ctrl-C or SIGTERM
     Server {
         #[command(flatten)]
         server: ServerArgs,
         #[command(flatten)]
         transport: options::Args,
     },
-    /// Write and read back, compare, and measure throughput and round trips. Ctrl-C prints what was
-    /// measured so far
+    /// Send bytes, compare the echo with them, and measure throughput and round trips. Ctrl-C prints the
+    /// results so far
     Client {
         #[command(flatten)]
         client: ClientArgs,
@@ -40,7 +40,7 @@ enum Echo {
 
 #[derive(Debug, clap::Args)]
 struct ClientArgs {
-    /// UDP address of the server, by name too
+    /// Host name or IP address of the server, and its UDP port
     #[arg(long, value_name = "HOST:PORT")]
     connect: HostPort,
 
@@ -48,12 +48,12 @@ struct ClientArgs {
     #[arg(long, value_name = "N", default_value_t = 64 << 20, value_parser = within(0..=1_u64 << 50))]
     bytes: u64,
 
-    /// Bytes of one write
+    /// Bytes per write
     #[arg(long, value_name = "N", default_value_t = 16 << 10)]
     #[arg(value_parser = within(1..=64_usize << 20))]
     message: usize,
 
-    /// Round trips of 64 bytes to time afterwards, one at a time
+    /// Round trips of 64 bytes to measure afterwards, one at a time
     #[arg(long, value_name = "N", default_value_t = 200)]
     #[arg(value_parser = within(0..=1_000_000_usize))]
     pings: usize,

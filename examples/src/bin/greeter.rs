@@ -15,9 +15,9 @@ use kcp_tonic::KcpIncoming;
 
 /// gRPC's greeter over KCP.
 ///
-/// Without a subcommand: server and client in this process, joined by a relay that loses, delays
-/// and reorders packets. With --workers calls in flight, the 1000 calls at 40 ms and more there and
-/// back take about 10 seconds.
+/// Without a subcommand, server and client run in this process, connected through a relay that loses,
+/// delays and reorders packets. The default of 1000 calls, with round trips of at least 40 ms and
+/// --workers calls in flight, takes about 10 seconds.
 #[derive(Debug, clap::Parser)]
 #[command(name = "greeter", args_conflicts_with_subcommands = true)]
 struct Greeter {
@@ -30,7 +30,7 @@ struct Greeter {
 
 #[derive(Debug, clap::Subcommand)]
 enum Half {
-    /// Serve the greeter, until Ctrl-C or SIGTERM
+    /// Serve the greeter until Ctrl-C or SIGTERM
     Server {
         #[command(flatten)]
         server: ServerArgs,
@@ -39,7 +39,7 @@ enum Half {
     },
     /// Call a greeter
     Client {
-        /// UDP address of the server, by name too
+        /// Host name or IP address of the server, and its UDP port
         #[arg(long, value_name = "HOST:PORT")]
         connect: HostPort,
         #[command(flatten)]
@@ -51,7 +51,7 @@ enum Half {
 
 #[derive(Debug, clap::Args)]
 struct CallArgs {
-    /// Unary calls to make, besides one server stream and one bidirectional stream
+    /// Number of unary calls. One server-streaming and one bidirectional call are made as well
     #[arg(long, value_name = "N", default_value_t = 1000)]
     #[arg(value_parser = within(1..=10_000_000_usize))]
     calls: usize,
@@ -71,15 +71,15 @@ struct DemoArgs {
     #[command(flatten)]
     calls: CallArgs,
 
-    /// Packets lost each way, in percent
+    /// Packet loss in each direction, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0, value_parser = within(0.0..=90.0))]
     loss: f64,
 
-    /// Milliseconds that each packet takes each way
+    /// Delay in each direction, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 20, value_parser = within(0..=10_000_u64))]
     delay: u64,
 
-    /// Packets overtaken each way, in percent
+    /// Packets reordered in each direction, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
     #[arg(value_parser = within(0.0..=90.0))]
     reorder: f64,

@@ -163,7 +163,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
         .map_err(Failure::io("cannot write to standard output"))
 }
 
-/// Writes a line to standard error, for people: programs that read standard output do not see it.
+/// Writes a line to standard error, for people: programs that read standard output do not get it.
 ///
 /// # Errors
 ///

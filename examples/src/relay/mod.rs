@@ -23,11 +23,11 @@ use path::Path;
 /// How bad the path is, the same in each direction. Probabilities are per datagram, 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RelayConfig {
-    /// Datagrams that vanish. Default 0.
+    /// Datagrams that are lost. Default 0.
     pub loss: f64,
-    /// Time every datagram takes. Default 0.
+    /// Delay of every datagram. Default 0.
     pub delay: Duration,
-    /// Further time, drawn anew for each datagram up to this. Default 0.
+    /// Largest further delay, drawn at random for each datagram. Default 0.
     pub jitter: Duration,
     /// Datagrams that are overtaken: they take up to three times the delay longer. Default 0.
     pub reorder: f64,
@@ -103,13 +103,13 @@ impl Relay {
         })
     }
 
-    /// Where clients connect to.
+    /// The address to connect to.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// What has become of the datagrams, in both directions together.
+    /// Counts of datagrams, both directions together.
     #[must_use]
     pub fn stats(&self) -> RelayStats {
         RelayStats {
@@ -129,11 +129,11 @@ impl Drop for Relay {
 /// Counts of datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RelayStats {
-    /// That came in.
+    /// Received.
     pub received: u64,
     /// Lost as configured.
     pub lost: u64,
-    /// That a full queue took, or for which there was no client's place left.
+    /// Dropped because a queue was full, or because there were too many clients.
     pub overflowed: u64,
 }
 
@@ -210,7 +210,7 @@ impl Front {
     }
 }
 
-/// A datagram found no place.
+/// A queue was full.
 struct Overflow;
 
 fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {

@@ -154,5 +154,5 @@ impl Lane {
 const BATCH: usize = 64;
 
 /// Silence after which a client's socket is given back. Longer than the transport's idle time-out,
-/// so no living connection is cut.
+/// so no open connection is cut.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);

@@ -31,7 +31,7 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Write the results to this file, as a page for a browser
+    /// Write the results to this file, as HTML
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
@@ -51,7 +51,7 @@ struct Args {
     #[arg(long, value_name = "COUNT")]
     random: Option<usize>,
 
-    /// Cases that run at a time
+    /// Number of cases that run at the same time
     #[arg(long, value_name = "COUNT", default_value_t = 4)]
     jobs: usize,
 
@@ -62,7 +62,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a peer that is made of another crate
+    /// Run a peer built on another crate
     #[command(hide = true)]
     Peer(native::Args),
 }
@@ -171,7 +171,7 @@ async fn run_cases(args: &Args, cases: &[Case], stop: &Stop) -> Result<Vec<Cell>
     Ok(cells)
 }
 
-/// A count that is written over on a terminal, and failures as they happen.
+/// A progress count, overwritten in place on a terminal, and failures as they happen.
 struct Progress {
     done: usize,
     all: usize,

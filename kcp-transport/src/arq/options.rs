@@ -157,7 +157,7 @@ impl Redundancy {
     }
 }
 
-/// `off`, `adaptive:100%` or `always:2:150%`: what the variant is, the copies, and the budget.
+/// `off`, `adaptive:100%` or `always:2:150%`: the name of the variant, the copies, and the budget.
 impl fmt::Display for Redundancy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -195,18 +195,18 @@ impl FromStr for Redundancy {
     }
 }
 
-/// A part of something in hundredths, which may be more than the whole.
+/// A ratio in hundredths. It may exceed 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent(u16);
 
 impl Percent {
-    /// So many hundredths.
+    /// A ratio of this number of hundredths.
     #[must_use]
     pub const fn new(hundredths: u16) -> Self {
         Self(hundredths)
     }
 
-    /// How many hundredths.
+    /// The number of hundredths.
     #[must_use]
     pub const fn get(self) -> u16 {
         self.0

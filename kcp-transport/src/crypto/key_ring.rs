@@ -21,7 +21,8 @@ use crate::error::{ConfigError, OpenError};
 ///    some seconds after the last peer has done step 2.
 ///
 /// Packets under a key that the peer does not accept are lost, and their data is sent again. Nothing on
-/// the wire identifies the key. A peer such as kcp-go, which has a single key, sees a change of key.
+/// the wire identifies the key. A peer with a single key, such as kcp-go, cannot open packets under a new
+/// one until its own key is changed.
 ///
 /// While there are two keys, receiving a packet takes a copy, and a packet under the second key is tried
 /// twice. Otherwise the ring costs an uncontended lock for each packet or batch.

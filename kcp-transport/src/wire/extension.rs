@@ -21,7 +21,7 @@
 //! | 8 | [`Frame::PathResponse`]  | tag u64, data u64 |
 //! | 9 | [`Frame::Received`]      | tag u64, base u32, bitmap |
 //!
-//! When they are sent and what they do is in the crate's `PROTOCOL.md`.
+//! The crate's `PROTOCOL.md` describes when they are sent and what they do.
 //!
 //! A frame of unknown type is skipped. In a frame that is longer than its type requires the
 //! additional bytes are ignored, so that fields can be added at the end.
@@ -299,8 +299,8 @@ impl FrameWriter {
         true
     }
 
-    /// How many segments a [`Frame::Received`] may cover to fit, and to leave `spare` bytes of the limit
-    /// free.
+    /// The largest number of segments that a [`Frame::Received`] can cover if it is to fit and to leave
+    /// `spare` bytes of the limit free.
     #[must_use]
     pub fn room_for_received(&self, spare: usize) -> usize {
         let used = self.len + FRAME_HEADER_LEN + TAG_AND_BASE + spare;

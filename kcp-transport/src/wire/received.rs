@@ -24,7 +24,7 @@ impl Received {
     /// Most segments that one value covers: 1536, three times what 100 Mbit/s has in flight over 50 ms.
     pub const MAX_SEGMENTS: usize = 8 * MAX_BYTES;
 
-    /// No segments, from `base` on.
+    /// An empty value whose first segment is `base`.
     #[must_use]
     pub const fn new(base: u32) -> Self {
         Self {
@@ -34,7 +34,8 @@ impl Received {
         }
     }
 
-    /// The segment so many after the base has arrived. Returns false if that is too far.
+    /// Records the arrival of the segment `offset` after the base. Returns false if the value cannot
+    /// cover it.
     pub fn add(&mut self, offset: usize) -> bool {
         let Some(byte) = self.bits.get_mut(offset / 8) else {
             return false;
@@ -51,7 +52,7 @@ impl Received {
         self.base
     }
 
-    /// How many segments after the base the last one that has arrived is, itself included.
+    /// Number of segments from the base to the last one that has arrived, both included.
     #[must_use]
     pub fn len(&self) -> usize {
         let bytes = self.bytes();
@@ -79,7 +80,7 @@ impl Received {
         &self.bits[..usize::from(self.used)]
     }
 
-    /// The value of a bitmap on the wire. What is longer than [`Self::MAX_SEGMENTS`] is ignored.
+    /// The value of a bitmap on the wire. Bits beyond [`Self::MAX_SEGMENTS`] are ignored.
     pub(super) fn decode(base: u32, bitmap: &[u8]) -> Self {
         let mut received = Self::new(base);
         let bitmap = &bitmap[..bitmap.len().min(MAX_BYTES)];

@@ -53,10 +53,10 @@ struct Options {
     /// How long each of the two phases takes.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Packets of the attacker in a second.
+    /// Packets per second of the attacker.
     #[arg(long, default_value_t = 50_000)]
     rate: u64,
-    /// Sends so many forged first packets and nothing else, however long it takes.
+    /// Only sends this number of forged first packets, however long that takes.
     #[arg(long)]
     opens: Option<u64>,
     /// What the attacker sends.

@@ -1,6 +1,6 @@
 //! Cipher feedback mode (CFB) over many packets at once, for any block cipher of 8 or 16 bytes.
 //!
-//! Each packet is one CFB message under kcp-go's fixed initial vector; the random nonce that makes
+//! Each packet is one CFB message under kcp-go's fixed initialization vector; the random nonce that makes
 //! it unique is its first plaintext. A partial block at the end uses the front of its key stream.
 
 use std::{array, iter};
@@ -16,7 +16,7 @@ use crate::crypto::PacketCipher;
 /// A block cipher in CFB mode.
 pub(super) struct Cfb<C: BlockCipherEncrypt> {
     cipher: C,
-    /// Key stream of every packet's first block: the encrypted initial vector.
+    /// Key stream of every packet's first block: the encrypted initialization vector.
     first: Block<C>,
 }
 
@@ -209,7 +209,7 @@ const LANES: usize = 8;
 /// which measured 30 times slower here than one block at a time.
 const CHUNK: usize = 16;
 
-/// kcp-go's initial vector; ciphers with blocks of 8 bytes take its first 8.
+/// kcp-go's initialization vector; ciphers with blocks of 8 bytes take its first 8.
 const INITIAL_VECTOR: [u8; 16] = [
     0xa7, 0x73, 0x4f, 0x9c, 0x12, 0xac, 0x1b, 0x01, 0xa4, 0x15, 0xf2, 0xc1, 0xfc, 0x78, 0xe6, 0x6b,
 ];

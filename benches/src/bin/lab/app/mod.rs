@@ -31,20 +31,20 @@ use run::Bench;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Calls and uploads over lossy links, ours beside others.
+/// Calls and uploads over lossy links, through this workspace and through other transports.
 #[derive(Debug, Parser)]
 struct Options {
     #[command(subcommand)]
     peer: Option<PeerCommand>,
-    /// Shows links, workloads and subjects.
+    /// Lists links, workloads and subjects.
     #[arg(long)]
     list: bool,
-    /// Runs these cells only: LINK/WORKLOAD/SUBJECT, `*` for all that go together.
+    /// Runs these cells only: LINK/WORKLOAD/SUBJECT, where `*` stands for all that can be combined.
     ///
     /// `losses` stands for the links from loss-0 to loss-20. A link may be settings (rtt=30+loss=3), and
-    /// settings of our transport follow its name after a colon (kcp:fec=10/3+window=4096). What is
-    /// `off` shows what a mechanism is worth: redundancy, bitmap, model, count, extensions,
-    /// mtu-discovery.
+    /// settings of our transport follow its name after a colon (kcp:fec=10/3+window=4096). To measure what
+    /// a mechanism contributes, it can be set to `off`: redundancy, bitmap, model, count, extensions,
+    /// mtu-discovery. `redundancy` also takes adaptive:100% and always:1:200%.
     #[arg(long, value_name = "CELL,..", value_delimiter = ',')]
     only: Vec<String>,
     /// A quarter of the calls, bytes and time.
@@ -53,7 +53,7 @@ struct Options {
     /// How often each cell runs, with another seed each time.
     #[arg(long, default_value_t = 1)]
     rounds: u64,
-    /// Which packets are lost.
+    /// Seed of the losses.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Settings of our transport in each cell that has none: KEY=VALUE+...
