@@ -263,6 +263,9 @@ async fn read_back(
                 "other bytes came back than were sent",
             )
         } else {
+            if read == 0 {
+                tracing::debug!("first bytes came back");
+            }
             read += len as u64;
             progress.set_position(read);
             continue;

@@ -75,7 +75,8 @@ struct EndlessClient {
 }
 
 impl EndlessClient {
-    /// Returns when it is connected, which an event in its log shows.
+    /// Returns when the server echoes, which an event in its log shows: it has accepted the connection,
+    /// and the client measures.
     fn start(server: &Server) -> Self {
         let mut child = Command::new(ECHO)
             .args(["client", "--connect", &server.address, "--json", "-vv"])
@@ -87,7 +88,7 @@ impl EndlessClient {
             .expect("starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("is piped"));
         let mut line = String::new();
-        while !line.contains("Established") {
+        while !line.contains("first bytes came back") {
             line.clear();
             assert!(stderr.read_line(&mut line).expect("reads") > 0, "it ended");
         }
