@@ -272,7 +272,9 @@ impl Protector {
                 };
                 let first = (least / 25).clamp(Duration::from_millis(1), MOST_FIRST_SPACING);
                 let floor = u32::try_from(first.as_micros() / STEP.as_micros()).unwrap_or(1);
-                self.spacing = spacing.clamp(floor.max(1), most.max(1));
+                // On a path of less than three milliseconds the floor is above a third of it.
+                let floor = floor.max(1);
+                self.spacing = spacing.clamp(floor, most.max(floor));
             }
         }
     }
