@@ -82,6 +82,12 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     same("kcp-go", "kcp-go, fast2, AES-128-GCM", KCP_GO),
     same("kcp-go-fec-10-3", "the same with FEC 10/3", KCP_GO_10_3),
     same("kcp-go-fec-2-1", "the same with FEC 2/1", KCP_GO_2_1),
+    Subject {
+        name: "kcp-go-fec-10-3-to-kcp",
+        about: "a kcp-go client with FEC 10/3, our server",
+        client: KCP_GO_10_3,
+        server: Side::Kcp,
+    },
     same("tcp-cubic", "tokio's TCP", Side::Tcp(TcpControl::Cubic)),
     same("tcp-bbr", "tokio's TCP", Side::Tcp(TcpControl::Bbr)),
     same("quinn", "QUIC, cubic", Side::Quinn(QuicControl::Cubic)),
@@ -108,7 +114,8 @@ impl Subject {
 
     /// Whether this workspace's transport is a side of it, so that settings change something.
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self.client, Side::Kcp | Side::TonicKcp)
+        let ours = |side| matches!(side, Side::Kcp | Side::TonicKcp);
+        ours(self.client) || ours(self.server)
     }
 
     /// Whether a Go program plays a side of it.
