@@ -3,6 +3,7 @@
 //! No target keeps state between calls.
 
 mod arq;
+mod controller;
 mod crypto;
 mod fec;
 mod input;
@@ -17,7 +18,7 @@ pub use arq::arq_model;
 pub use crypto::{cipher_batch, open_each_cipher, replay_filter};
 pub use fec::{fec_decode, fec_ratio, fec_roundtrip, field_kernels};
 pub use options::config;
-pub use pair::{pair, pair_messages};
+pub use pair::{pair, pair_controlled, pair_messages};
 pub use session::{session_input, session_input_structured};
 pub use stream::{listener, stream_api};
 pub use wire::{demux, extension_frames, wire_parse, wire_roundtrip};
@@ -39,6 +40,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("listener", listener),
     ("open_each_cipher", open_each_cipher),
     ("pair", pair),
+    ("pair_controlled", pair_controlled),
     ("pair_messages", pair_messages),
     ("replay_filter", replay_filter),
     ("session_input", session_input),

@@ -141,7 +141,12 @@ fn any_preset(input: &mut Input<'_>) -> Preset {
 }
 
 fn any_congestion(input: &mut Input<'_>) -> Congestion {
-    input.pick(&[Congestion::Unlimited, Congestion::Kcp])
+    input.pick(&[
+        Congestion::Unlimited,
+        Congestion::Kcp,
+        Congestion::Model,
+        Congestion::Model,
+    ])
 }
 
 fn any_extensions(input: &mut Input<'_>) -> Extensions {

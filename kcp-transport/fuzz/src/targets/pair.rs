@@ -11,18 +11,38 @@ use kcp_transport::session::{FirstNumbers, Role, Session, State};
 use kcp_transport::time::Time;
 use kcp_transport::wire::ConversationId;
 
+use super::controller::Scripted;
 use super::input::Input;
 use super::options::any_config;
 
 /// Byte streams both ways: each side reads what the other wrote, and all of it unless a session reports an
 /// end.
 pub fn pair(data: &[u8]) {
-    run(&mut Input::new(data), Mode::Stream);
+    let mut input = Input::new(data);
+    let configs = [(); 2].map(|()| any_config(&mut input, Mode::Stream));
+    run(&mut input, &configs, Mode::Stream);
 }
 
 /// As [`pair`], with messages.
 pub fn pair_messages(data: &[u8]) {
-    run(&mut Input::new(data), Mode::Message);
+    let mut input = Input::new(data);
+    let configs = [(); 2].map(|()| any_config(&mut input, Mode::Message));
+    run(&mut input, &configs, Mode::Message);
+}
+
+/// As [`pair`], with controllers whose windows and rates the fuzzer chooses. They check what they are notified of.
+pub fn pair_controlled(data: &[u8]) {
+    let mut input = Input::new(data);
+    let scripts = [(); 2].map(|()| Scripted::any(&mut input));
+    let configs = scripts.each_ref().map(|script| {
+        let config = any_config(&mut input, Mode::Stream);
+        let config = config.to_builder().controller(script.clone());
+        config.build().expect("valid with any controller")
+    });
+    let sides = run(&mut input, &configs, Mode::Stream);
+    for (script, side) in scripts.iter().zip(&sides) {
+        script.check(&side.session.stats());
+    }
 }
 
 /// The byte at an offset of every stream.
@@ -30,9 +50,8 @@ pub fn pattern(at: u64) -> u8 {
     (at.wrapping_mul(0x9e37_79b9) >> 13) as u8
 }
 
-fn run(input: &mut Input<'_>, mode: Mode) {
-    let configs = [any_config(input, mode), any_config(input, mode)];
-    let mut world = World::new(input, &configs, mode);
+fn run(input: &mut Input<'_>, configs: &[Config; 2], mode: Mode) -> [Side; 2] {
+    let mut world = World::new(input, configs, mode);
     for _ in 0..500 {
         if input.is_empty() {
             break;
@@ -57,6 +76,7 @@ fn run(input: &mut Input<'_>, mode: Mode) {
         world.settle();
     }
     world.heal();
+    world.sides
 }
 
 struct World {
