@@ -173,9 +173,18 @@ fn budget_is_the_overhead_and_sixteen_datagrams() {
 
 /// What outcomes of segments and copies make of spacing and loss.
 fn outcomes(all: impl Iterator<Item = [bool; 2]>) -> (u32, f64) {
-    let mut path = path(ms(50), 100);
+    outcomes_on(path(ms(50), 100), ms(50), all)
+}
+
+/// The same if the path's round-trip time changes after the first copy is planned.
+fn outcomes_on(
+    mut path: PathModel,
+    trip: Duration,
+    all: impl Iterator<Item = [bool; 2]>,
+) -> (u32, f64) {
     let mut protector = Protector::new(adaptive(100), 1000);
     protector.spacing(&path);
+    path.on_sample(Time::ZERO, trip);
     for (index, acked) in (0..).zip(all) {
         let now = at(index * 1000);
         let sequence = SeqNumber::first(index as u32);
@@ -205,6 +214,19 @@ fn acks_of_the_first_copy_are_awaited_for_two_round_trips_of_the_handshake() {
     protector.judge(at(402), &mut path);
     assert!(!protector.watches(sequence));
     assert!(path.loss() < 1.0 / 100.0, "{}", path.loss());
+}
+
+#[test]
+fn path_that_becomes_too_short_for_copies_keeps_them_within_a_third_of_its_round_trip() {
+    for micros in [0, 1, 700, 2000, 2999, 3000, 7999] {
+        let trip = Duration::from_micros(micros);
+        for together in [true, false] {
+            let lost = (0..400).map(|index| [index % 10 > 0, index % 10 > 0 || !together]);
+            let (spacing, _) = outcomes_on(path(ms(50), 100), trip, lost);
+            let most = (micros as u32 / 3).max(250);
+            assert!(spacing <= most, "{spacing} of {micros}");
+        }
+    }
 }
 
 #[test]
