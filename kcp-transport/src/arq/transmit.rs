@@ -135,7 +135,9 @@ impl Arq {
         };
         if payload.has_room(extension.len()) {
             let command = Command::WindowUpdate;
-            self.push_control(command, self.header(command), extension, &mut payload);
+            let header = self.header(command);
+            self.push_control(command, header, extension, &mut payload);
+            self.receive.on_advertised(header.window);
         }
         payload.len
     }
@@ -193,7 +195,9 @@ impl Arq {
     /// segment carries it within 23 days. Its sequence number is the one before KCP's first: a peer that
     /// has restarted has received nothing, and would take any other number for new data. kcp-go v5 kcp.go, Input, as in C: every segment before the end of the
     /// window is acknowledged.
-    pub(crate) fn repeated_push(&self, number: u32) -> SegmentHeader {
+    ///
+    /// It is to be sent: the peer learns the window from it.
+    pub(crate) fn repeated_push(&mut self, number: u32) -> SegmentHeader {
         let una = self.send.flight().una().to_wire();
         let first = self.send.flight().first();
         let is_near = una.wrapping_sub(first) < FAR_BACK + LARGEST_WINDOW;
@@ -203,11 +207,13 @@ impl Arq {
             una.wrapping_sub(FAR_BACK)
         };
         let timestamp = self.timestamp_offset.wrapping_sub(DAYS_AGO);
+        let header = self.header(Command::Push);
+        self.receive.on_advertised(header.window);
         SegmentHeader {
             timestamp: Timestamp::from_wire(timestamp.wrapping_add(number)),
             // Further away the difference would wrap.
             sequence: far_back,
-            ..self.header(Command::Push)
+            ..header
         }
     }
 

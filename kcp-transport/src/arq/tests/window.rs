@@ -148,3 +148,29 @@ fn forged_window_in_place_of_each_reopening_stalls_the_sender_for_at_most_two_se
         assert!(waited <= ms(2020), "after {seconds} s: {waited:?}");
     }
 }
+
+/// Whether the peer is told that a window of one segment is open again, after a datagram of `sends`
+/// has told it that it is closed.
+fn announces_after(sends: impl Fn(&mut Arq)) -> bool {
+    let mut arq = arq(ArqConfig {
+        receive_window: 1,
+        ack_policy: AckPolicy::Batched,
+        ..config()
+    });
+    direct(&mut arq, at(0), &push(0, &[7; MSS]));
+    sends(&mut arq);
+    assert_eq!(arq.read(&mut [0; MSS]), MSS);
+    let sent = transmit(&mut arq, at(0));
+    sent.iter().any(|it| it.command == Command::WindowUpdate)
+}
+
+#[test]
+fn window_that_any_datagram_has_closed_is_announced_when_it_is_open_again() {
+    assert!(!announces_after(|_| {}));
+    assert!(announces_after(|arq| {
+        assert!(arq.transmit_extension(&[0; 4], &mut [0; 100]) > 0);
+    }));
+    assert!(announces_after(|arq| {
+        assert_eq!(arq.repeated_push(0).window, 0);
+    }));
+}
