@@ -15,12 +15,14 @@
 //! assert_eq!(received, sent);
 //! ```
 
+mod controller;
 #[doc(hidden)]
 pub mod field;
 mod link;
 mod pair;
 mod rng;
 
+pub use controller::{AboveWindow, ScriptedControllers};
 pub use link::{Link, LinkConfig, LinkStats};
 pub use pair::{Pair, PairConfig, Peer, Side};
 pub use rng::Rng;

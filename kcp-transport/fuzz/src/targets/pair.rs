@@ -11,7 +11,7 @@ use kcp_transport::session::{FirstNumbers, Role, Session, State};
 use kcp_transport::time::Time;
 use kcp_transport::wire::ConversationId;
 
-use super::controller::Scripted;
+use super::controller::{any_controller, check_above};
 use super::input::Input;
 use super::options::any_config;
 
@@ -33,7 +33,7 @@ pub fn pair_messages(data: &[u8]) {
 /// As [`pair`], with controllers whose windows and rates the fuzzer chooses. They check what they are notified of.
 pub fn pair_controlled(data: &[u8]) {
     let mut input = Input::new(data);
-    let scripts = [(); 2].map(|()| Scripted::any(&mut input));
+    let scripts = [(); 2].map(|()| any_controller(&mut input));
     let configs = scripts.each_ref().map(|script| {
         let config = any_config(&mut input, Mode::Stream);
         let config = config.to_builder().controller(script.clone());
@@ -41,7 +41,7 @@ pub fn pair_controlled(data: &[u8]) {
     });
     let sides = run(&mut input, &configs, Mode::Stream);
     for (script, side) in scripts.iter().zip(&sides) {
-        script.check(&side.session.stats());
+        check_above(script.latest().count(), &side.session.stats());
     }
 }
 

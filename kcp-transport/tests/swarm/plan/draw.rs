@@ -1,5 +1,7 @@
 //! How hosts, paths and conversations are drawn.
 
+use std::sync::Arc;
+
 use kcp_transport::testing::Rng;
 
 use super::{ClientPlan, ConversationPlan, EarlyEnd, Flow, HostPlan};
@@ -10,7 +12,12 @@ use crate::world::path::{Burst, PathPlan};
 
 impl HostPlan {
     pub(super) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Self {
-        let config = options::draw(rng, classes, calm);
+        let mut config = options::draw(rng, classes, calm);
+        let controllers = options::draw_controllers(rng.clone()).map(Arc::new);
+        if let Some(controllers) = &controllers {
+            let builder = config.to_builder().controller(controllers.clone());
+            config = builder.build().expect("valid with any controller");
+        }
         let wrap = 1_u64 << (31 + rng.below(2));
         let before = rng.below(8_000);
         let drift = rng.below(1001) as i64 - 500;
@@ -18,6 +25,7 @@ impl HostPlan {
         let send_errors = rng.below(30) as f64 / 100.0;
         Self {
             config,
+            controllers,
             clock_base: if classes.has(Class::ClockWrap) {
                 (wrap - before) * 1000
             } else {

@@ -3,9 +3,11 @@
 mod draw;
 mod options;
 
+use std::sync::Arc;
+
 use kcp_transport::config::Config;
 use kcp_transport::crypto::{AeadKey, LegacyCipher, Security};
-use kcp_transport::testing::Rng;
+use kcp_transport::testing::{Rng, ScriptedControllers};
 
 use crate::class::{Class, Classes};
 use crate::clock::{Micros, SECOND};
@@ -44,6 +46,8 @@ pub(crate) enum Cipher {
 #[derive(Clone, Debug)]
 pub(crate) struct HostPlan {
     pub(crate) config: Config,
+    /// Controllers that are in the configuration.
+    pub(crate) controllers: Option<Arc<ScriptedControllers>>,
     pub(crate) clock_base: u64,
     pub(crate) drift: i64,
     /// Timers fire on multiples of this.

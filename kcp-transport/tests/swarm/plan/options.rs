@@ -7,7 +7,7 @@ use kcp_transport::config::{
     AckPolicy, Config, Congestion, Extensions, Percent, Preset, Redundancy, WriteCoalescing,
 };
 use kcp_transport::fec::FecRatio;
-use kcp_transport::testing::Rng;
+use kcp_transport::testing::{Rng, ScriptedControllers};
 
 use crate::class::{Class, Classes};
 
@@ -71,6 +71,26 @@ pub(crate) fn draw(rng: &mut Rng, classes: Classes, calm: bool) -> Config {
         .sends_received(sends_received)
         .build()
         .expect("all options are in range")
+}
+
+/// Controllers for one host of eight. The generator is apart, so that all else stays as it was drawn before
+/// there were these.
+pub(crate) fn draw_controllers(mut rng: Rng) -> Option<ScriptedControllers> {
+    let seed = u64::from(rng.next_u32());
+    let mut rng = Rng::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut answer = || {
+        let window = match rng.below(4) {
+            0 => 0,
+            1 => u64::MAX,
+            _ => rng.below(100_000),
+        };
+        let rate = rng.chance(0.5).then(|| 40_000 + rng.below(3_000_000));
+        (window, rate.and_then(NonZeroU64::new))
+    };
+    let answers = (0..1 + seed % 5).map(|_| answer()).collect();
+    (seed >> 8)
+        .is_multiple_of(8)
+        .then(|| ScriptedControllers::new(answers))
 }
 
 /// Time-outs short enough to be seen where a peer may be gone, and longer than any trouble where

@@ -19,6 +19,7 @@ use kcp_transport::config::{Config, Congestion};
 use kcp_transport::packet::PacketLayout;
 use kcp_transport::session::Session;
 use kcp_transport::stats::Stats;
+use kcp_transport::testing::AboveWindow;
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, Received, SegmentHeader, Segments, ShardHeader, ShardKind};
 
@@ -60,6 +61,8 @@ pub(crate) struct Watch {
     sent_window: u16,
     arrivals: Arrivals,
     pub(crate) frames: FrameWatch,
+    /// Transmissions above the window of a controller of its own.
+    pub(crate) above_window: Option<AboveWindow>,
 }
 
 impl Watch {
@@ -86,6 +89,7 @@ impl Watch {
             arrivals: Arrivals::default(),
             sent_window: config.receive_window(),
             frames: FrameWatch::new(config, identity.initiates),
+            above_window: None,
             identity,
         }
     }
@@ -278,7 +282,20 @@ impl Watch {
 
     /// The session has laid out a batch of datagrams, which were all shown here.
     pub(crate) fn check_resends(&mut self, stats: &Stats) -> Result<(), String> {
+        self.check_above_window(stats)?;
         self.reasons.check(stats)
+    }
+
+    /// Only probes and copies leave above the window of a controller.
+    fn check_above_window(&self, stats: &Stats) -> Result<(), String> {
+        let above = self.above_window.as_ref().map_or(0, AboveWindow::count);
+        let regardless = stats.timeout_retransmitted + stats.redundant_sent;
+        if above > regardless {
+            return Err(format!(
+                "{above} segments above the window of the controller"
+            ));
+        }
+        Ok(())
     }
 
     /// Checked when the session has nothing more to send: every ping must be answered. A packet rebuilt

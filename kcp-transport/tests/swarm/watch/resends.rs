@@ -101,7 +101,9 @@ impl Resends {
             bytes: 0,
             saved: SAVED_DATAGRAMS * (mss + SEGMENT_HEADER_LEN) as u64,
             threshold: config.fast_retransmit_after().map(|it| it.get() as usize),
-            at_once: config.send_rate().is_none() && config.congestion() != Congestion::Model,
+            at_once: config.send_rate().is_none()
+                && config.controller().is_none()
+                && config.congestion() != Congestion::Model,
             count: 0,
             arrived: Vec::new(),
             sent_at: Time::ZERO,

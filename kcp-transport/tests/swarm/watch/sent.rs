@@ -242,7 +242,9 @@ impl Watch {
     fn limit(&self) -> u64 {
         let remote = self.widest.unwrap_or(32).into();
         let congestion = match self.congestion {
-            Congestion::Kcp if !self.receives_parity() => 1 + self.advances + 4 * self.resends,
+            Congestion::Kcp if self.above_window.is_none() && !self.receives_parity() => {
+                1 + self.advances + 4 * self.resends
+            }
             _ => u64::MAX,
         };
         self.send_window.min(remote).min(congestion)

@@ -194,7 +194,7 @@ impl Host {
         (peer, id, role): (Address, u32, Role),
         seed: u32,
         first: FirstNumbers,
-        (app, watch, conversation): (App, Watch, Option<usize>),
+        (app, mut watch, conversation): (App, Watch, Option<usize>),
     ) -> usize {
         let id_on_wire = ConversationId::new(id);
         let config = &self.plan.config;
@@ -204,6 +204,7 @@ impl Host {
         if self.scarce {
             session.set_memory_pressure(true);
         }
+        watch.above_window = self.plan.controllers.as_ref().map(|it| it.latest());
         let slot = self.slots.len();
         self.slots.push(Slot {
             session,
