@@ -159,53 +159,102 @@ impl NaiveSender {
     }
 }
 
+/// Runs both senders side by side.
+fn compare_senders(steps: &[Step], window: u16) -> Result<(), TestCaseError> {
+    let config = ArqConfig {
+        send_window: window,
+        ..config()
+    };
+    let mut arq = arq(config);
+    let mut naive = NaiveSender::default();
+    let mut now = at(10);
+    direct(&mut arq, now, &tell(0, 1000));
+    for step in steps.iter().cloned() {
+        match step {
+            Step::Write(segments) => {
+                let taken = arq.write(&vec![0; segments * MSS]);
+                prop_assert_eq!(taken % MSS, 0);
+                naive.waiting += taken / MSS;
+            }
+            Step::Acks(acks, advance) => {
+                let una = naive.una();
+                let acks: Vec<u32> = acks.iter().map(|ahead| una + ahead).collect();
+                let una = (una + advance).min(naive.next);
+                let mut payload = tell(una, 1000);
+                for &sequence in &acks {
+                    let found = naive.list.iter().find(|it| it.sequence == sequence);
+                    let sent = found.map_or(now, |it| it.last().1);
+                    payload.extend(ack(sequence, sent, una));
+                }
+                direct(&mut arq, now, &payload);
+                naive.on_datagram(&acks, una);
+            }
+            Step::Wait(millis) => now += ms(millis),
+            Step::WaitForTimer => now = arq.poll_timeout().map_or(now, |at| at.max(now)),
+        }
+        let sent = pushes(&mut arq, now);
+        let expected = naive.transmit(now, usize::from(window), arq.send.path());
+        prop_assert_eq!(sent, expected);
+        let outstanding: Vec<&Naive> = naive.list.iter().filter(|it| !it.acked).collect();
+        prop_assert_eq!(arq.in_flight(), outstanding.len());
+        prop_assert_eq!(arq.queued(), naive.waiting);
+        let bytes = (outstanding.len() + naive.waiting) * MSS;
+        prop_assert_eq!(arq.send_capacity(), config.send_buffer - bytes);
+        // A loss is looked for up to two round trips after the segment was sent.
+        let trips = arq.send.path().current() * 2;
+        let latest = naive.since + trips.max(Duration::from_secs(60));
+        // It may be early, for a loss that is looked for, but there is one.
+        prop_assert!(outstanding.is_empty() || arq.poll_timeout().is_some_and(|at| at <= latest));
+        prop_assert!(arq.poll_timeout().is_none_or(|at| at > now));
+        prop_assert_eq!(stats(&arq).spurious_retransmitted, 0);
+    }
+    Ok(())
+}
+
+#[test]
+fn probes_of_two_flights_go_out_as_walking_a_list_says() {
+    use Step::{Acks, Wait, WaitForTimer, Write};
+    let acks = |acks: &[u32], advance| Acks(acks.to_vec(), advance);
+    let steps = [
+        Write(4),
+        WaitForTimer,
+        WaitForTimer,
+        Write(5),
+        WaitForTimer,
+        WaitForTimer,
+        WaitForTimer,
+        Write(3),
+        acks(&[8], 2),
+        Write(3),
+        Write(3),
+        Write(4),
+        acks(&[15, 14], 1),
+        acks(&[], 1),
+        Write(1),
+        WaitForTimer,
+        WaitForTimer,
+        acks(&[0], 0),
+        Write(1),
+        WaitForTimer,
+        WaitForTimer,
+        WaitForTimer,
+        acks(&[2], 0),
+        Wait(0),
+        WaitForTimer,
+        WaitForTimer,
+        WaitForTimer,
+        WaitForTimer,
+        WaitForTimer,
+        WaitForTimer,
+        WaitForTimer,
+    ];
+    compare_senders(&steps, 20).unwrap_or_else(|error| panic!("{error}"));
+}
+
 proptest! {
     #[test]
     fn sender_sends_what_walking_a_list_would(steps in steps(), window in 1..30_u16) {
-        let config = ArqConfig { send_window: window, ..config() };
-        let mut arq = arq(config);
-        let mut naive = NaiveSender::default();
-        let mut now = at(10);
-        direct(&mut arq, now, &tell(0, 1000));
-        for step in steps {
-            match step {
-                Step::Write(segments) => {
-                    let taken = arq.write(&vec![0; segments * MSS]);
-                    prop_assert_eq!(taken % MSS, 0);
-                    naive.waiting += taken / MSS;
-                }
-                Step::Acks(acks, advance) => {
-                    let una = naive.una();
-                    let acks: Vec<u32> = acks.iter().map(|ahead| una + ahead).collect();
-                    let una = (una + advance).min(naive.next);
-                    let mut payload = tell(una, 1000);
-                    for &sequence in &acks {
-                        let found = naive.list.iter().find(|it| it.sequence == sequence);
-                        let sent = found.map_or(now, |it| it.last().1);
-                        payload.extend(ack(sequence, sent, una));
-                    }
-                    direct(&mut arq, now, &payload);
-                    naive.on_datagram(&acks, una);
-                }
-                Step::Wait(millis) => now += ms(millis),
-                Step::WaitForTimer => now = arq.poll_timeout().map_or(now, |at| at.max(now)),
-            }
-            let sent = pushes(&mut arq, now);
-            let expected = naive.transmit(now, usize::from(window), arq.send.path());
-            prop_assert_eq!(sent, expected);
-            let outstanding: Vec<&Naive> = naive.list.iter().filter(|it| !it.acked).collect();
-            prop_assert_eq!(arq.in_flight(), outstanding.len());
-            prop_assert_eq!(arq.queued(), naive.waiting);
-            let bytes = (outstanding.len() + naive.waiting) * MSS;
-            prop_assert_eq!(arq.send_capacity(), config.send_buffer - bytes);
-            // A loss is looked for up to two round trips after the segment was sent.
-            let trips = arq.send.path().current() * 2;
-            let latest = naive.since + trips.max(Duration::from_secs(60));
-            // It may be early, for a loss that is looked for, but there is one.
-            prop_assert!(outstanding.is_empty() || arq.poll_timeout().is_some_and(|at| at <= latest));
-            prop_assert!(arq.poll_timeout().is_none_or(|at| at > now));
-            prop_assert_eq!(stats(&arq).spurious_retransmitted, 0);
-        }
+        compare_senders(&steps, window)?;
     }
 
     #[test]
