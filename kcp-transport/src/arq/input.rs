@@ -172,9 +172,9 @@ impl Arq {
             Command::WindowUpdate => {
                 summary.outcome.answered = true;
                 if summary.from == Provenance::Direct
-                    && let Some(trip) = self.probe.on_announced(summary.now)
+                    && let Some((first, last)) = self.probe.on_announced(summary.now)
                 {
-                    self.on_handshake(trip);
+                    self.on_handshake(first, last);
                 }
                 if !data.is_empty()
                     && let Some(received) = extension(data)

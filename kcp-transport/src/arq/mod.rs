@@ -29,7 +29,7 @@ use crate::wire::{ConversationId, SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
 
 use buffers::Buffers;
 use congestion::CongestionWindow;
-use probe::Probe;
+use probe::{Probe, handshake_trip};
 use receive::Receiver;
 use send::Sender;
 use stats::Counters;
@@ -387,9 +387,10 @@ impl Arq {
         self.send.set_controller(now, factory);
     }
 
-    /// The peer has answered something that left `trip` ago: a first estimate of the round-trip
-    /// time, until data is acknowledged.
-    pub(crate) fn on_handshake(&mut self, trip: Duration) {
+    /// The peer has answered something of which the first repetition left `first` ago and the last
+    /// one `last` ago: an estimate of the round-trip time, until data is acknowledged.
+    pub(crate) fn on_handshake(&mut self, first: Duration, last: Duration) {
+        let trip = handshake_trip(first, last);
         self.send.path_mut().on_handshake(trip);
     }
 

@@ -19,8 +19,7 @@ pub(super) struct Probe {
     /// The due announcement is a repetition. An answer to the peer's request does not count as one.
     repeating: bool,
     repeats_left: u8,
-    /// When the window was first requested, until it is announced.
-    requested_at: Option<Time>,
+    requests: Requests,
 }
 
 impl Probe {
@@ -87,18 +86,15 @@ impl Probe {
     /// Takes the due request, if any; the caller sends it.
     pub(super) fn take_request(&mut self, now: Time) -> bool {
         if self.request {
-            self.requested_at.get_or_insert(now);
+            self.requests.on_sent(now);
         }
         std::mem::take(&mut self.request)
     }
 
-    /// The peer has announced its window. Returns the time since the first request, if there was
-    /// one.
-    ///
-    /// The peer may have answered a later request, but then this is too long an estimate by the time
-    /// between them. One that is too short would have data sent again for nothing.
-    pub(super) fn on_announced(&mut self, now: Time) -> Option<Duration> {
-        self.requested_at.take().map(|requested| now - requested)
+    /// The peer has announced its window. Returns the times since the first request that this may
+    /// answer, and since the last, if there are any.
+    pub(super) fn on_announced(&mut self, now: Time) -> Option<(Duration, Duration)> {
+        self.requests.on_answered(now)
     }
 
     /// Takes the due announcement, if any; the caller sends it. A reopening is repeated every
@@ -116,6 +112,45 @@ impl Probe {
         announce
     }
 }
+
+/// Requests that are not answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Requests {
+    left: u8,
+    /// When the first and the last left, if any are.
+    first: Time,
+    last: Time,
+}
+
+impl Requests {
+    fn on_sent(&mut self, now: Time) {
+        if self.left == 0 {
+            self.first = now;
+        }
+        self.last = now;
+        self.left = self.left.saturating_add(1);
+    }
+
+    fn on_answered(&mut self, now: Time) -> Option<(Duration, Duration)> {
+        self.left = self.left.checked_sub(1)?;
+        Some((now - self.first, now - self.last))
+    }
+}
+
+/// The round-trip time, estimated by a handshake that was answered so long after its first and its
+/// last repetition.
+///
+/// If nothing is lost, the time since the first is exact. If repetitions are lost, it contains waits
+/// of up to a second, which the time-out of the first data would repeat. So it counts up to what
+/// paths on land take. A longer path takes the time since the last repetition at least, and later
+/// answers raise that before data could be acknowledged; until then, a few segments may be sent
+/// again for nothing.
+pub(super) fn handshake_trip(first: Duration, last: Duration) -> Duration {
+    first.min(last.max(LONG_TRIP))
+}
+
+/// Most paths on land are shorter.
+const LONG_TRIP: Duration = Duration::from_millis(200);
 
 /// Wait before the first request.
 #[doc(alias = "IKCP_PROBE_INIT")]
@@ -161,6 +196,35 @@ mod tests {
         probe.update(Time::from_millis(700), false);
         probe.update(Time::from_millis(800), true);
         assert_eq!(probe.next(true), Some(Time::from_millis(1300)));
+    }
+
+    #[test]
+    fn each_answer_to_a_request_tells_when_the_first_and_the_last_left() {
+        let mut probe = Probe::default();
+        for sent in [0, 50, 150] {
+            probe.request();
+            assert!(probe.take_request(Time::from_millis(sent)));
+        }
+        let mut trips = |at| {
+            let trips = probe.on_announced(Time::from_millis(at));
+            trips.map(|(first, last)| (first.as_millis(), last.as_millis()))
+        };
+        assert_eq!(trips(300), Some((300, 150)));
+        assert_eq!(trips(350), Some((350, 200)));
+        assert_eq!(trips(450), Some((450, 300)));
+        assert_eq!(trips(500), None);
+    }
+
+    #[test]
+    fn handshake_with_lost_repetitions_counts_as_that_of_a_long_path_on_land() {
+        let trip = |first, last| {
+            let trip = handshake_trip(Duration::from_millis(first), Duration::from_millis(last));
+            trip.as_millis()
+        };
+        assert_eq!(trip(50, 0), 50);
+        assert_eq!(trip(800, 50), 200);
+        assert_eq!(trip(450, 300), 300);
+        assert_eq!(trip(400, 400), 400);
     }
 
     #[test]

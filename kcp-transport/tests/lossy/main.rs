@@ -5,6 +5,7 @@
 //! ```
 
 mod net;
+mod opening;
 mod share;
 mod work;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use kcp_transport::config::{Config, Percent, Preset, Redundancy};
 
 use net::{Burst, Path};
+use opening::opening;
 use share::share;
 use work::{Bulk, bulk, calls};
 
@@ -231,5 +233,32 @@ fn flows_share_a_path_and_leave_its_queue() {
             assert!(run.rtt <= most_rtt, "{run:?}");
             assert!(run.mbit >= 0.92 * f64::from(rate), "{run:?}");
         }
+    }
+}
+
+#[test]
+fn lost_connecting_probes_do_not_delay_the_first_calls() {
+    let seeds = 5000;
+    let worst = (0..seeds).map(|seed| {
+        let opening = opening(USUAL.losing(0.2), &Config::default(), 10, seed);
+        opening.times.into_iter().max().unwrap_or_default()
+    });
+    let mut worst: Vec<_> = worst.map(|it| it.as_millis()).collect();
+    worst.sort_unstable();
+    let [p90, p99, p999] = [900, 990, 999].map(|part| worst[worst.len() * part / 1000]);
+    println!("worst of the first ten calls: {p90} {p99} {p999} ms");
+    assert!(
+        p90 <= 210 && p99 <= 550 && p999 <= 1000,
+        "{p90} {p99} {p999}"
+    );
+}
+
+#[test]
+fn first_call_over_a_path_without_loss_sends_nothing_again() {
+    for rtt in (10..1000).step_by(10) {
+        let run = opening(Path::new(rtt, 100, 400), &Config::default(), 1, 1);
+        // On a longer path, repetitions of the handshake look like lost ones for a while.
+        let most = if rtt < 300 { 0 } else { 4 };
+        assert!(run.resent <= most, "{} at {rtt} ms", run.resent);
     }
 }

@@ -8,7 +8,7 @@ fn protected(redundancy: Redundancy) -> Arq {
         redundancy,
         ..config()
     });
-    arq.on_handshake(ms(50));
+    arq.on_handshake(ms(50), ms(50));
     direct(&mut arq, at(0), &tell(0, 1000));
     arq
 }

@@ -265,7 +265,7 @@ pub(in crate::session) fn handle_payload(
     if let Some(extension) = extension
         && let Some((first, last)) = extension.take_answered()
     {
-        arq.on_handshake(now - first);
+        arq.on_handshake(now - first, now - last);
         arq.on_answer(now - last);
     }
     result
