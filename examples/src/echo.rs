@@ -34,7 +34,7 @@ pub async fn serve(listener: impl Borrow<KcpListener>) -> io::Result<()> {
 /// the echo of what was read so far, and the end of the stream. Returns how many connections there were,
 /// and leaves the port free.
 ///
-/// Connections whose peers do not acknowledge that within two seconds are reset.
+/// Connections whose peers do not acknowledge that and end theirs within two seconds are reset.
 ///
 /// # Errors
 ///
@@ -73,10 +73,14 @@ async fn echo(mut stream: KcpStream, stop: Stop) -> io::Result<()> {
             () = stop.requested() => 0,
         };
         match len {
-            0 => return stream.shutdown().await,
+            0 => break,
             len => stream.write_all(&buffer[..len]).await?,
         }
     }
+    stream.shutdown().await?;
+    // To drop a stream with unread bytes resets it, and the client may see that before it reads the end.
+    while stream.read(&mut buffer).await? > 0 {}
+    Ok(())
 }
 
 /// Connects to the address of a host that answers first.
