@@ -172,10 +172,7 @@ impl Protector {
     fn spacing(&mut self, path: &PathModel) -> Duration {
         let least = path.least().unwrap_or(MIN_RTT);
         if self.spacing == 0 {
-            let first = (least / 25).clamp(Duration::from_millis(1), MOST_FIRST_SPACING);
-            self.spacing = u32::try_from(first.as_micros() / STEP.as_micros())
-                .unwrap_or(1)
-                .max(1);
+            self.spacing = steps(first_spacing(least));
         }
         // On a path that got shorter, as on any.
         (STEP * self.spacing).min(least / 3)
@@ -264,17 +261,14 @@ impl Protector {
             self.watched.pop_front();
             if let Some(longer) = self.history.on_outcome(watched.acked, path) {
                 let least = path.least().unwrap_or(MIN_RTT);
-                let most = u32::try_from(least.as_micros() / 3 / STEP.as_micros()).unwrap_or(1);
                 let spacing = if longer {
                     self.spacing * 2
                 } else {
                     self.spacing / 2
                 };
-                let first = (least / 25).clamp(Duration::from_millis(1), MOST_FIRST_SPACING);
-                let floor = u32::try_from(first.as_micros() / STEP.as_micros()).unwrap_or(1);
-                // On a path of less than three milliseconds the floor is above a third of it.
-                let floor = floor.max(1);
-                self.spacing = spacing.clamp(floor, most.max(floor));
+                // The path may have become too short for copies since these were sent.
+                let most = steps(least / 3);
+                self.spacing = spacing.clamp(steps(first_spacing(least)).min(most), most);
             }
         }
     }
@@ -297,6 +291,16 @@ impl Protector {
             + self.pending.capacity() * size_of::<Copy>()
             + self.watched.capacity() * size_of::<Watched>()
     }
+}
+
+/// Time between copies on a path of this round-trip time before outcomes are known, and at least.
+fn first_spacing(least: Duration) -> Duration {
+    (least / 25).clamp(Duration::from_millis(1), MOST_FIRST_SPACING)
+}
+
+/// At least one.
+fn steps(spacing: Duration) -> u32 {
+    u32::try_from(spacing.as_micros() / STEP.as_micros()).map_or(u32::MAX, |steps| steps.max(1))
 }
 
 /// Bytes that a segment with so much data takes.
