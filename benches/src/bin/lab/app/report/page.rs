@@ -1,4 +1,4 @@
-//! The report: one HTML page that needs nothing else.
+//! The report: one HTML page that needs nothing else, and its plots as files.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,15 +8,25 @@ use std::path::Path;
 use super::plots;
 use super::row::Row;
 use super::summary::Summary;
-use super::svg::escape;
+use super::svg::{Plot, escape};
 
-/// Writes `index.html` into the directory, which is made if it is not there.
+/// Writes `index.html` and a file for each plot into the directory, which is made if it is not there.
 pub(crate) fn write(directory: &Path, rows: &[Row], command: &str) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    fs::write(directory.join("index.html"), render(rows, command))
+    let mut plots = Vec::new();
+    fs::write(
+        directory.join("index.html"),
+        render(rows, command, &mut plots),
+    )?;
+    for plot in plots {
+        let file = directory.join(plot.file_name());
+        fs::write(file, plot.to_file(SVG_STYLE))?;
+    }
+    Ok(())
 }
 
-fn render(rows: &[Row], command: &str) -> String {
+/// The page; what it shows is added to `plots`.
+fn render(rows: &[Row], command: &str, plots: &mut Vec<Plot>) -> String {
     let summaries = Summary::all(rows);
     let mut workloads: Vec<&str> = Vec::new();
     for summary in &summaries {
@@ -25,7 +35,7 @@ fn render(rows: &[Row], command: &str) -> String {
         }
     }
     let mut page = format!(
-        "<!DOCTYPE html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>Lossy links</title><style>{STYLE}</style><h1>Lossy links</h1><p>{}</p><p><code>{}</code></p>",
+        "<!DOCTYPE html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>Lossy links</title><style>{STYLE}{SVG_STYLE}</style><h1>Lossy links</h1><p>{}</p><p><code>{}</code></p>",
         escape(&machine()),
         escape(command)
     );
@@ -40,6 +50,7 @@ fn render(rows: &[Row], command: &str) -> String {
         table(&mut page, &here);
         for plot in plots::of_workload(&here) {
             page.push_str(&plot.to_svg());
+            plots.push(plot);
         }
     }
     page + "</html>\n"
@@ -95,4 +106,7 @@ pub(crate) fn machine() -> String {
     format!("{cores} cores of {model}, Linux {}", kernel.trim())
 }
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}table{border-collapse:collapse;font-size:13px;width:100%;margin:1em 0}td,th{padding:.15em .5em;text-align:right}td:first-child,td:nth-child(2),th:first-child,th:nth-child(2){text-align:left}tr.first td{border-top:1px solid #ccc}svg{width:100%;height:auto;margin:1em 0;font:11px system-ui,sans-serif}.title{font-size:14px;font-weight:600}.grid{stroke:#e4e4e4;fill:none}.label{fill:#666}";
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}table{border-collapse:collapse;font-size:13px;width:100%;margin:1em 0}td,th{padding:.15em .5em;text-align:right}td:first-child,td:nth-child(2),th:first-child,th:nth-child(2){text-align:left}tr.first td{border-top:1px solid #ccc}svg{width:100%;height:auto;margin:1em 0}";
+
+/// Of plots, in the page and alone.
+const SVG_STYLE: &str = "svg{font:11px system-ui,sans-serif}.title{font-size:14px;font-weight:600}.grid{stroke:#e4e4e4;fill:none}.label{fill:#666}";

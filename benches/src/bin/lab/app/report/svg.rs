@@ -119,6 +119,23 @@ impl Plot {
         svg + "</svg>"
     }
 
+    /// The name of its file: that of the title, in lower case, with hyphens.
+    pub(crate) fn file_name(&self) -> String {
+        let words = self.title.split(|it: char| !it.is_ascii_alphanumeric());
+        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+        words.join("-").to_ascii_lowercase() + ".svg"
+    }
+
+    /// The plot as a file of its own.
+    pub(crate) fn to_file(&self, style: &str) -> String {
+        let svg = self.to_svg();
+        let attributes = svg.strip_prefix("<svg").unwrap_or(&svg);
+        let (attributes, rest) = attributes.split_once('>').unwrap_or_default();
+        format!(
+            "<svg xmlns='http://www.w3.org/2000/svg'{attributes}><style>{style}</style><rect width='100%' height='100%' fill='#fff'/>{rest}\n"
+        )
+    }
+
     fn draw_axes(
         &self,
         svg: &mut String,
@@ -280,6 +297,10 @@ mod tests {
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>"));
         assert!(svg.contains("a &lt; b") && svg.contains(">kcp</text>"));
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
+        assert_eq!(plot.file_name(), "a-b.svg");
+        let file = plot.to_file("text{}");
+        assert!(file.starts_with("<svg xmlns='http://www.w3.org/2000/svg' viewBox="));
+        assert!(file.contains("><style>text{}</style><rect ") && file.ends_with("</svg>\n"));
     }
 
     #[test]
