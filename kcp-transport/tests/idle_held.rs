@@ -1,16 +1,11 @@
 //! What idle connections hold of what they have allocated, in virtual time. In a binary of its own for
 //! its allocator, which counts for each thread.
-#![allow(
-    unsafe_code,
-    reason = "an allocator that counts cannot be written without"
-)]
 
+mod allocator;
 #[path = "net/transport/memory.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod memory;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,33 +13,8 @@ use kcp_transport::crypto::{AeadKey, Security};
 use kcp_transport::net::{KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use allocator::held;
 use memory::{Host, Network};
-
-/// The system's allocator, and how many bytes it has handed out to each thread.
-struct Counting;
-
-thread_local! {
-    /// Wraps where a thread frees what another has allocated.
-    static HELD: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.set(HELD.get().wrapping_add(layout.size()));
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.set(HELD.get().wrapping_sub(layout.size()));
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Bytes that an idle connection may hold on both of its sides: 16 KiB of a client's process, and 8 KiB
 /// of the server's.
@@ -111,18 +81,18 @@ async fn buffers_are_freed_soon_after_a_burst() {
     burst(&mut first, 4_000_000).await;
     tokio::time::sleep(SOON).await;
     host.forget_history();
-    let before = HELD.get();
+    let before = held();
     let mut all = Vec::with_capacity(CLIENTS);
     for _ in 0..CLIENTS {
         let (mut stream, host) = connect(&network, &host).await;
         burst(&mut stream, 12_000).await;
         all.push((stream, host));
     }
-    let busy = HELD.get().wrapping_sub(before) / CLIENTS;
+    let busy = held().wrapping_sub(before) / CLIENTS;
     tokio::time::sleep(SOON).await;
     host.forget_history();
     all.iter().for_each(|(_, host)| host.forget_history());
-    let each = HELD.get().wrapping_sub(before) / CLIENTS;
+    let each = held().wrapping_sub(before) / CLIENTS;
     println!("{busy} bytes each when busy, {each} when idle");
     assert!(busy > 2 * LIMIT, "the bursts were none: {busy} bytes each");
     assert!(each <= LIMIT, "{each} bytes each");

@@ -1,14 +1,8 @@
 //! Memory as the allocator sees it, whatever peers send and users leave unread.
 //!
-//! In a binary of its own for its allocator, which counts for each thread: what the test runner's
-//! other threads hold is no session's.
-#![allow(
-    unsafe_code,
-    reason = "an allocator that counts cannot be written without"
-)]
+//! In a binary of its own for its allocator, which counts for each thread.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod allocator;
 
 use kcp_transport::arq::ArqConfig;
 use kcp_transport::config::{Config, Mode};
@@ -19,36 +13,7 @@ use kcp_transport::testing::{Rng, seeds};
 use kcp_transport::time::Time;
 use kcp_transport::wire::{Command, ConversationId, SEGMENT_HEADER_LEN, SegmentHeader, Timestamp};
 
-/// The system's allocator, and how many bytes it has handed out to each thread.
-struct Counting;
-
-thread_local! {
-    /// Wraps where a thread frees what another has allocated.
-    static HELD: Cell<usize> = const { Cell::new(0) };
-}
-
-/// How many bytes this thread holds.
-fn held() -> usize {
-    HELD.get()
-}
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.set(HELD.get().wrapping_add(layout.size()));
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.set(HELD.get().wrapping_sub(layout.size()));
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use allocator::held;
 
 const CONVERSATION: ConversationId = ConversationId::new(7);
 
