@@ -158,7 +158,9 @@ impl Arq {
     fn limit(&self) -> usize {
         let windows = self.config.send_window.min(self.remote_window);
         let limit = self.congestion.as_ref().map(|it| it.limit());
-        let local = self.send.local_window();
+        let capacity = self.remote_capacity.unwrap_or(self.remote_window);
+        let unread = capacity.saturating_sub(self.remote_window);
+        let local = self.send.local_window(unread.into());
         usize::from(windows)
             .min(limit.unwrap_or(usize::MAX))
             .min(local.unwrap_or(usize::MAX))

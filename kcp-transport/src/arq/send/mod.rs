@@ -154,9 +154,11 @@ impl Sender {
         self.capacity.min(useful)
     }
 
-    /// Most segments in flight on a path that is too short for the model.
-    pub(super) fn local_window(&self) -> Option<usize> {
-        self.is_local.then_some(LOCAL_WINDOW)
+    /// Most segments in flight on a path that is too short for the model, given how many are unread at
+    /// the peer. Data that its reader cannot keep up with would only leave the caches of the processor.
+    pub(super) fn local_window(&self, unread: usize) -> Option<usize> {
+        let window = LOCAL_WINDOW.saturating_sub(unread).max(LEAST_LOCAL_WINDOW);
+        self.is_local.then_some(window)
     }
 
     /// Decides whether the path is too short for the model, as of a round trip: on a loopback device,
@@ -286,6 +288,9 @@ const LONGEST_LOCAL: Duration = Duration::from_millis(30);
 
 /// The window on such a path, in segments, which a socket buffer of 4 MiB holds.
 const LOCAL_WINDOW: usize = 1024;
+
+/// The least such window: enough for data to arrive while the reader is being woken.
+const LEAST_LOCAL_WINDOW: usize = 64;
 
 /// Bytes that are taken from the writer of a stream on any path, about as many as such a window has.
 const LEAST_HELD: usize = 1_400_000;

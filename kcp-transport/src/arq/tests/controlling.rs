@@ -115,6 +115,25 @@ fn short_path_is_not_spread() {
 }
 
 #[test]
+fn segments_unread_at_the_peer_count_as_in_flight_on_a_short_path() {
+    for (window, expected) in [(2000, 300), (1100, 124), (990, 64)] {
+        let mut arq = arq(ArqConfig {
+            congestion: Congestion::Model,
+            send_window: 4096,
+            send_buffer: 400 * MSS,
+            ..config()
+        });
+        direct(&mut arq, at(1000), &tell(0, 2000));
+        arq.write(&[7; MSS]);
+        assert_eq!(pushes(&mut arq, at(1000)), [0]);
+        direct(&mut arq, at(1001), &ack(0, at(1000), 1));
+        direct(&mut arq, at(1001), &tell(1, window));
+        arq.write(&[7; 300 * MSS]);
+        assert_eq!(pushes(&mut arq, at(1001)).len(), expected, "{window}");
+    }
+}
+
+#[test]
 fn probes_pass_a_closed_window() {
     let closed = Makes(Mutex::new(vec![(0, Some(1))]));
     let mut arq = controlled(&closed);
