@@ -43,6 +43,23 @@
 //! # }
 //! ```
 //!
+//! # Several servers
+//!
+//! The same channel over a set of servers, fixed or found by any [`Discover`](balance::Discover) of
+//! tower; a [`Selection`] picks one for each call:
+//!
+//! ```no_run
+//! # #[cfg(feature = "channel")]
+//! # fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use kcp_tonic::{KcpChannel, Security, Selection};
+//!
+//! let channel = KcpChannel::builder(&Security::Plaintext)
+//!     .selection(Selection::PeakEwma)
+//!     .connect_list(["kcp://10.0.0.7:4000", "kcp://10.0.0.8:4000"])?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Changing networks
 //!
 //! [`KcpChannel::rebind`] moves a channel to another socket when a client's network has changed. Calls
@@ -90,4 +107,7 @@ pub use kcp_tower::{
 #[cfg(feature = "channel")]
 #[cfg_attr(docsrs, doc(cfg(feature = "channel")))]
 #[doc(no_inline)]
-pub use kcp_tower::{KcpConnector, KcpConnectorBuilder, Name};
+pub use kcp_tower::{
+    KcpConnector, KcpConnectorBuilder, Name,
+    balance::{self, Selection},
+};

@@ -120,3 +120,29 @@ async fn scheme_of_tls_without_its_configuration_is_an_error() {
         assert!(matches!(error, ChannelError::TlsMissing { .. }), "{error}");
     }
 }
+
+#[tokio::test]
+async fn tls_works_over_a_set_and_is_left_out_for_none_of_it() {
+    let authority = Authority::new("ours");
+    let addresses = [
+        serve(&authority, false).await,
+        serve(&authority, false).await,
+    ];
+    let connecting = || {
+        Setup::plaintext()
+            .connecting()
+            .tls_config(trusting(&authority))
+    };
+    let secure = addresses.map(|addr| format!("kcps://{addr}"));
+    let channel = connecting().connect_list(secure.clone()).unwrap();
+    let mut client = GreeterClient::new(channel.clone());
+    for _ in 0..4 {
+        client.say_hello(hello("x")).await.unwrap();
+    }
+    assert_eq!(channel.connections().len(), 2);
+
+    let mixed = [secure[0].clone(), format!("kcp://{}", addresses[1])];
+    let error = connecting().connect_list(mixed).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.starts_with("TLS is configured"), "{error}: {cause}");
+}

@@ -59,6 +59,9 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "balance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "balance")))]
+pub mod balance;
 #[cfg(feature = "client")]
 mod connector;
 pub mod http2;

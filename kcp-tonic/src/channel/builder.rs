@@ -1,9 +1,11 @@
 //! How a channel is made.
 
 use std::fmt;
+use std::hash::Hash;
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri};
+use kcp_tower::balance::{self, Discover, Selection};
 use kcp_tower::{BoxError, Config, KcpConnector, KcpConnectorBuilder, Security};
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 use tonic::transport::ClientTlsConfig;
@@ -11,6 +13,7 @@ use tonic::transport::Endpoint;
 
 use super::destination::Destination;
 use super::error::ConnectFailure;
+use super::set::SetOptions;
 use super::{ChannelError, KcpChannel};
 
 /// Makes a [`KcpChannel`].
@@ -31,6 +34,13 @@ use super::{ChannelError, KcpChannel};
 /// ```
 #[must_use = "a builder does nothing until it connects"]
 pub struct KcpChannelBuilder {
+    recipe: Recipe,
+    set: SetOptions,
+}
+
+/// What the connections of a channel have in common.
+#[derive(Clone)]
+pub(super) struct Recipe {
     connector: KcpConnectorBuilder,
     settings: Settings,
     #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
@@ -38,7 +48,7 @@ pub struct KcpChannelBuilder {
 }
 
 /// Settings for tonic's endpoint; what is `None` is left to tonic.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Settings {
     timeout: Option<Duration>,
     user_agent: Option<HeaderValue>,
@@ -53,18 +63,22 @@ struct Settings {
 
 impl KcpChannelBuilder {
     pub(super) fn new(security: &Security) -> Self {
-        Self {
+        let recipe = Recipe {
             connector: KcpConnector::builder(security),
             settings: Settings::default(),
             #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
             tls: None,
+        };
+        Self {
+            recipe,
+            set: SetOptions::default(),
         }
     }
 
     /// The configuration of the transport. Default [`Config::default`]. The windows of HTTP/2 follow
     /// from it, see [`Windows`](kcp_tower::http2::Windows).
     pub fn config(mut self, config: &Config) -> Self {
-        self.connector = self.connector.config(config);
+        self.recipe.connector = self.recipe.connector.config(config);
         self
     }
 
@@ -73,7 +87,7 @@ impl KcpChannelBuilder {
         mut self,
         change: impl FnOnce(KcpConnectorBuilder) -> KcpConnectorBuilder,
     ) -> Self {
-        self.connector = change(self.connector);
+        self.recipe.connector = change(self.recipe.connector);
         self
     }
 
@@ -85,55 +99,55 @@ impl KcpChannelBuilder {
     #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))))]
     pub fn tls_config(mut self, tls: ClientTlsConfig) -> Self {
-        self.tls = Some(tls);
+        self.recipe.tls = Some(tls);
         self
     }
 
     /// How long a call may take, unless its request has a timeout of its own. Default: no limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = Some(timeout);
+        self.recipe.settings.timeout = Some(timeout);
         self
     }
 
     /// What stands in the header `user-agent` before tonic's own name.
     pub fn user_agent(mut self, user_agent: HeaderValue) -> Self {
-        self.settings.user_agent = Some(user_agent);
+        self.recipe.settings.user_agent = Some(user_agent);
         self
     }
 
     /// Scheme and authority of requests as the server sees them. Default: those of the destination.
     pub fn origin(mut self, origin: Uri) -> Self {
-        self.settings.origin = Some(origin);
+        self.recipe.settings.origin = Some(origin);
         self
     }
 
     /// Most calls at a time. A call is counted until its response begins. Default: no limit.
     pub fn concurrency_limit(mut self, calls: usize) -> Self {
-        self.settings.concurrency_limit = Some(calls);
+        self.recipe.settings.concurrency_limit = Some(calls);
         self
     }
 
     /// Most calls that begin within a time. Default: no limit.
     pub fn rate_limit(mut self, calls: u64, within: Duration) -> Self {
-        self.settings.rate_limit = Some((calls, within));
+        self.recipe.settings.rate_limit = Some((calls, within));
         self
     }
 
     /// Calls that may wait for the connection before further ones are not ready. Default 1024.
     pub fn buffer_size(mut self, calls: usize) -> Self {
-        self.settings.buffer_size = Some(calls);
+        self.recipe.settings.buffer_size = Some(calls);
         self
     }
 
     /// Largest HTTP/2 frame that the server may send, in bytes, 16 384 to 16 777 215. Default 16 384.
     pub fn max_frame_size(mut self, bytes: u32) -> Self {
-        self.settings.max_frame_size = Some(bytes);
+        self.recipe.settings.max_frame_size = Some(bytes);
         self
     }
 
     /// Most bytes of the headers of a response. Default 16 384.
     pub fn max_header_list_size(mut self, bytes: u32) -> Self {
-        self.settings.max_header_list_size = Some(bytes);
+        self.recipe.settings.max_header_list_size = Some(bytes);
         self
     }
 
@@ -144,7 +158,7 @@ impl KcpChannelBuilder {
     /// connection. grpc-go's servers allow no interval under five minutes. It is for middleboxes of HTTP/2
     /// behind the KCP server. The answer may take as long as the interval, and at least 20 s.
     pub fn http2_keep_alive_interval(mut self, interval: Duration) -> Self {
-        self.settings.keep_alive_interval = Some(interval);
+        self.recipe.settings.keep_alive_interval = Some(interval);
         self
     }
 
@@ -167,7 +181,7 @@ impl KcpChannelBuilder {
         D: TryInto<Uri>,
         D::Error: Into<BoxError>,
     {
-        let (endpoint, connector) = self.build(Destination::parse(destination)?)?;
+        let (endpoint, connector) = self.recipe.build(Destination::parse(destination)?)?;
         let connecting = endpoint.connect_with_connector(connector.clone());
         let channel = connecting.await.map_err(|error| {
             ChannelError::Connect(ConnectFailure::new(endpoint.uri().clone(), error))
@@ -187,14 +201,115 @@ impl KcpChannelBuilder {
         D: TryInto<Uri>,
         D::Error: Into<BoxError>,
     {
-        let (endpoint, connector) = self.build(Destination::parse(destination)?)?;
+        let (endpoint, connector) = self.recipe.build(Destination::parse(destination)?)?;
         let channel = endpoint.connect_with_connector_lazy(connector.clone());
         Ok(KcpChannel::new(channel, connector))
     }
 
-    fn build(self, to: Destination) -> Result<(Endpoint, KcpConnector), ChannelError> {
+    /// A channel over a fixed list of servers, each connected to at its first call. Must be called
+    /// within a tokio runtime.
+    ///
+    /// Each is a destination as for [`connect`](Self::connect), or an
+    /// [`Endpoint`](kcp_tower::balance::Endpoint) with a weight and a zone.
+    /// [`selection`](Self::selection) picks one for each call. Limits of calls apply to each connection.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kcp_tonic::{KcpChannel, Security, Selection};
+    ///
+    /// let channel = KcpChannel::builder(&Security::Plaintext)
+    ///     .selection(Selection::LeastInFlight)
+    ///     .connect_list(["kcp://10.0.0.7:4000", "kcp://10.0.0.8:4000"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::Set`]: the list is empty, has an endpoint twice, or has one that cannot be
+    /// connected to, for the same reasons as in [`connect`](Self::connect).
+    pub fn connect_list<I>(self, endpoints: I) -> Result<KcpChannel, ChannelError>
+    where
+        I: IntoIterator,
+        I::Item: TryInto<balance::Endpoint>,
+        <I::Item as TryInto<balance::Endpoint>>::Error: Into<BoxError>,
+    {
+        let endpoints: Result<Vec<_>, _> = endpoints.into_iter().map(TryInto::try_into).collect();
+        let endpoints = endpoints.map_err(|error| ChannelError::Uri(error.into()))?;
+        let balance = self.set.builder(self.recipe).list(endpoints)?;
+        Ok(KcpChannel::over_set(balance))
+    }
+
+    /// A channel over a set of servers that changes while it is used. Must be called within a tokio
+    /// runtime, which polls `discover` until the last clone of the channel is dropped.
+    ///
+    /// [`balance`](kcp_tower::balance) describes what happens to calls when the set changes, is empty,
+    /// or cannot be found out. An endpoint that cannot be connected to, whatever the state of the
+    /// network, is left out with a warning.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kcp_tonic::balance::{Change, Endpoint};
+    /// use kcp_tonic::{KcpChannel, Security};
+    ///
+    /// let (changes, changed) = tokio::sync::mpsc::channel(16);
+    /// let discover = tokio_stream::wrappers::ReceiverStream::new(changed);
+    /// let channel = KcpChannel::builder(&Security::Plaintext).connect_discover(discover);
+    ///
+    /// let endpoint = Endpoint::parse("kcp://10.0.0.7:4000")?.weight(2);
+    /// changes.send(Ok::<_, std::io::Error>(Change::Insert("seven", endpoint))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect_discover<D>(self, discover: D) -> KcpChannel
+    where
+        D: Discover<Service = balance::Endpoint> + Send + 'static,
+        D::Key: Hash + Send,
+        D::Error: Into<BoxError> + Send,
+    {
+        KcpChannel::over_set(self.set.builder(self.recipe).discover(discover))
+    }
+
+    /// Which server of a set gets a call. Default [`Selection::RoundRobin`].
+    pub fn selection(mut self, selection: Selection) -> Self {
+        self.set.selection = selection;
+        self
+    }
+
+    /// The metadata whose value is the key of a call, for selections by key. A call may have a
+    /// [`Key`](kcp_tower::balance::Key) among its extensions instead, which comes first:
+    ///
+    /// ```
+    /// use kcp_tonic::balance::Key;
+    ///
+    /// let mut request = tonic::Request::new(());
+    /// request.extensions_mut().insert(Key::of("user-7"));
+    /// ```
+    ///
+    /// Default: no metadata.
+    pub fn selection_key(mut self, metadata: HeaderName) -> Self {
+        self.set.key = Some(metadata);
+        self
+    }
+
+    /// Calls on one connection to a server of a set before another one is made. Default 128.
+    pub fn calls_per_connection(mut self, calls: usize) -> Self {
+        self.set.calls_per_connection = Some(calls);
+        self
+    }
+
+    /// Most connections to one server of a set. Default 4.
+    pub fn connections_per_endpoint(mut self, connections: usize) -> Self {
+        self.set.connections_per_endpoint = Some(connections);
+        self
+    }
+}
+
+impl Recipe {
+    /// tonic's endpoint for a destination, and the connector of its connections.
+    pub(super) fn build(&self, to: Destination) -> Result<(Endpoint, KcpConnector), ChannelError> {
         // tonic does TLS around the connector, by the scheme that is checked here.
-        let connector = self.connector.enforce_http(false).build()?;
+        let connector = self.connector.clone().enforce_http(false).build()?;
         let windows = connector.http2_windows();
         let endpoint = Endpoint::from(to.uri.clone())
             .initial_stream_window_size(windows.stream)
@@ -202,8 +317,10 @@ impl KcpChannelBuilder {
             .http2_adaptive_window(false);
         let endpoint = self.settings.apply(endpoint);
         #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
-        let endpoint = match (self.tls, to.tls) {
-            (Some(tls), true) => endpoint.tls_config(tls).map_err(ChannelError::Tls)?,
+        let endpoint = match (&self.tls, to.tls) {
+            (Some(tls), true) => endpoint
+                .tls_config(tls.clone())
+                .map_err(ChannelError::Tls)?,
             (Some(_), false) => return Err(ChannelError::TlsUnused { uri: to.uri }),
             (None, true) => return Err(ChannelError::TlsMissing { uri: to.uri }),
             (None, false) => endpoint,
@@ -217,15 +334,15 @@ impl KcpChannelBuilder {
 }
 
 impl Settings {
-    fn apply(self, mut endpoint: Endpoint) -> Endpoint {
+    fn apply(&self, mut endpoint: Endpoint) -> Endpoint {
         if let Some(timeout) = self.timeout {
             endpoint = endpoint.timeout(timeout);
         }
-        if let Some(user_agent) = self.user_agent {
+        if let Some(user_agent) = self.user_agent.clone() {
             // A header value cannot be refused: it is one already.
             endpoint = endpoint.clone().user_agent(user_agent).unwrap_or(endpoint);
         }
-        if let Some(origin) = self.origin {
+        if let Some(origin) = self.origin.clone() {
             endpoint = endpoint.origin(origin);
         }
         if let Some(calls) = self.concurrency_limit {
@@ -251,7 +368,8 @@ impl Settings {
 impl fmt::Debug for KcpChannelBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KcpChannelBuilder")
-            .field("connector", &self.connector)
+            .field("connector", &self.recipe.connector)
+            .field("selection", &self.set.selection)
             .finish_non_exhaustive()
     }
 }

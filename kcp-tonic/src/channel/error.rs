@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use http::Uri;
+use kcp_tower::balance::SetError;
 use kcp_tower::{BoxError, ConfigError};
 
 /// Why a channel could not be made.
@@ -42,6 +43,9 @@ pub enum ChannelError {
     /// The configuration of the transport does not fit the cipher.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A list of endpoints is empty, has an endpoint twice, or has one that cannot be used.
+    #[error(transparent)]
+    Set(#[from] SetError),
     /// No connection was made.
     #[error(transparent)]
     Connect(ConnectFailure),

@@ -5,12 +5,14 @@ mod calls;
 mod destination;
 mod error;
 mod service;
+mod set;
 mod status;
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::Uri;
+use kcp_tower::balance::{Balance, Endpoint};
 use kcp_tower::{BoxError, ConnectionInfo, KcpConnector, Security};
 use tonic::transport::Channel;
 
@@ -19,6 +21,7 @@ use self::calls::Calls;
 pub use self::calls::ChannelStats;
 pub use self::error::{ChannelError, ConnectFailure};
 pub use self::service::CallFuture;
+use self::set::Grpc;
 
 /// A gRPC channel over KCP, for the generated clients of tonic.
 ///
@@ -34,6 +37,13 @@ pub use self::service::CallFuture;
 /// | `http://`, `https://` | as `kcp` and `kcps`, with the default ports 80 and 443 |
 ///
 /// The server sees the scheme `http` or `https`.
+///
+/// # Several servers
+///
+/// [`KcpChannelBuilder::connect_list`] and [`KcpChannelBuilder::connect_discover`] make a channel over
+/// a set of servers, fixed or changing. A [`Selection`](crate::Selection) picks one for each call. A
+/// call that finds no server fails at once with `Unavailable`; one without the key that its selection
+/// needs fails with `InvalidArgument`.
 ///
 /// # Status codes
 ///
@@ -64,9 +74,18 @@ pub use self::service::CallFuture;
 /// ```
 #[derive(Clone)]
 pub struct KcpChannel {
-    channel: Channel,
-    connector: KcpConnector,
+    route: Route,
     calls: Arc<Calls>,
+}
+
+/// Where calls go.
+#[derive(Clone)]
+enum Route {
+    One {
+        channel: Channel,
+        connector: KcpConnector,
+    },
+    Set(Balance<Grpc>),
 }
 
 impl KcpChannel {
@@ -114,21 +133,51 @@ impl KcpChannel {
     /// The connections that have not ended, for their addresses and statistics.
     #[must_use]
     pub fn connections(&self) -> Vec<ConnectionInfo> {
-        self.connector.connections()
+        match &self.route {
+            Route::One { connector, .. } => connector.connections(),
+            Route::Set(balance) => {
+                let mut all = Vec::new();
+                balance.for_each_origin(|it| all.extend(it.connector().connections()));
+                all
+            }
+        }
     }
 
-    /// Moves the connection to another socket, after a change of network; returns how many
+    /// The servers that the channel knows now, with their weights and zones. Empty for a channel to
+    /// one destination.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        match &self.route {
+            Route::One { .. } => Vec::new(),
+            Route::Set(balance) => balance.endpoints(),
+        }
+    }
+
+    /// Moves all connections to other sockets, after a change of network; returns how many
     /// connections have moved. Calls and streams in flight go on from the new address.
     ///
     /// See [`KcpConnector::rebind`].
     pub fn rebind(&self) -> usize {
-        self.connector.rebind()
+        match &self.route {
+            Route::One { connector, .. } => connector.rebind(),
+            Route::Set(balance) => {
+                let mut moved = 0;
+                balance.for_each_origin(|it| moved += it.connector().rebind());
+                moved
+            }
+        }
     }
 
     fn new(channel: Channel, connector: KcpConnector) -> Self {
         Self {
-            channel,
-            connector,
+            route: Route::One { channel, connector },
+            calls: Arc::default(),
+        }
+    }
+
+    fn over_set(balance: Balance<Grpc>) -> Self {
+        Self {
+            route: Route::Set(balance),
             calls: Arc::default(),
         }
     }

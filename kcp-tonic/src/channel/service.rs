@@ -6,15 +6,17 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
+use kcp_tower::balance;
 use pin_project_lite::pin_project;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::channel;
 use tower_service::Service;
 
-use super::KcpChannel;
 use super::calls::{OpenCall, WaitingCall};
+use super::set::Grpc;
 use super::status::status_of;
+use super::{KcpChannel, Route};
 
 impl Service<Request<Body>> for KcpChannel {
     type Response = Response<Body>;
@@ -22,16 +24,29 @@ impl Service<Request<Body>> for KcpChannel {
     type Future = CallFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        let ready = self.channel.poll_ready(cx);
-        ready.map_err(|error| status_of(Box::new(error)))
+        match &mut self.route {
+            Route::One { channel, .. } => {
+                let ready = channel.poll_ready(cx);
+                ready.map_err(|error| status_of(Box::new(error)))
+            }
+            Route::Set(balance) => balance.poll_ready(cx),
+        }
     }
 
     fn call(&mut self, request: Request<Body>) -> CallFuture {
         let open = OpenCall::start(&self.calls);
         let waiting = Some(WaitingCall::start(&self.calls));
         let request = request.map(|inner| Body::new(RequestBody { inner, waiting }));
+        let inner = match &mut self.route {
+            Route::One { channel, .. } => Inner::One {
+                inner: channel.call(request),
+            },
+            Route::Set(balance) => Inner::Set {
+                inner: balance.call(request),
+            },
+        };
         CallFuture {
-            inner: self.channel.call(request),
+            inner,
             open: Some(open),
         }
     }
@@ -42,8 +57,17 @@ pin_project! {
     #[derive(Debug)]
     pub struct CallFuture {
         #[pin]
-        inner: channel::ResponseFuture,
+        inner: Inner,
         open: Option<OpenCall>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = InnerProjection]
+    enum Inner {
+        One { #[pin] inner: channel::ResponseFuture },
+        Set { #[pin] inner: balance::ResponseFuture<Grpc> },
     }
 }
 
@@ -52,13 +76,18 @@ impl Future for CallFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx));
+        let response = match this.inner.project() {
+            InnerProjection::One { inner } => {
+                ready!(inner.poll(cx)).map_err(|error| status_of(Box::new(error)))
+            }
+            InnerProjection::Set { inner } => ready!(inner.poll(cx)),
+        };
         let open = this.open.take();
         Poll::Ready(match response {
             Ok(response) => Ok(response.map(|inner| Body::new(ResponseBody { inner, open }))),
-            Err(error) => {
+            Err(status) => {
                 open.iter().for_each(OpenCall::failed);
-                Err(status_of(Box::new(error)))
+                Err(status)
             }
         })
     }

@@ -146,6 +146,7 @@ fn reply(message: impl Into<String>) -> HelloReply {
 /// Greets. Some names have a meaning:
 ///
 /// - "addr": the answer is the caller's address.
+/// - "who": the answer is the server's name.
 /// - "stats": the answer says how much the connection has read.
 /// - "wait": the answer never comes; `waiting` is notified.
 /// - "flood": answers of 16 KiB without an end.
@@ -153,6 +154,16 @@ fn reply(message: impl Into<String>) -> HelloReply {
 #[derive(Clone, Default)]
 pub struct Hello {
     pub waiting: Arc<Notify>,
+    pub name: &'static str,
+}
+
+impl Hello {
+    pub fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
 }
 
 type Replies = Pin<Box<dyn Stream<Item = Result<HelloReply, Status>> + Send>>;
@@ -174,6 +185,7 @@ impl Greeter for Hello {
                 let stats = request.kcp_connect_info().unwrap().stats();
                 stats.bytes_read.to_string()
             }
+            "who" => self.name.to_owned(),
             "wait" => {
                 self.waiting.notify_one();
                 std::future::pending().await

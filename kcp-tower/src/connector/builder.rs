@@ -26,6 +26,7 @@ use crate::http2::Windows;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct KcpConnectorBuilder {
     security: Security,
