@@ -69,10 +69,12 @@ pub(crate) enum Class {
     GiveUp,
     /// A host is short of memory, for a while or from then on.
     Scarce,
+    /// Datagrams over a length are lost, which changes for a while.
+    Narrow,
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::Loss,
         Self::Burst,
         Self::Reorder,
@@ -107,6 +109,7 @@ impl Class {
         Self::Patience,
         Self::GiveUp,
         Self::Scarce,
+        Self::Narrow,
     ];
 
     /// Those that do no harm: without others the strictest checks apply.

@@ -195,5 +195,6 @@ fn draw_path(rng: &mut Rng, classes: Classes, delay: Micros) -> PathPlan {
         truncate,
         extend,
         rate: classes.has(Class::Rate).then_some((rate, queue)),
+        longest: None,
     }
 }

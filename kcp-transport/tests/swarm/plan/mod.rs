@@ -133,6 +133,12 @@ pub(crate) enum Trouble {
         until: Micros,
         clock_stands: bool,
     },
+    /// Longer datagrams are lost until all is healed, or it happens again.
+    Narrow {
+        client: usize,
+        up: bool,
+        longest: usize,
+    },
     /// The host is short of memory.
     Scarce {
         host: usize,
@@ -188,8 +194,26 @@ impl Plan {
             let first = 0_u32.wrapping_sub(1 + part_rng(6).below(60) as u32);
             plan.number_from(first);
         }
+        if classes.has(Class::Narrow) {
+            plan.narrow_paths(&part_rng);
+        }
         plan.draw_events(&part_rng);
         plan
+    }
+
+    /// Limits the length of datagrams for good, to what they have at first or more.
+    ///
+    /// Messages to a small window need segments that would never pass.
+    fn narrow_paths(&mut self, part_rng: &impl Fn(u64) -> Rng) {
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            if client.conversations.iter().any(|it| it.messages) {
+                continue;
+            }
+            let rng = &mut part_rng(200 + index as u64);
+            for path in [&mut client.up, &mut client.down] {
+                path.longest = Some(1_200 + rng.below(300) as usize);
+            }
+        }
     }
 
     /// Lets all sequence numbers begin at `first`.
@@ -261,6 +285,18 @@ impl Plan {
                         clock_stands,
                     });
                 }
+                Class::Narrow => {
+                    // In both directions, and in one more.
+                    let both = [true, false, rng.chance(0.5)];
+                    let narrow = both.map(|up| Trouble::Narrow {
+                        client,
+                        up,
+                        longest: 300 + rng.below(1_200) as usize,
+                    });
+                    self.events.push((at, narrow[0]));
+                    self.events.push((at, narrow[1]));
+                    self.events.push((at + rng.below(end - at), narrow[2]));
+                }
                 Class::Scarce => {
                     let host = rng.below(client_count + 1) as usize;
                     let passing = at + rng.below(end - at);
@@ -296,6 +332,8 @@ fn draw_classes(rng: &mut Rng, cipher: Cipher) -> Classes {
         let possible = match class {
             Class::Flip | Class::Truncate | Class::Extend | Class::Reflect => !plain,
             Class::ForgeForeign | Class::ForgeOwn => plain,
+            // Time-outs are short with these, and may pass while the path is narrow.
+            Class::Narrow => !classes.has_any(&Class::ENDS),
             _ => true,
         };
         let allowed = possible && (!calm || Class::HARMLESS.contains(&class));

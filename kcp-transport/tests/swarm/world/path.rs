@@ -16,6 +16,8 @@ pub(crate) struct PathPlan {
     pub(crate) flip: f64,
     pub(crate) truncate: f64,
     pub(crate) extend: f64,
+    /// Longer datagrams are lost, also when all else is healed.
+    pub(crate) longest: Option<usize>,
     /// Bytes a second, and how many of them wait at most.
     pub(crate) rate: Option<(u64, u64)>,
 }
@@ -36,6 +38,8 @@ pub(crate) struct Path {
     busy_until: Micros,
     /// Reasons for which nothing passes now.
     cuts: u32,
+    /// Longer datagrams are lost for the time being.
+    narrowed: Option<usize>,
 }
 
 impl Path {
@@ -46,6 +50,7 @@ impl Path {
             in_burst: false,
             busy_until: 0,
             cuts: 0,
+            narrowed: None,
         }
     }
 
@@ -61,7 +66,12 @@ impl Path {
         self.cuts = self.cuts.saturating_sub(1);
     }
 
-    /// From now on only delay and rate remain, with room for all that waits.
+    /// Loses longer datagrams until the path heals, or is narrowed again.
+    pub(crate) fn narrow(&mut self, longest: usize) {
+        self.narrowed = Some(longest);
+    }
+
+    /// From now on only delay, rate and the first limit of lengths remain, with room for all that waits.
     pub(crate) fn heal(&mut self) {
         let rate = self
             .plan
@@ -70,9 +80,11 @@ impl Path {
         self.plan = PathPlan {
             delay: self.plan.delay,
             rate,
+            longest: self.plan.longest,
             ..PathPlan::default()
         };
         self.in_burst = false;
+        self.narrowed = None;
     }
 
     /// Puts a datagram on the path; `arrive` is called for each copy that comes out at the end.
@@ -82,6 +94,10 @@ impl Path {
         datagram: &[u8],
         mut arrive: impl FnMut(Micros, Vec<u8>),
     ) {
+        let limits = [self.narrowed, self.plan.longest];
+        if limits.into_iter().flatten().any(|it| datagram.len() > it) {
+            return;
+        }
         let Some(departure) = self.departure(now, datagram.len() as u64) else {
             return;
         };

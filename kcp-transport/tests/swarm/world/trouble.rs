@@ -29,6 +29,11 @@ impl World {
                     self.schedule(until, What::Mend { client, up, down });
                 }
             }
+            Trouble::Narrow {
+                client,
+                up,
+                longest,
+            } => self.paths[client][usize::from(!up)].narrow(longest),
             Trouble::Rebind { client } => {
                 self.promise_to_follow(client);
                 // What is under way from the old address still arrives.
