@@ -33,6 +33,8 @@ pub struct RelayConfig {
     pub reorder: f64,
     /// Datagrams that arrive twice. Default 0.
     pub duplicate: f64,
+    /// The longest UDP payload that passes, in bytes. Longer ones are lost. Default: all pass.
+    pub mtu: usize,
     /// Seed of losses and delays, which also depend on the order in which datagrams arrive. Default 1.
     pub seed: u64,
 }
@@ -45,6 +47,7 @@ impl Default for RelayConfig {
             jitter: Duration::ZERO,
             reorder: 0.0,
             duplicate: 0.0,
+            mtu: usize::MAX,
             seed: 1,
         }
     }
@@ -58,6 +61,7 @@ impl RelayConfig {
             jitter: self.jitter,
             reorder: self.reorder,
             duplicate: self.duplicate,
+            mtu: self.mtu,
             ..LinkConfig::default()
         };
         Link::new(config, seed)
