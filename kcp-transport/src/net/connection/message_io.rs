@@ -54,12 +54,7 @@ impl Connection {
             if !inner.session.read_message(now, message) {
                 return Poll::Ready(Err(self.broken(inner)));
             }
-            // The peer may need to learn that the receive window has room.
-            let due = inner.session.is_due(now);
-            drop(inner);
-            if due {
-                self.transmit();
-            }
+            self.after_read(now, inner);
             return Poll::Ready(Ok(()));
         }
         if inner.session.is_finished() {

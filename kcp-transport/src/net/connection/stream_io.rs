@@ -1,10 +1,12 @@
 //! Reading and writing the byte stream.
 
 use std::io;
+use std::sync::MutexGuard;
 use std::task::{Context, Poll, Waker};
 
 use crate::net::sync::lock;
 use crate::session::State;
+use crate::time::Time;
 
 use super::{Connection, Inner, end_error, register};
 
@@ -61,15 +63,25 @@ impl Connection {
         if read == 0 {
             return inner.end_of_data(blocked).map_ok(|()| 0);
         }
+        self.after_read(now, inner);
+        Poll::Ready(Ok(read))
+    }
+
+    /// What a read makes due, and when buffers that it has emptied are freed.
+    pub(super) fn after_read(&self, now: Time, mut inner: MutexGuard<'_, Inner>) {
         // The peer may need to learn that the receive window has room.
         let (due, over) = (inner.session.is_due(now), inner.session.is_over());
+        let emptied = !due && !inner.session.is_readable();
+        let deadline = emptied.then(|| inner.rearm()).flatten();
         drop(inner);
+        if let Some(at) = deadline {
+            self.endpoint.mailbox.arm(at, self.key);
+        }
         if over {
             self.release();
         } else if due {
             self.transmit();
         }
-        Poll::Ready(Ok(read))
     }
 
     /// Copies available data to `sink`, at most `limit` bytes, and leaves it there. Returns the

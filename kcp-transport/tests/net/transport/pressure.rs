@@ -88,6 +88,32 @@ async fn listener_keeps_to_its_budget_and_loses_nothing() {
     again.expect("there is room again");
 }
 
+/// Without an answer that is sent, only the read tells that the buffers are not needed any more.
+#[tokio::test(start_paused = true)]
+async fn buffers_are_freed_a_while_after_a_late_read() {
+    let network = Network::default();
+    let host = network.host();
+    let (addr, security) = (host.addr(), Security::Plaintext);
+    let listener = KcpListener::builder(&security)
+        .listener_config(&budget())
+        .on_transport(host)
+        .expect("in range");
+    let connecting = KcpStream::builder(&security)
+        .transport(network.host())
+        .connect(addr);
+    let (client, server) = tokio::join!(connecting, listener.accept());
+    let (mut client, mut server) = (client.expect("connects"), server.expect("accepts").0);
+    sleep(Duration::from_secs(2)).await;
+    let before = listener.stats().memory;
+    client.write_all(&pattern(20_000)).await.expect("is taken");
+    client.flush().await.expect("is sent");
+    sleep(Duration::from_secs(2)).await;
+    assert!(listener.stats().memory >= before + 20_000);
+    server.read_exact(&mut [0; 20_000]).await.expect("is there");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(listener.stats().memory, before);
+}
+
 /// What its user keeps of a connection that has ended: handles, and streams with something to read.
 #[tokio::test(start_paused = true)]
 async fn ended_connections_hold_no_more_than_what_can_still_be_read() {
