@@ -1,27 +1,27 @@
-//! Addresses on command lines, names included.
+//! Addresses on command lines: host names or IP addresses, with a port.
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-/// A host, by its name or address, and a port: `example.com:4000`, `192.0.2.1:4000` or
+/// A host name or IP address with a port: `example.com:4000`, `192.0.2.1:4000` or
 /// `[2001:db8::1]:4000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort(String);
 
 impl HostPort {
-    /// Host and port as they were given, for all that resolves names itself.
+    /// Host and port as given, for functions that resolve names themselves.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The addresses of the host, at least one, in the system's order of preference.
+    /// Resolves the host to at least one address, in the system's order of preference.
     ///
     /// # Errors
     ///
-    /// If the system finds no host of this name, or no address of it.
+    /// If the name does not resolve, or resolves to no address.
     ///
     /// # Cancel safety
     ///
@@ -29,7 +29,7 @@ impl HostPort {
     pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host(&self.0).await?.collect();
         if addresses.is_empty() {
-            let problem = format!("{self} has no address");
+            let problem = format!("{self} resolves to no address; check the host name");
             return Err(io::Error::new(io::ErrorKind::NotFound, problem));
         }
         Ok(addresses)
@@ -48,7 +48,7 @@ impl FromStr for HostPort {
                 let address = address.split('%').next().unwrap_or_default();
                 address.parse::<Ipv6Addr>().is_ok()
             }
-            None => !host.is_empty() && host.chars().all(is_of_name),
+            None => !host.is_empty() && host.chars().all(is_name_character),
         };
         if allowed {
             Ok(Self(given.to_owned()))
@@ -70,20 +70,20 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// Underscores occur in the names of containers and services.
-fn is_of_name(letter: char) -> bool {
+/// Underscores are not valid in DNS host names, but occur in the names of containers and services.
+fn is_name_character(letter: char) -> bool {
     letter.is_alphanumeric() || matches!(letter, '-' | '.' | '_')
 }
 
-const ALLOWED: &str = "allowed are HOST:PORT, such as example.com:4000, 127.0.0.1:4000 or [::1]:4000, \
-     with a port of 0 to 65535";
+const ALLOWED: &str = "expected HOST:PORT, such as example.com:4000, 127.0.0.1:4000 or [::1]:4000, \
+    with a port from 0 to 65535";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_and_addresses_with_a_port_are_taken() {
+    fn names_and_addresses_with_a_port_are_accepted() {
         for given in [
             "127.0.0.1:0",
             "[::1]:4000",
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_host_or_no_port_is_refused_with_what_is_allowed() {
+    fn missing_host_or_port_is_refused_with_the_expected_form() {
         for given in [
             "",
             "4000",

@@ -18,10 +18,10 @@ use crate::pattern::Pattern;
 use crate::report::{Latencies, Table, milliseconds};
 use crate::stop::Stop;
 
-/// Echoes what arrives on each connection, until the listener fails. The listener may be shared, so
-/// that its statistics can be read meanwhile.
+/// Echoes all received bytes on each connection until the listener fails. The caller may keep a
+/// reference to the listener and read its statistics meanwhile.
 ///
-/// Dropping the future stops accepting, and ends the connections.
+/// Dropping the future stops accepting and drops the connections.
 ///
 /// # Errors
 ///
@@ -30,11 +30,11 @@ pub async fn serve(listener: impl Borrow<KcpListener>) -> io::Result<()> {
     serve_until(listener, Stop::never()).await.map(drop)
 }
 
-/// As [`serve`], until `stop` is requested: then new connections are refused, and each connection gets
-/// the echo of what was read so far, and the end of the stream. Returns how many connections there were,
-/// and leaves the port free.
+/// Serves like [`serve`], until `stop` is requested.
 ///
-/// Connections whose peers do not acknowledge that and end theirs within two seconds are reset.
+/// New connections are then refused. Each open connection echoes the bytes read so far and ends its
+/// stream. It is reset if the peer does not acknowledge this and end its own stream within two seconds.
+/// The port is free when this returns. Returns the number of connections accepted.
 ///
 /// # Errors
 ///
@@ -50,7 +50,7 @@ pub async fn serve_until(listener: impl Borrow<KcpListener>, stop: Stop) -> io::
         };
         accepted += 1;
         let stop = stop.clone();
-        // How a connection ends is the client's business: it has seen its bytes, or an error.
+        // The client checks the echo and reports errors.
         connections.spawn(async move { echo(stream, stop).await.ok() });
     }
     let listener = listener.borrow();
@@ -78,44 +78,45 @@ async fn echo(mut stream: KcpStream, stop: Stop) -> io::Result<()> {
         }
     }
     stream.shutdown().await?;
-    // To drop a stream with unread bytes resets it, and the client may see that before it reads the end.
+    // Dropping a stream with unread bytes resets it, and the reset could reach the client before it has read
+    // the end of the stream.
     while stream.read(&mut buffer).await? > 0 {}
     Ok(())
 }
 
-/// Connects to the address of a host that answers first.
+/// Connects to the first address of the host that answers.
 ///
 /// # Errors
 ///
-/// If the host has no address, or none of them answers: the error contains each with its reason.
+/// If the host has no address, or if no address answers. The error then lists each address and its reason.
 pub async fn connect(server: &HostPort, transport: &Transport) -> io::Result<KcpStream> {
     let builder = KcpStream::builder(&transport.security).config(&transport.config);
     builder.connect(server.as_str()).await
 }
 
-/// What the client sends.
+/// The transfer and pings that the client makes.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Bytes to write, and to read back.
+    /// Bytes to write and read back.
     pub bytes: u64,
-    /// Bytes of one write.
+    /// Bytes per write.
     pub message: usize,
-    /// Round trips of [`PING`] bytes to time afterwards, one at a time.
+    /// Round trips of [`PING`] bytes to time after the transfer, one at a time.
     pub pings: usize,
 }
 
-/// What the client saw.
+/// Results of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Measurement {
-    /// Bytes that went to the server and came back right.
+    /// Bytes echoed correctly.
     pub bytes: u64,
-    /// From the first write until the last byte was back.
+    /// Seconds from the first write until the last byte was read back.
     pub seconds: f64,
-    /// Millions of bytes a second, counted in one direction.
+    /// Throughput in one direction, in 10^6 bytes per second.
     pub mb_per_s: f64,
-    /// Median round trip of a ping, in microseconds.
+    /// Median round-trip time of a ping, in microseconds.
     pub p50_us: u64,
-    /// Round trip that 99 % of the pings do not exceed, in microseconds.
+    /// 99th percentile of the pings' round-trip times, in microseconds.
     pub p99_us: u64,
 }
 
@@ -134,19 +135,19 @@ impl Measurement {
     }
 }
 
-/// What a measurement has seen so far, for a look at it while it runs.
+/// Progress of a measurement, which can be read while it runs.
 #[derive(Debug)]
 pub struct Meter {
     start: Instant,
-    /// From the first write until the last byte was back.
+    /// Time from the first write until the last byte was read back.
     echoed: OnceLock<Duration>,
-    /// Shows the bytes that came back right, and counts them.
+    /// Counts the bytes echoed correctly, and shows them.
     progress: ProgressBar,
     pings: Mutex<Vec<Duration>>,
 }
 
 impl Meter {
-    /// A meter that has seen nothing, and begins to count the time.
+    /// A meter with no results; its clock starts now.
     #[must_use]
     pub fn new(progress: ProgressBar) -> Self {
         Self {
@@ -157,7 +158,7 @@ impl Meter {
         }
     }
 
-    /// What has been seen so far.
+    /// Results so far.
     #[must_use]
     pub fn measurement(&self) -> Measurement {
         let bytes = self.progress.position();
@@ -176,7 +177,8 @@ impl Meter {
         }
     }
 
-    /// Takes the progress from the terminal. To be called after the last look at the measurement.
+    /// Removes the progress bar from the terminal. Call it after the last [`measurement`](Self::measurement):
+    /// the bar also counts the bytes.
     pub fn clear(&self) {
         self.progress.finish_and_clear();
     }
@@ -187,28 +189,28 @@ impl Meter {
     }
 }
 
-/// Writes and reads back the bytes of the plan, then pings, then shuts down.
+/// Writes the bytes of the plan, reads them back, sends the pings and shuts the stream down.
 ///
 /// # Errors
 ///
-/// The stream's; [`io::ErrorKind::UnexpectedEof`] if the server ended it early, and
-/// [`io::ErrorKind::InvalidData`] if a byte came back wrong.
+/// [`io::ErrorKind::UnexpectedEof`] if the server ended the stream early,
+/// [`io::ErrorKind::InvalidData`] if the echo differs from the bytes sent, and errors of the stream.
 pub async fn measure(stream: KcpStream, plan: Plan) -> io::Result<Measurement> {
     let meter = Meter::new(ProgressBar::hidden());
     measure_with(stream, plan, &meter).await?;
     Ok(meter.measurement())
 }
 
-/// As [`measure`], with a meter that may be read meanwhile, and after the future was dropped.
+/// Measures like [`measure`], into a meter that can be read meanwhile and after the future is dropped.
 ///
 /// # Errors
 ///
-/// As [`measure`].
+/// The same errors as [`measure`].
 pub async fn measure_with(stream: KcpStream, plan: Plan, meter: &Meter) -> io::Result<()> {
     let pattern = Pattern::new(BUFFER.max(plan.message));
     let (mut reader, writer) = stream.into_split();
 
-    // A task of its own, so that writing and comparing run side by side; the set ends it if this
+    // Writing runs in a task of its own, concurrently with comparing. The set aborts the task if this
     // future fails or is dropped.
     let mut writing = JoinSet::new();
     writing.spawn(write(writer, plan, pattern.clone()));
@@ -260,22 +262,22 @@ async fn read_back(
                 "the server ended the connection",
             )
         } else if len as u64 > bytes - read {
-            (io::ErrorKind::InvalidData, "more came back than was sent")
-        } else if !pattern.matches(read, &buffer[..len]) {
             (
                 io::ErrorKind::InvalidData,
-                "other bytes came back than were sent",
+                "the echo is longer than the data",
             )
+        } else if !pattern.matches(read, &buffer[..len]) {
+            (io::ErrorKind::InvalidData, "the echo differs from the data")
         } else {
             if read == 0 {
-                tracing::debug!("first bytes came back");
+                tracing::debug!("first bytes echoed");
             }
             read += len as u64;
             progress.set_position(read);
             continue;
         };
         let (kind, problem) = problem;
-        let message = format!("{problem}, after {read} of {bytes} bytes");
+        let message = format!("{problem} after {read} of {bytes} bytes");
         return Err(io::Error::new(kind, message));
     }
     Ok(())
@@ -295,18 +297,20 @@ async fn ping(
         stream.read_exact(&mut answer).await?;
         meter.on_ping(start.elapsed());
         if !pattern.matches(position, &answer) {
-            let message = "other bytes came back than were pinged";
+            let message = "the echo of a ping differs from it";
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
     }
     Ok(())
 }
 
-/// Bytes of a ping.
+/// Bytes per ping.
 pub const PING: usize = 64;
 
-/// Bytes read at a time: dozens of segments, and no more than a second-level cache holds twice.
+/// Bytes of a read buffer: dozens of segments, small enough for the buffer and the pattern to stay in the
+/// second-level cache.
 const BUFFER: usize = 64 << 10;
 
-/// Far more than the last acknowledgements take, and short for a user at a prompt.
+/// Time for open connections to end after a stop request: far longer than the last acknowledgements take,
+/// and short enough for a user who waits.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! An axum app, and a hyper client that checks what it gets from it.
+//! An axum app, and a hyper client that checks its responses.
 
 use std::future::pending;
 use std::io;
@@ -23,7 +23,7 @@ use crate::pattern::Pattern;
 use crate::report::{Table, one_line};
 use crate::stop::Stop;
 
-/// `GET /bytes/N` answers N bytes of the [`Pattern`], `POST /echo` what it is sent, as it comes.
+/// The app: `GET /bytes/N` returns N bytes of the [`Pattern`], `POST /echo` streams the request body back.
 pub fn router() -> Router {
     Router::new()
         .route("/bytes/{count}", get(bytes))
@@ -37,12 +37,14 @@ async fn bytes(Path(count): Path<usize>) -> Result<Bytes, StatusCode> {
     Ok(Pattern::new(count).bytes(0, count))
 }
 
-/// Serves the app and fetches every size with every method, over HTTP/1.1 and HTTP/2, until `stop` is
-/// requested: then the request under way is given up, and not part of what is returned.
+/// Serves the app and requests every size with every method, over HTTP/1.1 and HTTP/2.
+///
+/// When `stop` is requested, the request in progress is dropped and the completed ones are returned.
 ///
 /// # Errors
 ///
-/// If a socket cannot be made. What goes wrong with a request is in its [`Fetch`].
+/// If a socket cannot be bound or the configuration is refused. The error of a single request is in
+/// its [`Fetch`].
 pub async fn demo(transport: &Transport, stop: &Stop) -> Result<Vec<Fetch>, HttpError> {
     let Transport { security, config } = transport;
     let incoming = KcpIncoming::builder(security)
@@ -66,11 +68,11 @@ pub async fn demo(transport: &Transport, stop: &Stop) -> Result<Vec<Fetch>, Http
     Ok(fetches)
 }
 
-/// Fetches every size with every method over one version of HTTP, until `stop` is requested.
+/// Requests every size with every method over one version of HTTP, until `stop` is requested.
 ///
 /// # Errors
 ///
-/// None of the requests': they are in each [`Fetch`].
+/// If a request cannot be built. Errors of sent requests are in their [`Fetch`].
 pub async fn fetch_all(
     connector: &KcpConnector,
     server: SocketAddr,
@@ -102,7 +104,7 @@ pub async fn fetch_all(
                 bytes,
                 elapsed: start.elapsed(),
                 problem: checked
-                    .unwrap_or_else(|_| Err("no answer in time".to_owned()))
+                    .unwrap_or_else(|_| Err("timed out".to_owned()))
                     .err(),
             });
         }
@@ -110,37 +112,37 @@ pub async fn fetch_all(
     Ok(fetches)
 }
 
-/// One request, and what came of it.
+/// One request and its result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Fetch {
-    /// The version of HTTP.
+    /// HTTP version.
     #[serde(serialize_with = "as_debug")]
     pub version: Version,
-    /// GET for the pattern, POST for an echo.
+    /// GET fetches the pattern, POST echoes it.
     #[serde(serialize_with = "as_debug")]
     pub method: Method,
-    /// Bytes expected.
+    /// Expected length of the body, in bytes.
     pub bytes: usize,
-    /// From sending the request until the last byte.
+    /// Time from sending the request until the last byte of the response.
     #[serde(rename = "micros", serialize_with = "as_micros")]
     pub elapsed: Duration,
-    /// What was wrong, if anything.
+    /// The error, or `None` if the response was correct.
     pub problem: Option<String>,
 }
 
-/// What the program prints at the end.
+/// The summary that the program prints at the end.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary<'a> {
     /// Requests made.
     pub requests: usize,
-    /// Of these, those that failed or got the wrong answer.
+    /// Requests that failed or had a wrong response.
     pub mismatches: usize,
-    /// All of them.
+    /// The requests, in the order in which they were made.
     pub results: &'a [Fetch],
 }
 
 impl<'a> Summary<'a> {
-    /// Of these requests.
+    /// Summarizes requests.
     #[must_use]
     pub fn new(results: &'a [Fetch]) -> Self {
         let wrong = results.iter().filter(|fetch| fetch.problem.is_some());
@@ -170,15 +172,15 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// Why requests could not even be made.
+/// Why the demonstration could not make its requests.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
     /// A socket failed.
     #[error("socket failed")]
     Io(#[from] io::Error),
-    /// A request cannot be written down.
-    #[error("cannot make the request")]
+    /// A request is not valid HTTP.
+    #[error("cannot build the request")]
     Request(#[from] http::Error),
     /// The options contradict each other.
     #[error(transparent)]
@@ -199,7 +201,7 @@ async fn fetch(
         return Err(format!("status {}", response.status()));
     }
     if response.version() != version {
-        return Err(format!("answered over {:?}", response.version()));
+        return Err(format!("response has version {:?}", response.version()));
     }
     let mut body = response.into_body();
     let mut position = 0;
@@ -209,7 +211,7 @@ async fn fetch(
             continue;
         };
         if !pattern.matches(position, &data) {
-            return Err(format!("wrong bytes after {position}"));
+            return Err(format!("wrong bytes after offset {position}"));
         }
         position += data.len() as u64;
     }
@@ -228,11 +230,11 @@ fn as_micros<S: Serializer>(elapsed: &Duration, out: S) -> Result<S::Ok, S::Erro
     out.serialize_u64(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// From nothing to more than all windows on the way hold.
+/// Body sizes in bytes: from empty to more than the windows of KCP and HTTP/2 hold.
 pub const SIZES: [usize; 6] = [0, 1, 1 << 10, 64 << 10, 1 << 20, MAX_BODY];
 
-/// The largest body the app makes.
+/// Largest body that the app generates, in bytes.
 const MAX_BODY: usize = 16 << 20;
 
-/// Far more than the largest body needs on loopback.
+/// Time-out of a request: far longer than the largest body takes on loopback.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,16 +1,16 @@
-//! What the example programs share, so that tests and other tools can run the same code.
+//! Code of the example programs, as a library, so that tests and other tools can run it.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | [`options`] | kcptun's command-line options as a cipher and a configuration |
-//! | [`address`] | hosts and ports, by name too |
+//! | [`address`] | host names or IP addresses, with a port |
 //! | [`cli`] | parsing, one-line errors, exit status, logs, progress |
-//! | [`stop`] | Ctrl-C, SIGTERM, and the end of standard input |
+//! | [`stop`] | stop requests: Ctrl-C, SIGTERM, the end of standard input |
 //! | [`relay`] | a UDP relay that loses, delays, reorders and duplicates |
 //! | [`echo`] | echo server, throughput and ping client |
-//! | [`greeter`] | gRPC greeter: service, client, and both through the relay |
+//! | [`greeter`] | gRPC greeter: service, client, demonstration through the relay |
 //! | [`http`] | axum app and hyper client, HTTP/1.1 and HTTP/2 |
-//! | [`pattern`] | bytes that can be checked wherever they arrive |
+//! | [`pattern`] | test data that can be checked at any offset |
 //! | [`report`] | tables, JSON lines and percentiles |
 
 #![forbid(unsafe_code)]

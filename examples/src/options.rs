@@ -1,5 +1,5 @@
-//! The options of a connection, with the names and meanings of kcptun's. Where a default is not
-//! kcptun's, the help gives both.
+//! Options of a connection, with the names and meanings of kcptun's flags. Where a default differs from
+//! kcptun's, the help states both.
 
 use std::fmt::Display;
 use std::fs;
@@ -15,7 +15,7 @@ use kcp_transport::crypto::Security;
 use kcp_transport::error::ConfigError;
 use kcp_transport::fec::FecRatio;
 
-/// Transport options; flatten them into a program's own.
+/// Transport options, to be flattened into the options of a program.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(next_help_heading = "Transport (as in kcptun)")]
 pub struct Args {
@@ -24,12 +24,12 @@ pub struct Args {
     #[arg(value_parser = PossibleValuesParser::new(Security::NAMES))]
     pub crypt: String,
 
-    /// Password that the cipher's key is derived from, the same on both sides. Without it and
-    /// --key-file: the environment variable KCPTUN_KEY, else kcptun's default, "it's a secrect"
+    /// Password from which the cipher's key is derived, the same on both sides. Default: the environment
+    /// variable KCPTUN_KEY, else kcptun's default, "it's a secrect"
     #[arg(long, value_name = "PASSWORD", conflicts_with = "key_file")]
     pub key: Option<Password>,
 
-    /// File with the password; one line break at its end does not count. kcptun has no such flag
+    /// File with the password; one line break at its end is ignored. kcptun has no such flag
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 
@@ -38,30 +38,31 @@ pub struct Args {
     #[arg(value_parser = within(1..=1500_usize))]
     pub mtu: usize,
 
-    /// Send window in segments; that of --mode by default (kcptun's default: 128 for clients, 1024
-    /// for servers)
+    /// Send window in segments. Default: the window of --mode (kcptun's default: 128 for clients, 1024 for
+    /// servers)
     #[arg(long, value_name = "SEGMENTS")]
     #[arg(value_parser = within(1..=65_535_u32))]
     pub sndwnd: Option<u32>,
 
-    /// Receive window in segments; that of --mode by default (kcptun's default: 512 for clients,
-    /// 1024 for servers)
+    /// Receive window in segments. Default: the window of --mode (kcptun's default: 512 for clients, 1024
+    /// for servers)
     #[arg(long, value_name = "SEGMENTS")]
     #[arg(value_parser = within(1..=65_535_u32))]
     pub rcvwnd: Option<u32>,
 
-    /// Data packets of a FEC group; 0, with --parityshard 0, is no FEC (kcptun's default: 10)
+    /// Data packets in a FEC group; 0 together with --parityshard 0 disables FEC (kcptun's default: 10)
     #[arg(long, value_name = "PACKETS", default_value_t = 0)]
     #[arg(value_parser = within(0..=255_usize))]
     pub datashard: usize,
 
-    /// Parity packets of a FEC group, which make up for as many lost ones (kcptun's default: 3)
+    /// Parity packets in a FEC group: as many lost packets can be recovered (kcptun's default: 3)
     #[arg(long, value_name = "PACKETS", default_value_t = 0)]
     #[arg(value_parser = within(0..=255_usize))]
     pub parityshard: usize,
 
-    /// rpc, interactive or bulk share a path with others; kcptun's four send whole windows at once,
-    /// and later ones retransmit sooner (kcptun's default: fast)
+    /// Timing and congestion control. rpc, interactive and bulk share the path with other traffic. kcptun's
+    /// normal, fast, fast2 and fast3 have no congestion control, and retransmit increasingly early (kcptun's
+    /// default: fast)
     #[arg(long, value_name = "NAME", default_value = "rpc", value_parser = mode())]
     pub mode: Preset,
 
@@ -69,38 +70,38 @@ pub struct Args {
     #[arg(long, value_name = "0-63", default_value_t = 0, value_parser = within(0..=63_u8))]
     pub dscp: u8,
 
-    /// Size of each socket buffer that is requested from the system, in bytes
+    /// Socket buffer to request from the system, in bytes, for each direction
     #[arg(long, value_name = "BYTES", default_value_t = 4_194_304)]
     #[arg(value_parser = within(4096..=1_usize << 30))]
     pub sockbuf: usize,
 
-    /// Acknowledge each packet at once, rather than with the next flush
+    /// Acknowledge each packet at once instead of at the next flush
     #[arg(long)]
     pub acknodelay: bool,
 
-    /// Seconds that sent data may stay unacknowledged before the connection ends; 0 is no limit.
-    /// kcptun has no such flag
+    /// Seconds that sent data may stay unacknowledged before the connection is closed; 0 disables the
+    /// limit. kcptun has no such flag
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub user_timeout: Duration,
 
-    /// Seconds that connecting may take. kcptun has no such flag
+    /// Time-out of connecting, in seconds. kcptun has no such flag
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub connect_timeout: Duration,
 }
 
 impl Args {
-    /// The cipher, under the key that kcptun derives from the same password.
+    /// The cipher, with the key that kcptun derives from the same password.
     ///
     /// # Errors
     ///
-    /// If no cipher has this name, or the key's file cannot be read.
+    /// If no cipher has this name, or the key file cannot be read.
     pub fn security(&self) -> Result<Security, OptionError> {
         let password = self.password(std::env::var(KEY_VARIABLE).ok())?;
         let salt = Security::KCPTUN_SALT;
         Ok(Security::from_password(&self.crypt, &password.0, salt)?)
     }
 
-    /// From the command line or the file that it names, else from the environment.
+    /// The password from --key or --key-file, else from the environment, else kcptun's default.
     fn password(&self, environment: Option<String>) -> Result<Password, OptionError> {
         if let Some(key) = &self.key {
             return Ok(key.clone());
@@ -119,11 +120,11 @@ impl Args {
         Ok(Password(password))
     }
 
-    /// Everything else.
+    /// The configuration: all options except the cipher and its key.
     ///
     /// # Errors
     ///
-    /// If an option is out of range, or does not go with another.
+    /// If an option is out of range or conflicts with another.
     pub fn config(&self) -> Result<Config, OptionError> {
         let acks = if self.acknodelay {
             AckPolicy::Immediate
@@ -150,12 +151,12 @@ impl Args {
         Ok(config)
     }
 
-    /// Cipher and configuration, checked that they go together.
+    /// Cipher and configuration, after a check that they are compatible.
     ///
     /// # Errors
     ///
-    /// As [`security`](Self::security) and [`config`](Self::config), and if the mtu has no room for
-    /// data under this cipher.
+    /// The same errors as [`security`](Self::security) and [`config`](Self::config), and an error if the MTU
+    /// leaves no room for data with this cipher.
     pub fn transport(&self) -> Result<Transport, OptionError> {
         let security = self.security()?;
         let config = self.config()?;
@@ -175,7 +176,7 @@ impl Args {
     }
 }
 
-/// A password, which its `Debug` does not show.
+/// A password. Its `Debug` output does not contain it.
 #[derive(Clone)]
 pub struct Password(String);
 
@@ -191,7 +192,7 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// What is needed to listen or connect.
+/// Cipher and configuration of a listener or a connection.
 #[derive(Clone, Debug)]
 pub struct Transport {
     /// The cipher and its key.
@@ -200,13 +201,13 @@ pub struct Transport {
     pub config: Config,
 }
 
-/// Why options were refused.
+/// Why an option was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionError {
-    /// A FEC group needs data and parity.
+    /// One of --datashard and --parityshard is 0, or their sum is above 256.
     #[error(
-        "--datashard is {data} and --parityshard is {parity}; allowed are 0 for both (no FEC), or at least 1 each and at most 256 together"
+        "--datashard is {data} and --parityshard is {parity}; allowed: 0 for both (no FEC), or at least 1 each and at most 256 together"
     )]
     Shards {
         /// Data packets in a group.
@@ -215,19 +216,19 @@ pub enum OptionError {
         parity: usize,
     },
     /// The password cannot be read.
-    #[error("--key-file is {}, which cannot be read: {problem}", path.display())]
+    #[error("cannot read --key-file {}: {problem}", path.display())]
     KeyFile {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// What the system reported.
+        /// The error of the system.
         problem: String,
     },
-    /// The transport refused a value.
+    /// The transport refused an option.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
-/// Parses a number that must lie in a range, both ends included.
+/// A parser for numbers in an inclusive range.
 pub fn within<T>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
@@ -236,13 +237,13 @@ where
 {
     move |given| match given.parse() {
         Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!("allowed are {} to {}", range.start(), range.end())),
+        _ => Err(format!("allowed: {} to {}", range.start(), range.end())),
     }
 }
 
-/// Parses seconds, fractions included.
+/// Parses a number of seconds, which may be fractional.
 fn seconds(given: &str) -> Result<Duration, String> {
-    let refused = || format!("allowed are 0 to {MAX_SECONDS} seconds, fractions included");
+    let refused = || format!("allowed: 0 to {MAX_SECONDS} seconds, fractions included");
     let seconds = within(0.0..=MAX_SECONDS)(given).map_err(|_| refused())?;
     Duration::try_from_secs_f64(seconds).map_err(|_| refused())
 }
@@ -261,13 +262,13 @@ const MODES: [&str; 7] = [
     "fast3",
 ];
 
-/// kcptun's.
+/// kcptun's environment variable for the password.
 const KEY_VARIABLE: &str = "KCPTUN_KEY";
 
-/// kcptun's, its spelling included.
+/// kcptun's default password, with kcptun's spelling.
 const DEFAULT_KEY: &str = "it's a secrect";
 
-/// 30 days, the longest time-out that the transport takes.
+/// 30 days, the longest time-out that the transport accepts.
 const MAX_SECONDS: f64 = 2_592_000.0;
 
 #[cfg(test)]
@@ -283,7 +284,7 @@ mod tests {
         args.transport().map_err(|error| error.to_string())
     }
 
-    /// kcptun's defaults for clients, as its help prints them.
+    /// kcptun's defaults for clients, from its `--help`.
     const KCPTUN: [(&str, &str); 9] = [
         ("crypt", "aes"),
         ("mode", "fast"),
@@ -297,7 +298,7 @@ mod tests {
     ];
 
     #[test]
-    fn default_is_kcptuns_or_the_help_names_kcptuns_too() {
+    fn help_states_each_default_of_kcptun_that_differs() {
         let command = Args::command();
         for (name, theirs) in KCPTUN {
             let arg = command.get_arguments().find(|arg| arg.get_id() == name);
@@ -310,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn key_is_that_of_the_command_line_or_the_file_or_the_environment() {
+    fn key_comes_from_the_command_line_the_file_or_the_environment() {
         let args = |arguments: &[&str]| -> Args {
             cli::parse(Args::command(), [&["test"], arguments].concat()).unwrap()
         };
@@ -337,14 +338,14 @@ mod tests {
         );
         fs::remove_file(&path).unwrap();
         let error = password(&[&flag], Some("variable")).unwrap_err();
-        assert!(error.to_string().contains("--key-file is "), "{error}");
+        assert!(error.to_string().contains("--key-file "), "{error}");
 
         let both: Result<Args, _> = cli::parse(Args::command(), ["test", "--key=a", &flag]);
         both.unwrap_err();
     }
 
     #[test]
-    fn defaults_are_those_of_the_mode() {
+    fn mode_selects_the_defaults() {
         let modes = [
             (&[][..], Preset::Rpc),
             (&["--mode=rpc"], Preset::Rpc),
@@ -393,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn all_ciphers_of_the_transport_are_known() {
+    fn all_ciphers_of_the_transport_are_accepted() {
         for name in Security::NAMES {
             let transport = parse(&["--crypt", name]).unwrap();
             assert_eq!(transport.security.name(), *name);
@@ -401,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_is_one_line_with_option_value_and_range() {
+    fn refusal_is_one_line_with_the_option_its_value_and_its_range() {
         let refusals: &[(&[&str], [&str; 3])] = &[
             (&["--mtu", "9000"], ["--mtu", "'9000'", "1 to 1500"]),
             (&["--mtu", "30"], ["mtu", "30", "at least"]),

@@ -1,13 +1,13 @@
-//! Bytes whose position can be checked.
+//! Test data that can be checked at any offset.
 
 use bytes::Bytes;
 use kcp_transport::testing::Rng;
 
-/// An endless sequence of bytes without a short period, so that bytes lost, doubled or swapped are
-/// noticed wherever it happens.
+/// An endless sequence of bytes without a short period, so that lost, duplicated or swapped bytes are
+/// detected at any offset.
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    /// The period, and then its beginning again: as much as a slice may be long.
+    /// One period, followed by the first `longest` bytes of the next, so that every slice is contiguous.
     bytes: Bytes,
     longest: usize,
 }
@@ -30,20 +30,20 @@ impl Pattern {
         }
     }
 
-    /// The bytes from `position` on: `len` of them, or the longest slice there is.
+    /// The bytes from `position` on: `len` of them, or as many as the longest slice has.
     #[must_use]
     pub fn slice(&self, position: u64, len: usize) -> &[u8] {
         let start = offset(position);
         &self.bytes[start..start + len.min(self.longest)]
     }
 
-    /// As [`slice`](Self::slice), sharing the memory.
+    /// The same bytes as [`slice`](Self::slice), without a copy.
     #[must_use]
     pub fn bytes(&self, position: u64, len: usize) -> Bytes {
         self.bytes.slice_ref(self.slice(position, len))
     }
 
-    /// Whether `bytes` is what the pattern has at `position`.
+    /// Whether `bytes` are the bytes of the pattern at `position`.
     #[must_use]
     pub fn matches(&self, mut position: u64, bytes: &[u8]) -> bool {
         bytes.chunks(self.longest.max(1)).all(|chunk| {
@@ -55,11 +55,11 @@ impl Pattern {
 }
 
 fn offset(position: u64) -> usize {
-    // The remainder is below the period, which fits.
+    // Cannot truncate: the remainder is below the period.
     (position % PERIOD as u64) as usize
 }
 
-/// The largest prime below 64 Ki: no buffer or segment size divides it.
+/// The largest prime below 64 Ki, so that no buffer or segment size divides it.
 const PERIOD: usize = 65_521;
 
 const SEED: u64 = 0x6b63_7020_6563_686f;
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_go_on_where_the_one_before_ended() {
+    fn consecutive_slices_are_contiguous() {
         let pattern = Pattern::new(1000);
         let long: Vec<u8> = (0..200)
             .flat_map(|part| pattern.slice(part * 1000, 1000).to_vec())
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_byte_is_noticed() {
+    fn one_wrong_byte_is_detected() {
         let pattern = Pattern::new(64);
         let mut bytes = pattern.slice(5, 64).to_vec();
         assert!(pattern.matches(5, &bytes));

@@ -1,10 +1,10 @@
-//! What programs print at the end.
+//! Tables, percentiles and error lines for the output of programs.
 
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-/// A small table for the terminal. Columns of numbers are aligned to the right.
+/// A plain-text table. Numbers are aligned to the right.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -54,22 +54,22 @@ impl fmt::Display for Table {
     }
 }
 
-/// Durations of which percentiles are wanted.
+/// Samples of a duration, for percentiles.
 #[derive(Clone, Debug, Default)]
 pub struct Latencies {
     sorted: Vec<Duration>,
 }
 
 impl Latencies {
-    /// Of these samples, in any order.
+    /// Takes samples in any order.
     #[must_use]
     pub fn new(mut samples: Vec<Duration>) -> Self {
         samples.sort_unstable();
         Self { sorted: samples }
     }
 
-    /// The smallest sample that `percent` of all samples do not exceed (nearest rank); zero if
-    /// there is none.
+    /// The smallest sample that is not exceeded by `percent` of all samples (nearest rank). Zero if there
+    /// are no samples.
     #[must_use]
     pub fn percentile(&self, percent: u8) -> Duration {
         let count = self.sorted.len();
@@ -85,13 +85,13 @@ impl Latencies {
     }
 }
 
-/// Microseconds as milliseconds with two digits after the point.
+/// Formats microseconds as milliseconds with two decimals, rounded down.
 #[must_use]
 pub fn milliseconds(micros: u64) -> String {
     format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10)
 }
 
-/// An error with its sources, those left out that an earlier message has in it.
+/// Formats an error and its sources, without sources whose text an earlier message contains.
 #[must_use]
 pub fn one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();

@@ -1,17 +1,17 @@
-//! Requests to stop: Ctrl-C, SIGTERM, the end of standard input.
+//! Stop requests: Ctrl-C, SIGTERM, the end of standard input.
 
 use std::io;
 use std::process;
 
 use tokio::sync::{oneshot, watch};
 
-/// A request to stop, which all clones see.
+/// A stop request, shared by all clones.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// Is requested by the first Ctrl-C or SIGTERM. The second one ends the process at once, with
-    /// status [`INTERRUPTED`].
+    /// A stop that the first Ctrl-C or SIGTERM requests. The second signal exits the process at once,
+    /// with status [`INTERRUPTED`].
     ///
     /// # Panics
     ///
@@ -19,7 +19,7 @@ impl Stop {
     #[must_use]
     pub fn on_signals() -> Self {
         let (request, requested) = watch::channel(false);
-        // Before this returns, so that no signal after it ends the process.
+        // The handlers are installed before this returns: a later signal does not kill the process.
         let mut signals = Signals::new();
         tokio::spawn(async move {
             signals.next().await;
@@ -30,7 +30,7 @@ impl Stop {
         Self(requested)
     }
 
-    /// As [`on_signals`](Self::on_signals), and also requested by the end of standard input.
+    /// A stop like that of [`on_signals`](Self::on_signals), which the end of standard input requests too.
     ///
     /// # Panics
     ///
@@ -49,32 +49,32 @@ impl Stop {
         Self(requested)
     }
 
-    /// Is never requested.
+    /// A stop that is never requested.
     #[must_use]
     pub fn never() -> Self {
         Self(watch::channel(false).1)
     }
 
-    /// Whether it has been requested.
+    /// Whether the stop has been requested.
     #[must_use]
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Completes when it is requested.
+    /// Completes when the stop is requested.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: a later one completes at once if it was requested meanwhile.
+    /// Dropping the future loses nothing: if the stop is requested meanwhile, the next call completes at once.
     pub async fn requested(&self) {
         if self.0.clone().wait_for(|it| *it).await.is_err() {
-            // Nothing is left that could request it.
+            // The sender is gone, so that the stop is never requested.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Both signals, from when it is made.
+/// Handlers of SIGINT and SIGTERM, installed by [`Signals::new`].
 #[cfg(unix)]
 struct Signals(Option<[tokio::signal::unix::Signal; 2]>);
 
@@ -92,7 +92,7 @@ impl Signals {
 
     async fn next(&mut self) {
         let Some([interrupt, terminate]) = &mut self.0 else {
-            // Without a handler the signals end the process.
+            // Without handlers, the signals kill the process.
             return std::future::pending().await;
         };
         tokio::select! {
@@ -102,7 +102,7 @@ impl Signals {
     }
 }
 
-/// Ctrl-C, where there are no signals.
+/// Ctrl-C, on systems without Unix signals.
 #[cfg(not(unix))]
 struct Signals;
 
@@ -119,8 +119,10 @@ impl Signals {
     }
 }
 
-/// A thread of its own reads standard input: the runtime waits for its own blocking reads before it
-/// ends, and this one may never return.
+/// Completes at the end of standard input.
+///
+/// A separate thread reads it: the runtime would wait for a blocking read of its own at shutdown, and
+/// this read may never return.
 async fn stdin_closed() {
     let (closed, wait) = oneshot::channel::<()>();
     std::thread::spawn(move || {
@@ -130,7 +132,7 @@ async fn stdin_closed() {
     let _ = wait.await;
 }
 
-/// Exit status after a signal: that of a shell's command that Ctrl-C has ended.
+/// Exit status after a signal, as shells report it for Ctrl-C: 128 + SIGINT.
 pub const INTERRUPTED: u8 = 130;
 
 #[cfg(test)]
@@ -138,7 +140,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn request_is_seen_by_every_clone_and_stays() {
+    async fn request_reaches_every_clone_and_persists() {
         let (request, requested) = watch::channel(false);
         let stop = Stop(requested);
         let clone = stop.clone();
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn never_means_never() {
+    async fn stop_that_never_comes_is_not_requested() {
         let stop = Stop::never();
         let waiting = tokio::time::timeout(std::time::Duration::ZERO, stop.requested()).await;
         waiting.expect_err("is not requested");

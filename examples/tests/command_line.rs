@@ -1,4 +1,4 @@
-//! The programs as a shell sees them: what they print, and their exit status.
+//! Output and exit status of the programs.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -34,7 +34,7 @@ struct Server {
 }
 
 impl Server {
-    /// With nothing on standard input, and with this password in the environment.
+    /// Starts it with empty standard input, and with `key` as the password in the environment.
     fn start(arguments: &str, key: Option<&str>) -> Self {
         Self::start_program(ECHO, arguments, key)
     }
@@ -53,8 +53,8 @@ impl Server {
         Self { child, address }
     }
 
-    /// Its address, with a name for the host.
-    fn named(&self) -> String {
+    /// Its address, with the host as a name.
+    fn address_by_name(&self) -> String {
         let (_, port) = self.address.rsplit_once(':').expect("has a port");
         format!("localhost:{port}")
     }
@@ -68,15 +68,15 @@ impl Drop for Server {
     }
 }
 
-/// A client with far more to echo than it will.
+/// A client with too much data to finish during a test.
 struct EndlessClient {
     child: Child,
     stderr: BufReader<ChildStderr>,
 }
 
 impl EndlessClient {
-    /// Returns when the server echoes, which an event in its log shows: it has accepted the connection,
-    /// and the client measures.
+    /// Returns when the first bytes are echoed, as the client's log shows: the server has then accepted the
+    /// connection.
     fn start(server: &Server) -> Self {
         let mut child = Command::new(ECHO)
             .args(["client", "--connect", &server.address, "--json", "-vv"])
@@ -88,7 +88,7 @@ impl EndlessClient {
             .expect("starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("is piped"));
         let mut line = String::new();
-        while !line.contains("first bytes came back") {
+        while !line.contains("first bytes echoed") {
             line.clear();
             assert!(stderr.read_line(&mut line).expect("reads") > 0, "it ended");
         }
@@ -103,14 +103,14 @@ impl EndlessClient {
     }
 }
 
-/// As a shell sends them.
+/// Sends a signal with `kill`.
 fn signal(process: u32, signal: &str) {
     let process = process.to_string();
     let status = Command::new("kill").args([signal, &process]).status();
     assert!(status.expect("starts").success());
 }
 
-/// Far less than the 30 seconds that a peer waits for one that has vanished.
+/// Far below the 30 seconds after which a client closes a connection that gets no answer.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 #[test]
@@ -142,8 +142,8 @@ fn refused_options_are_one_line_and_status_2() {
 }
 
 #[test]
-fn failures_at_work_are_one_line_and_status_1() {
-    // Nothing listens on the discard port, and nothing answers there in any case.
+fn failures_while_running_are_one_line_and_status_1() {
+    // The discard port: usually closed, and a service there would not answer.
     for (program, arguments) in [
         (ECHO, "client --connect 127.0.0.1:9 --connect-timeout 0.1"),
         (
@@ -161,7 +161,7 @@ fn failures_at_work_are_one_line_and_status_1() {
 }
 
 #[test]
-fn servers_print_where_they_listen_and_end_with_standard_input() {
+fn servers_print_their_address_and_stop_at_the_end_of_standard_input() {
     for program in [ECHO, GREETER] {
         let output = run(
             program,
@@ -176,7 +176,7 @@ fn servers_print_where_they_listen_and_end_with_standard_input() {
 }
 
 #[test]
-fn greeter_ends_with_one_json_object() {
+fn greeter_prints_one_json_object_at_the_end() {
     let output = run(GREETER, "--calls 20 --delay 2 --loss 5 --json");
     assert!(output.status.success(), "{output:?}");
     let summary = last_line_as_json(&output);
@@ -197,7 +197,7 @@ fn greeter_ends_with_one_json_object() {
 }
 
 #[test]
-fn every_program_has_version_and_levels_of_logging() {
+fn every_program_has_a_version_and_log_levels() {
     for program in [ECHO, GREETER, HTTP] {
         let output = run(program, "--version");
         assert!(output.status.success());
@@ -211,7 +211,7 @@ fn every_program_has_version_and_levels_of_logging() {
 }
 
 #[test]
-fn events_are_logged_on_standard_error_on_request() {
+fn events_are_logged_to_standard_error_on_request() {
     let log = |option: Option<&str>, variable: &str| {
         let output = Command::new(ECHO)
             .args(["client", "--connect", "127.0.0.1:9"])
@@ -243,10 +243,16 @@ fn bad_filter_in_the_environment_is_refused() {
 }
 
 #[test]
-fn hosts_are_taken_by_name_and_keys_from_the_environment() {
+fn hosts_may_be_names_and_keys_may_come_from_the_environment() {
     let server = Server::start("server --listen localhost:0 --json", Some("from outside"));
     let output = Command::new(ECHO)
-        .args(["client", "--connect", &server.named(), "--bytes", "1000"])
+        .args([
+            "client",
+            "--connect",
+            &server.address_by_name(),
+            "--bytes",
+            "1000",
+        ])
         .args(["--pings", "1", "--json"])
         .env("KCPTUN_KEY", "from outside")
         .output()
@@ -257,7 +263,7 @@ fn hosts_are_taken_by_name_and_keys_from_the_environment() {
 
 #[cfg(unix)]
 #[test]
-fn signals_end_servers_at_once_and_their_clients_see_the_end_of_the_stream() {
+fn signals_stop_servers_at_once_and_end_their_clients_streams() {
     for signal in ["-INT", "-TERM"] {
         let mut server = Server::start("server --listen 127.0.0.1:0 --json", None);
         let client = EndlessClient::start(&server);
@@ -275,10 +281,10 @@ fn signals_end_servers_at_once_and_their_clients_see_the_end_of_the_stream() {
     }
 }
 
-/// A client that does not end its side is left when the time to drain is over.
+/// The client does not end its stream, so its connection is still open when the drain time-out expires.
 #[cfg(unix)]
 #[tokio::test]
-async fn server_that_ends_resets_the_connections_that_are_left() {
+async fn stopped_server_resets_connections_that_do_not_drain() {
     for program in [ECHO, GREETER] {
         let listen = "server --listen 127.0.0.1:0 --crypt null --json";
         let mut server = Server::start_program(program, listen, None);
@@ -288,7 +294,7 @@ async fn server_that_ends_resets_the_connections_that_are_left() {
         if program == ECHO {
             client.write_all(b"x").await.expect("writes");
         }
-        // The echo, or the first byte of HTTP/2's settings: the server has the connection.
+        // The echo, or the first byte of HTTP/2's SETTINGS, shows that the server has accepted.
         client.read_u8().await.expect("reads");
         signal(server.child.id(), "-TERM");
         let mut pause = tokio::time::interval(Duration::from_millis(10));
@@ -305,7 +311,7 @@ async fn server_that_ends_resets_the_connections_that_are_left() {
 
 #[cfg(unix)]
 #[test]
-fn interrupted_client_prints_what_it_measured() {
+fn interrupted_client_prints_its_results_so_far() {
     let server = Server::start("server --listen 127.0.0.1:0 --json", None);
     let client = EndlessClient::start(&server);
     signal(client.child.id(), "-INT");

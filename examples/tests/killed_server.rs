@@ -1,6 +1,7 @@
-//! Clients of a server process that is killed: its host refuses what they send.
+//! Clients of a killed server process: its host refuses their datagrams.
 //!
-//! Linux names the peers that are refused, and Windows does so for the sockets of single connections.
+//! Linux reports which peer refused, also on a socket with several peers. Windows does so only for the sockets
+//! of single connections.
 #![cfg(any(target_os = "linux", target_os = "android"))]
 
 use std::io::{self, BufRead, BufReader};
@@ -44,7 +45,7 @@ impl Server {
         Self { child, address }
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     fn kill(&mut self) {
         self.child.kill().expect("runs");
         self.child.wait().expect("ends");
@@ -67,7 +68,7 @@ async fn echo(stream: &mut KcpStream) -> io::Result<()> {
 }
 
 /// Calls until one fails.
-async fn end_of(mut stream: KcpStream) -> io::Error {
+async fn first_error(mut stream: KcpStream) -> io::Error {
     loop {
         if let Err(error) = echo(&mut stream).await {
             return error;
@@ -76,16 +77,18 @@ async fn end_of(mut stream: KcpStream) -> io::Error {
     }
 }
 
-/// Checks that a connection with a call in flight has noticed the end of its server.
+/// Checks that a connection with a call in flight fails with `PeerGone` soon after its server was killed.
 async fn assert_gone(stream: KcpStream, killed: Instant) {
-    let error = timeout(NOTICED * 2, end_of(stream)).await.expect("ends");
+    let error = timeout(NOTICED * 2, first_error(stream))
+        .await
+        .expect("ends");
     let reason = ConnectionError::from_io(&error);
     assert_eq!(reason, Some(&ConnectionError::PeerGone), "{error}");
     assert!(killed.elapsed() < NOTICED, "{:?}", killed.elapsed());
 }
 
 #[tokio::test]
-async fn connection_notices_a_killed_server_within_two_seconds() {
+async fn connection_to_a_killed_server_fails_within_two_seconds() {
     let mut server = Server::start();
     let mut stream = KcpStream::connect(&server.address, CLEAR)
         .await
@@ -96,7 +99,7 @@ async fn connection_notices_a_killed_server_within_two_seconds() {
 }
 
 #[tokio::test]
-async fn connections_of_one_socket_notice_which_server_was_killed() {
+async fn only_connections_to_the_killed_server_fail_on_a_shared_socket() {
     for local in ["127.0.0.1:0", "[::]:0"] {
         let (mut first, second) = (Server::start(), Server::start());
         let endpoint = KcpEndpoint::bind(local, CLEAR).await.expect("binds");
@@ -135,5 +138,5 @@ async fn connections_of_one_socket_notice_which_server_was_killed() {
     }
 }
 
-/// A second after the first refusal, and a retransmission time-out before it.
+/// Limit for noticing the end: one retransmission time-out until the first refusal, and one second after it.
 const NOTICED: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! The main path of each program, in small.
+//! The main path of each program, with little data.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use kcp_transport::net::{KcpListener, KcpStream};
 fn transport(arguments: &[&str]) -> Transport {
     let arguments = [&["test"], arguments].concat();
     let args: Args = cli::parse(Args::command(), arguments).expect("parses");
-    args.transport().expect("goes together")
+    args.transport().expect("options are compatible")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn greeter_makes_all_calls_through_a_bad_path() {
+async fn greeter_makes_all_calls_over_a_lossy_path() {
     let config = DemoConfig {
         calls: 50,
         workers: 8,
@@ -46,7 +46,7 @@ async fn greeter_makes_all_calls_through_a_bad_path() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn echo_gives_every_byte_back() {
+async fn echo_returns_every_byte() {
     for arguments in [
         &["--crypt=null"][..],
         &["--crypt=aes-128-gcm", "--datashard=5", "--parityshard=2"],
@@ -71,7 +71,7 @@ async fn echo_gives_every_byte_back() {
             pings: 5,
         };
         let measured = echo::measure(stream.expect("connects"), plan).await;
-        let measured = measured.expect("all comes back");
+        let measured = measured.expect("every byte is echoed");
         assert_eq!(measured.bytes, plan.bytes);
         assert!(measured.mb_per_s > 0.0);
         assert!(measured.p99_us >= measured.p50_us && measured.p50_us > 0);
@@ -80,7 +80,7 @@ async fn echo_gives_every_byte_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http_answers_are_right_in_both_versions() {
+async fn http_responses_are_correct_in_both_versions() {
     let transport = transport(&["--acknodelay"]);
     let fetches = web::demo(&transport, &Stop::never()).await.expect("runs");
     assert_eq!(fetches.len(), 2 * 2 * web::SIZES.len());

@@ -13,7 +13,7 @@ use kcp_transport::net::{ConnectionInfo, KcpListener};
 use kcp_transport::session::State;
 use tokio::time::{sleep, timeout};
 
-/// Echoes bytes over KCP, for any KCP peer with the same cipher and key
+/// Echo server and client over KCP. They interoperate with any KCP peer that has the same cipher and key
 #[derive(Debug, clap::Parser)]
 #[command(
     name = "echo",
@@ -28,8 +28,8 @@ enum Echo {
         #[command(flatten)]
         transport: options::Args,
     },
-    /// Send bytes, compare the echo with them, and measure throughput and round trips. Ctrl-C prints the
-    /// results so far
+    /// Send bytes, check that they are echoed unchanged, and measure throughput and round-trip times. Ctrl-C
+    /// prints the results so far
     Client {
         #[command(flatten)]
         client: ClientArgs,
@@ -44,7 +44,7 @@ struct ClientArgs {
     #[arg(long, value_name = "HOST:PORT")]
     connect: HostPort,
 
-    /// Bytes to send through the server
+    /// Bytes to send and read back
     #[arg(long, value_name = "N", default_value_t = 64 << 20, value_parser = within(0..=1_u64 << 50))]
     bytes: u64,
 
@@ -53,12 +53,13 @@ struct ClientArgs {
     #[arg(value_parser = within(1..=64_usize << 20))]
     message: usize,
 
-    /// Round trips of 64 bytes to measure afterwards, one at a time
+    /// Round trips of 64 bytes to measure after the transfer, one at a time
     #[arg(long, value_name = "N", default_value_t = 200)]
     #[arg(value_parser = within(0..=1_000_000_usize))]
     pings: usize,
 
-    /// Print one JSON object: bytes seconds mb_per_s (10^6 bytes, one direction) p50_us p99_us
+    /// Print one JSON object instead of the table: bytes seconds mb_per_s (10^6 bytes per second, one direction)
+    /// p50_us p99_us
     #[arg(long)]
     json: bool,
 }
@@ -84,7 +85,7 @@ async fn run_server(server: ServerArgs, transport: options::Args) -> Result<(), 
     server.announce(listener.local_addr().map_err(server.cannot_listen())?)?;
     let served = serve_until(listener, stop).await;
     let connections = served.map_err(Failure::io("cannot accept"))?;
-    cli::note(&format!("stopped after {connections} connections"))
+    cli::note(&format!("stopped; connections served: {connections}"))
 }
 
 async fn run_client(client: ClientArgs, transport: options::Args) -> Result<(), Failure> {
@@ -105,7 +106,7 @@ async fn run_client(client: ClientArgs, transport: options::Args) -> Result<(), 
     let meter = Meter::new(cli::progress(plan.bytes, true));
     let ended = tokio::select! {
         measured = measure_with(stream, plan, &meter) => {
-            measured.map_err(failed("lost the echo of"))
+            measured.map_err(failed("echo failed with"))
         }
         () = stop.requested() => Err(Failure::Interrupted),
     };
@@ -126,7 +127,7 @@ async fn run_client(client: ClientArgs, transport: options::Args) -> Result<(), 
     ended
 }
 
-/// Waits until the peer has acknowledged the end of the connection, or for two seconds.
+/// Waits until the peer has acknowledged the end of the connection, for two seconds at most.
 async fn closed(connection: &ConnectionInfo) {
     let closing = async {
         while !matches!(connection.state(), State::Closed(_)) {

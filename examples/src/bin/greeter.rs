@@ -1,4 +1,5 @@
-//! gRPC's greeter over KCP: through a lossy relay in one process, or server and client apart.
+//! gRPC's greeter over KCP: a demonstration through a lossy relay in one process, or a server and a
+//! client in processes of their own.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,14 +23,14 @@ use kcp_tonic::KcpIncoming;
 #[command(name = "greeter", args_conflicts_with_subcommands = true)]
 struct Greeter {
     #[command(subcommand)]
-    half: Option<Half>,
+    role: Option<Role>,
 
     #[command(flatten)]
     demo: DemoArgs,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Half {
+enum Role {
     /// Serve the greeter until Ctrl-C or SIGTERM
     Server {
         #[command(flatten)]
@@ -37,7 +38,7 @@ enum Half {
         #[command(flatten)]
         transport: options::Args,
     },
-    /// Call a greeter
+    /// Call a greeter server and measure latency
     Client {
         /// Host name or IP address of the server, and its UDP port
         #[arg(long, value_name = "HOST:PORT")]
@@ -51,17 +52,17 @@ enum Half {
 
 #[derive(Debug, clap::Args)]
 struct CallArgs {
-    /// Number of unary calls. One server-streaming and one bidirectional call are made as well
+    /// Number of unary calls. One server-streaming and one bidirectional call follow them
     #[arg(long, value_name = "N", default_value_t = 1000)]
     #[arg(value_parser = within(1..=10_000_000_usize))]
     calls: usize,
 
-    /// Unary calls in flight at a time
+    /// Maximum number of unary calls in flight
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = within(1..=100_usize))]
     workers: usize,
 
-    /// Print one JSON object as the last line, in place of the table: calls errors p50_us p99_us
-    /// segments retransmitted fec_recovered
+    /// Print one JSON object as the last line, instead of the table: calls errors p50_us p99_us segments
+    /// retransmitted fec_recovered
     #[arg(long)]
     json: bool,
 }
@@ -75,16 +76,16 @@ struct DemoArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0, value_parser = within(0.0..=90.0))]
     loss: f64,
 
-    /// Delay in each direction, in milliseconds
+    /// One-way delay, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 20, value_parser = within(0..=10_000_u64))]
     delay: u64,
 
-    /// Packets reordered in each direction, in percent
+    /// Share of packets reordered in each direction, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
     #[arg(value_parser = within(0.0..=90.0))]
     reorder: f64,
 
-    /// Seed of the relay's losses and delays
+    /// Seed of the relay's random losses and delays
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = within(0..=u64::MAX))]
     seed: u64,
@@ -95,10 +96,10 @@ struct DemoArgs {
 
 fn main() -> ExitCode {
     cli::main(command(), |greeter: Greeter| async {
-        match greeter.half {
+        match greeter.role {
             None => run_demo(greeter.demo).await,
-            Some(Half::Server { server, transport }) => run_server(server, transport).await,
-            Some(Half::Client {
+            Some(Role::Server { server, transport }) => run_server(server, transport).await,
+            Some(Role::Client {
                 connect,
                 calls,
                 transport,
@@ -107,8 +108,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// The demonstration has encryption and FEC by default; its halves have the defaults of the other
-/// programs.
+/// The demonstration uses an AEAD cipher and FEC by default; the `server` and `client` subcommands have
+/// the defaults of the other programs.
 fn command() -> Command {
     Greeter::command()
         .mut_arg("crypt", |arg| arg.default_value("aes-128-gcm"))
@@ -148,7 +149,7 @@ async fn run_server(server: ServerArgs, transport: options::Args) -> Result<(), 
     let incoming = incoming.map_err(server.cannot_listen())?;
     server.announce(incoming.local_addr().map_err(server.cannot_listen())?)?;
     let connections = serve(incoming, None, stop.requested()).await?;
-    cli::note(&format!("stopped after {connections} connections"))
+    cli::note(&format!("stopped; connections served: {connections}"))
 }
 
 async fn run_client(
@@ -188,7 +189,7 @@ impl CallArgs {
             None if stop.is_requested() => Err(Failure::Interrupted),
             None => Ok(()),
             Some(error) => Err(Failure::Check(format!(
-                "{} calls failed, the first: {error}",
+                "{} calls failed; the first error: {error}",
                 summary.errors
             ))),
         }
@@ -210,14 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn demonstration_uses_aead_and_fec_and_its_halves_kcptuns_defaults() {
+    fn demonstration_defaults_to_aead_and_fec_and_its_subcommands_to_kcptuns_cipher() {
         let greeter = parse(&["--calls", "5"]);
         assert_eq!(greeter.demo.calls.calls, 5);
         let transport = greeter.demo.transport.transport().unwrap();
         assert_eq!(transport.security.name(), "aes-128-gcm");
         assert!(transport.config.fec().is_some());
-        match parse(&["client", "--connect", "127.0.0.1:1", "--calls", "5"]).half {
-            Some(Half::Client {
+        match parse(&["client", "--connect", "127.0.0.1:1", "--calls", "5"]).role {
+            Some(Role::Client {
                 calls, transport, ..
             }) => {
                 assert_eq!(calls.calls, 5);

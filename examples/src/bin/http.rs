@@ -1,4 +1,4 @@
-//! HTTP over KCP: an axum app fetched by a hyper client, both in this process.
+//! HTTP over KCP: an axum server and a hyper client in one process.
 
 use std::process::ExitCode;
 
@@ -8,12 +8,12 @@ use kcp_examples::http::{Summary, demo};
 use kcp_examples::options;
 use kcp_examples::stop::Stop;
 
-/// Serves an axum app over KCP and fetches from it, over HTTP/1.1 and HTTP/2: bodies of 0 bytes to
-/// 16 MiB, each by GET and as the echo of a POST, compared byte by byte
+/// Serves an axum app over KCP and sends requests to it over HTTP/1.1 and HTTP/2. Bodies of 0 bytes to
+/// 16 MiB are fetched with GET and echoed with POST, and compared byte by byte
 #[derive(Debug, clap::Parser)]
 #[command(name = "http")]
 struct Http {
-    /// Print one JSON object: requests, mismatches and results, in place of the table
+    /// Print one JSON object instead of the table: requests mismatches results
     #[arg(long)]
     json: bool,
 

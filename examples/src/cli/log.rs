@@ -1,4 +1,4 @@
-//! What programs log, on standard error.
+//! Logging to standard error.
 
 use std::io::{self, IsTerminal};
 
@@ -6,8 +6,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 
-/// Sends events to standard error: of the level that `-v` selects, given `verbosity` times, else
-/// those that `RUST_LOG` selects, else warnings and errors.
+/// Writes tracing events to standard error.
+///
+/// `verbosity` is how often `-v` was given, and selects the level. If it is 0, `RUST_LOG` selects the
+/// events; without `RUST_LOG`, warnings and errors are written.
 pub(super) fn start(verbosity: u8) -> Result<(), Failure> {
     let selected = std::env::var(VARIABLE).unwrap_or_default();
     let filter = match (verbosity, selected.as_str()) {
@@ -20,12 +22,12 @@ pub(super) fn start(verbosity: u8) -> Result<(), Failure> {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
-    // Fails where a test or another program has set one up already, which then stays.
+    // Fails if the process has a subscriber already; that one stays.
     let _ = subscriber.try_init();
     Ok(())
 }
 
 const VARIABLE: &str = "RUST_LOG";
 
-/// By how often `-v` is given.
+/// Level for each count of `-v`.
 const LEVELS: [&str; 4] = ["warn", "info", "debug", "trace"];

@@ -1,7 +1,7 @@
-//! The frame of each program: parse, run, report one line on failure, exit status.
+//! The parts of `main` that all programs share: parsing, one line of error, exit status.
 //!
-//! Status 0 is success, 1 a failure at work, 2 a refused option or a missing tool, 130 the end by Ctrl-C or SIGTERM of a
-//! program that had not done its work.
+//! Exit status 0 is success, 1 a failure while running, 2 a refused option or a missing tool, and 130 an interruption by
+//! Ctrl-C or SIGTERM.
 
 mod log;
 mod server;
@@ -24,46 +24,46 @@ use crate::options::OptionError;
 use crate::report::one_line;
 use crate::stop::INTERRUPTED;
 
-/// Why a program ends without doing its work.
+/// Why a program ended early.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The text of `--help` or `--version`. Not a failure to the shell.
+    /// The text of `--help` or `--version`. The exit status is 0.
     #[error("{0}")]
     Shown(String),
     /// The command line does not parse.
     #[error("{0}")]
     Usage(String),
-    /// An option has a value that cannot be.
+    /// The value of an option was refused.
     #[error(transparent)]
     Option(#[from] OptionError),
     /// Input or output failed.
     #[error("{doing}")]
     Io {
-        /// What was tried.
+        /// The operation that failed, for the message.
         doing: String,
-        /// What went wrong.
+        /// The error of the operation.
         source: io::Error,
     },
     /// The greeter failed.
     #[error(transparent)]
     Greeter(#[from] GreeterError),
-    /// The HTTP programs failed.
+    /// The HTTP program failed.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The program ran, and what it checked was wrong.
+    /// The program ran, and a result was not as expected.
     #[error("{0}")]
     Check(String),
-    /// The program lacks something that it needs to begin.
+    /// Something that the program needs is missing, such as another program.
     #[error("{0}")]
     CannotBegin(String),
-    /// A signal ended the program before its work was done; what was done has been printed.
+    /// A signal interrupted the program. It has printed the results so far.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl Failure {
-    /// A failure of input or output while `doing` something.
+    /// Wraps an I/O error with what the program was `doing`, for `map_err`.
     pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         |source| Self::Io { doing, source }
@@ -87,7 +87,7 @@ impl Failure {
     }
 }
 
-/// Parses the arguments with `command`, runs a program to its end and reports how it ended.
+/// Parses the arguments with `command`, runs the program and reports its failure on standard error.
 pub fn main<C, F>(command: Command, run: impl FnOnce(C) -> F) -> ExitCode
 where
     C: FromArgMatches,
@@ -97,7 +97,7 @@ where
     let Err(failure) = ended else {
         return ExitCode::SUCCESS;
     };
-    // Nothing is left to do if standard output or error are gone.
+    // If standard output or standard error is closed, the failure cannot be reported.
     let _ = match &failure {
         Failure::Shown(text) => print(text),
         Failure::Interrupted => {
@@ -120,16 +120,16 @@ where
         C::from_arg_matches_mut(&mut matches).map_err(|error| Failure::from_clap(&error))?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::io("cannot start"))?;
     let ended = runtime.block_on(run(parsed));
-    // Connections that are still open send their peers a reset. Name lookups and other blocking work that
-    // has not ended delays the end for no longer.
+    // Open connections send a reset to their peers. Name lookups and other blocking work cannot delay the
+    // exit beyond this time.
     runtime.shutdown_timeout(LAST_RESETS);
     ended
 }
 
-/// Enough for a datagram on each of many thousand connections.
+/// Time for the last resets: enough for a datagram on each of many thousand connections.
 const LAST_RESETS: Duration = Duration::from_millis(200);
 
-/// Parses arguments, the program's name first.
+/// Parses arguments, of which the first is the program's name.
 ///
 /// # Errors
 ///
@@ -163,7 +163,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
         .map_err(Failure::io("cannot write to standard output"))
 }
 
-/// Writes a line to standard error, for people: programs that read standard output do not get it.
+/// Writes a line to standard error, so that it does not mix with results on standard output.
 ///
 /// # Errors
 ///
@@ -176,7 +176,7 @@ pub fn note(line: &str) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// As [`print()`].
+/// The same errors as [`print()`].
 pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(value)
         .map_err(io::Error::from)
@@ -184,9 +184,9 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&format!("{line}\n"))
 }
 
-/// A bar over `len` steps on standard error, where that is a terminal.
+/// A progress bar of `len` steps on standard error, hidden unless that is a terminal.
 ///
-/// With bytes as steps, it shows them as such, and the rate.
+/// If the steps are `bytes`, it shows units and the rate.
 #[must_use]
 pub fn progress(len: u64, bytes: bool) -> ProgressBar {
     if !io::stderr().is_terminal() {
@@ -215,7 +215,7 @@ fn with_common_options(command: Command) -> Command {
         .global(true)
         .action(ArgAction::Count)
         .help(
-            "Log more: -v info, -vv debug, -vvv trace; without it RUST_LOG selects, else warnings",
+            "Log more: -v info, -vv debug, -vvv trace. Default: the filter in RUST_LOG, else warnings",
         );
     command
         .version(env!("CARGO_PKG_VERSION"))
@@ -223,7 +223,7 @@ fn with_common_options(command: Command) -> Command {
         .arg(verbose)
 }
 
-/// Lets `--option -1` be refused for the value rather than as an option named `-1`.
+/// Makes clap parse the `-1` of `--option -1` as a value, so that the error names the option and its range.
 fn with_negative_numbers(command: Command) -> Command {
     let allow = |arg: Arg| {
         if arg.get_action().takes_values() {
@@ -237,7 +237,7 @@ fn with_negative_numbers(command: Command) -> Command {
         .mut_subcommands(with_negative_numbers)
 }
 
-/// The part of a message of clap before the usage, on one line and without its `error: `.
+/// The part of clap's message before the usage, on one line and without the prefix `error: `.
 fn first_paragraphs(rendered: &str) -> String {
     let mut line = String::new();
     let parts = rendered
@@ -259,7 +259,7 @@ fn first_paragraphs(rendered: &str) -> String {
 
 const VERBOSE: &str = "verbose";
 
-/// Of progress bars.
+/// Interval between redraws of progress bars.
 const REDRAW: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_cause_is_kept_of_a_refusal() {
+    fn usage_text_is_removed_from_refusals() {
         let rendered = "error: unexpected argument '--mtuu' found\n\n  tip: a similar argument \
                         exists: '--mtu'\n\nUsage: test\n\nFor more information, try '--help'.\n";
         assert_eq!(

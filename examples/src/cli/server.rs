@@ -1,4 +1,4 @@
-//! Options of the servers.
+//! Command-line options that all servers share.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,28 +9,28 @@ use super::{Failure, print, print_json};
 use crate::address::HostPort;
 use crate::stop::Stop;
 
-/// Options of the servers.
+/// Command-line options that all servers share.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServerArgs {
-    /// UDP address to listen on; port 0 picks a free one
+    /// UDP address to listen on; with port 0 the system picks a free port
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: HostPort,
 
-    /// Print that the server is ready as a JSON line {"listening":"IP:PORT"}
+    /// Print the address on which the server listens as a line of JSON: {"listening":"IP:PORT"}
     #[arg(long)]
     pub json: bool,
 
-    /// Stop also when standard input ends, as it does when the parent process ends
+    /// Stop when standard input is closed, which also happens when the parent process exits
     #[arg(long)]
     pub until_stdin_closes: bool,
 }
 
 impl ServerArgs {
-    /// The address to bind: the first one of the name.
+    /// The address to bind: the first to which the name resolves.
     ///
     /// # Errors
     ///
-    /// If the name has no address.
+    /// If the name does not resolve.
     pub async fn address(&self) -> Result<SocketAddr, Failure> {
         let resolved = self.listen.resolve().await;
         resolved
@@ -38,7 +38,7 @@ impl ServerArgs {
             .map_err(self.cannot_listen())
     }
 
-    /// For `map_err` on what binding returns.
+    /// Wraps an error of binding, for `map_err`.
     pub fn cannot_listen(&self) -> impl FnOnce(io::Error) -> Failure {
         Failure::io(format!("cannot listen on {}", self.listen))
     }
@@ -47,7 +47,7 @@ impl ServerArgs {
     ///
     /// # Errors
     ///
-    /// If standard output does not take it.
+    /// If standard output is closed or full.
     pub fn announce(&self, listening: SocketAddr) -> Result<(), Failure> {
         #[derive(Serialize)]
         struct Ready {
@@ -60,7 +60,7 @@ impl ServerArgs {
         }
     }
 
-    /// The request to stop the server: Ctrl-C, SIGTERM or, if enabled, the end of standard input.
+    /// Stop requests for this server: Ctrl-C, SIGTERM and, if enabled, the end of standard input.
     #[must_use]
     pub fn stop(&self) -> Stop {
         if self.until_stdin_closes {

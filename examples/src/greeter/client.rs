@@ -1,4 +1,4 @@
-//! The client's side: makes calls, times them, checks the answers.
+//! The greeter client: makes calls, times them and checks the replies.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,8 @@ use crate::options::Transport;
 use crate::report::one_line;
 use crate::stop::Stop;
 
-/// Opens a channel to a greeter. Its connections, the later ones included, join `connections`.
+/// Opens a channel to a greeter. Each connection of the channel, after a reconnect too, is added to
+/// `connections`.
 ///
 /// # Errors
 ///
@@ -39,46 +40,46 @@ pub async fn open(
     Ok(channel)
 }
 
-/// What to call.
+/// The calls to make.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Unary calls.
+    /// Number of unary calls.
     pub calls: usize,
-    /// Unary calls in flight at a time.
+    /// Maximum number of unary calls in flight.
     pub workers: usize,
-    /// Goes on by one with each unary call.
+    /// Advances by one with each unary call.
     pub progress: ProgressBar,
-    /// Ends the calls early.
+    /// Ends the calls early when requested.
     pub stop: Stop,
 }
 
-/// What came of the calls.
+/// Results of the calls.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// How long each unary call took that was answered right.
+    /// Latency of each unary call with a correct reply.
     pub latencies: Vec<Duration>,
     /// Unary calls made.
     pub calls: usize,
-    /// Calls, streams included, that failed or were answered wrong.
+    /// Calls, streams included, that failed or had a wrong reply.
     pub errors: usize,
-    /// What was wrong the first time.
+    /// The first error.
     pub first_error: Option<String>,
-    /// The server stream.
+    /// Result of the server-streaming call.
     pub server_stream: StreamOutcome,
-    /// The stream in both directions.
+    /// Result of the bidirectional call.
     pub bidi_stream: StreamOutcome,
 }
 
-/// What came of a stream.
+/// Result of a streaming call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StreamOutcome {
-    /// This many replies, all as expected.
+    /// The number of replies, all as expected.
     Replies(usize),
     /// The server has no such method, like the greeters of gRPC's older examples.
     NotOffered,
-    /// It failed, and is counted among the errors.
+    /// The call failed, and counts as an error.
     Failed,
-    /// There had been too many errors before.
+    /// The call was not made, because there were too many errors before.
     #[default]
     NotTried,
 }
@@ -94,11 +95,11 @@ impl std::fmt::Display for StreamOutcome {
     }
 }
 
-/// Makes the unary calls of the plan, one server stream and one bidirectional stream, and checks
-/// every answer.
+/// Makes the unary calls of the plan, one server-streaming call and one bidirectional call, and checks
+/// every reply.
 ///
-/// A worker with [`MAX_ERRORS`] makes no more calls; with as many in all the streams are not tried.
-/// When the plan's stop is requested, calls under way are given up, and are not part of the outcome.
+/// A worker stops after [`MAX_ERRORS`] errors. The streaming calls are skipped if all workers together
+/// had as many. When the plan's stop is requested, calls in progress are dropped and not counted.
 pub async fn drive(channel: KcpChannel, plan: Plan) -> Outcome {
     let record = Record::default();
     let stop = plan.stop.clone();
@@ -120,7 +121,7 @@ async fn all_calls(channel: KcpChannel, plan: Plan, record: &Record) {
     }
 }
 
-/// The outcome so far, which all workers add to.
+/// The results so far, to which all workers add.
 #[derive(Clone, Default)]
 struct Record(Arc<Mutex<Outcome>>);
 
@@ -208,7 +209,7 @@ async fn server_stream(mut client: GreeterClient<KcpChannel>) -> Result<usize, S
     let mut replies = replies.into_inner();
     let mut count = 0;
     while let Some(reply) = replies.message().await? {
-        // The server chooses the number of replies and their words, but not the name.
+        // The number of replies and their wording differ between servers; the name is always in them.
         if !reply.message.contains(name) {
             return Err(unexpected(name, &reply.message));
         }
@@ -220,12 +221,12 @@ async fn server_stream(mut client: GreeterClient<KcpChannel>) -> Result<usize, S
     Ok(count)
 }
 
-/// Sends a name, waits for its greeting, and so on.
+/// Sends names one at a time, and waits for the greeting of each.
 async fn bidi_stream(mut client: GreeterClient<KcpChannel>) -> Result<usize, Status> {
     let (requests, outgoing) = mpsc::channel(1);
     let name = |index| format!("guest {index}");
-    // Some servers answer nothing at all before the first message.
-    let gone = |_| Status::unavailable("the stream ended before its time");
+    // Some servers send no response headers before they have the first message.
+    let gone = |_| Status::unavailable("the stream ended early");
     requests.try_send(request(&name(0))).map_err(|_| gone(()))?;
     let replies = client.say_hello_bidi_stream(ReceiverStream::new(outgoing));
     let mut replies = replies.await?.into_inner();
@@ -240,7 +241,10 @@ async fn bidi_stream(mut client: GreeterClient<KcpChannel>) -> Result<usize, Sta
     drop(requests);
     match replies.message().await? {
         None => Ok(BIDI_MESSAGES),
-        Some(reply) => Err(unexpected("nobody", &reply.message)),
+        Some(reply) => Err(Status::data_loss(format!(
+            "unexpected reply after the last request: {:?}",
+            reply.message
+        ))),
     }
 }
 
@@ -262,7 +266,7 @@ fn unexpected(name: &str, message: &str) -> Status {
     Status::data_loss(format!("the reply to {name:?} is {message:?}"))
 }
 
-/// Code, message and causes. A status shows its cause in the form for debugging, so not by itself.
+/// Code, message and causes of a status, whose own `Display` prints the cause in `Debug` form.
 fn explain(status: &Status) -> String {
     let mut text = format!("{}: {}", status.code(), status.message());
     if let Some(cause) = status.source() {
@@ -271,7 +275,7 @@ fn explain(status: &Status) -> String {
     text
 }
 
-/// Errors of one worker after which it gives up: then the server is gone rather than unlucky.
+/// Errors after which a worker stops: so many failures mean that the server is gone.
 pub const MAX_ERRORS: usize = 5;
 
 /// Messages in each direction of the bidirectional stream.
@@ -282,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn explanation_shows_causes_and_no_debugging_form() {
+    fn explanation_shows_causes_in_display_form() {
         let cause = std::io::Error::new(std::io::ErrorKind::TimedOut, "peer is silent");
         let mut status = Status::unavailable("connection lost");
         status.set_source(Arc::new(cause));
@@ -294,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_reply_to_the_same_name_is_right() {
+    fn reply_must_greet_the_requested_name() {
         assert!(check("Ann", "Hello Ann").is_ok());
         for message in ["Hello Bob", "Hello Ann ", "Ann", ""] {
             assert!(check("Ann", message).is_err(), "{message}");

@@ -1,4 +1,4 @@
-//! Server and client in one process, with a bad path between them.
+//! Server and client in one process, with a lossy relay between them.
 
 use indicatif::ProgressBar;
 use kcp_tonic::KcpIncoming;
@@ -11,28 +11,28 @@ use crate::relay::{Relay, RelayConfig};
 use crate::report::{Latencies, Table, milliseconds};
 use crate::stop::Stop;
 
-/// What to run, and over what.
+/// Calls and path of a demonstration.
 #[derive(Clone, Debug)]
 pub struct DemoConfig {
-    /// Unary calls.
+    /// Number of unary calls.
     pub calls: usize,
-    /// Unary calls in flight at a time.
+    /// Maximum number of unary calls in flight.
     pub workers: usize,
     /// The path between client and server.
     pub relay: RelayConfig,
     /// Cipher and configuration of both sides.
     pub transport: Transport,
-    /// Goes on by one with each unary call.
+    /// Advances by one with each unary call.
     pub progress: ProgressBar,
-    /// Ends the calls early.
+    /// Ends the calls early when requested.
     pub stop: Stop,
 }
 
-/// Runs server, relay and client, until the client is through or stopped.
+/// Runs server, relay and client until the client has finished or been stopped.
 ///
 /// # Errors
 ///
-/// If a socket cannot be made, or no connection.
+/// If a socket cannot be bound, or the client cannot connect.
 pub async fn demo(config: DemoConfig) -> Result<Summary, GreeterError> {
     let Transport {
         security,
@@ -66,36 +66,37 @@ pub async fn demo(config: DemoConfig) -> Result<Summary, GreeterError> {
     Ok(Summary::new(outcome, totals))
 }
 
-/// What the greeter's programs print at the end.
+/// The summary that the greeter programs print at the end.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// Unary calls made.
     pub calls: usize,
-    /// Calls, streams included, that failed or were answered wrong.
+    /// Calls, streams included, that failed or had a wrong reply.
     pub errors: usize,
-    /// Median time of a unary call, in microseconds.
+    /// Median latency of the unary calls, in microseconds.
     pub p50_us: u64,
-    /// Time that 99 % of the unary calls do not exceed, in microseconds.
+    /// 99th percentile of the unary calls' latencies, in microseconds.
     pub p99_us: u64,
     /// Segments sent, retransmissions included.
     pub segments: u64,
-    /// Segments sent again.
+    /// Segments retransmitted.
     pub retransmitted: u64,
     /// Packets rebuilt from parity.
     pub fec_recovered: u64,
-    /// What was wrong the first time.
+    /// The first error.
     #[serde(skip)]
     pub first_error: Option<String>,
-    /// The server stream.
+    /// Result of the server-streaming call.
     #[serde(skip)]
     pub server_stream: StreamOutcome,
-    /// The stream in both directions.
+    /// Result of the bidirectional call.
     #[serde(skip)]
     pub bidi_stream: StreamOutcome,
 }
 
 impl Summary {
-    /// Of a client's outcome and the statistics of its connections, or those of both sides.
+    /// Summarizes the results of a client and the statistics of its connections. `totals` may include the
+    /// server's connections.
     #[must_use]
     pub fn new(outcome: Outcome, totals: Totals) -> Self {
         let latencies = Latencies::new(outcome.latencies);

@@ -25,29 +25,29 @@ pub mod proto {
     tonic::include_proto!("helloworld");
 }
 
-/// Why the greeter could not do its work.
+/// Why the greeter failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GreeterError {
     /// A socket failed.
     #[error("socket failed")]
     Io(#[from] io::Error),
-    /// There is no connection.
+    /// The client could not connect.
     #[error(transparent)]
     Channel(#[from] kcp_tonic::ChannelError),
-    /// The server failed.
+    /// The gRPC server failed.
     #[error("gRPC failed")]
     Transport(#[from] tonic::transport::Error),
 }
 
-/// The connections that one side has made or accepted, for their statistics.
+/// The connections that a client has opened or a server has accepted, for their statistics.
 #[derive(Clone, Debug, Default)]
 pub struct Connections {
     seen: Arc<Mutex<Vec<KcpConnectInfo>>>,
 }
 
 impl Connections {
-    /// Adds a connection. It is remembered until all clones of the collection are gone.
+    /// Adds a connection. The collection keeps it until all clones of the collection are dropped.
     pub fn add(&self, connection: KcpConnectInfo) {
         self.seen
             .lock()
@@ -55,7 +55,7 @@ impl Connections {
             .push(connection);
     }
 
-    /// What all of them have done so far.
+    /// Sums of the statistics of all connections so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +74,7 @@ impl Connections {
 pub struct Totals {
     /// Segments sent, retransmissions included.
     pub segments: u64,
-    /// Segments sent again.
+    /// Segments retransmitted.
     pub retransmitted: u64,
     /// Packets rebuilt from parity.
     pub fec_recovered: u64,

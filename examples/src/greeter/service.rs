@@ -1,4 +1,4 @@
-//! The server's side.
+//! The greeter server.
 
 use std::io;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ type Replies = Pin<Box<dyn Stream<Item = Result<HelloReply, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl greeter_server::Greeter for Greeter {
-    /// Answers "Hello NAME", as the greeters of gRPC's examples do.
+    /// Replies "Hello NAME", like the greeters of gRPC's examples.
     async fn say_hello(
         &self,
         request: Request<HelloRequest>,
@@ -33,7 +33,7 @@ impl greeter_server::Greeter for Greeter {
 
     type SayHelloStreamReplyStream = Replies;
 
-    /// Answers [`STREAM_REPLIES`] times "Hello NAME".
+    /// Replies "Hello NAME" [`STREAM_REPLIES`] times.
     async fn say_hello_stream_reply(
         &self,
         request: Request<HelloRequest>,
@@ -45,7 +45,7 @@ impl greeter_server::Greeter for Greeter {
 
     type SayHelloBidiStreamStream = Replies;
 
-    /// Answers each name, as it comes, with "Hello NAME".
+    /// Replies "Hello NAME" to each request as it arrives.
     async fn say_hello_bidi_stream(
         &self,
         request: Request<Streaming<HelloRequest>>,
@@ -63,12 +63,13 @@ fn greet(request: &HelloRequest) -> HelloReply {
 }
 
 /// Serves the greeter until `stop` completes; calls in progress then have two seconds to finish.
-/// `incoming` is a `KcpIncoming`, or yields what one does. Returns how many connections there were.
+/// `incoming` is a `KcpIncoming` or another stream of the same items. Returns the number of connections
+/// accepted.
 ///
 /// # Errors
 ///
-/// Those of tonic, which has none when the listener fails: it traces the error, and the server ends
-/// as if `stop` had completed.
+/// Errors of tonic's server. A failure of the listener is not among them: tonic traces it, and the server
+/// ends as if `stop` had completed.
 pub async fn serve(
     incoming: impl Stream<Item = io::Result<KcpServerIo>>,
     connections: Option<Connections>,
@@ -90,7 +91,7 @@ pub async fn serve(
             stop.await;
             drop(stopping);
         });
-    // A client that has vanished would hold up the shutdown until a PING to it is due.
+    // A client that is gone would delay the shutdown until the next keepalive PING.
     let overdue = async {
         let _: Result<(), _> = drain.await;
         tokio::time::sleep(DRAIN_TIMEOUT).await;
@@ -102,8 +103,8 @@ pub async fn serve(
     Ok(accepted.load(Ordering::Relaxed))
 }
 
-/// Replies of a server stream.
+/// Number of replies to a server-streaming call.
 pub const STREAM_REPLIES: usize = 10;
 
-/// Time for the calls in progress after the stop signal.
+/// Time for calls in progress to finish after the stop request.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,7 +1,7 @@
-//! A UDP relay that makes a good path bad.
+//! A UDP relay that impairs a path: it loses, delays, reorders and duplicates datagrams.
 //!
-//! It stands between any number of clients and one server. Losses and delays are those of the
-//! transport's simulator, here on real sockets and real time.
+//! It relays between any number of clients and one server. The model of loss and delay is the link of the
+//! transport's simulator, applied to real sockets in real time.
 
 mod path;
 
@@ -20,22 +20,23 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use path::Path;
 
-/// How bad the path is, the same in each direction. Probabilities are per datagram, 0 to 1.
+/// Impairments of the path, the same in each direction. Probabilities are per datagram, 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RelayConfig {
-    /// Datagrams that are lost. Default 0.
+    /// Probability that a datagram is lost. Default 0.
     pub loss: f64,
     /// Delay of every datagram. Default 0.
     pub delay: Duration,
-    /// Largest further delay, drawn at random for each datagram. Default 0.
+    /// Maximum of the random delay that each datagram has in addition. Default 0.
     pub jitter: Duration,
-    /// Datagrams that are overtaken: they take up to three times the delay longer. Default 0.
+    /// Probability that a datagram is held back, by up to three times the delay, and overtaken. Default 0.
     pub reorder: f64,
-    /// Datagrams that arrive twice. Default 0.
+    /// Probability that a datagram arrives twice. Default 0.
     pub duplicate: f64,
-    /// The longest UDP payload that passes, in bytes. Longer ones are lost. Default: all pass.
+    /// Maximum length of a UDP payload, in bytes. Longer datagrams are lost. Default: no limit.
     pub mtu: usize,
-    /// Seed of losses and delays, which also depend on the order in which datagrams arrive. Default 1.
+    /// Seed of the random losses and delays. They also depend on the order in which datagrams arrive.
+    /// Default 1.
     pub seed: u64,
 }
 
@@ -68,7 +69,7 @@ impl RelayConfig {
     }
 }
 
-/// A running relay. It stops when dropped, with all that is under way.
+/// A running relay. Dropping it stops the relay and loses the datagrams in flight.
 #[derive(Debug)]
 pub struct Relay {
     local_addr: SocketAddr,
@@ -81,7 +82,11 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// If no socket can be made. Must be called within a tokio runtime.
+    /// If the socket cannot be bound.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub fn start(server: SocketAddr, config: RelayConfig) -> io::Result<Self> {
         let loopback = match server {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -113,7 +118,7 @@ impl Relay {
         self.local_addr
     }
 
-    /// Counts of datagrams, both directions together.
+    /// Counts of datagrams, summed over both directions.
     #[must_use]
     pub fn stats(&self) -> RelayStats {
         RelayStats {
@@ -133,11 +138,11 @@ impl Drop for Relay {
 /// Counts of datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RelayStats {
-    /// Received.
+    /// Datagrams received.
     pub received: u64,
-    /// Lost as configured.
+    /// Datagrams lost by the configured probability.
     pub lost: u64,
-    /// Dropped because a queue was full, or because there were too many clients.
+    /// Datagrams dropped because a queue was full or there were too many clients.
     pub overflowed: u64,
 }
 
@@ -154,7 +159,7 @@ impl Counters {
     }
 }
 
-/// The socket that all clients send to: hands their datagrams to a task for each.
+/// The socket that all clients send to. It passes their datagrams to one task per client.
 struct Front {
     server: SocketAddr,
     config: RelayConfig,
@@ -171,19 +176,19 @@ impl Front {
         let mut buffer = vec![0; MAX_DATAGRAM];
         loop {
             while self.tasks.try_join_next().is_some() {}
-            // Errors are of single datagrams: a relay goes on.
+            // An error concerns a single datagram, so the relay continues.
             let Ok((len, client)) = self.socket.recv_from(&mut buffer).await else {
                 tokio::task::yield_now().await;
                 continue;
             };
             Counters::add(&self.counters.received, 1);
-            if self.hand_over(client, &buffer[..len]).is_err() {
+            if self.forward(client, &buffer[..len]).is_err() {
                 Counters::add(&self.counters.overflowed, 1);
             }
         }
     }
 
-    fn hand_over(&mut self, client: SocketAddr, datagram: &[u8]) -> Result<(), Overflow> {
+    fn forward(&mut self, client: SocketAddr, datagram: &[u8]) -> Result<(), Overflow> {
         let known = self.clients.get(&client);
         let sender = match known.filter(|sender| !sender.is_closed()) {
             Some(sender) => sender.clone(),
@@ -200,7 +205,7 @@ impl Front {
         let upstream = connect(self.server).map_err(|_| Overflow)?;
         let links = [self.next_link(), self.next_link()];
         let path = Path::new(client, Arc::clone(&self.socket), upstream, links);
-        let (sender, datagrams) = mpsc::channel(MAX_UNDER_WAY);
+        let (sender, datagrams) = mpsc::channel(MAX_QUEUED);
         self.tasks
             .spawn(path.run(datagrams, Arc::clone(&self.counters)));
         self.clients.insert(client, sender.clone());
@@ -214,7 +219,7 @@ impl Front {
     }
 }
 
-/// A queue was full.
+/// The datagram was dropped: its queue was full, or there were too many clients.
 struct Overflow;
 
 fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
@@ -233,7 +238,7 @@ fn connect(server: SocketAddr) -> io::Result<UdpSocket> {
 
 fn unconnected(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    // A wish: the system may grant less.
+    // Best effort: the system may grant less.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.set_nonblocking(true)?;
@@ -241,16 +246,16 @@ fn unconnected(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Datagrams that wait at one place. About 12 MB when full.
-const MAX_UNDER_WAY: usize = 8192;
+/// Capacity of each queue, in datagrams: about 12 MB when full of packets of 1500 bytes.
+const MAX_QUEUED: usize = 8192;
 
-/// Clients at a time: each costs a socket and a task.
+/// Maximum number of clients at a time. Each has a socket and a task.
 const MAX_CLIENTS: usize = 1024;
 
-/// No UDP payload is larger.
+/// Buffer size in bytes. No UDP payload is larger.
 const MAX_DATAGRAM: usize = 65_536;
 
-/// Holds a whole window of large packets, so that no more is lost than configured.
+/// Socket buffer in bytes: holds a whole window of large packets, so that no more is lost than configured.
 const SOCKET_BUFFER: usize = 4 << 20;
 
 #[cfg(test)]
@@ -274,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_arrives_in_order_on_a_good_path() {
+    async fn relay_without_impairments_delivers_everything_in_order() {
         let (client, server, relay) = pair(RelayConfig::default()).await;
         for index in 0..200_u16 {
             client.send(&index.to_le_bytes()).await.unwrap();
@@ -290,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clients_are_distinguished() {
+    async fn each_client_receives_its_own_answers() {
         let (first, server, relay) = pair(RelayConfig::default()).await;
         let second = bind(([127, 0, 0, 1], 0).into()).unwrap();
         second.connect(relay.local_addr()).await.unwrap();
@@ -305,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn as_many_are_lost_as_configured() {
+    async fn loss_rate_is_as_configured() {
         let config = RelayConfig {
             loss: 0.2,
             ..RelayConfig::default()
@@ -333,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn datagrams_take_the_delay() {
+    async fn datagrams_arrive_after_the_delay() {
         let config = RelayConfig {
             delay: Duration::from_millis(30),
             duplicate: 1.0,

@@ -1,4 +1,4 @@
-//! What joins one client to the server.
+//! The path between one client and the server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Counters, MAX_DATAGRAM, MAX_UNDER_WAY};
+use super::{Counters, MAX_DATAGRAM, MAX_QUEUED};
 
-/// A socket of its own, and a link for each direction.
+/// A socket towards the server, and a link for each direction.
 pub(super) struct Path {
     client: SocketAddr,
     front: Arc<UdpSocket>,
@@ -39,7 +39,7 @@ impl Path {
         }
     }
 
-    /// Relays until the client is silent for long, or the relay is gone.
+    /// Relays until the client has been silent for [`IDLE_TIMEOUT`] or the relay is dropped.
     pub(super) async fn run(
         mut self,
         mut datagrams: mpsc::Receiver<Vec<u8>>,
@@ -63,7 +63,7 @@ impl Path {
                     }
                 }
                 received = self.upstream.recv(&mut buffer) => {
-                    // An error is a refusal by the server's host.
+                    // An error is a refusal by the server's host (ICMP), and no datagram.
                     if let Ok(len) = received {
                         self.on_answer(&mut buffer, len, &counters);
                     }
@@ -74,11 +74,11 @@ impl Path {
                     }
                 }
             }
-            self.release().await;
+            self.deliver().await;
         }
     }
 
-    /// Takes what the server sent: the datagram in the buffer, and those that wait behind it.
+    /// Puts datagrams of the server on the link: the one in the buffer, and those waiting in the socket.
     fn on_answer(&mut self, buffer: &mut [u8], mut len: usize, counters: &Counters) {
         let now = self.now();
         for _ in 0..BATCH {
@@ -91,8 +91,8 @@ impl Path {
         }
     }
 
-    /// Sends what has come to its link's end. What cannot be sent is lost, as on any path.
-    async fn release(&mut self) {
+    /// Sends the datagrams that have reached the end of their link. A datagram that cannot be sent is lost.
+    async fn deliver(&mut self) {
         let now = self.now();
         while let Some(datagram) = self.to_server.receive(now) {
             let _ = self.upstream.send(&datagram).await;
@@ -110,16 +110,16 @@ impl Path {
 /// A link that holds a bounded number of datagrams.
 struct Lane {
     link: Link,
-    under_way: usize,
+    queued: usize,
 }
 
 impl Lane {
     fn new(link: Link) -> Self {
-        Self { link, under_way: 0 }
+        Self { link, queued: 0 }
     }
 
     fn send(&mut self, now: Time, datagram: &[u8], counters: &Counters) {
-        if self.under_way >= MAX_UNDER_WAY {
+        if self.queued >= MAX_QUEUED {
             Counters::add(&counters.overflowed, 1);
             return;
         }
@@ -129,7 +129,7 @@ impl Lane {
         if after.lost > before.lost {
             Counters::add(&counters.lost, 1);
         } else {
-            self.under_way += if after.duplicated > before.duplicated {
+            self.queued += if after.duplicated > before.duplicated {
                 2
             } else {
                 1
@@ -143,16 +143,16 @@ impl Lane {
 
     fn receive(&mut self, now: Time) -> Option<Vec<u8>> {
         let datagram = self.link.receive(now)?;
-        self.under_way -= 1;
+        self.queued -= 1;
         Some(datagram)
     }
 }
 
-/// Datagrams taken at a time, before those due are sent on.
+/// Maximum number of datagrams taken before those that are due are sent.
 ///
-/// Their handling takes about as long as one tick of the timer, 1 ms, at most.
+/// Handling them takes at most about one tick of the timer, 1 ms.
 const BATCH: usize = 64;
 
-/// Silence after which a client's socket is given back. Longer than the transport's idle time-out,
-/// so no open connection is cut.
+/// Silence after which a client's socket is closed. Longer than the transport's idle time-out, so that
+/// no open connection loses its path.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
