@@ -1,4 +1,4 @@
-//! Generates grpc-go's echo service, client and server, without protoc.
+//! Generates client and server of grpc-go's echo service, without protoc.
 
 use std::process::ExitCode;
 

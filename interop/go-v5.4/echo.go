@@ -14,7 +14,7 @@ import (
 	kcp "github.com/xtaci/kcp-go"
 )
 
-// echoServer serves until ctx ends.
+// echoServer serves until ctx is done.
 func echoServer(ctx context.Context, o *options, listen string) error {
 	conn, listener, err := o.listen(listen)
 	if err != nil {
@@ -57,7 +57,7 @@ func echoBack(session *kcp.UDPSession) {
 	}
 }
 
-// echoPlan is what an echo client does with its session.
+// echoPlan describes a run of the echo client.
 type echoPlan struct {
 	connect string
 	bytes   int64
@@ -69,12 +69,12 @@ type echoPlan struct {
 func (p *echoPlan) register(fs *flag.FlagSet) {
 	fs.StringVar(&p.connect, "connect", "", "UDP address of the echo server (required)")
 	fs.Int64Var(&p.bytes, "bytes", 1<<20, "bytes to send")
-	fs.IntVar(&p.message, "message", 4096, "bytes of one write")
+	fs.IntVar(&p.message, "message", 4096, "bytes per write")
 	fs.Uint64Var(&p.seed, "seed", 1, "seed of the bytes sent")
-	fs.Float64Var(&p.timeout, "timeout", 60, "seconds the whole run may take")
+	fs.Float64Var(&p.timeout, "timeout", 60, "time limit of the run, in seconds")
 }
 
-// echoReport is the line an echo client prints.
+// echoReport is the line that the echo client prints.
 type echoReport struct {
 	OK     bool   `json:"ok"`
 	Error  string `json:"error,omitempty"`
@@ -82,7 +82,7 @@ type echoReport struct {
 	SHA256 string `json:"sha256"`
 }
 
-// echoClient sends and reads back at the same time.
+// echoClient sends and reads back concurrently.
 func echoClient(o *options, plan echoPlan) (report echoReport, err error) {
 	if plan.connect == "" || plan.bytes < 0 || plan.message <= 0 {
 		return report, errors.New("need --connect, a positive --message, and no negative --bytes")
@@ -91,7 +91,7 @@ func echoClient(o *options, plan echoPlan) (report echoReport, err error) {
 	if err != nil {
 		return report, err
 	}
-	// Close retransmits nothing; the server's last data still need their ACKs.
+	// Close retransmits nothing, and the server's last data must still be acknowledged.
 	defer func() {
 		time.Sleep(o.linger)
 		session.Close()
@@ -106,12 +106,12 @@ func echoClient(o *options, plan echoPlan) (report echoReport, err error) {
 	report.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	if err != nil {
 		session.SetWriteDeadline(time.Now())
-		err = fmt.Errorf("after %d of %d bytes came back: %w", report.Bytes, plan.bytes, err)
+		err = fmt.Errorf("after %d of %d bytes were echoed: %w", report.Bytes, plan.bytes, err)
 	}
 	return report, errors.Join(err, <-sent)
 }
 
-// send writes SplitMix64 outputs as little-endian words.
+// send writes outputs of SplitMix64 as little-endian words.
 func send(session *kcp.UDPSession, plan echoPlan) error {
 	data := make([]byte, 0, plan.bytes+8)
 	for state := plan.seed; int64(len(data)) < plan.bytes; {

@@ -1,6 +1,6 @@
-// Command kcp-interop-v5.4 is the echo peer over kcp-go v5.4.20, the version that rpcx links. Flags and output are
-// those of the peers in ../go, as far as this version has them: no AEADs, and with FEC on it reads nothing without
-// an FEC header.
+// Command kcp-interop-v5.4 contains the echo peers over kcp-go v5.4.20, the version that rpcx links. Flags and output
+// are those of the peers in ../go, as far as this version supports them: it has no AEAD ciphers, and with FEC on it
+// drops packets without an FEC header.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Exit codes, as those of the other peers.
+// Exit codes, the same as those of the other peers.
 const (
 	exitFailed = 1
 	exitUsage  = 2
@@ -61,7 +61,7 @@ func usage() {
 	os.Exit(exitUsage)
 }
 
-// untilEOF ends the returned context when r does, so that a server cannot outlive the test that started it.
+// untilEOF cancels the returned context at the end of r, so that a server cannot outlive the test that started it.
 func untilEOF(ctx context.Context, r io.Reader) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {

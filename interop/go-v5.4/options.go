@@ -14,7 +14,7 @@ import (
 	kcp "github.com/xtaci/kcp-go"
 )
 
-// options are the flags both peers share. Names and meanings follow kcptun.
+// options are the flags of both peers, with kcptun's names and meanings.
 type options struct {
 	crypt       string
 	key         string
@@ -34,19 +34,19 @@ type options struct {
 
 func (o *options) register(fs *flag.FlagSet) {
 	fs.StringVar(&o.crypt, "crypt", "aes", "cipher, by kcptun's name")
-	fs.StringVar(&o.key, "key", "it's a secrect", "password both peers share")
+	fs.StringVar(&o.key, "key", "it's a secrect", "password, the same on both sides")
 	fs.StringVar(&o.mode, "mode", "fast", "normal|fast|fast2|fast3")
 	fs.IntVar(&o.mtu, "mtu", 1400, "largest UDP payload in bytes")
 	fs.IntVar(&o.sndWnd, "sndwnd", 1024, "send window in segments")
 	fs.IntVar(&o.rcvWnd, "rcvwnd", 1024, "receive window in segments")
 	fs.IntVar(&o.dataShard, "datashard", 0, "FEC data shards; 0 with --parityshard 0 turns FEC off")
 	fs.IntVar(&o.parityShard, "parityshard", 0, "FEC parity shards")
-	fs.BoolVar(&o.stream, "stream", true, "let a write extend the last queued segment")
-	fs.BoolVar(&o.writeDelay, "writedelay", false, "leave written data to the next flush")
-	fs.BoolVar(&o.congestion, "congestion", false, "limit what is in flight by a congestion window")
+	fs.BoolVar(&o.stream, "stream", true, "stream mode: a write may extend the last queued segment")
+	fs.BoolVar(&o.writeDelay, "writedelay", false, "send written data at the next flush")
+	fs.BoolVar(&o.congestion, "congestion", false, "enable the congestion window")
 	fs.BoolVar(&o.ackNoDelay, "acknodelay", false, "send an ACK for every datagram at once")
 	fs.StringVar(&o.bind, "bind", "127.0.0.1:0", "local UDP address of a client")
-	fs.DurationVar(&o.linger, "linger", 300*time.Millisecond, "how long a session stays up before Close")
+	fs.DurationVar(&o.linger, "linger", 300*time.Millisecond, "delay before a session is closed, in which it still retransmits")
 }
 
 // ciphers maps kcptun's names to key lengths and constructors.
@@ -70,7 +70,7 @@ var ciphers = map[string]struct {
 	"xor":      {32, kcp.NewSimpleXORBlockCrypt},
 }
 
-// block derives the key as kcptun does.
+// block returns the cipher with its key, derived like kcptun's.
 func (o *options) block() (kcp.BlockCrypt, error) {
 	cipher, ok := ciphers[o.crypt]
 	if !ok {
@@ -95,7 +95,7 @@ var modes = map[string][4]int{
 func (o *options) tune(s *kcp.UDPSession) error {
 	mode, ok := modes[o.mode]
 	if !ok {
-		return fmt.Errorf("unknown mode %q, want normal|fast|fast2|fast3", o.mode)
+		return fmt.Errorf("unknown mode %q; allowed: normal|fast|fast2|fast3", o.mode)
 	}
 	if o.congestion {
 		mode[3] = 0
@@ -106,12 +106,12 @@ func (o *options) tune(s *kcp.UDPSession) error {
 	s.SetWriteDelay(o.writeDelay)
 	s.SetWindowSize(o.sndWnd, o.rcvWnd)
 	if !s.SetMtu(o.mtu) {
-		return fmt.Errorf("mtu %d leaves no room for data", o.mtu)
+		return fmt.Errorf("mtu is %d, which leaves no room for data", o.mtu)
 	}
 	return nil
 }
 
-// socketBuffer is asked of the kernel, in each direction.
+// socketBuffer is the size of the socket buffer to request for each direction, in bytes.
 const socketBuffer = 4 << 20
 
 func (o *options) listen(addr string) (*net.UDPConn, *kcp.Listener, error) {

@@ -1,7 +1,7 @@
-// Command kcp-interop is the kcp-go side of the interoperability tests: echo and gRPC peers, and the writer of the
-// golden vectors.
+// Command kcp-interop is the kcp-go side of the interoperability tests: echo and gRPC peers, the peers of the lab, and
+// the generator of the golden vectors.
 //
-// Every subcommand prints its results on standard output as one JSON object a line, and nothing else there.
+// Every subcommand prints its results on standard output, one JSON object per line, and nothing else.
 package main
 
 import (
@@ -21,13 +21,13 @@ import (
 	"kcp-interop/vectors"
 )
 
-// Exit codes. A test that fails and a command line that makes no sense must be told apart by a script.
+// Exit codes, so that scripts can tell a failed run from an invalid command line.
 const (
 	exitFailed = 1
 	exitUsage  = 2
 )
 
-// command is one subcommand: it registers its flags and returns what to do once they are parsed.
+// command is one subcommand. setup registers its flags and returns the action to run after they are parsed.
 type command struct {
 	name    string
 	summary string
@@ -36,13 +36,13 @@ type command struct {
 
 var commands = []command{
 	{"echo-server", "echo the bytes of every session until standard input closes", echo.SetupServer},
-	{"echo-client", "send bytes to an echo server and check what comes back", echo.SetupClient},
-	{"echo-cycles", "open, use and close short sessions with an echo server, one after the other", echo.SetupCycles},
+	{"echo-client", "send bytes to an echo server and check the echo", echo.SetupClient},
+	{"echo-cycles", "open, use and close short sessions with an echo server, one at a time", echo.SetupCycles},
 	{"grpc-server", "serve the Greeter and Echo services until standard input closes", rpc.SetupServer},
 	{"grpc-client", "call the Greeter and Echo services and check the replies", rpc.SetupClient},
 	{"lab-server", "answer the requests of the lab until standard input closes", lab.SetupServer},
-	{"lab-client", "measure calls and uploads, and wait until standard input closes", lab.SetupClient},
-	{"vectors", "write the golden vectors", vectors.Setup},
+	{"lab-client", "measure calls and uploads, then wait until standard input closes", lab.SetupClient},
+	{"vectors", "generate the golden vectors", vectors.Setup},
 }
 
 func main() {

@@ -1,15 +1,15 @@
-//! What came back, held against what was sent as it comes.
+//! Comparison of an echo with the data sent, while it arrives.
 
 use crate::Failure;
 use crate::data::hex;
 
-/// Compares what comes back, piece by piece, and notes where it first differs.
+/// Compares received pieces with the data sent, and records the first difference.
 #[derive(Debug)]
 pub(crate) struct Comparison<'a> {
     sent: &'a [u8],
     received: usize,
     different: usize,
-    /// Where, and what came instead.
+    /// Offset of the first difference, and the bytes received there.
     first: Option<(usize, Vec<u8>)>,
 }
 
@@ -23,12 +23,12 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Bytes that are still to come.
+    /// Bytes not received yet.
     pub(crate) fn left(&self) -> usize {
         self.sent.len().saturating_sub(self.received)
     }
 
-    /// Takes in what came next.
+    /// Compares the next received piece.
     pub(crate) fn update(&mut self, piece: &[u8]) {
         let expected = self.sent.get(self.received..).unwrap_or_default();
         let beyond = piece.len().saturating_sub(expected.len());
@@ -43,29 +43,29 @@ impl<'a> Comparison<'a> {
         self.received += piece.len();
     }
 
-    /// Whether all of it came back as it was sent.
+    /// Checks that all data was echoed unchanged.
     ///
     /// # Errors
     ///
-    /// [`Failure::Wrong`] if not: how many bytes differ, which is the first, and where in what was
-    /// sent the bytes that came instead are, if anywhere.
+    /// [`Failure::Wrong`] if not. The message contains the number of bytes that differ, the offset of the first, and the
+    /// offset at which the received bytes occur in the data sent, if they do.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         let Some((at, came)) = self.first else {
             return match self.left() {
                 0 => Ok(()),
-                left => Err(Failure::Wrong(format!("{left} bytes did not come back"))),
+                left => Err(Failure::Wrong(format!("{left} bytes were not echoed"))),
             };
         };
         let sent = &self.sent[at.min(self.sent.len())..];
         let sent = &sent[..sent.len().min(came.len())];
         let found = self.sent.windows(came.len()).position(|it| it == came);
         let origin = match found {
-            Some(origin) => format!("was sent at {origin}"),
-            None => "was never sent".to_owned(),
+            Some(origin) => format!("sent at offset {origin}"),
+            None => "never sent".to_owned(),
         };
         Err(Failure::Wrong(format!(
-            "{} bytes came back and {} were sent, {} differ; at {at} came {}, which {origin}, \
-             instead of {}",
+            "received {} bytes of {} sent, {} differ; at offset {at} received {} ({origin}) \
+            instead of {}",
             self.received,
             self.sent.len(),
             self.different,
@@ -75,7 +75,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Bytes that are shown of a difference.
+/// Number of bytes of a difference to print.
 const EXCERPT: usize = 16;
 
 #[cfg(test)]
@@ -92,31 +92,31 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_right_in_any_pieces() {
+    fn equal_data_passes_in_any_pieces() {
         let sent = bytes(1, 100);
         assert_eq!(compare(&sent, &[&sent[..33], &[], &sent[33..]]), Ok(()));
         assert_eq!(compare(&[], &[]), Ok(()));
     }
 
     #[test]
-    fn difference_is_reported_with_its_place() {
+    fn difference_is_reported_with_its_offset() {
         let sent = bytes(1, 100);
         let problem = compare(&sent, &[&sent[..40], &sent[20..80]]).expect_err("a repetition");
         let expected = format!(
-            "at 40 came {}, which was sent at 20, instead of {}",
+            "at offset 40 received {} (sent at offset 20) instead of {}",
             hex(&sent[20..36]),
             hex(&sent[40..56])
         );
         assert!(problem.contains(&expected), "{problem}");
 
         let problem = compare(&sent, &[&[0; 100]]).expect_err("zeroes");
-        assert!(problem.contains("which was never sent"), "{problem}");
+        assert!(problem.contains("(never sent)"), "{problem}");
         let problem = compare(&sent, &[&sent, &sent[..3]]).expect_err("too much");
-        let start = "103 bytes came back and 100 were sent, 3 differ; at 100 came";
+        let start = "received 103 bytes of 100 sent, 3 differ; at offset 100 received";
         assert!(problem.starts_with(start), "{problem}");
         let problem = compare(&sent, &[&sent[1..]]).expect_err("a shift");
-        assert!(problem.contains("which was sent at 1"), "{problem}");
+        assert!(problem.contains("(sent at offset 1)"), "{problem}");
         let problem = compare(&sent, &[&sent[..99]]).expect_err("too little");
-        assert_eq!(problem, "1 bytes did not come back");
+        assert_eq!(problem, "1 bytes were not echoed");
     }
 }

@@ -1,10 +1,10 @@
-//! The bytes that echo clients send, and how they are compared with what came back.
+//! The data that echo clients send, and its digest.
 
 use sha2::{Digest, Sha256};
 
 use crate::Failure;
 
-/// What the Go client sends for this seed: SplitMix64 outputs as little-endian words.
+/// The data of a seed, the same as the Go client's: outputs of SplitMix64 as little-endian words.
 #[must_use]
 pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed;
@@ -18,7 +18,7 @@ pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
     words.flat_map(u64::to_le_bytes).take(len).collect()
 }
 
-/// In hexadecimal digits, as the Go client prints it.
+/// The digest of data in hexadecimal digits, as the Go client prints it.
 #[must_use]
 pub fn sha256(data: &[u8]) -> String {
     hex(&Sha256::digest(data))
@@ -28,17 +28,17 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether the digest is the expected one.
+/// Compares digests.
 ///
 /// # Errors
 ///
-/// [`Failure::Wrong`] if not.
+/// [`Failure::Wrong`] if they differ.
 pub fn compare(expected: &str, received: &str) -> Result<(), Failure> {
     if received == expected {
         Ok(())
     } else {
         Err(Failure::Wrong(format!(
-            "bytes with SHA-256 {received} came back, not {expected}"
+            "SHA-256 of the echo is {received}, not {expected}"
         )))
     }
 }

@@ -1,4 +1,4 @@
-//! Echo over a plain stream: our client, and what must come back.
+//! Our echo client for streams.
 
 use kcp_transport::net::{KcpStream, OwnedReadHalf, OwnedWriteHalf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,12 +8,12 @@ use crate::case::{Case, Shape};
 use crate::comparison::Comparison;
 use crate::data::bytes;
 
-/// Writes [`bytes`] in the shape given, with a pause after half of them, reads them back meanwhile and
-/// compares them; then shuts down. A peer that has read the end shuts down, too.
+/// Writes [`bytes`] in the given shape, with the pause of the case after half of them, and concurrently reads the
+/// echo and compares it. Then shuts down; a peer with extensions must shut down too.
 ///
 /// # Errors
 ///
-/// [`Failure::Stream`], or [`Failure::Wrong`] if other bytes came back.
+/// [`Failure::Stream`] if the stream fails, [`Failure::Wrong`] if the echo differs from the data.
 pub async fn exchange(
     stream: KcpStream,
     seed: u64,
@@ -41,7 +41,9 @@ pub async fn exchange(
     if case.is_extended() {
         let end = reader.read(&mut [0]).await;
         if end.map_err(Failure::stream("reading the end"))? > 0 {
-            return Err(Failure::Wrong("more came back than was sent".to_owned()));
+            return Err(Failure::Wrong(
+                "the echo is longer than the data".to_owned(),
+            ));
         }
     }
     Ok(())
@@ -57,7 +59,7 @@ async fn write(writer: &mut OwnedWriteHalf, data: &[u8], size: usize) -> Result<
     writer.flush().await.map_err(Failure::stream("flushing"))
 }
 
-/// Reads as much as was sent, and compares it.
+/// Reads as many bytes as were sent, and compares them.
 async fn read(reader: &mut OwnedReadHalf, data: &[u8]) -> Result<(), Failure> {
     let mut comparison = Comparison::new(data);
     let mut buffer = vec![0; BUFFER];
@@ -69,7 +71,9 @@ async fn read(reader: &mut OwnedReadHalf, data: &[u8]) -> Result<(), Failure> {
             .map_err(Failure::stream("reading"))?;
         if read == 0 {
             let left = comparison.left();
-            return Err(Failure::Wrong(format!("end of stream, {left} bytes early")));
+            return Err(Failure::Wrong(format!(
+                "the stream ended {left} bytes early"
+            )));
         }
         comparison.update(&buffer[..read]);
     }

@@ -11,24 +11,24 @@ use crate::process::PeerError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// We do not support the options of the case.
+    /// kcp-transport does not support the options of the case.
     #[error("not supported")]
     Unsupported(#[source] ConfigError),
-    /// A socket could not be made.
-    #[error("cannot set up the case")]
+    /// A socket could not be bound.
+    #[error("cannot bind a socket")]
     Setup(#[source] io::Error),
     /// A KCP stream failed.
     #[error("{during} failed")]
     Stream {
-        /// What was done with it.
+        /// The operation.
         during: &'static str,
-        /// How it failed.
+        /// Its error.
         source: io::Error,
     },
-    /// The peer failed, or reports that we did.
+    /// The peer's program failed.
     #[error("the peer failed")]
     Peer(#[from] PeerError),
-    /// There is no gRPC channel.
+    /// The gRPC channel could not connect.
     #[error(transparent)]
     Channel(#[from] kcp_tonic::ChannelError),
     /// The gRPC server failed.
@@ -37,12 +37,12 @@ pub enum Failure {
     /// A call failed.
     #[error("{call} failed: {:?}, {}", .status.code(), .status.message())]
     Call {
-        /// The method.
+        /// The name of the method.
         call: &'static str,
-        /// How it ended.
+        /// The status of the call.
         status: Box<tonic::Status>,
     },
-    /// Something else was received than expected.
+    /// A check of the case failed.
     #[error("{0}")]
     Wrong(String),
     /// The case exceeded its time limit.
@@ -54,12 +54,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// For `map_err` on what a stream's functions return.
+    /// Wraps an error of a stream, for `map_err`.
     pub(crate) fn stream(during: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Stream { during, source }
     }
 
-    /// For `map_err` on what a call returns.
+    /// Wraps the status of a call, for `map_err`.
     pub(crate) fn call(call: &'static str) -> impl FnOnce(tonic::Status) -> Self {
         move |status| Self::Call {
             call,
@@ -67,7 +67,7 @@ impl Failure {
         }
     }
 
-    /// The failure and its causes, in one line.
+    /// The failure and its causes, on one line.
     #[must_use]
     pub fn reason(&self) -> String {
         let mut reason = self.to_string();

@@ -1,5 +1,5 @@
-//! Builds the Go peers from `interop/go` and `interop/go-v5.4`, those of `interop/go` twice: with the
-//! kcp-go of its own `go.mod`, and with that of `interop/go-v5.7`.
+//! Builds the Go peers from `interop/go` and `interop/go-v5.4`. `interop/go` is built twice: with the kcp-go of its own
+//! `go.mod`, and with that of `interop/go-v5.7`.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,30 +9,30 @@ use std::sync::OnceLock;
 
 use crate::peer::Peer;
 
-/// Why there are no Go peers.
+/// Why the Go peers could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GoError {
-    /// There is no Go on this machine.
+    /// The Go toolchain is not installed.
     #[error("`go` was not found; install Go 1.26 or later and put it on the PATH")]
     Missing,
-    /// The directory for the program could not be prepared.
+    /// The output directory could not be prepared.
     #[error("cannot prepare {}", .path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What went wrong.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Go could not be started.
+    /// `go build` could not be started.
     #[error("cannot run `go build`")]
     Run(#[source] io::Error),
-    /// Go refused.
+    /// `go build` failed.
     #[error("`go build` in {} failed:\n{output}", .path.display())]
     Build {
-        /// Where the sources are.
+        /// The directory of the sources.
         path: PathBuf,
-        /// The output of Go.
+        /// Its output on standard error.
         output: String,
     },
 }
@@ -47,16 +47,15 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds the Go peers, unless they are up to date. `native` is the program `interop`, which
-    /// is also the peers made of other crates.
+    /// Builds the Go peers unless they are up to date. `native` is the program `interop`, which also contains the
+    /// peers built on Rust crates.
     ///
-    /// They lie in `interop-go` in Cargo's target directory. A lock lets any number of processes
-    /// call this at the same time. Blocks for as long as the build takes: a minute the first time, if Go
-    /// has to fetch modules.
+    /// The programs are in the directory `interop-go` of Cargo's target directory, where a file lock serializes
+    /// concurrent builds. Blocks for the time of the build: about a minute the first time, if Go has to download modules.
     ///
     /// # Errors
     ///
-    /// [`GoError::Missing`] if there is no Go, others if it fails.
+    /// [`GoError::Missing`] if Go is not installed; the other variants if the build fails.
     pub fn build(native: &Path) -> Result<&'static Self, GoError> {
         static PROGRAMS: OnceLock<Programs> = OnceLock::new();
         if let Some(programs) = PROGRAMS.get() {
@@ -72,7 +71,7 @@ impl Programs {
         Ok(PROGRAMS.get_or_init(|| built))
     }
 
-    /// The program of this peer.
+    /// The program of a peer.
     #[must_use]
     pub fn of(&self, peer: Peer) -> &Path {
         match peer {
@@ -97,7 +96,7 @@ fn build_into(
     };
     fs::create_dir_all(directory).map_err(unprepared)?;
     let lock = File::create(directory.join("lock")).map_err(unprepared)?;
-    // Held until the end of this function: closing the file releases it.
+    // Held until the end of this function, which closes the file.
     lock.lock().map_err(unprepared)?;
 
     let program = directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
@@ -122,7 +121,7 @@ fn build_into(
     }
 }
 
-/// Where Cargo builds to, as an absolute path: Go runs in another directory.
+/// Cargo's target directory as an absolute path, because Go runs in another directory.
 fn target_dir() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());

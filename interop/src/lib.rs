@@ -1,23 +1,23 @@
-//! This workspace against other implementations of KCP, and itself, in both directions.
+//! Interoperability tests of this workspace against other implementations of KCP and itself, in both directions.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
-//! | [`go`] | builds the Go peers |
-//! | [`native`] | peers made of other crates, and of ours |
-//! | [`process`] | runs peers as child processes |
-//! | [`peer`] | what each peer is |
-//! | [`case`] | what can be run, and what each peer cannot do: a case is data |
-//! | [`run`] | runs cases, each with ports and a time limit of its own, and checks that options had their effect |
-//! | [`data`] | the bytes that are sent |
-//! | [`echo`], [`messages`], [`out_of_band`], [`grpc`] | our side of a case, and what is checked |
+//! | [`go`] | build of the Go peers |
+//! | [`native`] | peers built on Rust crates, including ours |
+//! | [`process`] | peers as child processes |
+//! | [`peer`] | the list of peers |
+//! | [`case`] | descriptions of cases, the matrix, and the limits of each peer |
+//! | [`run`] | running cases, each with its own ports and time limit, and checks that options had an effect |
+//! | [`data`] | the data that is sent |
+//! | [`echo`], [`messages`], [`out_of_band`], [`grpc`] | our side of a case, and its checks |
 //! | [`serve`] | our echo server |
 //! | [`report`] | tables, JSON and HTML |
 //!
-//! `cargo run --release --bin interop` runs all cases; `-- --json FILE --html FILE` also writes what
-//! came of them. `-- --list` names the cases, `-- --filter TEXT` picks some, `-- --case NAME` runs
-//! one. `-- --random 300 --seed 1` draws from the whole space of options instead. A case that fails
-//! prints the command that runs it again. The Go peers are in `interop/go` and `interop/go-v5.4`,
-//! next to this crate's sources; `interop/go-v5.7` has another `go.mod` for the first.
+//! `cargo run --release --bin interop` runs all cases; `-- --json FILE --html FILE` also writes the results to files.
+//! `-- --list` prints the names of the cases, `-- --filter TEXT` selects some, `-- --case NAME` runs one.
+//! `-- --random 300 --seed 1` draws cases from the whole space of options instead. For a failed case, the program
+//! prints the command that repeats it. The Go peers are in `interop/go` and `interop/go-v5.4`, next to this crate's
+//! sources; `interop/go-v5.7` contains another `go.mod` for `interop/go`.
 
 #![forbid(unsafe_code)]
 

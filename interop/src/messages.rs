@@ -1,4 +1,4 @@
-//! Echo of messages: our client and server, and what must come back.
+//! Our echo client and server for messages.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use crate::case::{Case, Shape};
 use crate::comparison::Comparison;
 use crate::data::bytes;
 
-/// Sends the bytes as messages, receives them back meanwhile and compares them; then shuts down. A
-/// peer that has read the end shuts down, too.
+/// Sends the data as messages, and concurrently receives the echo and compares it. Then shuts down; a peer with
+/// extensions must shut down too.
 ///
 /// # Errors
 ///
-/// [`Failure::Stream`], or [`Failure::Wrong`] if other messages came back.
+/// [`Failure::Stream`] if the connection fails, [`Failure::Wrong`] if the echo differs from the messages.
 pub async fn exchange(
     stream: KcpStream,
     seed: u64,
@@ -39,7 +39,7 @@ pub async fn exchange(
     if case.is_extended() {
         match receiver.recv(&mut Vec::new()).await {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            other => return Err(Failure::Wrong(format!("not the end came, but {other:?}"))),
+            other => return Err(Failure::Wrong(format!("expected the end, got {other:?}"))),
         }
     }
     Ok(())
@@ -53,7 +53,7 @@ async fn send(sender: &mut MessageSender, messages: &[&[u8]]) -> Result<(), Fail
     Ok(())
 }
 
-/// Each message comes back as one.
+/// Checks that each message is echoed as one message.
 async fn receive_each(receiver: &mut MessageReceiver, messages: &[&[u8]]) -> Result<(), Failure> {
     let mut received = Vec::new();
     for (index, message) in messages.iter().enumerate() {
@@ -61,12 +61,12 @@ async fn receive_each(receiver: &mut MessageReceiver, messages: &[&[u8]]) -> Res
         let mut comparison = Comparison::new(message);
         comparison.update(&received);
         let result = comparison.finish();
-        result.map_err(|failure| Failure::Wrong(format!("of message {index}: {failure}")))?;
+        result.map_err(|failure| Failure::Wrong(format!("message {index}: {failure}")))?;
     }
     Ok(())
 }
 
-/// The bytes come back, in whatever messages: kcp-go sends a message for each segment.
+/// Checks the data without boundaries: kcp-go sends each segment as a message.
 async fn receive_all(receiver: &mut MessageReceiver, data: &[u8]) -> Result<(), Failure> {
     let mut comparison = Comparison::new(data);
     let mut received = Vec::new();
@@ -77,7 +77,7 @@ async fn receive_all(receiver: &mut MessageReceiver, data: &[u8]) -> Result<(), 
     comparison.finish()
 }
 
-/// The next message that is not empty.
+/// Receives the next message that is not empty.
 async fn receive(receiver: &mut MessageReceiver, message: &mut Vec<u8>) -> Result<(), Failure> {
     loop {
         let len = receiver.recv(message).await;

@@ -1,4 +1,4 @@
-//! Datagrams beside the stream. They are not retransmitted, so each is sent until its echo arrives.
+//! Exchange of out-of-band datagrams. They are not retransmitted, so each is repeated until its echo arrives.
 
 use std::time::Duration;
 
@@ -7,14 +7,16 @@ use kcp_transport::net::Datagrams;
 use crate::Failure;
 use crate::data::bytes;
 
-/// Sends datagrams of all sizes, from empty to the largest, and awaits the echo of each.
+/// Sends datagrams of all sizes, from empty to the largest, and waits for the echo of each.
 ///
 /// # Errors
 ///
-/// [`Failure::Stream`], or [`Failure::Wrong`] if the connection carries none.
+/// [`Failure::Stream`] if the connection fails, [`Failure::Wrong`] if it cannot carry datagrams or accepts one above
+/// the maximum size.
 pub async fn exchange(datagrams: &Datagrams, seed: u64) -> Result<(), Failure> {
     let largest = datagrams.max_size();
-    let largest = largest.ok_or_else(|| Failure::Wrong("datagrams have no room".to_owned()))?;
+    let largest = largest
+        .ok_or_else(|| Failure::Wrong("the connection cannot carry datagrams".to_owned()))?;
     for index in 0..COUNT {
         let data = bytes(seed, largest * index / (COUNT - 1));
         while !is_echoed(datagrams, &data).await? {}
@@ -22,18 +24,18 @@ pub async fn exchange(datagrams: &Datagrams, seed: u64) -> Result<(), Failure> {
     match datagrams.send(&vec![0; largest + 1]) {
         Err(_) => Ok(()),
         Ok(()) => Err(Failure::Wrong(
-            "a datagram above the largest was taken".to_owned(),
+            "a datagram above the maximum size was accepted".to_owned(),
         )),
     }
 }
 
-/// Sends a datagram; whether it comes back soon.
+/// Sends a datagram. Returns whether it is echoed within [`REPEAT`].
 async fn is_echoed(datagrams: &Datagrams, data: &[u8]) -> Result<bool, Failure> {
     let sent = datagrams.send(data);
     sent.map_err(Failure::stream("sending a datagram"))?;
     let echo = async {
         loop {
-            // Others are late echoes of what was sent twice.
+            // Other datagrams are late echoes of repeated ones.
             if datagrams.recv().await? == data {
                 return Ok(());
             }
@@ -47,17 +49,17 @@ async fn is_echoed(datagrams: &Datagrams, data: &[u8]) -> Result<bool, Failure> 
     }
 }
 
-/// Sends every datagram back, for as long as the connection lives.
+/// Echoes datagrams until the connection is closed, then never completes.
 pub(crate) async fn serve(datagrams: Datagrams) {
     while let Ok(data) = datagrams.recv().await {
-        // One that has no room is lost, as any may be.
+        // A datagram that does not fit is dropped; datagrams are unreliable.
         let _ = datagrams.send(&data);
     }
     std::future::pending::<()>().await;
 }
 
-/// Sizes tried.
+/// Number of datagram sizes to try.
 pub const COUNT: usize = 9;
 
-/// Far more than a round trip.
+/// Time after which a datagram is sent again: far longer than a round trip.
 const REPEAT: Duration = Duration::from_millis(100);

@@ -1,8 +1,8 @@
-//! The implementations on the other side.
+//! The list of peers.
 
 use std::fmt;
 
-/// An implementation of KCP that is not ours.
+/// An implementation of KCP to test against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// kcp-go v5.6.72.
@@ -11,20 +11,20 @@ pub enum Peer {
     KcpGo5_7,
     /// kcp-go v5.4.20, which rpcx links.
     KcpGo5_4,
-    /// The reference in C, as the crate `kcp-io` bundles it.
+    /// The C reference, bundled by the crate `kcp-io`.
     Ikcp,
-    /// The crate of this name, over the crate `kcp`.
+    /// The crate `tokio_kcp`, over the crate `kcp`.
     TokioKcp,
-    /// The crate of this name, over the crate `kcp-core`.
+    /// The crate `kcp-tokio`, over the crate `kcp-core`.
     KcpTokio,
     /// grpc-go over kcp-go v5.6.72.
     GrpcGo,
-    /// This workspace's own crate, with extensions on.
+    /// kcp-transport, with extensions on.
     Ours,
 }
 
 impl Peer {
-    /// All of them.
+    /// All peers.
     pub const ALL: [Self; 8] = [
         Self::KcpGo,
         Self::KcpGo5_7,
@@ -36,14 +36,14 @@ impl Peer {
         Self::Ours,
     ];
 
-    /// Those with plain KCP only: no cipher, no FEC.
+    /// The peers with plain KCP only: no cipher, no FEC.
     pub const PLAIN: [Self; 3] = [Self::Ikcp, Self::TokioKcp, Self::KcpTokio];
 
-    /// Those that take every flag of the Go peers: AEADs, datagrams out of band, a code point, another FEC
-    /// ratio later on.
+    /// The peers that support every flag of the Go peers: AEAD ciphers, out-of-band datagrams, DSCP, and a change
+    /// of the FEC ratio.
     pub const GO: [Self; 2] = [Self::KcpGo, Self::KcpGo5_7];
 
-    /// In tables and names of cases.
+    /// The name in tables and names of cases.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,25 +58,25 @@ impl Peer {
         }
     }
 
-    /// Whether it has plain KCP only.
+    /// Whether the peer has plain KCP only.
     #[must_use]
     pub fn is_plain(self) -> bool {
         Self::PLAIN.contains(&self)
     }
 
-    /// Whether it is part of this workspace's program. Those keep the boundaries of messages.
+    /// Whether the peer is a subcommand of the program `interop`. Such peers keep message boundaries.
     #[must_use]
     pub fn is_native(self) -> bool {
         self.is_plain() || self == Self::Ours
     }
 
-    /// Whether it is one of [`GO`](Self::GO).
+    /// Whether the peer is one of [`GO`](Self::GO).
     #[must_use]
     pub fn takes_go_flags(self) -> bool {
         Self::GO.contains(&self)
     }
 
-    /// The largest datagram that it receives, in bytes of UDP payload.
+    /// The largest datagram that the peer receives, in bytes of UDP payload.
     #[must_use]
     pub const fn max_mtu(self) -> u16 {
         match self {
@@ -85,7 +85,7 @@ impl Peer {
         }
     }
 
-    /// What selects it on its program's command line.
+    /// The arguments that select the peer on its program's command line.
     pub(crate) fn subcommand(self) -> Vec<String> {
         if self.is_native() {
             vec!["peer".to_owned(), self.name().to_owned()]

@@ -1,4 +1,4 @@
-//! Peers as child processes. Dropping one kills it.
+//! Peers as child processes. Dropping a peer kills its process.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,23 +10,23 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// What went wrong with a peer.
+/// Why a peer's program failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerError {
-    /// It could not be started, or read from.
-    #[error("cannot run it")]
+    /// The program could not be started, or its output could not be read.
+    #[error("cannot run the program")]
     Run(#[from] io::Error),
-    /// Its output does not parse.
-    #[error("it printed {line:?}")]
+    /// The output of the program could not be parsed.
+    #[error("cannot parse the output {line:?}")]
     Output {
-        /// The line.
+        /// The line of output.
         line: String,
-        /// Why it does not parse.
+        /// The error of the parser.
         source: serde_json::Error,
     },
-    /// It ended without a result.
-    #[error("it ended early: {0}")]
+    /// The program exited without a result. Contains its standard error.
+    #[error("the program exited without a result: {0}")]
     Ended(String),
 }
 
@@ -35,20 +35,20 @@ pub enum PeerError {
 pub struct PeerServer {
     child: Child,
     addr: SocketAddr,
-    /// The server ends when this is closed, even if this process is killed.
+    /// The server exits when this is closed, also if this process is killed.
     _stdin: Option<ChildStdin>,
 }
 
 impl PeerServer {
-    /// Starts a server and waits until it reads.
+    /// Starts a server and waits until it can receive datagrams.
     ///
     /// # Errors
     ///
-    /// If it does not start.
+    /// If the program does not start, or exits before it is ready.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills it.
+    /// Dropping the future kills the process.
     pub async fn start(program: &Path, args: &[String]) -> Result<Self, PeerError> {
         let mut child = command(program, args).stdin(Stdio::piped()).spawn()?;
         let stdin = child.stdin.take();
@@ -57,11 +57,11 @@ impl PeerServer {
             BufReader::new(stdout).read_line(&mut line).await?;
         }
         if line.is_empty() {
-            let mut last_words = String::new();
+            let mut stderr_text = String::new();
             if let Some(mut stderr) = child.stderr.take() {
-                stderr.read_to_string(&mut last_words).await?;
+                stderr.read_to_string(&mut stderr_text).await?;
             }
-            return Err(PeerError::Ended(last_words));
+            return Err(PeerError::Ended(stderr_text));
         }
         let Ready { listening } = parse(line)?;
         Ok(Self {
@@ -71,37 +71,37 @@ impl PeerServer {
         })
     }
 
-    /// The UDP address it listens on.
+    /// The UDP address on which the server listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Kills it, as a crash would, and waits until it is gone.
+    /// Kills the process, which simulates a crash, and waits until it has ended.
     ///
     /// # Errors
     ///
-    /// If the system does not let us.
+    /// If the process cannot be killed.
     pub async fn kill(mut self) -> Result<(), PeerError> {
         Ok(self.child.kill().await?)
     }
 }
 
-/// The line a server begins with.
+/// The line that a server prints first.
 #[derive(Deserialize)]
 struct Ready {
     listening: SocketAddr,
 }
 
-/// Runs a client to its end and returns what it reports: the fields it has in common with `T`.
+/// Runs a client until it exits, and parses its report. Fields that `T` does not have are ignored.
 ///
 /// # Errors
 ///
-/// If it does not run or reports nothing. A report of failure is a report.
+/// If the program does not start, or exits without a report. A report of a failure is not an error here.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future kills it.
+/// Dropping the future kills the process.
 pub async fn run_client<T: DeserializeOwned>(
     program: &Path,
     args: &[String],
@@ -111,8 +111,8 @@ pub async fn run_client<T: DeserializeOwned>(
     match stdout.lines().next() {
         Some(line) => parse(line.to_owned()),
         None => {
-            let last_words = String::from_utf8_lossy(&output.stderr);
-            Err(PeerError::Ended(last_words.into_owned()))
+            let stderr_text = String::from_utf8_lossy(&output.stderr);
+            Err(PeerError::Ended(stderr_text.into_owned()))
         }
     }
 }

@@ -7,12 +7,12 @@ use tokio::sync::oneshot;
 
 use crate::{Failure, messages, out_of_band};
 
-/// Accepts one connection and echoes until it ends, whole messages in message mode, and datagrams
-/// out of band. Sends its handle over `accepted`.
+/// Accepts one connection and echoes its stream or messages and its out-of-band datagrams until it ends. Sends the
+/// connection's handle over `accepted`.
 ///
 /// # Errors
 ///
-/// If accepting fails. How the connection ends is the client's business.
+/// If accepting fails. The client checks how the connection ends.
 pub async fn serve_one(
     listener: &KcpListener,
     mode: Mode,
@@ -22,7 +22,7 @@ pub async fn serve_one(
         .accept()
         .await
         .map_err(Failure::stream("accepting"))?;
-    // The receiver may be gone.
+    // The receiver is dropped if it is not interested.
     let _ = accepted.send(stream.info());
     let datagrams = stream.datagrams();
     let serving = async {

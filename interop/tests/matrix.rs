@@ -22,11 +22,11 @@ async fn covering_subset_passes() {
     let cells = run_all(&cases, plan, |_| {}).await;
     let failures: Vec<String> = cells
         .iter()
-        .filter(|cell| !cell.is_right())
+        .filter(|cell| !cell.is_ok())
         .map(|cell| cell.explain(plan.seed))
         .collect();
     assert!(
-        cells.len() == cases.len() && cells.iter().all(Cell::is_right),
+        cells.len() == cases.len() && cells.iter().all(Cell::is_ok),
         "{}\n{}",
         report::table(&cells, false),
         failures.join("\n")

@@ -1,4 +1,4 @@
-// Package echo has the echo server and its client.
+// Package echo contains the echo server and its clients.
 package echo
 
 import (
@@ -18,10 +18,10 @@ import (
 	"kcp-interop/peer"
 )
 
-// pingSize is small enough to share one segment with nothing else, so a ping measures a round trip and no queue.
+// pingSize is the size of a ping in bytes. A ping fits into one segment, so that it measures a round trip without queueing.
 const pingSize = 64
 
-// echoPlan is what an echo client does with its session.
+// echoPlan describes a run of the echo client.
 type echoPlan struct {
 	connect string
 	bytes   int64
@@ -34,7 +34,7 @@ type echoPlan struct {
 	change  peer.FECChange
 }
 
-// echoReport is the line an echo client prints.
+// echoReport is the line that the echo client prints.
 type echoReport struct {
 	OK       bool    `json:"ok"`
 	Error    string  `json:"error,omitempty"`
@@ -46,19 +46,19 @@ type echoReport struct {
 	P99Micro float64 `json:"p99_us"`
 }
 
-// SetupClient registers the flags of the subcommand that sends bytes to an echo server and checks what comes back.
+// SetupClient registers the flags of the subcommand that sends bytes to an echo server and checks the echo.
 func SetupClient(fs *flag.FlagSet, o *peer.Options) peer.Action {
 	var plan echoPlan
 	o.Register(fs)
 	o.RegisterClient(fs)
 	fs.StringVar(&plan.connect, "connect", "", "UDP address of the echo server (required)")
 	fs.Int64Var(&plan.bytes, "bytes", 1<<20, "bytes to send in the bulk phase")
-	fs.IntVar(&plan.message, "message", 4096, "bytes of one write")
+	fs.IntVar(&plan.message, "message", 4096, "bytes per write")
 	fs.Uint64Var(&plan.seed, "seed", 1, "seed of the bytes sent")
 	fs.IntVar(&plan.pings, "pings", 0, "round trips of 64 bytes after the bulk phase")
-	fs.IntVar(&plan.oob, "datagrams", 0, "datagrams out of band, of all sizes, whose echoes are awaited after the bulk phase")
-	fs.BoolVar(&plan.hangUp, "hang-up", false, "write once, await an answer, write everything, close at once")
-	timeout := fs.Float64("timeout", 60, "seconds the whole run may take")
+	fs.IntVar(&plan.oob, "datagrams", 0, "number of out-of-band datagrams, of all sizes, to exchange after the bulk phase")
+	fs.BoolVar(&plan.hangUp, "hang-up", false, "instead write once, wait for an answer, write everything and close at once")
+	timeout := fs.Float64("timeout", 60, "time limit of the run, in seconds")
 	return func(ctx context.Context, out io.Writer) error {
 		plan.timeout = peer.Seconds(*timeout)
 		plan.change = o.FECChange
@@ -76,7 +76,7 @@ func echoClient(ctx context.Context, o *peer.Options, plan echoPlan) (report ech
 		return report, err
 	}
 	if plan.connect == "" || plan.bytes < 0 || plan.message <= 0 || plan.pings < 0 {
-		return report, errors.New("need --connect, a positive --message, and no negative count")
+		return report, errors.New("need --connect, a positive --message, and no negative --bytes or --pings")
 	}
 	session, err := o.Dial(plan.connect)
 	if err != nil {
@@ -85,8 +85,8 @@ func echoClient(ctx context.Context, o *peer.Options, plan echoPlan) (report ech
 	if plan.hangUp {
 		return report, errors.Join(hangUp(session, plan), session.Close())
 	}
-	// Close flushes once and retransmits nothing, so the last ACKs (and after an error the last data) need the
-	// session alive a little longer. Without them the server would retransmit into the void.
+	// Close flushes once and retransmits nothing. The session stays open a little longer, so that lost ACKs (after an
+	// error, also data) are sent again; otherwise the server would retransmit until it times out.
 	defer func() {
 		time.Sleep(o.Linger)
 		session.Close()
@@ -107,8 +107,8 @@ func echoClient(ctx context.Context, o *peer.Options, plan echoPlan) (report ech
 	return report, outOfBand(ctx, session, plan.oob)
 }
 
-// hangUp writes once, waits for the first byte of an answer, writes everything and returns. Without the answer there
-// might be no connection at all: Close also drops what waits for its first transmission.
+// hangUp writes once, waits for the first byte of an answer, writes everything and returns. It waits for the answer
+// because Close also drops segments that have never been sent, so that the server might see no connection at all.
 func hangUp(session *kcp.UDPSession, plan echoPlan) error {
 	first := plan
 	first.bytes = int64(plan.message)
@@ -122,7 +122,7 @@ func hangUp(session *kcp.UDPSession, plan echoPlan) error {
 	return err
 }
 
-// bulk sends and reads back at the same time; doing one after the other would fill both windows and stop.
+// bulk sends and reads back concurrently; one after the other would fill both windows and stall.
 func bulk(session *kcp.UDPSession, plan echoPlan, report *echoReport) error {
 	started := time.Now()
 	type sent struct {
@@ -133,7 +133,7 @@ func bulk(session *kcp.UDPSession, plan echoPlan, report *echoReport) error {
 	go func() {
 		sum, err := sendBytes(session, plan)
 		if err != nil {
-			// Without this the reader would wait for bytes that never come until the run times out.
+			// Otherwise the reader would wait for missing bytes until the run times out.
 			session.SetReadDeadline(time.Now())
 		}
 		sender <- sent{sum, err}
@@ -148,13 +148,13 @@ func bulk(session *kcp.UDPSession, plan echoPlan, report *echoReport) error {
 	}
 	result := <-sender
 	if err := errors.Join(result.err, readErr); err != nil {
-		return fmt.Errorf("after %d of %d bytes came back: %w", n, plan.bytes, err)
+		return fmt.Errorf("after %d of %d bytes were echoed: %w", n, plan.bytes, err)
 	}
 	report.MBPerS = float64(n) / 1e6 / report.Seconds
 	sum := received.Sum(nil)
 	report.SHA256 = hex.EncodeToString(sum)
 	if !bytes.Equal(sum, result.sum) {
-		return fmt.Errorf("sent bytes with SHA-256 %x, got back %x", result.sum, sum)
+		return fmt.Errorf("SHA-256 of the echo is %x, want %x", sum, result.sum)
 	}
 	return nil
 }
@@ -193,14 +193,15 @@ func pings(session *kcp.UDPSession, plan echoPlan, report *echoReport) error {
 		}
 		trips = append(trips, time.Since(started))
 		if !bytes.Equal(sent, got) {
-			return fmt.Errorf("ping %d came back changed", i)
+			return fmt.Errorf("the echo of ping %d differs from it", i)
 		}
 	}
 	report.P50Micro, report.P99Micro = peer.Percentiles(trips)
 	return nil
 }
 
-// byteSource yields SplitMix64 output as little-endian words: a stream any other peer can reproduce in five lines.
+// byteSource generates the test data: outputs of SplitMix64 as little-endian words, which peers in other languages can
+// reproduce in five lines.
 type byteSource struct {
 	state uint64
 	word  [8]byte

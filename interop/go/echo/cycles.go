@@ -12,7 +12,7 @@ import (
 	"kcp-interop/peer"
 )
 
-// cyclesPlan is a number of short-lived sessions, one after the other.
+// cyclesPlan describes a series of short-lived sessions, one at a time.
 type cyclesPlan struct {
 	connect string
 	cycles  int
@@ -21,7 +21,7 @@ type cyclesPlan struct {
 	slow    time.Duration
 }
 
-// cyclesReport is the line that the cycles print.
+// cyclesReport is the line that the subcommand prints.
 type cyclesReport struct {
 	OK       bool    `json:"ok"`
 	Error    string  `json:"error,omitempty"`
@@ -39,10 +39,10 @@ func SetupCycles(fs *flag.FlagSet, o *peer.Options) peer.Action {
 	o.Register(fs)
 	o.RegisterClient(fs)
 	fs.StringVar(&plan.connect, "connect", "", "UDP address of the echo server (required)")
-	fs.IntVar(&plan.cycles, "cycles", 300, "sessions, one after the other")
-	fs.Float64Var(&plan.rate, "rate", 0, "sessions begun in a second; 0 begins the next one at once")
+	fs.IntVar(&plan.cycles, "cycles", 300, "number of sessions, one at a time")
+	fs.Float64Var(&plan.rate, "rate", 0, "sessions to start per second; 0 starts the next one at once")
 	fs.IntVar(&plan.bytes, "bytes", pingSize, "bytes that each session sends and reads back")
-	fs.DurationVar(&plan.slow, "slow", 100*time.Millisecond, "a session that takes this long from its dialling to its last byte counts as slow")
+	fs.DurationVar(&plan.slow, "slow", 100*time.Millisecond, "count a session as slow if it takes this long from dialling to its last byte")
 	return func(ctx context.Context, out io.Writer) error {
 		report, err := echoCycles(ctx, o, plan)
 		report.OK = err == nil
@@ -53,7 +53,7 @@ func SetupCycles(fs *flag.FlagSet, o *peer.Options) peer.Action {
 	}
 }
 
-// echoCycles dials, writes, reads and closes at once, as short-lived programs do. kcp-go's Close drops the last ACK.
+// echoCycles dials, writes, reads and closes at once, like short-lived programs. kcp-go's Close drops the last ACK.
 func echoCycles(ctx context.Context, o *peer.Options, plan cyclesPlan) (report cyclesReport, err error) {
 	if err := o.Validate(); err != nil {
 		return report, err
@@ -107,7 +107,7 @@ func echoOnce(o *peer.Options, plan cyclesPlan) error {
 		return err
 	}
 	if !slices.Equal(sent, got) {
-		return errors.New("the bytes came back changed")
+		return errors.New("the echo differs from the bytes sent")
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"kcp-interop/peer/peertest"
 )
 
-func TestEchoClientGetsItsBytesBack(t *testing.T) {
+func TestEchoClientReadsTheEcho(t *testing.T) {
 	for _, crypt := range []string{"null", "aes", "aes-256-gcm"} {
 		t.Run(crypt, func(t *testing.T) {
 			o := peertest.Options(crypt)
@@ -32,7 +32,7 @@ func TestEchoClientGetsItsBytesBack(t *testing.T) {
 	}
 }
 
-func TestBytesComeBackAcrossAChangeOfFEC(t *testing.T) {
+func TestEchoSurvivesAChangeOfFEC(t *testing.T) {
 	for _, crypt := range []string{"null", "aes", "aes-256-gcm"} {
 		t.Run(crypt, func(t *testing.T) {
 			o := peertest.Options(crypt)
@@ -51,7 +51,7 @@ func TestBytesComeBackAcrossAChangeOfFEC(t *testing.T) {
 	}
 }
 
-func TestDatagramsOutOfBandAreEchoed(t *testing.T) {
+func TestOutOfBandDatagramsAreEchoed(t *testing.T) {
 	o := peertest.Options("aes")
 	o.DataShard, o.ParityShard = 10, 3
 	addr := peertest.Serve(t, func(ctx context.Context, out io.Writer) error {
@@ -63,7 +63,7 @@ func TestDatagramsOutOfBandAreEchoed(t *testing.T) {
 	}
 }
 
-func TestDatagramsOfAnotherDSCPAreLost(t *testing.T) {
+func TestDatagramsWithAnotherDSCPAreDropped(t *testing.T) {
 	for _, sent := range []int{46, 10} {
 		o := peertest.Options("null")
 		o.DSCP, o.WantDSCP = 46, 46
@@ -80,7 +80,7 @@ func TestDatagramsOfAnotherDSCPAreLost(t *testing.T) {
 	}
 }
 
-func TestEchoClientFailsAgainstAnotherKey(t *testing.T) {
+func TestEchoClientWithAnotherKeyFails(t *testing.T) {
 	o := peertest.Options("aes")
 	addr := peertest.Serve(t, func(ctx context.Context, out io.Writer) error {
 		return echoServer(ctx, &o, "127.0.0.1:0", out)
@@ -94,7 +94,7 @@ func TestEchoClientFailsAgainstAnotherKey(t *testing.T) {
 }
 
 func TestByteSourceIsSplitMix64(t *testing.T) {
-	// The generator's published first two outputs for seed 0, so peers in other languages can rely on the stream.
+	// The first two published outputs of the generator for seed 0.
 	got := make([]byte, 16)
 	source := newByteSource(0)
 	source.fill(got[:3])

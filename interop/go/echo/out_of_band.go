@@ -11,12 +11,12 @@ import (
 	kcp "github.com/xtaci/kcp-go/v5"
 )
 
-// echoOutOfBand sends datagrams out of band back. Without FEC there are none.
+// echoOutOfBand echoes out-of-band datagrams. kcp-go has them only with FEC.
 func echoOutOfBand(session *kcp.UDPSession) {
 	session.SetOOBHandler(func(data []byte) { session.SendOOB(data) })
 }
 
-// outOfBand sends datagrams of all sizes up to the largest, and awaits each one's echo. What is lost is sent again.
+// outOfBand sends datagrams of all sizes up to the largest, and repeats each until its echo arrives.
 func outOfBand(ctx context.Context, session *kcp.UDPSession, count int) error {
 	echoes := make(chan []byte, 64)
 	err := session.SetOOBHandler(func(data []byte) {
@@ -34,11 +34,11 @@ func outOfBand(ctx context.Context, session *kcp.UDPSession, count int) error {
 		data := make([]byte, largest*i/max(count-1, 1))
 		source.fill(data)
 		if err := repeatUntilEchoed(ctx, session, data, echoes); err != nil {
-			return fmt.Errorf("datagram of %d bytes out of band: %w", len(data), err)
+			return fmt.Errorf("out-of-band datagram of %d bytes: %w", len(data), err)
 		}
 	}
 	if session.SendOOB(make([]byte, largest+1)) == nil {
-		return errors.New("a datagram above the largest was taken")
+		return errors.New("a datagram above the maximum size was accepted")
 	}
 	return nil
 }

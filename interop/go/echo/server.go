@@ -11,7 +11,7 @@ import (
 	"kcp-interop/peer"
 )
 
-// SetupServer registers the flags of the subcommand that sends the bytes of every session back.
+// SetupServer registers the flags of the subcommand that echoes the bytes of every session.
 func SetupServer(fs *flag.FlagSet, o *peer.Options) peer.Action {
 	o.Register(fs)
 	listen := fs.String("listen", "127.0.0.1:0", "UDP address to serve")
@@ -20,7 +20,7 @@ func SetupServer(fs *flag.FlagSet, o *peer.Options) peer.Action {
 	}
 }
 
-// echoServer serves until ctx ends.
+// echoServer serves until ctx is done.
 func echoServer(ctx context.Context, o *peer.Options, listen string, out io.Writer) error {
 	if err := o.Validate(); err != nil {
 		return err
@@ -29,7 +29,7 @@ func echoServer(ctx context.Context, o *peer.Options, listen string, out io.Writ
 	if err != nil {
 		return err
 	}
-	// Closing the socket fails the reads of every session, so their goroutines end too.
+	// Closing the socket makes the reads of all sessions fail, which ends their goroutines.
 	stop := context.AfterFunc(ctx, func() {
 		listener.Close()
 		conn.Close()
@@ -54,7 +54,8 @@ func echoServer(ctx context.Context, o *peer.Options, listen string, out io.Writ
 	}
 }
 
-// echoBack ends when the socket fails or another conversation takes the peer's address over: KCP has no end of stream.
+// echoBack echoes one session. KCP has no end of stream: it returns when the socket fails, or when kcp-go closes the
+// session because another conversation arrived from the peer's address.
 func echoBack(session *kcp.UDPSession, change peer.FECChange) {
 	defer session.Close()
 	buf := make([]byte, 64<<10)

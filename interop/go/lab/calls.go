@@ -1,4 +1,4 @@
-// Package lab has the peers of the lab in benches, which measures calls and uploads over lossy links.
+// Package lab contains the kcp-go peers of the lab in benches, which measures calls and uploads over lossy links.
 package lab
 
 import (
@@ -13,12 +13,13 @@ import (
 	"kcp-interop/peer"
 )
 
-// labPatience is how long connecting or an answer may take.
-const labPatience = 15 * time.Second
+// labTimeout is the time limit of a call.
+const labTimeout = 15 * time.Second
 
-// labConn is a connection that calls are made on: a session of kcp-go, or gRPC over one.
+// labConn is a connection for calls: a session of kcp-go, or a gRPC channel over one.
 type labConn interface {
-	// call sends request bytes, in pieces unless piece is 0, and awaits answer bytes.
+	// call sends a request and waits for the answer, both of the given lengths in bytes. It writes pieces of piece
+	// bytes; 0 writes everything at once.
 	call(request, answer, piece int) error
 	Close() error
 }
@@ -30,21 +31,21 @@ type labSession struct {
 }
 
 func (s labSession) call(request, answer, piece int) error {
-	s.SetDeadline(time.Now().Add(labPatience))
+	s.SetDeadline(time.Now().Add(labTimeout))
 	if err := labWrite(s, labRequest(request, answer, piece, false), piece); err != nil {
 		return err
 	}
 	return labSkip(s, answer, s.buf)
 }
 
-// labRequest is a request with its header.
+// labRequest returns a request with its header.
 func labRequest(request, answer, piece int, timed bool) []byte {
 	data := make([]byte, request)
 	labHeader{uint32(request), uint32(answer), uint32(piece), timed}.encode(data)
 	return data
 }
 
-// labCalls makes calls on connections and gathers their latencies.
+// labCalls makes calls on connections and collects their latencies.
 type labCalls struct {
 	o               *peer.Options
 	overGRPC        bool
@@ -57,7 +58,7 @@ type labCalls struct {
 	latencies       []int64
 }
 
-// begin tells the parent process, and starts the clock.
+// begin prints the start event for the parent process and starts the clock.
 func (c *labCalls) begin(out io.Writer) error {
 	err := peer.PrintLine(out, labEvent{Event: "start"})
 	c.start = monotonicNanos()
@@ -76,7 +77,7 @@ func (c *labCalls) dial() (labConn, error) {
 	return labSession{session, make([]byte, 64<<10)}, nil
 }
 
-// dialAll opens connections and makes a short call on each: kcp-go does not know whether its server is there.
+// dialAll opens connections and makes a short call on each: kcp-go's Dial does not wait for the server.
 func (c *labCalls) dialAll(n int) ([]labConn, error) {
 	conns := make([]labConn, n)
 	for i := range conns {
@@ -92,7 +93,7 @@ func (c *labCalls) dialAll(n int) ([]labConn, error) {
 	return conns, nil
 }
 
-// onAll runs work on all connections at once.
+// onAll runs work on all connections concurrently.
 func (c *labCalls) onAll(conns []labConn, work func(i int, conn labConn) error) error {
 	errs := make([]error, len(conns))
 	var group sync.WaitGroup
@@ -107,7 +108,7 @@ func (c *labCalls) takeOne() bool {
 	return monotonicNanos() < c.deadline && c.left.Add(-1) >= 0
 }
 
-// note adds the latency of a call that began, or was due, at since.
+// note records the latency of a call that started, or was due, at since.
 func (c *labCalls) note(since int64) {
 	latency := (monotonicNanos() - since) / int64(time.Microsecond)
 	c.mu.Lock()
@@ -115,7 +116,7 @@ func (c *labCalls) note(since int64) {
 	c.latencies = append(c.latencies, latency)
 }
 
-// closed makes a call when the one before is answered.
+// closed makes calls one after the other (closed loop).
 func (c *labCalls) closed(_ int, conn labConn) error {
 	for c.takeOne() {
 		start := monotonicNanos()
@@ -127,7 +128,7 @@ func (c *labCalls) closed(_ int, conn labConn) error {
 	return nil
 }
 
-// first makes each call on a connection of its own.
+// first makes each call on a new connection.
 func (c *labCalls) first(_ int, _ labConn) error {
 	for c.takeOne() {
 		start := monotonicNanos()
@@ -144,7 +145,7 @@ func (c *labCalls) first(_ int, _ labConn) error {
 	return nil
 }
 
-// open makes calls at fixed times, which their latencies count from.
+// open makes calls at fixed times (open loop). Latencies are measured from these times.
 func (c *labCalls) open(i int, conn labConn) error {
 	interval := c.plan.IntervalUS * int64(time.Microsecond)
 	calls := c.plan.Calls / c.plan.Connections
@@ -157,7 +158,7 @@ func (c *labCalls) open(i int, conn labConn) error {
 	if !ok {
 		return c.concurrent(calls, conn, due)
 	}
-	session.SetDeadline(time.Now().Add(time.Duration(c.plan.LimitMS)*time.Millisecond + labPatience))
+	session.SetDeadline(time.Now().Add(time.Duration(c.plan.LimitMS)*time.Millisecond + labTimeout))
 	var writing sync.WaitGroup
 	var writeErr error
 	writing.Go(func() {
@@ -179,7 +180,7 @@ func (c *labCalls) open(i int, conn labConn) error {
 	return errors.Join(writeErr, readErr)
 }
 
-// concurrent makes calls that do not wait for each other.
+// concurrent makes gRPC calls at fixed times, each in a goroutine.
 func (c *labCalls) concurrent(calls int, conn labConn, due func(call int) int64) error {
 	errs := make([]error, calls)
 	var group sync.WaitGroup
@@ -195,7 +196,7 @@ func (c *labCalls) concurrent(calls int, conn labConn, due func(call int) int64)
 	return errors.Join(errs...)
 }
 
-func (c *labCalls) called() labMeasured {
+func (c *labCalls) results() labMeasured {
 	return labMeasured{
 		Event:       "done",
 		LatenciesUS: c.latencies,

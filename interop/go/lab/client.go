@@ -16,8 +16,8 @@ import (
 func SetupClient(fs *flag.FlagSet, o *peer.Options) peer.Action {
 	o.Register(fs)
 	o.RegisterClient(fs)
-	server := fs.String("server", "", "the line that the server printed (required)")
-	plan := fs.String("plan", "", "what to do, in JSON (required)")
+	server := fs.String("server", "", "the line of JSON that the server printed (required)")
+	plan := fs.String("plan", "", "the measurement to make, as JSON (required)")
 	overGRPC := fs.Bool("grpc", false, "make gRPC calls")
 	return func(ctx context.Context, out io.Writer) error {
 		ctx = peer.UntilEOF(ctx, os.Stdin)
@@ -28,7 +28,7 @@ func SetupClient(fs *flag.FlagSet, o *peer.Options) peer.Action {
 		} else {
 			err = peer.PrintLine(out, measured)
 		}
-		// The parent process reads the processor time of this one before it lets it end.
+		// The parent process reads this process's CPU time before it closes the standard input.
 		<-ctx.Done()
 		return err
 	}
@@ -49,7 +49,7 @@ func (c *labCalls) run(server, plan string, out io.Writer) (measured labMeasured
 			return measured, err
 		}
 		err := c.onAll(make([]labConn, c.plan.Connections), c.first)
-		return c.called(), err
+		return c.results(), err
 	}
 	conns, err := c.dialAll(c.plan.Connections)
 	if err != nil {
@@ -64,7 +64,7 @@ func (c *labCalls) run(server, plan string, out io.Writer) (measured labMeasured
 	return c.calls(conns, out)
 }
 
-// calls makes calls, with an upload beside them if the plan has one.
+// calls makes calls, and a concurrent upload if the plan has one.
 func (c *labCalls) calls(conns []labConn, out io.Writer) (measured labMeasured, err error) {
 	var beside []labConn
 	if c.plan.BulkBeside {
@@ -87,7 +87,7 @@ func (c *labCalls) calls(conns []labConn, out io.Writer) (measured labMeasured, 
 		work = c.open
 	}
 	err = c.onAll(conns, work)
-	measured = c.called()
+	measured = c.results()
 	c.stop.Store(true)
 	uploading.Wait()
 	if len(uploads) > 0 {

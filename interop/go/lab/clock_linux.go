@@ -2,7 +2,7 @@ package lab
 
 import "golang.org/x/sys/unix"
 
-// monotonicNanos is the clock that all processes of the machine share; Go's own starts with the process.
+// monotonicNanos reads the monotonic clock of the system, which all processes share. Go's own starts with the process.
 func monotonicNanos() int64 {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {

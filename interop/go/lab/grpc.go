@@ -17,10 +17,10 @@ import (
 	"kcp-interop/rpc"
 )
 
-// labDigits is how many digits at the beginning of a message are the length of its answer.
+// labDigits is the number of digits at the beginning of a message that give the length of its answer.
 const labDigits = 8
 
-// labService answers with as many bytes as the message names.
+// labService answers with as many bytes as the message requests.
 type labService struct {
 	echo.UnimplementedEchoServer
 }
@@ -29,12 +29,12 @@ func (labService) UnaryEcho(_ context.Context, in *echo.EchoRequest) (*echo.Echo
 	message := in.GetMessage()
 	length, err := strconv.Atoi(message[:min(labDigits, len(message))])
 	if err != nil || length < 0 {
-		return nil, status.Error(codes.InvalidArgument, "no length")
+		return nil, status.Error(codes.InvalidArgument, "the message does not begin with a length")
 	}
 	return &echo.EchoResponse{Message: strings.Repeat("b", length)}, nil
 }
 
-// labGRPCServer serves until ctx ends.
+// labGRPCServer serves until ctx is done.
 func labGRPCServer(ctx context.Context, o *peer.Options, listen string, out io.Writer) error {
 	if err := o.Validate(); err != nil {
 		return err
@@ -54,7 +54,7 @@ func labGRPCServer(ctx context.Context, o *peer.Options, listen string, out io.W
 	return server.Serve(rpc.TunedListener{Listener: listener, Options: o})
 }
 
-// labChannel makes gRPC calls.
+// labChannel is a gRPC channel as a labConn.
 type labChannel struct {
 	*grpc.ClientConn
 }
@@ -68,7 +68,7 @@ func (c *labCalls) dialGRPC() (labConn, error) {
 }
 
 func (c labChannel) call(request, answer, _ int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), labPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), labTimeout)
 	defer cancel()
 	message := fmt.Sprintf("%0*d%s", labDigits, answer, strings.Repeat("a", max(0, request-labDigits)))
 	reply, err := echo.NewEchoClient(c.ClientConn).UnaryEcho(ctx, &echo.EchoRequest{Message: message})
@@ -76,7 +76,7 @@ func (c labChannel) call(request, answer, _ int) error {
 		return err
 	}
 	if len(reply.GetMessage()) != answer {
-		return errors.New("the answer has another length")
+		return errors.New("the answer has the wrong length")
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 package lab
 
-// labPlan is what a client does. The lab passes it as JSON; benches has the same in Rust.
+// labPlan describes a measurement. The lab passes it as JSON; the Rust type in benches has the same fields.
 type labPlan struct {
 	Kind        string `json:"kind"`
 	Connections int    `json:"connections"`
@@ -15,13 +15,13 @@ type labPlan struct {
 	LimitMS     int64  `json:"limit_ms"`
 }
 
-// labMeasured is what a client prints.
+// labMeasured is the result that a client prints.
 type labMeasured struct {
 	Event       string  `json:"event"`
 	LatenciesUS []int64 `json:"latencies_us,omitempty"`
 	UsefulBytes int64   `json:"useful_bytes"`
 	Seconds     float64 `json:"seconds"`
-	// Started is when, in seconds of the monotonic clock.
+	// Started is the time of the start, in seconds of the monotonic clock.
 	Started  float64   `json:"started"`
 	Flows    [][]int64 `json:"flows,omitempty"`
 	MbitS    *float64  `json:"mbit_s"`

@@ -12,7 +12,7 @@ import (
 	"kcp-interop/peer"
 )
 
-// labHeaderLen is what a request begins with: four little-endian uint32.
+// labHeaderLen is the length of the header of a request: four little-endian uint32.
 const labHeaderLen = 16
 
 // labHeader is the header of a request of the lab's protocol.
@@ -21,9 +21,9 @@ type labHeader struct {
 	request uint32
 	// answer is the length of the answer.
 	answer uint32
-	// piece is how many bytes of it one write has; 0 is all of them.
+	// piece is the number of bytes per write of the answer; 0 writes all at once.
 	piece uint32
-	// timed says whether the answer is the time at which the request was there instead.
+	// timed selects an answer that is the arrival time of the request instead.
 	timed bool
 }
 
@@ -60,7 +60,7 @@ func SetupServer(fs *flag.FlagSet, o *peer.Options) peer.Action {
 	}
 }
 
-// labServer answers requests until ctx ends.
+// labServer answers requests until ctx is done.
 func labServer(ctx context.Context, o *peer.Options, listen string, out io.Writer) error {
 	if err := o.Validate(); err != nil {
 		return err
@@ -117,7 +117,7 @@ func labServe(session *kcp.UDPSession) {
 	}
 }
 
-// labWrite writes in pieces; kcp-go sends each at once.
+// labWrite writes in pieces; kcp-go sends each piece at once.
 func labWrite(w io.Writer, data []byte, piece int) error {
 	if piece <= 0 {
 		piece = max(len(data), 1)
@@ -132,7 +132,7 @@ func labWrite(w io.Writer, data []byte, piece int) error {
 	return nil
 }
 
-// labSkip reads n bytes and drops them.
+// labSkip reads and discards n bytes.
 func labSkip(r io.Reader, n int, buf []byte) error {
 	for n > 0 {
 		read, err := r.Read(buf[:min(n, len(buf))])

@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// labBin is the time whose arrivals are counted together.
+// labBin is the width of the bins in which arrivals are counted.
 const labBin = 100 * time.Millisecond
 
-// labChunk is what a server acknowledges of an upload.
+// labChunk is the size of a chunk of an upload, in bytes. The server answers each chunk with its arrival time.
 const labChunk = 64 << 10
 
-// labUpload is one upload, and what has arrived of it.
+// labUpload is one upload and its progress.
 type labUpload struct {
-	bytes        int64 // 0 is until stopped
+	bytes        int64 // 0: until stopped
 	starts, ends int64
 	stop         *atomic.Bool
 	arrived      int64
@@ -49,11 +49,11 @@ func (c *labCalls) uploads(conns []labConn) (labMeasured, error) {
 	return measured, errors.Join(errs...)
 }
 
-// run uploads in chunks and reads the time of each one's arrival.
+// run uploads in chunks and reads the arrival time of each.
 func (u *labUpload) run(conn labConn) {
 	session, ok := conn.(labSession)
 	if !ok {
-		u.err = errors.New("gRPC makes calls only")
+		u.err = errors.New("uploads need a KCP session; with --grpc only calls are possible")
 		return
 	}
 	time.Sleep(time.Duration(u.starts - monotonicNanos()))
@@ -85,12 +85,12 @@ func (u *labUpload) run(conn labConn) {
 		}
 		u.bins[bin] += chunk
 	}
-	// Wakes the writer.
+	// Unblocks the writer.
 	session.SetWriteDeadline(time.Now())
 	writing.Wait()
 }
 
-// chunks are the lengths of what is written, until there is no more or it is stopped.
+// chunks yields the lengths of the chunks, until the upload is complete or stopped.
 func (u *labUpload) chunks() func(yield func(int64) bool) {
 	return func(yield func(int64) bool) {
 		for left := cmp.Or(u.bytes, int64(1)<<62); left > 0 && !u.stop.Load(); {

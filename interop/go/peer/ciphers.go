@@ -11,25 +11,24 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// The key derivation of kcptun. The numbers are its wire contract: both ends start from the password and must reach
-// the same bytes.
+// Parameters of kcptun's key derivation, which must be the same on both sides.
 const (
 	KcptunSalt   = "kcp-go"
 	KcptunRounds = 4096
 	KcptunKeyLen = 32
 )
 
-// CipherKind is one value of --crypt.
+// CipherKind is a value of --crypt.
 type CipherKind struct {
 	Name string
-	// KeyLen is how many leading bytes of the derived key the cipher takes; 0 means it takes none.
+	// KeyLen is the length of the key, a prefix of the derived key; 0 if the cipher has no key.
 	KeyLen int
 	Build  func(key []byte) (kcp.BlockCrypt, error)
 }
 
-// CipherKinds lists every cipher kcp-go can be given, in the order the vectors are written.
+// CipherKinds lists all ciphers of kcp-go, in the order of the vectors.
 var CipherKinds = []CipherKind{
-	// A nil BlockCrypt drops the nonce and checksum as well; "none" keeps both and encrypts nothing.
+	// A nil BlockCrypt has no nonce and no checksum; "none" has both and does not encrypt.
 	{"null", 0, func([]byte) (kcp.BlockCrypt, error) { return nil, nil }},
 	{"none", 0, kcp.NewNoneBlockCrypt},
 	{"aes-128", 16, kcp.NewAESBlockCrypt},
@@ -54,7 +53,7 @@ var CipherKinds = []CipherKind{
 func FindCipher(name string) (CipherKind, error) {
 	at := slices.IndexFunc(CipherKinds, func(k CipherKind) bool { return k.Name == name })
 	if at < 0 {
-		return CipherKind{}, fmt.Errorf("unknown cipher %q, want one of %s", name, cipherNames())
+		return CipherKind{}, fmt.Errorf("unknown cipher %q; allowed: %s", name, cipherNames())
 	}
 	return CipherKinds[at], nil
 }
@@ -81,7 +80,7 @@ func DeriveKey(password, salt string, rounds, length int) ([]byte, error) {
 	return pbkdf2.Key(sha1.New, password, []byte(salt), rounds, length)
 }
 
-// newChaCha20Poly1305 uses kcp-go's constructor for any AEAD: it has none for this one.
+// newChaCha20Poly1305 uses kcp-go's generic AEAD constructor, as kcp-go has none for this cipher.
 func newChaCha20Poly1305(key []byte) (kcp.BlockCrypt, error) {
 	aead, err := chacha20poly1305.New(key)
 	if err != nil {

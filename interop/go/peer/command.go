@@ -1,4 +1,4 @@
-// Package peer is what all subcommands share: the flags of a session, ciphers and keys, sockets, and lines of output.
+// Package peer contains the code that all subcommands share: session flags, ciphers and keys, sockets, lines of output.
 package peer
 
 import (
@@ -8,11 +8,11 @@ import (
 	"io"
 )
 
-// Action runs a subcommand until it is done or ctx ends.
+// Action runs a subcommand until it has finished or ctx is done.
 type Action func(ctx context.Context, out io.Writer) error
 
-// UntilEOF ends the returned context when r does: a server whose parent dies sees its standard input close, and so
-// cannot outlive the test that started it.
+// UntilEOF cancels the returned context at the end of r. Standard input closes when the parent process exits, so that a
+// server cannot outlive the test that started it.
 func UntilEOF(ctx context.Context, r io.Reader) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -32,7 +32,7 @@ func PrintLine(out io.Writer, v any) error {
 	return err
 }
 
-// Ready is the line a server prints once datagrams sent to it will be read.
+// Ready is the line that a server prints as soon as it can receive datagrams.
 type Ready struct {
 	Listening string `json:"listening"`
 }

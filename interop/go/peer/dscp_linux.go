@@ -6,14 +6,14 @@ import (
 	"syscall"
 )
 
-// dscpFilter is a socket that loses every datagram whose DSCP is not the wanted one, as a network that polices it may.
+// dscpFilter is a socket that drops every datagram with another DSCP than the expected one, like a policer in a network.
 type dscpFilter struct {
 	net.PacketConn
 	udp  *net.UDPConn
 	want int
 }
 
-// filterDSCP wraps a socket. What it returns is no UDP socket to kcp-go, which then reads datagrams one by one.
+// filterDSCP wraps a socket. kcp-go does not recognise the result as a UDP socket, and reads datagrams one at a time.
 func filterDSCP(udp *net.UDPConn, want int) (net.PacketConn, error) {
 	err := onSocket(udp, func(fd int) error {
 		err := syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, syscall.IP_RECVTOS, 1)
@@ -42,7 +42,7 @@ func isIPv6(udp *net.UDPConn) bool {
 func (f *dscpFilter) SetReadBuffer(bytes int) error  { return f.udp.SetReadBuffer(bytes) }
 func (f *dscpFilter) SetWriteBuffer(bytes int) error { return f.udp.SetWriteBuffer(bytes) }
 
-// SetDSCP marks what is sent.
+// SetDSCP sets the DSCP of sent datagrams.
 func (f *dscpFilter) SetDSCP(dscp int) error {
 	return onSocket(f.udp, func(fd int) error {
 		err := syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, syscall.IP_TOS, dscp<<2)
@@ -66,7 +66,7 @@ func (f *dscpFilter) ReadFrom(buf []byte) (int, net.Addr, error) {
 	}
 }
 
-// readDSCP finds the traffic class, whose upper six bits are the DSCP.
+// readDSCP reads the traffic class from control messages; its upper six bits are the DSCP.
 func readDSCP(control []byte) (int, bool) {
 	messages, err := syscall.ParseSocketControlMessage(control)
 	if err != nil {

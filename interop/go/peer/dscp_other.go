@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// filterDSCP is for Linux alone.
+// filterDSCP is implemented on Linux only.
 func filterDSCP(*net.UDPConn, int) (net.PacketConn, error) {
 	return nil, errors.New("--want-dscp needs Linux")
 }

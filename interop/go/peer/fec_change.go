@@ -12,8 +12,8 @@ import (
 	kcp "github.com/xtaci/kcp-go/v5"
 )
 
-// FECChange gives a live session another FEC ratio. kcp-go has no call for that, but its decoder allows for peers that
-// do it, and so must ours.
+// FECChange changes the FEC ratio of an open session. kcp-go has no call for that, but its decoder supports peers that do
+// so, and ours must too.
 type FECChange struct {
 	DataShard   int
 	ParityShard int
@@ -23,13 +23,13 @@ type FECChange struct {
 }
 
 func (c *FECChange) register(fs *flag.FlagSet) {
-	fs.IntVar(&c.DataShard, "then-datashard", 0, "FEC data shards after --then-after bytes; 0 changes nothing")
+	fs.IntVar(&c.DataShard, "then-datashard", 0, "FEC data shards after --then-after bytes; 0 keeps the ratio")
 	fs.IntVar(&c.ParityShard, "then-parityshard", 0, "FEC parity shards after --then-after bytes")
-	fs.Int64Var(&c.After, "then-after", 0, "bytes written after which the FEC ratio changes")
-	fs.DurationVar(&c.Pause, "then-pause", 0, "pause before the change, in which what was written leaves")
+	fs.Int64Var(&c.After, "then-after", 0, "bytes to write before the FEC ratio changes")
+	fs.DurationVar(&c.Pause, "then-pause", 0, "pause before the change, so that written data is sent with the old ratio")
 }
 
-// BeforeWrite changes the session's ratio before the first write after enough bytes.
+// BeforeWrite changes the session's ratio before the first write at or after c.After bytes.
 func (c *FECChange) BeforeWrite(session *kcp.UDPSession, written int64) error {
 	if c.DataShard == 0 || c.done || written < c.After {
 		return nil
@@ -39,18 +39,18 @@ func (c *FECChange) BeforeWrite(session *kcp.UDPSession, written int64) error {
 	return changeFEC(session, c.DataShard, c.ParityShard)
 }
 
-// changeFEC puts a new encoder in place of a session's own. The packets' numbers go on, from the beginning of a group.
+// changeFEC replaces the encoder of a session. The sequence ids continue at the beginning of a group.
 func changeFEC(session *kcp.UDPSession, dataShards, parityShards int) error {
 	field := reflect.ValueOf(session).Elem().FieldByName("fecEncoder")
 	if field.Kind() != reflect.Pointer || field.IsNil() {
-		return errors.New("the session has no FEC to change")
+		return errors.New("the session has no FEC, so its ratio cannot change")
 	}
 	old := field.Elem()
 	if !usableRatio(dataShards, parityShards) {
-		return fmt.Errorf("unusable FEC ratio %d/%d", dataShards, parityShards)
+		return fmt.Errorf("FEC ratio is %d/%d; allowed: at least 1 each and at most 256 together", dataShards, parityShards)
 	}
 	encoder := newFECEncoder(dataShards, parityShards, int(old.FieldByName("headerOffset").Int()))
-	// The old encoder may be at work on a packet and its group's parity.
+	// The old encoder may still be encoding a packet and the parity of its group.
 	size := uint32(dataShards + parityShards)
 	busy := uint32(old.FieldByName("shardSize").Int())
 	next := (uint32(old.FieldByName("next").Uint()) + busy + size) / size * size
@@ -60,7 +60,7 @@ func changeFEC(session *kcp.UDPSession, dataShards, parityShards int) error {
 	return nil
 }
 
-// newFECEncoder is kcp-go's own.
+// newFECEncoder is kcp-go's unexported constructor.
 //
 //go:linkname newFECEncoder github.com/xtaci/kcp-go/v5.newFECEncoder
 func newFECEncoder(dataShards, parityShards, offset int) unsafe.Pointer

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Percentiles gives the median and the 99th percentile in microseconds, by nearest rank; zero without samples.
+// Percentiles returns the median and the 99th percentile in microseconds, by nearest rank; zero without samples.
 func Percentiles(samples []time.Duration) (p50, p99 float64) {
 	if len(samples) == 0 {
 		return 0, 0
@@ -19,7 +19,7 @@ func Percentiles(samples []time.Duration) (p50, p99 float64) {
 	return rank(0.50), rank(0.99)
 }
 
-// Seconds is a duration from the value of a flag.
+// Seconds converts the value of a flag to a duration.
 func Seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }

@@ -12,7 +12,7 @@ import (
 	kcp "github.com/xtaci/kcp-go/v5"
 )
 
-// Options are the flags every peer shares. Names and meanings follow kcptun.
+// Options are the flags of all peers, with kcptun's names and meanings.
 type Options struct {
 	Crypt       string
 	Key         string
@@ -35,7 +35,7 @@ type Options struct {
 	FECChange   FECChange
 }
 
-// arqMode is one kcptun preset: the four arguments of SetNoDelay.
+// arqMode is a preset of kcptun: the four arguments of SetNoDelay.
 type arqMode struct{ noDelay, interval, resend, nc int }
 
 var arqModes = map[string]arqMode{
@@ -48,42 +48,42 @@ var arqModes = map[string]arqMode{
 // Register adds the flags of all peers.
 func (o *Options) Register(fs *flag.FlagSet) {
 	fs.StringVar(&o.Crypt, "crypt", "aes", cipherNames())
-	fs.StringVar(&o.Key, "key", "it's a secrect", "password both peers share (kcptun's default, its spelling included)")
+	fs.StringVar(&o.Key, "key", "it's a secrect", "password, the same on both sides (the default is kcptun's, with its spelling)")
 	fs.StringVar(&o.Mode, "mode", "fast", "normal|fast|fast2|fast3")
 	fs.IntVar(&o.MTU, "mtu", 1400, "largest UDP payload in bytes")
 	fs.IntVar(&o.SndWnd, "sndwnd", 1024, "send window in segments")
 	fs.IntVar(&o.RcvWnd, "rcvwnd", 1024, "receive window in segments")
 	fs.IntVar(&o.DataShard, "datashard", 0, "FEC data shards; 0 with --parityshard 0 turns FEC off")
 	fs.IntVar(&o.ParityShard, "parityshard", 0, "FEC parity shards")
-	fs.IntVar(&o.DSCP, "dscp", 0, "DSCP value of outgoing packets; 0 leaves it alone")
-	fs.IntVar(&o.SockBuf, "sockbuf", 4194304, "socket buffer in bytes, each direction")
+	fs.IntVar(&o.DSCP, "dscp", 0, "DSCP of outgoing packets; 0 keeps the system's default")
+	fs.IntVar(&o.SockBuf, "sockbuf", 4194304, "socket buffer in bytes, for each direction")
 	fs.BoolVar(&o.AckNoDelay, "acknodelay", false, "send an ACK for every datagram at once")
-	fs.BoolVar(&o.WriteDelay, "writedelay", false, "leave written data to the next flush")
-	fs.BoolVar(&o.Congestion, "congestion", false, "limit what is in flight by a congestion window")
-	fs.IntVar(&o.WantDSCP, "want-dscp", 0, "lose every datagram that has another DSCP; 0 loses none")
+	fs.BoolVar(&o.WriteDelay, "writedelay", false, "send written data at the next flush")
+	fs.BoolVar(&o.Congestion, "congestion", false, "enable the congestion window")
+	fs.IntVar(&o.WantDSCP, "want-dscp", 0, "drop received datagrams with another DSCP; 0 drops none; Linux only")
 	o.FECChange.register(fs)
-	fs.BoolVar(&o.Stream, "stream", true, "let a write extend the last queued segment")
-	fs.DurationVar(&o.Linger, "linger", 300*time.Millisecond, "how long a session stays up before Close")
+	fs.BoolVar(&o.Stream, "stream", true, "stream mode: a write may extend the last queued segment")
+	fs.DurationVar(&o.Linger, "linger", 300*time.Millisecond, "delay before a session is closed, in which it still retransmits")
 }
 
-// RegisterClient adds what only a dialling peer needs.
+// RegisterClient adds the flags of clients.
 func (o *Options) RegisterClient(fs *flag.FlagSet) {
 	fs.StringVar(&o.Bind, "bind", "127.0.0.1:0", "local UDP address")
-	fs.UintVar(&o.Conv, "conv", 0, "conversation id; 0 draws one")
+	fs.UintVar(&o.Conv, "conv", 0, "conversation id; 0 draws a random one")
 }
 
-// Validate refuses what no peer can use.
+// Validate checks the options that kcp-go does not check itself.
 func (o *Options) Validate() error {
 	if _, err := FindCipher(o.Crypt); err != nil {
 		return err
 	}
 	if _, ok := arqModes[o.Mode]; !ok {
-		return fmt.Errorf("unknown mode %q, want normal|fast|fast2|fast3", o.Mode)
+		return fmt.Errorf("unknown mode %q; allowed: normal|fast|fast2|fast3", o.Mode)
 	}
-	// kcp-go turns FEC off without a word for every ratio it cannot use, which would make a run test nothing.
+	// kcp-go silently turns FEC off for a ratio that it cannot use, and the run would then not test FEC.
 	off := o.DataShard == 0 && o.ParityShard == 0
 	if !off && !usableRatio(o.DataShard, o.ParityShard) {
-		return fmt.Errorf("unusable FEC ratio %d/%d", o.DataShard, o.ParityShard)
+		return fmt.Errorf("FEC ratio is %d/%d; allowed: 0/0 (off), or at least 1 each and at most 256 together", o.DataShard, o.ParityShard)
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func usableRatio(dataShard, parityShard int) bool {
 	return dataShard > 0 && parityShard > 0 && dataShard+parityShard <= 256
 }
 
-// Block is the cipher with its key; nil for no cipher at all.
+// Block returns the cipher with its key, or nil for "null".
 func (o *Options) Block() (kcp.BlockCrypt, error) {
 	kind, err := FindCipher(o.Crypt)
 	if err != nil {
@@ -118,13 +118,13 @@ func (o *Options) Tune(s *kcp.UDPSession) error {
 	s.SetWindowSize(o.SndWnd, o.RcvWnd)
 	s.SetACKNoDelay(o.AckNoDelay)
 	if !s.SetMtu(o.MTU) {
-		return fmt.Errorf("mtu %d leaves no room for data", o.MTU)
+		return fmt.Errorf("mtu is %d, which leaves no room for data", o.MTU)
 	}
 	return nil
 }
 
-// Listen serves KCP on a socket this process keeps. With ServeConn, closing the listener leaves the socket open
-// for the sessions that are still draining; with ListenWithOptions it would pull it from under them.
+// Listen serves KCP on a socket that the caller owns. Closing a listener from ServeConn leaves the socket open for
+// sessions that are still draining; a listener from ListenWithOptions would close it.
 func (o *Options) Listen(addr string) (*net.UDPConn, *kcp.Listener, error) {
 	block, err := o.Block()
 	if err != nil {
@@ -148,7 +148,7 @@ func (o *Options) Listen(addr string) (*net.UDPConn, *kcp.Listener, error) {
 	return conn, listener, nil
 }
 
-// filtered is the socket itself unless only datagrams of one DSCP are wanted.
+// filtered wraps the socket in a filter if --want-dscp is given.
 func (o *Options) filtered(conn *net.UDPConn) (net.PacketConn, error) {
 	if o.WantDSCP == 0 {
 		return conn, nil
@@ -156,7 +156,7 @@ func (o *Options) filtered(conn *net.UDPConn) (net.PacketConn, error) {
 	return filterDSCP(conn, o.WantDSCP)
 }
 
-// Dial opens a session with the conversation id that was asked for, or a random one.
+// Dial opens a session with the conversation id of the options, or a random one.
 func (o *Options) Dial(addr string) (*kcp.UDPSession, error) {
 	if o.Conv != 0 {
 		return o.DialAs(addr, uint32(o.Conv))
@@ -166,7 +166,7 @@ func (o *Options) Dial(addr string) (*kcp.UDPSession, error) {
 	return o.DialAs(addr, binary.LittleEndian.Uint32(conv[:]))
 }
 
-// DialAs opens a session on a socket of its own. DialWithOptions would bind to all interfaces and choose the id.
+// DialAs opens a session on a socket of its own. DialWithOptions would bind to all interfaces and draw the id.
 func (o *Options) DialAs(addr string, conv uint32) (*kcp.UDPSession, error) {
 	block, err := o.Block()
 	if err != nil {
@@ -194,7 +194,7 @@ func (o *Options) DialAs(addr string, conv uint32) (*kcp.UDPSession, error) {
 	return session, nil
 }
 
-// socketOwner is what a listener and a dialled session have in common: they own the UDP socket's settings.
+// socketOwner is a listener or a dialled session: both have methods that configure the UDP socket.
 type socketOwner interface {
 	SetReadBuffer(bytes int) error
 	SetWriteBuffer(bytes int) error

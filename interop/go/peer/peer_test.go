@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestChangedEncoderGoesOnFromTheBeginningOfAGroup(t *testing.T) {
+func TestChangedEncoderContinuesAtTheBeginningOfAGroup(t *testing.T) {
 	o := testOptions("null")
 	o.DataShard, o.ParityShard = 10, 3
 	session, err := o.Dial("127.0.0.1:9")

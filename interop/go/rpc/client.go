@@ -1,4 +1,4 @@
-// Package rpc has the gRPC server and client, over grpc-go.
+// Package rpc contains the gRPC server and client, over grpc-go.
 package rpc
 
 import (
@@ -22,13 +22,13 @@ import (
 )
 
 const (
-	// largePayload exceeds HTTP/2's first flow-control window (64 KiB), so a reply needs WINDOW_UPDATEs to arrive.
+	// largePayload is a length in bytes above HTTP/2's initial flow-control window (64 KiB), so that a reply needs WINDOW_UPDATEs.
 	largePayload = 100 << 10
-	// streamMessages is how many messages the client-streaming and bidirectional checks send.
+	// streamMessages is the number of messages that the client-streaming and bidirectional checks send.
 	streamMessages = 10
 )
 
-// grpcPlan is what a gRPC client calls.
+// grpcPlan describes the calls of the gRPC client.
 type grpcPlan struct {
 	connect string
 	calls   int
@@ -37,7 +37,7 @@ type grpcPlan struct {
 	timeout time.Duration
 }
 
-// grpcReport is the line a gRPC client prints. A kind that was not asked for has no field.
+// grpcReport is the line that the gRPC client prints. A kind that was not requested has no field.
 type grpcReport struct {
 	OK       bool    `json:"ok"`
 	Error    string  `json:"error,omitempty"`
@@ -58,9 +58,9 @@ func SetupClient(fs *flag.FlagSet, o *peer.Options) peer.Action {
 	o.RegisterClient(fs)
 	fs.StringVar(&plan.connect, "connect", "", "UDP address of the gRPC server (required)")
 	fs.IntVar(&plan.calls, "calls", 1, "number of SayHello calls")
-	fs.StringVar(&plan.name, "name", "kcp-{n}", "name to greet with; {n} becomes the number of the call")
-	kinds := fs.String("kinds", "unary,server,client,bidi", "Echo calls to check; greeter asks for SayHello only")
-	timeout := fs.Float64("timeout", 60, "seconds the whole run may take")
+	fs.StringVar(&plan.name, "name", "kcp-{n}", "name to send; {n} becomes the number of the call")
+	kinds := fs.String("kinds", "unary,server,client,bidi", "Echo calls to check; greeter makes SayHello calls only")
+	timeout := fs.Float64("timeout", 60, "time limit of the run, in seconds")
 	return func(ctx context.Context, out io.Writer) error {
 		plan.kinds = strings.Split(*kinds, ",")
 		plan.timeout = peer.Seconds(*timeout)
@@ -105,20 +105,20 @@ func grpcClient(ctx context.Context, o *peer.Options, plan grpcPlan) (report grp
 
 func (p grpcPlan) validate() error {
 	if p.connect == "" || p.calls < 0 {
-		return errors.New("need --connect and no negative count")
+		return errors.New("need --connect and no negative --calls")
 	}
 	for _, kind := range p.kinds {
 		known := slices.ContainsFunc(echoChecks, func(c echoCheck) bool { return c.kind == kind })
 		if !known && kind != "greeter" {
-			return fmt.Errorf("unknown kind %q", kind)
+			return fmt.Errorf("unknown kind %q; allowed: unary|server|client|bidi|greeter", kind)
 		}
 	}
 	return nil
 }
 
-// Dial makes a gRPC channel to a server, over one session at a time.
+// Dial creates a gRPC channel to a server, over one session at a time.
 func Dial(o *peer.Options, addr string) (*grpc.ClientConn, error) {
-	// passthrough: the default resolver would ask DNS about an address only the dialer understands.
+	// passthrough: the default resolver would look the address up in DNS; the dialer resolves it itself.
 	return grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(_ context.Context, addr string) (net.Conn, error) {
@@ -128,7 +128,7 @@ func Dial(o *peer.Options, addr string) (*grpc.ClientConn, error) {
 			}
 			return lingeringConn{session, o.Linger}, nil
 		}),
-		// Ten seconds is the least grpc-go accepts.
+		// grpc-go accepts no interval below ten seconds.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true,
 		}),
@@ -148,7 +148,7 @@ func sayHellos(ctx context.Context, conn *grpc.ClientConn, plan grpcPlan, report
 		trips = append(trips, time.Since(started))
 		// grpc-go's example greets with "Hello NAME", tonic's with "Hello NAME!".
 		if got := reply.GetMessage(); strings.TrimSuffix(got, "!") != "Hello "+name {
-			return fmt.Errorf("SayHello %d answered %q to %q", i, got, name)
+			return fmt.Errorf("SayHello %d: the reply to %q is %q", i, name, got)
 		}
 		report.Calls++
 	}
@@ -156,7 +156,7 @@ func sayHellos(ctx context.Context, conn *grpc.ClientConn, plan grpcPlan, report
 	return nil
 }
 
-// echoCheck is one value of --kinds.
+// echoCheck is a value of --kinds.
 type echoCheck struct {
 	kind  string
 	run   func(ctx context.Context, client echo.EchoClient) error
@@ -247,7 +247,7 @@ func checkBidirectional(ctx context.Context, client echo.EchoClient) error {
 	return expectEnd(stream.Recv())
 }
 
-// largeMessage repeats at a length that divides no buffer size, so bytes moved or repeated on the way show.
+// largeMessage repeats a pattern whose length divides no buffer size, so that moved or repeated bytes are detected.
 func largeMessage() string {
 	const pattern = "0123456789abcdefghijklmnopqrstuvwxyz-"
 	return strings.Repeat(pattern, largePayload/len(pattern)+1)[:largePayload]

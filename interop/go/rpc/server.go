@@ -21,14 +21,15 @@ import (
 )
 
 const (
-	// echoReplies is how many messages answer one ServerStreamingEcho request.
+	// echoReplies is the number of replies to a ServerStreamingEcho request.
 	echoReplies = 10
-	// drainLimit bounds GracefulStop: a KCP peer leaves without a word, and its connection would hold it for ever.
+	// drainLimit bounds GracefulStop: plain KCP has no close, so that a connection of a peer that is gone would block
+	// it for ever.
 	drainLimit = 2 * time.Second
 )
 
-// grpcTimers are the server settings that notice a vanished peer. grpc-go's own defaults wait two hours, which
-// suits TCP, where the kernel reports most deaths.
+// grpcTimers are the server settings that detect a peer that is gone. grpc-go's default of two hours suits TCP, where
+// the kernel reports most of them.
 type grpcTimers struct {
 	ping, pingTimeout, maxIdle time.Duration
 }
@@ -38,15 +39,15 @@ func SetupServer(fs *flag.FlagSet, o *peer.Options) peer.Action {
 	var timers grpcTimers
 	o.Register(fs)
 	listen := fs.String("listen", "127.0.0.1:0", "UDP address to serve")
-	fs.DurationVar(&timers.ping, "keepalive", 10*time.Second, "ping a peer silent for this long")
-	fs.DurationVar(&timers.pingTimeout, "keepalive-timeout", 5*time.Second, "close when a ping stays unanswered this long")
-	fs.DurationVar(&timers.maxIdle, "max-idle", time.Minute, "GOAWAY to a connection without calls for this long")
+	fs.DurationVar(&timers.ping, "keepalive", 10*time.Second, "send a PING to a peer that was silent for this long")
+	fs.DurationVar(&timers.pingTimeout, "keepalive-timeout", 5*time.Second, "close a connection whose PING is unanswered for this long")
+	fs.DurationVar(&timers.maxIdle, "max-idle", time.Minute, "send GOAWAY on a connection without calls for this long")
 	return func(ctx context.Context, out io.Writer) error {
 		return grpcServer(peer.UntilEOF(ctx, os.Stdin), o, timers, *listen, out)
 	}
 }
 
-// grpcServer serves until ctx ends, then drains for a bounded time.
+// grpcServer serves until ctx is done, then drains for at most drainLimit.
 func grpcServer(ctx context.Context, o *peer.Options, timers grpcTimers, listen string, out io.Writer) error {
 	if err := o.Validate(); err != nil {
 		return err
@@ -55,11 +56,11 @@ func grpcServer(ctx context.Context, o *peer.Options, timers grpcTimers, listen 
 	if err != nil {
 		return err
 	}
-	// Last of all: sessions that are draining still send through it.
+	// Closed last, because draining sessions still send through it.
 	defer conn.Close()
 
 	server := grpc.NewServer(
-		// Any stray datagram makes kcp-go accept a session; this gets rid of those that never speak HTTP/2.
+		// kcp-go accepts a session for any stray datagram; this closes sessions on which no HTTP/2 handshake follows.
 		grpc.ConnectionTimeout(5*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: timers.ping, Timeout: timers.pingTimeout, MaxConnectionIdle: timers.maxIdle,
@@ -80,7 +81,7 @@ func grpcServer(ctx context.Context, o *peer.Options, timers grpcTimers, listen 
 	}
 	err = server.Serve(TunedListener{listener, o})
 	if stop() {
-		return fmt.Errorf("serving ended early: %w", err)
+		return fmt.Errorf("the server ended early: %w", err)
 	}
 	<-drained
 	return nil
@@ -103,8 +104,8 @@ func (l TunedListener) Accept() (net.Conn, error) {
 	return lingeringConn{session, l.Options.Linger}, nil
 }
 
-// lingeringConn keeps the session retransmitting for a while before it closes it, as the kernel does for TCP.
-// kcp-go's own Close flushes once, so one lost datagram would swallow a GOAWAY or the end of a reply.
+// lingeringConn lets the session retransmit for a while before it closes it, as the kernel does for TCP. kcp-go's Close
+// flushes once, so that the loss of one datagram would lose a GOAWAY or the end of a reply.
 type lingeringConn struct {
 	*kcp.UDPSession
 	linger time.Duration
@@ -123,7 +124,7 @@ func (greeter) SayHello(_ context.Context, in *helloworld.HelloRequest) (*hellow
 	return &helloworld.HelloReply{Message: "Hello " + in.GetName()}, nil
 }
 
-// echoService answers as the table in README.md says; the peers' checks rely on it.
+// echoService implements the table in README.md; the checks of the clients rely on it.
 type echoService struct {
 	echo.UnimplementedEchoServer
 }

@@ -22,7 +22,8 @@ type apiVectors struct {
 	Header   []string `json:"header"`
 }
 
-// makeAPIVectors lists what kcp-go exports on this platform, by its source: reflection knows no package.
+// makeAPIVectors lists kcp-go's exported names on this platform. It reads the source, because reflection cannot list
+// a package.
 func makeAPIVectors(ctx context.Context) (apiVectors, error) {
 	vectors := apiVectors{
 		Note:   "exported = kind and name of all that the package exports; header = Snmp.Header()",
@@ -105,7 +106,7 @@ func exportedNames(prefix string, names ...*ast.Ident) []string {
 	return exported
 }
 
-// receiverName is T for a receiver of type T, *T or *T[P].
+// receiverName returns T for a receiver of type T, *T or *T[P].
 func receiverName(t ast.Expr) string {
 	switch t := t.(type) {
 	case *ast.StarExpr:

@@ -16,14 +16,14 @@ import (
 
 const (
 	vectorPassword = "interop vectors"
-	// captureLimit is how long a capture waits for what must come.
+	// captureLimit is the time limit of a capture.
 	captureLimit = 2 * time.Second
-	// captureTries: nothing answers a captured client, so on a machine that stalls for one RTO (200 ms) it
-	// retransmits in the middle of the script. Such a capture is thrown away.
+	// captureTries is the number of attempts at a capture. Nothing answers the captured client, so that it
+	// retransmits in the middle of the script if the machine stalls for one RTO (200 ms). Such a capture is discarded.
 	captureTries = 5
 )
 
-// link is what both ends of a session agree on.
+// link contains the options that both sides of a session share.
 type link struct {
 	cipher string
 	ratio  fecRatio
@@ -32,22 +32,23 @@ type link struct {
 
 func (l link) options() peer.Options {
 	return peer.Options{
-		// A window of 32 is also kcp-go's default, so the window it tells does not depend on whether the first
-		// flush comes before or after an accepted session is tuned.
+		// A window of 32 is kcp-go's default too, so that the advertised window is the same whether the first flush
+		// happens before or after an accepted session is tuned.
 		Crypt: l.cipher, Key: vectorPassword, Mode: "fast3", MTU: 1400, SndWnd: 32, RcvWnd: 32,
 		DataShard: l.ratio.data, ParityShard: l.ratio.parity, SockBuf: 1 << 20, Stream: true, Bind: "127.0.0.1:0",
 	}
 }
 
-// script is what a captured client writes.
+// script describes the writes of a captured client.
 type script struct {
 	name   string
 	writes []int
-	// coalesce holds writes back until the next flush and keeps them apart, so datagrams carry several segments.
+	// coalesce delays writes until the next flush and gives each a segment of its own, so that datagrams carry several
+	// segments.
 	coalesce bool
 }
 
-// vectorStream is what every captured client sends.
+// vectorStream returns the data that every captured client sends.
 func vectorStream(length int) []byte {
 	stream := make([]byte, length)
 	for i := range stream {
@@ -56,7 +57,7 @@ func vectorStream(length int) []byte {
 	return stream
 }
 
-// captureSession runs a script in a real client and records its datagrams, checked.
+// captureSession runs a script in a real client, records its datagrams and checks them.
 func captureSession(ctx context.Context, l link, s script) (sessionVector, error) {
 	var failures error
 	for range captureTries {
@@ -87,7 +88,7 @@ func captureOnce(ctx context.Context, l link, s script) (sessionVector, error) {
 		return vector, err
 	}
 	defer session.Close()
-	// The peer never acknowledges: a script longer than the window would block for ever.
+	// The peer never acknowledges, so that a script longer than the window would block for ever.
 	if err := session.SetWriteDeadline(time.Now().Add(captureLimit)); err != nil {
 		return vector, err
 	}
@@ -127,7 +128,7 @@ func collect(conn *net.UDPConn, complete func(datagrams []hexBytes) (bool, error
 	}
 }
 
-// exchange sends one datagram to a fresh server and records the answers until wanted is there.
+// exchange sends one datagram to a new server and records the answers until all wanted segments have arrived.
 func exchange(ctx context.Context, l link, name string, sent []segment, wanted []segment) (exchangeVector, error) {
 	vector, err := newExchangeVector(l, name)
 	if err != nil {
@@ -178,7 +179,7 @@ func exchange(ctx context.Context, l link, name string, sent []segment, wanted [
 	return vector, vector.check(l, wanted)
 }
 
-// acceptSilently reads nothing from the sessions, so all they send is what the protocol demands.
+// acceptSilently accepts sessions and never reads from them, so that they send only what the protocol requires.
 func acceptSilently(listener *kcp.Listener, o *peer.Options) {
 	for {
 		session, err := listener.AcceptKCP()
@@ -197,8 +198,8 @@ func (l link) envelope() (envelope, error) {
 	return envelope{block}, err
 }
 
-// unwrap opens datagrams and takes the FEC header off; packets without KCP segments (parity, out of band) are left
-// out of the payloads.
+// unwrap opens datagrams and removes FEC headers. Packets without KCP segments (parity, out of band) have no entry in
+// payloads.
 func (l link) unwrap(datagrams []hexBytes) (payloads [][]byte, packets []fecPacket, err error) {
 	e, err := l.envelope()
 	if err != nil {
@@ -209,10 +210,10 @@ func (l link) unwrap(datagrams []hexBytes) (payloads [][]byte, packets []fecPack
 		if err != nil {
 			return nil, nil, fmt.Errorf("datagram %d: %w", i, err)
 		}
-		// Sealing the same payload must give the same bytes: this is what ties the made-up packets of
-		// ciphers.json to real ones.
+		// Sealing the same payload must give the same bytes. This proves that the constructed packets of ciphers.json
+		// have the framing of real ones.
 		if !bytes.Equal(e.seal(nonce, payload), datagram) {
-			return nil, nil, fmt.Errorf("datagram %d is built otherwise", i)
+			return nil, nil, fmt.Errorf("datagram %d has other framing than the constructed one", i)
 		}
 		if l.ratio.group() == 0 {
 			payloads = append(payloads, payload)
@@ -246,7 +247,7 @@ func (l link) segments(datagrams []hexBytes) ([]segment, error) {
 	return all, nil
 }
 
-// complete: all of the stream was seen, and no group is half there.
+// complete returns whether the datagrams contain the whole stream and only whole FEC groups.
 func (v *sessionVector) complete(datagrams []hexBytes) (bool, error) {
 	l := v.link()
 	segments, err := l.segments(datagrams)
@@ -260,7 +261,7 @@ func (v *sessionVector) complete(datagrams []hexBytes) (bool, error) {
 	return total >= v.StreamLen && l.ratio.wholeGroups(len(datagrams)), nil
 }
 
-// check holds a recorded session against everything known about it.
+// check compares a recorded session with the script: framing, parity, segments and data.
 func (v *sessionVector) check() error {
 	l := v.link()
 	_, packets, err := l.unwrap(v.Datagrams)
@@ -297,14 +298,14 @@ func (v *exchangeVector) unwrap(l link) error {
 	return err
 }
 
-// check compares the answer with the segments the protocol asks for; the window alone is taken as it came.
+// check compares the answer with the wanted segments, except for the window, which it does not check.
 func (v *exchangeVector) check(l link, wanted []segment) error {
 	got, err := l.segments(v.Received)
 	if err != nil {
 		return err
 	}
 	if len(got) != len(wanted) {
-		return fmt.Errorf("%s: %d segments came back, want %d", v.Name, len(got), len(wanted))
+		return fmt.Errorf("%s: got %d segments, want %d", v.Name, len(got), len(wanted))
 	}
 	for i, s := range got {
 		want := wanted[i]

@@ -28,7 +28,7 @@ type packetVector struct {
 	Packet hexBytes `json:"packet"`
 }
 
-// vectorPayload and vectorNonce are formulas, so the file holds each packet only once.
+// vectorPayload and vectorNonce are formulas, so that the file need not contain payloads and nonces.
 func vectorPayload(length int) []byte {
 	payload := make([]byte, length)
 	for i := range payload {
@@ -45,7 +45,7 @@ func vectorNonce(nonceLen, payloadLen int) []byte {
 	return nonce
 }
 
-// vectorKey gives every cipher another key, and no key a repeated byte a wrong offset could hide behind.
+// vectorKey returns a different key for every cipher. No byte repeats within a key, so that a wrong offset is detected.
 func vectorKey(cipher string, length int) []byte {
 	key := make([]byte, length)
 	for i := range key {
@@ -54,7 +54,7 @@ func vectorKey(cipher string, length int) []byte {
 	return key
 }
 
-// extraKeyLens are lengths, beside the usual one, that a cipher of variable key length takes.
+// extraKeyLens are further key lengths of ciphers with variable key length.
 var extraKeyLens = map[string][]int{
 	"twofish":  {16, 24},
 	"blowfish": {1, 16, 56},
@@ -89,8 +89,8 @@ func makeCipherVectors() (cipherVectors, error) {
 	return vectors, nil
 }
 
-// fullPayloadLens covers every length to 64, then those where packet lengths (payload + 20) or payload lengths lie
-// around block and eight-block boundaries, then real sizes up to the longest packet of each layout.
+// fullPayloadLens returns every length up to 64, then lengths at which the packet (payload + 20) or the payload is near a
+// boundary of one or eight blocks, then typical sizes up to the longest packet of each layout.
 func fullPayloadLens() []int {
 	var lens []int
 	for length := range 65 {
@@ -117,7 +117,7 @@ func makeCipherVector(kind peer.CipherKind, keyLen int, lens []int) (cipherVecto
 		packet := e.seal(nonce, payload)
 		gotNonce, got, err := e.open(packet)
 		if err != nil || !bytes.Equal(got, payload) || !bytes.Equal(gotNonce, nonce) {
-			return vector, fmt.Errorf("%s: a packet of %d bytes does not open again: %w", kind.Name, length, err)
+			return vector, fmt.Errorf("%s: cannot open a packet with a payload of %d bytes: %w", kind.Name, length, err)
 		}
 		vector.Packets = append(vector.Packets, packetVector{length, packet})
 	}

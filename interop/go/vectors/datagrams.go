@@ -20,7 +20,7 @@ type datagramVectors struct {
 	OutOfBand []oobVector      `json:"out_of_band"`
 }
 
-// linkVector is the part of every record that says how to read it.
+// linkVector is the part of every record that is needed to decode it.
 type linkVector struct {
 	Name         string   `json:"name"`
 	Cipher       string   `json:"cipher"`
@@ -84,7 +84,8 @@ func newExchangeVector(l link, name string) (exchangeVector, error) {
 	return exchangeVector{linkVector: common}, err
 }
 
-// fecCiphers are recorded with every FEC ratio; the other ciphers only without FEC, which proves their framing.
+// fecCiphers are recorded with every FEC ratio. The other ciphers are recorded without FEC only, which suffices to prove
+// their framing.
 var fecCiphers = []string{
 	"null", "none", "aes-128", "aes-192", "aes", "salsa20",
 	"aes-128-gcm", "aes-192-gcm", "aes-256-gcm", "chacha20-poly1305",
@@ -141,12 +142,12 @@ func makeDatagramVectors(ctx context.Context) (datagramVectors, error) {
 	return vectors, nil
 }
 
-// steadyWrites gives one datagram a segment: each write is flushed at once, and the first, longer than any segment,
-// is cut in two. With FEC the segments fill whole groups.
+// steadyWrites makes one segment per datagram: each write is flushed at once, and the first, which is longer than a
+// segment, is split in two. With FEC the segments fill whole groups.
 func steadyWrites(ratio fecRatio) script {
 	segments := 15
 	if ratio.group() > 0 {
-		// As many groups as stay below 32 segments, the window a client takes its silent peer to have.
+		// Stays below 32 segments, the window that a client assumes until its peer advertises one.
 		segments = ratio.data * (20 / ratio.data)
 	}
 	writes := []int{1500}
@@ -160,9 +161,9 @@ func coalescedWrites() script {
 	return script{name: "coalesced", writes: []int{1, 2, 3, 50, 400, 400, 400, 400, 7, 16, 100, 1}, coalesce: true}
 }
 
-// captureExchanges asks a server each question once and knows the answers.
+// captureExchanges sends each request to a server once and checks the answer.
 func captureExchanges(ctx context.Context, l link) ([]exchangeVector, error) {
-	const ts = 0xdeadbeef // Far from any clock of the server, so an echo cannot be mistaken for its own time.
+	const ts = 0xdeadbeef // Far from the server's clock, so that an echoed timestamp differs from its own time.
 	push := func(sn uint32, data string) segment {
 		return segment{conv: l.conv, cmd: kcp.IKCP_CMD_PUSH, wnd: 128, ts: ts + sn, sn: sn, data: []byte(data)}
 	}
@@ -170,8 +171,8 @@ func captureExchanges(ctx context.Context, l link) ([]exchangeVector, error) {
 		return segment{conv: l.conv, cmd: kcp.IKCP_CMD_ACK, ts: ts + sn, sn: sn, una: una}
 	}
 	ask := segment{conv: l.conv, cmd: kcp.IKCP_CMD_WASK, wnd: 128, ts: ts}
-	// kcp-go writes a WINS over the header of the ACKs it flushed before: without any, ts and sn are zero; after
-	// an ACK they are the ACK's. The server's clock is never in it.
+	// kcp-go reuses the header of the ACKs flushed before for a WINS: ts and sn are those of the last ACK, or zero
+	// without one. A WINS never contains the server's clock.
 	tell := segment{conv: l.conv, cmd: kcp.IKCP_CMD_WINS}
 	tellAfterAck := ack(0, 1)
 	tellAfterAck.cmd = kcp.IKCP_CMD_WINS
@@ -185,7 +186,7 @@ func captureExchanges(ctx context.Context, l link) ([]exchangeVector, error) {
 		{"probe", []segment{ask}, []segment{tell}},
 		{"push", []segment{push(0, "first")}, []segment{ack(0, 1)}},
 		{"push out of order", []segment{push(1, "second")}, []segment{ack(1, 0)}},
-		// Only ACKs at or above una, and the last one, are sent: una speaks for the rest.
+		// Only ACKs at or above una, and the last one, are sent: una acknowledges the rest.
 		{"two pushes", []segment{push(0, "first"), push(1, "second")}, []segment{ack(1, 2)}},
 		{"push with a gap", []segment{push(0, "first"), push(2, "third"), push(4, "fifth")}, []segment{ack(2, 1), ack(4, 1)}},
 		{"push and probe", []segment{push(0, "first"), ask}, []segment{ack(0, 1), tellAfterAck}},
@@ -200,7 +201,7 @@ func captureExchanges(ctx context.Context, l link) ([]exchangeVector, error) {
 	return vectors, nil
 }
 
-// captureOOB records one unreliable packet.
+// captureOOB records one out-of-band packet.
 func captureOOB(l link) (oobVector, error) {
 	common, err := newLinkVector(l, "out of band")
 	vector := oobVector{linkVector: common, Payload: vectorPayload(40)}

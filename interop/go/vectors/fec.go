@@ -23,14 +23,14 @@ type fecVector struct {
 	Parity       []hexBytes `json:"parity"`
 }
 
-// fecRatio is data and parity shards of a group; the zero value is FEC off.
+// fecRatio is the number of data and parity shards in a group; the zero value means FEC off.
 type fecRatio struct{ data, parity int }
 
 func (r fecRatio) group() int { return r.data + r.parity }
 
-// unsent is how many packets of the first group kcp-go never sends. It skips parity when the last two data packets
-// are 500 ms or more apart, and before the first packet it takes that time to be 1970: groups of one data packet
-// therefore start without parity, though the sequence ids still count it.
+// unsent returns the number of packets of the first group that kcp-go never sends. It skips parity if the last two data
+// packets are at least 500 ms apart, and the time before the first packet is the zero time. With one data packet per
+// group, the first group therefore has no parity, although its sequence id is used up.
 func (r fecRatio) unsent() int {
 	if r.data == 1 {
 		return r.parity
@@ -38,7 +38,7 @@ func (r fecRatio) unsent() int {
 	return 0
 }
 
-// wholeGroups says whether a session's first n packets end with a group.
+// wholeGroups returns whether the first n packets of a session end at the end of a group.
 func (r fecRatio) wholeGroups(n int) bool {
 	return r.group() == 0 || (n+r.unsent())%r.group() == 0
 }
@@ -50,7 +50,8 @@ func makeFECVectors(ctx context.Context) (fecVectors, error) {
 		Payload: "byte j of shard i = (i*31 + j*7 + 3) & 0xff",
 	}
 	for _, ratio := range []fecRatio{{1, 1}, {2, 1}, {3, 1}, {10, 3}, {20, 5}, {5, 5}} {
-		// The encoder below is ours around kcp-go's codec; a real session says whether it builds the same parity.
+		// makeFECVector uses an encoder of this package around kcp-go's codec. A real session proves that kcp-go
+		// generates the same parity.
 		if _, err := captureSession(ctx, link{cipher: "null", ratio: ratio, conv: 1}, steadyWrites(ratio)); err != nil {
 			return vectors, fmt.Errorf("ratio %d/%d: %w", ratio.data, ratio.parity, err)
 		}
@@ -65,8 +66,8 @@ func makeFECVectors(ctx context.Context) (fecVectors, error) {
 	return vectors, nil
 }
 
-// shortFECLens includes an empty payload and an odd longest one; longFECLens is one full packet among small ones,
-// so most of its other shards are padding.
+// shortFECLens includes an empty payload and a longest one of odd length. longFECLens has one full packet among small
+// ones, so that the other shards are mostly padding.
 func shortFECLens(ratio fecRatio) []int {
 	lens := make([]int, ratio.data)
 	for i := range lens {
@@ -106,7 +107,7 @@ func makeFECVector(ratio fecRatio, lens []int) (fecVector, error) {
 	return vector, nil
 }
 
-// encodeParity pads the shards of a group to the longest and computes its parity.
+// encodeParity pads the shards of a group to the length of the longest and computes the parity.
 func encodeParity(ratio fecRatio, data [][]byte) ([][]byte, error) {
 	codec, err := reedsolomon.New(ratio.data, ratio.parity)
 	if err != nil {
@@ -129,8 +130,8 @@ func encodeParity(ratio fecRatio, data [][]byte) ([][]byte, error) {
 	return shards[ratio.data:], nil
 }
 
-// checkGroups compares the parity of a new session's groups with what encodeParity makes of their data, and the
-// sequence ids with the positions.
+// checkGroups compares the parity of a new session's groups with the result of encodeParity, and the sequence ids with
+// the positions.
 func checkGroups(ratio fecRatio, packets []fecPacket) error {
 	if ratio.group() == 0 {
 		return nil

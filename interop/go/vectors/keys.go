@@ -19,14 +19,14 @@ type keyVector struct {
 }
 
 func makeKeyVectors() (keyVectors, error) {
-	// Beyond plain words: the empty password, one that is not ASCII, and two around SHA-1's block of 64 bytes,
-	// above which HMAC hashes its key first.
+	// Among them the empty password, one that is not ASCII, and two around SHA-1's block size of 64 bytes, above which
+	// HMAC hashes the key first.
 	passwords := []string{
 		"it's a secrect", "interop vectors", "", "a", "pass word with spaces", "Schlüssel-鍵",
 		strings.Repeat("x", 64), strings.Repeat("x", 65),
 	}
 	vectors := keyVectors{Note: "key = PBKDF2-HMAC-SHA1(password in UTF-8, salt, rounds, 32 bytes)"}
-	// kcptun's salt and that of rpcx's example.
+	// The salts of kcptun and of rpcx's example.
 	for _, salt := range []string{peer.KcptunSalt, "rpcx-salt"} {
 		for _, password := range passwords {
 			key, err := peer.DeriveKey(password, salt, peer.KcptunRounds, peer.KcptunKeyLen)

@@ -9,14 +9,14 @@ import (
 	kcp "github.com/xtaci/kcp-go/v5"
 )
 
-// What kcp-go puts in front of a payload it encrypts with anything but an AEAD.
+// Lengths of the fields in front of a payload with a cipher that is not an AEAD, and the limit of a packet, in bytes.
 const (
 	packetNonceLen = 16
 	packetCRCLen   = 4
 	packetMaxLen   = 1500
 )
 
-// aeadCrypt is the exported face of the unexported type behind NewAESGCMCrypt and NewAEADCrypt.
+// aeadCrypt has the exported methods of the unexported type that NewAESGCMCrypt and NewAEADCrypt return.
 type aeadCrypt interface {
 	Seal(dst, nonce, plaintext, additionalData []byte) []byte
 	Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
@@ -24,8 +24,8 @@ type aeadCrypt interface {
 	Overhead() int
 }
 
-// envelope builds and opens UDP payloads as a session with this cipher does. The ciphers are kcp-go's own; only
-// the framing around them is repeated here, and captures of real sessions check it.
+// envelope seals and opens UDP payloads like a session with this cipher. The ciphers are kcp-go's; only the framing is
+// reimplemented here, and captures of real sessions verify it.
 type envelope struct{ block kcp.BlockCrypt }
 
 func (e envelope) nonceLen() int {
@@ -39,7 +39,7 @@ func (e envelope) nonceLen() int {
 	}
 }
 
-// overhead is how many bytes a packet is longer than its payload.
+// overhead returns the number of bytes that a packet has in addition to its payload.
 func (e envelope) overhead() int {
 	switch block := e.block.(type) {
 	case nil:
@@ -63,7 +63,7 @@ func (e envelope) layout() string {
 }
 
 func (e envelope) seal(nonce, payload []byte) []byte {
-	// kcp-go's Seal panics unless the destination already has room for the tag.
+	// kcp-go's Seal panics unless the destination has room for the tag.
 	packet := make([]byte, 0, e.overhead()+len(payload))
 	switch block := e.block.(type) {
 	case nil:
@@ -101,7 +101,7 @@ func (e envelope) open(packet []byte) (nonce, payload []byte, err error) {
 	}
 }
 
-// The kinds of packet an FEC header announces, and where its parts are.
+// Packet types of the FEC header, and offsets of its fields.
 const (
 	fecData       = 0xf1
 	fecParity     = 0xf2
@@ -114,7 +114,7 @@ const (
 type fecPacket struct {
 	seqid uint32
 	kind  uint16
-	// shard is what Reed-Solomon sees: everything from the size field on.
+	// shard is the input of Reed-Solomon: everything from the size field on.
 	shard []byte
 }
 
@@ -128,15 +128,15 @@ func parseFEC(payload []byte) (fecPacket, error) {
 		shard: payload[fecShardStart:],
 	}
 	if p.kind < fecData || p.kind > fecOutOfBand {
-		return p, fmt.Errorf("%#x is no FEC kind", p.kind)
+		return p, fmt.Errorf("unknown FEC type %#x", p.kind)
 	}
 	if size := int(binary.LittleEndian.Uint16(p.shard)); p.kind != fecParity && size != len(p.shard) {
-		return p, fmt.Errorf("size field says %d, shard has %d bytes", size, len(p.shard))
+		return p, fmt.Errorf("size field is %d, but the shard has %d bytes", size, len(p.shard))
 	}
 	return p, nil
 }
 
-// fecDataPacket is the payload of a data packet that carries these KCP segments.
+// fecDataPacket returns the payload of a data packet that carries these KCP segments.
 func fecDataPacket(seqid uint32, segments []byte) []byte {
 	payload := binary.LittleEndian.AppendUint32(nil, seqid)
 	payload = binary.LittleEndian.AppendUint16(payload, fecData)
@@ -144,7 +144,7 @@ func fecDataPacket(seqid uint32, segments []byte) []byte {
 }
 
 func fecShard(segments []byte) []byte {
-	// The size counts its own two bytes.
+	// The size includes its own two bytes.
 	shard := binary.LittleEndian.AppendUint16(nil, uint16(2+len(segments)))
 	return append(shard, segments...)
 }
@@ -189,7 +189,7 @@ func parseSegments(b []byte) ([]segment, error) {
 		length := uint64(binary.LittleEndian.Uint32(b[20:]))
 		b = b[segmentHeaderLen:]
 		if length > uint64(len(b)) {
-			return nil, fmt.Errorf("segment claims %d bytes, %d are left", length, len(b))
+			return nil, fmt.Errorf("segment length is %d, but %d bytes are left", length, len(b))
 		}
 		s.data, b = b[:length], b[length:]
 		segments = append(segments, s)

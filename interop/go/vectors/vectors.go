@@ -1,4 +1,4 @@
-// Package vectors writes the golden vectors.
+// Package vectors generates the golden vectors.
 package vectors
 
 import (
@@ -17,7 +17,7 @@ import (
 	"kcp-interop/peer"
 )
 
-// hexBytes is written to JSON as a string of hexadecimal digits.
+// hexBytes is encoded in JSON as a string of hexadecimal digits.
 type hexBytes []byte
 
 func (h hexBytes) MarshalText() ([]byte, error) {
@@ -29,7 +29,7 @@ func (h *hexBytes) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// vectorFiles lists what the vectors command writes, each with the function that makes its contents.
+// vectorFiles lists the files of golden vectors, each with the function that generates its contents.
 var vectorFiles = []struct {
 	name string
 	make func(ctx context.Context) (any, error)
@@ -44,7 +44,7 @@ var vectorFiles = []struct {
 // Setup registers the flags of the subcommand that writes the golden vectors to a directory.
 func Setup(fs *flag.FlagSet, _ *peer.Options) peer.Action {
 	dir := fs.String("out", "../vectors", "directory to write to")
-	only := fs.String("only", "", "write this file alone, such as api.json")
+	only := fs.String("only", "", "write only this file, such as api.json")
 	return func(ctx context.Context, out io.Writer) error {
 		if err := os.MkdirAll(*dir, 0o755); err != nil {
 			return err
@@ -73,7 +73,7 @@ func Setup(fs *flag.FlagSet, _ *peer.Options) peer.Action {
 	}
 }
 
-// vectorJSON indents by one space: a line for each value keeps changes readable, and more would only add size.
+// vectorJSON indents by one space: one value per line keeps diffs readable, and more indentation would only add size.
 func vectorJSON(v any) ([]byte, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -85,7 +85,7 @@ func vectorJSON(v any) ([]byte, error) {
 
 const kcpModule = "github.com/xtaci/kcp-go/v5"
 
-// vectorSource names the kcp-go the vectors come from, as linked into this binary.
+// vectorSource returns name and version of the kcp-go that is linked into this binary.
 func vectorSource() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dep := range info.Deps {
@@ -94,7 +94,7 @@ func vectorSource() string {
 			}
 		}
 	}
-	// A test of a package that is no program has no list of its modules.
+	// Test binaries of packages other than main contain no list of modules.
 	version, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", kcpModule).Output()
 	if err != nil {
 		return "kcp-go"

@@ -13,8 +13,8 @@ import (
 
 const vectorDir = "../../vectors"
 
-// The vectors are those of v5.6, but for the list of what v5.7 exports.
-func TestCheckedInVectorsAreWhatTheGeneratorWrites(t *testing.T) {
+// All vectors are generated with v5.6, except for v5.7's list of exported names.
+func TestCheckedInVectorsMatchTheGenerator(t *testing.T) {
 	dir := vectorDir
 	newest := strings.HasPrefix(vectorSource(), "kcp-go v5.7")
 	if newest {
@@ -25,7 +25,7 @@ func TestCheckedInVectorsAreWhatTheGeneratorWrites(t *testing.T) {
 			continue
 		}
 		if file.name == "datagrams.json" {
-			// Captures differ with each run; the next test checks what is in them.
+			// Captures differ with each run; the next test checks their contents.
 			continue
 		}
 		t.Run(file.name, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestCheckedInVectorsAreWhatTheGeneratorWrites(t *testing.T) {
 	}
 }
 
-func TestCheckedInDatagramsHold(t *testing.T) {
+func TestCheckedInDatagramsAreConsistent(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(vectorDir, "datagrams.json"))
 	if err != nil {
 		t.Fatal(err)

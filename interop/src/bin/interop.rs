@@ -1,4 +1,4 @@
-//! Runs cases against other implementations of KCP.
+//! Runs the interoperability cases.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -15,11 +15,11 @@ use kcp_interop::native;
 use kcp_interop::report::{self, Cell};
 use kcp_interop::run::{Plan, run_all};
 
-/// Runs this workspace against other implementations of KCP: kcp-go, with every cipher and FEC
-/// setting and every other option, the newest kcp-go and an older one, the reference in C, two Rust crates, grpc-go, and
-/// this workspace itself; in both directions, with and without loss.
+/// Tests interoperability with other implementations of KCP: three versions of kcp-go with every cipher, FEC
+/// setting and option, the C reference, two Rust crates, grpc-go over kcp-go, and this workspace itself. Cases run
+/// in both directions, with and without loss.
 ///
-/// Ctrl-C prints the results so far. Exit status: 0 if no case fails, 1 if one does, 2 if none could be
+/// Ctrl-C prints the results so far. Exit status: 0 if no case fails, 1 if a case fails, 2 if no case could
 /// run, 130 after Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(name = "interop", args_conflicts_with_subcommands = true)]
@@ -39,30 +39,30 @@ struct Args {
     #[arg(long)]
     list: bool,
 
-    /// Run only cases whose name contains this
+    /// Run only cases whose name contains this text
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
 
-    /// Run this case alone, by its whole name
+    /// Run only the case with this name
     #[arg(long, value_name = "NAME", conflicts_with_all = ["filter", "random"])]
     case: Option<Case>,
 
-    /// Run this many cases drawn from the whole space of options instead
+    /// Run this many random cases from the whole space of options instead
     #[arg(long, value_name = "COUNT")]
     random: Option<usize>,
 
-    /// Number of cases that run at the same time
+    /// Number of cases to run concurrently
     #[arg(long, value_name = "COUNT", default_value_t = 4)]
     jobs: usize,
 
-    /// Seed of losses and contents, and of the cases drawn at random
+    /// Seed of losses, contents and random cases
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a peer built on another crate
+    /// Run a peer built on a Rust crate
     #[command(hide = true)]
     Peer(native::Args),
 }
@@ -80,7 +80,7 @@ impl Args {
 }
 
 fn main() -> ExitCode {
-    // A peer has its own runtime and output.
+    // A peer has a runtime and output of its own.
     if let Ok(Args {
         command: Some(Command::Peer(peer)),
         ..
@@ -100,7 +100,10 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), Failure> {
     let cases = args.cases();
     if cases.is_empty() {
-        let problem = format!("no case is named like {:?}; --list shows all", args.filter);
+        let problem = format!(
+            "no case name contains {:?}; --list prints all names",
+            args.filter
+        );
         return Err(Failure::CannotBegin(problem));
     }
     if args.list {
@@ -108,7 +111,7 @@ async fn run(args: Args) -> Result<(), Failure> {
     }
     let stop = Stop::on_signals();
     let cells = run_cases(&args, &cases, &stop).await?;
-    match cells.iter().filter(|cell| !cell.is_right()).count() {
+    match cells.iter().filter(|cell| !cell.is_ok()).count() {
         0 if stop.is_requested() => Err(Failure::Interrupted),
         0 => Ok(()),
         failed => Err(Failure::Check(format!("{failed} cases failed"))),
@@ -119,16 +122,16 @@ fn list(cases: &[Case]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     for case in cases {
         if writeln!(out, "{case}").is_err() {
-            // The reader has seen enough.
+            // The reader has closed the pipe.
             break;
         }
     }
     Ok(())
 }
 
-/// Runs the cases, or those that end before `stop` is requested, and writes the reports.
+/// Runs the cases until `stop` is requested, and writes reports on those that have ended.
 async fn run_cases(args: &Args, cases: &[Case], stop: &Stop) -> Result<Vec<Cell>, Failure> {
-    // This program is some of the peers, too.
+    // Some peers are subcommands of this program.
     let this = std::env::current_exe().map_err(Failure::io("cannot find this program"))?;
     let build = tokio::task::spawn_blocking(move || Programs::build(&this));
     let programs = build
@@ -157,7 +160,7 @@ async fn run_cases(args: &Args, cases: &[Case], stop: &Stop) -> Result<Vec<Cell>
     let terminal = io::stdout().is_terminal();
     let elapsed = start.elapsed().as_secs_f64();
     let table = report::table(&cells, terminal);
-    cli::print(&format!("{table}in {elapsed:.1} s\n"))?;
+    cli::print(&format!("{table}took {elapsed:.1} s\n"))?;
     let files = [
         (&args.json, report::json(&cells)),
         (&args.html, report::html(&cells, args.seed)),
@@ -171,7 +174,7 @@ async fn run_cases(args: &Args, cases: &[Case], stop: &Stop) -> Result<Vec<Cell>
     Ok(cells)
 }
 
-/// A progress count, overwritten in place on a terminal, and failures as they happen.
+/// Prints failures as they happen and, on a terminal, a count that is overwritten in place.
 struct Progress {
     done: usize,
     all: usize,
@@ -189,7 +192,7 @@ impl Progress {
 
     fn on_done(&mut self, cell: &Cell, seed: u64) {
         self.done += 1;
-        if !cell.is_right() {
+        if !cell.is_ok() {
             self.clear();
             eprintln!("{}", cell.explain(seed));
         }

@@ -1,30 +1,30 @@
-//! Cases that a peer does not support.
+//! Limits of the peers: cases that they do not support.
 
 use kcp_transport::config::Mode;
 
 use super::{Case, Direction, Fec, Payload, Peer};
 
 impl Peer {
-    /// Most segments of a message that it sends and takes, with windows of the case's size.
+    /// Maximum number of segments in a message that the peer sends and receives with the windows of the case.
     #[must_use]
     pub fn max_fragments(self, case: &Case) -> u16 {
         let window = case.windows.theirs.min(case.windows.ours);
         match self {
-            // ikcp_send refuses 128 fragments, whatever the windows are.
+            // ikcp_send unsupported 128 fragments, whatever the windows are.
             Self::Ikcp | Self::TokioKcp => window.min(127),
             Self::KcpTokio => window.min(128),
-            // Its writes are cut to segments, each a message of its own. It takes longer ones.
+            // kcp-go sends each segment of a write as a message of its own, but receives longer messages.
             Self::KcpGo | Self::KcpGo5_7 | Self::KcpGo5_4 | Self::GrpcGo | Self::Ours => {
                 window.min(255)
             }
         }
     }
 
-    /// Why it does not support the case; `None` if it does.
+    /// Why the peer does not support the case; `None` if it does.
     #[must_use]
-    pub fn refuses(self, case: &Case) -> Option<&'static str> {
+    pub fn unsupported(self, case: &Case) -> Option<&'static str> {
         let empty = matches!(case.payload, Payload::Echo(shape) if shape.empty);
-        if let Some(reason) = self.refuses_options(case) {
+        if let Some(reason) = self.unsupported_options(case) {
             return Some(reason);
         }
         if case.mtu > self.max_mtu() {
@@ -32,18 +32,18 @@ impl Peer {
         }
         match self {
             Self::KcpGo | Self::KcpGo5_7 | Self::GrpcGo if empty => Some(EMPTY_STALLS),
-            Self::Ours if empty => Some("we send no empty messages"),
+            Self::Ours if empty => Some("kcp-transport sends no empty messages"),
             Self::KcpGo | Self::KcpGo5_7 | Self::GrpcGo | Self::Ours => None,
             Self::KcpGo5_4 => {
-                // The tag.
+                // Only AEAD ciphers have a tag at the end.
                 let aead = case.overhead().back > 0;
                 let one_sided = case.fec.ours.is_some() != case.fec.theirs.is_some();
                 if aead {
                     Some("v5.4 has no AEAD ciphers")
                 } else if one_sided {
-                    Some("with FEC on, v5.4 refuses packets without FEC header; off, those with")
+                    Some("v5.4 requires FEC on both sides or on neither")
                 } else if case.fec.ours != case.fec.theirs {
-                    Some("v5.4 does not learn the sender's FEC ratio")
+                    Some("v5.4 does not detect the sender's FEC ratio")
                 } else if empty {
                     Some(EMPTY_STALLS)
                 } else {
@@ -52,13 +52,13 @@ impl Peer {
             }
             Self::Ikcp | Self::TokioKcp | Self::KcpTokio => {
                 if case.cipher != "null" {
-                    Some("it has no ciphers")
+                    Some("the peer has no ciphers")
                 } else if case.fec != Fec::OFF {
-                    Some("it has no FEC")
+                    Some("the peer has no FEC")
                 } else if self == Self::KcpTokio && empty {
-                    Some("it sends no empty messages")
+                    Some("the peer sends no empty messages")
                 } else if empty && case.mode() == Mode::Stream {
-                    Some("a stream has no empty messages")
+                    Some("stream mode has no empty messages")
                 } else {
                     None
                 }
@@ -66,7 +66,7 @@ impl Peer {
         }
     }
 
-    fn refuses_options(self, case: &Case) -> Option<&'static str> {
+    fn unsupported_options(self, case: &Case) -> Option<&'static str> {
         let options = &case.options;
         let no_fec = case.fec.ours.is_none() || case.fec.theirs.is_none();
         let opens = case.direction == Direction::PeerToRust;
@@ -74,20 +74,21 @@ impl Peer {
             if options.datagrams && no_fec {
                 Some("out-of-band datagrams need FEC on both sides")
             } else if options.fec_then.is_some() && case.fec.theirs.is_none() {
-                Some("FEC that is off cannot change")
+                Some("a FEC ratio can change only if FEC is on")
             } else {
                 None
             }
         } else if options.datagrams {
-            Some("it has no out-of-band datagrams")
+            Some("the peer has no out-of-band datagrams")
         } else if options.fec_then.is_some() {
-            Some("its FEC does not change")
+            Some("the peer cannot change its FEC ratio")
         } else if options.conversation.is_some() && opens {
-            Some("it draws the ids of its conversations itself")
+            Some("the peer draws random conversation ids")
         } else {
             None
         }
     }
 }
 
-const EMPTY_STALLS: &str = "kcp-go sends no empty messages, and its reader stalls at one";
+const EMPTY_STALLS: &str =
+    "kcp-go sends no empty messages, and its reader stalls when it receives one";

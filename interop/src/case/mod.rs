@@ -1,4 +1,4 @@
-//! What can be run. A case is data; [`run`](crate::run) runs it.
+//! Descriptions of cases. A case is data; [`run`](crate::run) runs it.
 
 mod capability;
 mod matrix;
@@ -32,36 +32,36 @@ pub use random::random;
 /// The side that opens the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// Our client, the peer's server.
+    /// Our client connects to the peer's server.
     RustToPeer,
-    /// The peer's client, our server.
+    /// The peer's client connects to our server.
     PeerToRust,
 }
 
-/// What runs over the connection.
+/// The traffic on the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Payload {
-    /// Bytes to the server and back.
+    /// The server echoes the client's bytes.
     Echo(Shape),
     /// gRPC calls of one kind.
     Grpc(CallKind),
 }
 
-/// What an echo client sends.
+/// The data of an echo client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// Whether the boundaries of writes are kept, on both sides.
+    /// Stream or message mode of both sides.
     pub mode: Mode,
-    /// Bytes in all.
+    /// Total number of bytes.
     pub bytes: u32,
-    /// Bytes of one write, at least 1.
+    /// Bytes per write, at least 1.
     pub write: u32,
-    /// Whether the peer sends empty messages in between. We never do.
+    /// Whether the peer sends empty messages in between. Our side never does.
     pub empty: bool,
 }
 
 impl Shape {
-    /// 256 KiB as a stream. The writes divide neither a segment nor what is sent in all.
+    /// 256 KiB as a stream. The size of a write divides neither a segment nor the total.
     pub const STREAM: Self = Self {
         mode: Mode::Stream,
         bytes: 256 << 10,
@@ -84,7 +84,7 @@ pub enum CallKind {
 }
 
 impl CallKind {
-    /// As the Go peers call it.
+    /// The name in the flags of the Go peers.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -96,17 +96,17 @@ impl CallKind {
     }
 }
 
-/// FEC of each side, data and parity packets of a group.
+/// FEC ratio of each side: data and parity packets of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fec {
-    /// Of what we send.
+    /// Ratio of our packets.
     pub ours: Option<(usize, usize)>,
-    /// Of what the peer sends.
+    /// Ratio of the peer's packets.
     pub theirs: Option<(usize, usize)>,
 }
 
 impl Fec {
-    /// None.
+    /// No FEC on either side.
     pub const OFF: Self = Self::both(None);
 
     /// The same on both sides.
@@ -136,20 +136,20 @@ impl fmt::Display for Fec {
 /// Send and receive window of each side, in segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Windows {
-    /// Both of ours.
+    /// Our send and receive window.
     pub ours: u16,
-    /// Both of the peer's.
+    /// The peer's send and receive window.
     pub theirs: u16,
 }
 
-/// What becomes of datagrams on the way, in percent, in each direction.
+/// Impairments of the path in each direction, in percent of the datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Trouble {
-    /// That are lost.
+pub struct Impairments {
+    /// Datagrams lost.
     pub loss: u8,
-    /// That later ones overtake.
+    /// Datagrams overtaken by later ones.
     pub reorder: u8,
-    /// That arrive twice.
+    /// Datagrams that arrive twice.
     pub duplicate: u8,
 }
 
@@ -160,20 +160,20 @@ pub enum Network {
     V4,
     /// ::1 on both sides.
     V6,
-    /// The server listens on ::, the client comes from 127.0.0.1.
+    /// The server listens on ::, the client sends from 127.0.0.1.
     Dual,
 }
 
-/// One thing to try.
+/// One case to run.
 ///
-/// Its name, as displayed, contains all of it: parsing gives the same case.
+/// `Display` prints its name, which `FromStr` parses to the same case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Case {
     /// The other implementation.
     pub peer: Peer,
     /// The side that opens the connection.
     pub direction: Direction,
-    /// What runs over it.
+    /// The traffic on the connection.
     pub payload: Payload,
     /// The cipher, by kcptun's name.
     pub cipher: &'static str,
@@ -185,8 +185,8 @@ pub struct Case {
     pub mtu: u16,
     /// Windows of each side.
     pub windows: Windows,
-    /// What the path does.
-    pub trouble: Trouble,
+    /// Impairments of the path.
+    pub impairments: Impairments,
     /// The addresses used.
     pub network: Network,
     /// Options that not all peers have.
@@ -194,7 +194,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// An echo case with the default options: no cipher, no FEC, no trouble.
+    /// An echo case with the default options: no cipher, no FEC, no impairments.
     #[must_use]
     pub const fn new(peer: Peer, direction: Direction) -> Self {
         Self {
@@ -209,7 +209,7 @@ impl Case {
                 ours: 1024,
                 theirs: 1024,
             },
-            trouble: Trouble {
+            impairments: Impairments {
                 loss: 0,
                 reorder: 0,
                 duplicate: 0,
@@ -223,16 +223,16 @@ impl Case {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::UnknownCipher`] if we do not have it.
+    /// [`ConfigError::UnknownCipher`] if kcp-transport does not have the cipher.
     pub fn security(&self) -> Result<Security, ConfigError> {
         Security::from_password(self.cipher, PASSWORD, Security::KCPTUN_SALT)
     }
 
-    /// Our options.
+    /// Our configuration.
     ///
     /// # Errors
     ///
-    /// If one is out of range.
+    /// If an option is out of range.
     pub fn config(&self) -> Result<Config, ConfigError> {
         let ratio = self.fec.ours;
         let ratio = ratio.map(|(data, parity)| FecRatio::new(data, parity));
@@ -246,9 +246,10 @@ impl Case {
         self.options.apply(config).build()
     }
 
-    /// Messages keep the size of their fragments where the peer's window is below the 32 segments
-    /// that kcp-go advertises first: a message that was cut into more fragments than the window
-    /// that its program sets afterwards is never delivered.
+    /// Off for messages if the peer's window is below the 32 segments that kcp-go advertises first.
+    ///
+    /// A search begins with small fragments. A message that was split into more fragments than the window that
+    /// the peer sets afterwards would never be delivered.
     fn mtu_discovery(&self) -> MtuDiscovery {
         match self.mode() {
             Mode::Message if self.windows.theirs < INITIAL_WINDOW => MtuDiscovery::Off,
@@ -256,13 +257,13 @@ impl Case {
         }
     }
 
-    /// How long nothing is written once half of the bytes are.
+    /// Pause in writing after half of the bytes.
     #[must_use]
     pub fn pause(&self) -> Duration {
         self.options.fec_then.map_or(Duration::ZERO, |_| PAUSE)
     }
 
-    /// Whether both sides have extensions, and packets have room for them.
+    /// Whether both sides have extensions enabled and packets have room for them.
     #[must_use]
     pub fn is_extended(&self) -> bool {
         let roomy = || {
@@ -272,7 +273,7 @@ impl Case {
         self.peer == Peer::Ours && self.options.extensions != Extensions::Off && roomy()
     }
 
-    /// Whether boundaries are kept.
+    /// Stream or message mode.
     #[must_use]
     pub const fn mode(&self) -> Mode {
         match self.payload {
@@ -285,15 +286,15 @@ impl Case {
     ///
     /// # Errors
     ///
-    /// If the options are not in order.
+    /// If an option is out of range or the MTU is too small.
     pub fn layout(&self) -> Result<PacketLayout, ConfigError> {
         self.config()?.layout(self.overhead())
     }
 
-    /// What the cipher adds to a packet; nothing if we do not have it.
+    /// Bytes that the cipher adds to a packet; zero if kcp-transport does not have the cipher.
     #[must_use]
     pub fn overhead(&self) -> Overhead {
-        // Deriving a key is slow on purpose, and this is called thousands of times.
+        // Key derivation is slow by design, and this is called thousands of times.
         static OVERHEADS: LazyLock<HashMap<&str, Overhead>> = LazyLock::new(|| {
             let names = Security::NAMES.iter().copied();
             let known = names.filter_map(|cipher| {
@@ -309,7 +310,7 @@ impl Case {
         OVERHEADS.get(self.cipher).copied().unwrap_or(none)
     }
 
-    /// The peer's command and the options that both sides share.
+    /// Arguments of the peer's program: the command, and the options of the case.
     #[must_use]
     pub fn peer_args(&self, command: &str) -> Vec<String> {
         let (data, parity) = self.fec.theirs.unwrap_or((0, 0));
@@ -343,7 +344,7 @@ impl Case {
         let Options { dscp, fec_then, .. } = self.options;
         if dscp != 0 {
             option("dscp", &dscp);
-            // A relay is a host of its own, which marks nothing.
+            // A relay sends its datagrams without the DSCP.
             if self.relay(0).is_none() {
                 option("want-dscp", &dscp);
             }
@@ -355,24 +356,24 @@ impl Case {
         }
     }
 
-    /// The path between the two; `None` if they talk directly.
+    /// The relay between client and server; `None` if the path has no impairments.
     #[must_use]
     pub fn relay(&self, seed: u64) -> Option<RelayConfig> {
         let part = |percent: u8| f64::from(percent) / 100.0;
-        (self.trouble != Trouble::default()).then(|| RelayConfig {
-            loss: part(self.trouble.loss),
-            reorder: part(self.trouble.reorder),
-            duplicate: part(self.trouble.duplicate),
+        (self.impairments != Impairments::default()).then(|| RelayConfig {
+            loss: part(self.impairments.loss),
+            reorder: part(self.impairments.reorder),
+            duplicate: part(self.impairments.duplicate),
             delay: DELAY,
             seed,
             ..RelayConfig::default()
         })
     }
 
-    /// The seed of this case, which does not depend on the other cases of a run.
+    /// The seed of this case, independent of the other cases of a run.
     #[must_use]
     pub fn seed(&self, seed: u64) -> u64 {
-        // FNV-1a, begun elsewhere for each seed.
+        // FNV-1a with an offset basis that depends on the seed.
         let begin = 0xcbf2_9ce4_8422_2325 ^ seed.rotate_left(32);
         self.to_string().bytes().fold(begin, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -385,16 +386,15 @@ const fn preset_name(preset: Preset) -> &'static str {
         Preset::Normal => "normal",
         Preset::Fast => "fast",
         Preset::Fast3 => "fast3",
-        // The enumeration may grow; what it has today is all that kcptun names.
+        // kcptun has no names for the other presets, which no case uses.
         _ => "fast2",
     }
 }
 
-/// kcp-go v5 kcp.go, NewKCP: a session's receive window until its program sets another.
+/// kcp-go v5 kcp.go, NewKCP: the receive window of a session until its program sets another.
 const INITIAL_WINDOW: u16 = 32;
 
 const PASSWORD: &str = "interop";
 
-/// Of the relay, each way. Long enough that a window of data is under way, short enough for a
-/// quick run.
+/// One-way delay of the relay: long enough for a window of data in flight, short enough for a quick run.
 const DELAY: Duration = Duration::from_millis(5);

@@ -1,4 +1,4 @@
-//! Names of cases: all of a case in one word, and back.
+//! Names of cases: formatting and parsing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,9 +8,9 @@ use kcp_transport::crypto::Security;
 
 use super::{CALL_KINDS, Case, DIRECTIONS, Direction, Fec, Network, Payload, Peer, Shape};
 
-/// No case has this name.
+/// Error for a text that is not the name of a case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no case is named {name:?}: {problem}")]
+#[error("invalid case name {name:?}: {problem}")]
 pub struct NameError {
     name: String,
     problem: String,
@@ -25,7 +25,7 @@ impl fmt::Display for Direction {
     }
 }
 
-/// Peer, direction, cipher, FEC and loss always; everything else where it is not the default.
+/// The name always contains peer, direction, cipher, FEC and loss, and every other option that is not the default.
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.peer, self.direction)?;
@@ -34,8 +34,12 @@ impl fmt::Display for Case {
         }
         let fec = self.fec.to_string().replace(" against ", "-");
         let fec = fec.replace('/', "-");
-        write!(f, "/{}/fec-{fec}/loss-{}", self.cipher, self.trouble.loss)?;
-        for option in self.unusual() {
+        write!(
+            f,
+            "/{}/fec-{fec}/loss-{}",
+            self.cipher, self.impairments.loss
+        )?;
+        for option in self.non_default() {
             write!(f, "/{option}")?;
         }
         Ok(())
@@ -43,8 +47,8 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    /// The options that are not the default, as they are named.
-    pub(crate) fn unusual(&self) -> Vec<String> {
+    /// Names of the options that are not the default.
+    pub(crate) fn non_default(&self) -> Vec<String> {
         let default = Self::new(self.peer, self.direction);
         let mut options = Vec::new();
         if let Payload::Echo(shape) = self.payload {
@@ -71,10 +75,10 @@ impl Case {
             let windows = self.windows;
             options.push(format!("windows-{}-{}", windows.ours, windows.theirs));
         }
-        let trouble = self.trouble;
+        let impairments = self.impairments;
         for (name, percent) in [
-            ("reorder", trouble.reorder),
-            ("duplicate", trouble.duplicate),
+            ("reorder", impairments.reorder),
+            ("duplicate", impairments.duplicate),
         ] {
             if percent != 0 {
                 options.push(format!("{name}-{percent}"));
@@ -102,17 +106,17 @@ impl Case {
             ("fec", _) => self.fec = fec(value)?,
             ("mtu", _) => self.mtu = number(value)?,
             ("windows", _) => {
-                let both = value.split_once('-').ok_or("needs two windows")?;
+                let both = value.split_once('-').ok_or("windows needs two numbers")?;
                 self.windows.ours = number(both.0)?;
                 self.windows.theirs = number(both.1)?;
             }
-            ("loss", _) => self.trouble.loss = number(value)?,
-            ("reorder", _) => self.trouble.reorder = number(value)?,
-            ("duplicate", _) => self.trouble.duplicate = number(value)?,
+            ("loss", _) => self.impairments.loss = number(value)?,
+            ("reorder", _) => self.impairments.reorder = number(value)?,
+            ("duplicate", _) => self.impairments.duplicate = number(value)?,
             ("v6", _) => self.network = Network::V6,
             ("dual", _) => self.network = Network::Dual,
             _ => {
-                let unknown = |_| format!("{option:?} is no option");
+                let unknown = |_| format!("unknown option {option:?}");
                 self.preset = option.parse::<Preset>().map_err(unknown)?;
             }
         }
@@ -173,7 +177,7 @@ fn fec(text: &str) -> Result<Fec, String> {
 
 pub(super) fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse()
-        .map_err(|_| format!("{text:?} is no number, or out of range"))
+        .map_err(|_| format!("{text:?} is not a number or out of range"))
 }
 
 #[cfg(test)]
@@ -182,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_contains_all_of_a_case() {
+    fn name_round_trips_for_every_case() {
         let cases = all().into_iter().chain(random(1, 2000));
         for case in cases {
             assert_eq!(case.to_string().parse(), Ok(case), "{case}");
@@ -190,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn invalid_names_are_refused() {
         for (name, problem) in [
             ("kcp/rust-to-peer", "the peer is unknown"),
             ("kcp-go", "the direction is missing"),
@@ -201,9 +205,9 @@ mod tests {
             ),
             (
                 "kcp-go/rust-to-peer/aes/mtu-x",
-                "\"x\" is no number, or out of range",
+                "\"x\" is not a number or out of range",
             ),
-            ("kcp-go/rust-to-peer/aes/turbo", "\"turbo\" is no option"),
+            ("kcp-go/rust-to-peer/aes/turbo", "unknown option \"turbo\""),
             ("grpc-go/rust-to-peer/aes", "the kind of call is unknown"),
         ] {
             let error = name.parse::<Case>().expect_err(name);

@@ -1,4 +1,4 @@
-//! Options beyond those that all peers share.
+//! Options that not all peers have.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -9,31 +9,31 @@ use kcp_transport::config::{AckPolicy, ConfigBuilder, Congestion, Extensions, Wr
 
 use super::name::number;
 
-/// Options of our side, and of the peer's where it has them too.
+/// Options of our side, and of the peer if it has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Options {
-    /// When our acks leave. The peer's do the other thing: a kcp-go's wait by default.
+    /// Our ack policy. The peer uses the opposite one: kcp-go's acks are batched by default.
     pub acks: AckPolicy,
-    /// When data leaves that either side has written.
+    /// Coalescing of writes on both sides.
     pub coalescing: WriteCoalescing,
-    /// Whether both sides have a congestion window.
+    /// Congestion control of both sides.
     pub congestion: Congestion,
-    /// Most bytes that we send per second.
+    /// Our limit on sent bytes per second.
     pub rate: Option<u32>,
-    /// What both sides mark their packets with; 0 is nothing. The peer loses what is not marked so.
+    /// DSCP of the packets of both sides; 0 sets none. The peer drops packets with another DSCP.
     pub dscp: u8,
     /// The id of the conversation, in both directions.
     pub conversation: Option<u32>,
-    /// The peer's FEC ratio from the middle of the transfer on.
+    /// The peer's FEC ratio in the second half of the transfer.
     pub fec_then: Option<(usize, usize)>,
-    /// Datagrams out of band beside the stream.
+    /// Whether out-of-band datagrams are exchanged beside the stream.
     pub datagrams: bool,
-    /// Our extensions. A peer of this crate has them on.
+    /// Our extensions. A peer of this workspace has them on.
     pub extensions: Extensions,
 }
 
 impl Options {
-    /// The defaults.
+    /// The default options.
     pub const DEFAULT: Self = Self {
         acks: AckPolicy::Immediate,
         coalescing: WriteCoalescing::Immediate,
@@ -46,7 +46,7 @@ impl Options {
         extensions: Extensions::Migration,
     };
 
-    /// Sets them on our side.
+    /// Sets the options of our side.
     pub(super) fn apply(&self, config: ConfigBuilder) -> ConfigBuilder {
         config
             .ack_policy(self.acks)
@@ -57,7 +57,7 @@ impl Options {
             .extensions(self.extensions)
     }
 
-    /// Adds the flags of Go peers that are not at their defaults.
+    /// Adds the flags of the Go peers for options that are not the default.
     pub(super) fn flags(&self, option: &mut impl FnMut(&str, &dyn fmt::Display)) {
         if self.acks == AckPolicy::Batched {
             option("acknodelay", &true);
@@ -70,7 +70,7 @@ impl Options {
         }
     }
 
-    /// Those that are not at their defaults, as they are named.
+    /// Names of the options that are not the default.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         let default = Self::DEFAULT;
@@ -101,7 +101,7 @@ impl Options {
         names
     }
 
-    /// Sets one by its name; false if there is none of this name.
+    /// Sets an option by its name. Returns false if the name is unknown.
     pub(super) fn set(&mut self, name: &str) -> Result<bool, String> {
         let (key, value) = name.split_once('-').unwrap_or((name, ""));
         match (key, value) {
@@ -128,6 +128,5 @@ fn some<T: FromStr>(text: &str) -> Result<Option<T>, String> {
     number(text).map(Some)
 }
 
-/// How long nothing is written around a change of the FEC ratio: we keep a ratio for at least five
-/// seconds, whatever packets contain.
+/// Pause in writing at a change of the FEC ratio: our decoder keeps a detected ratio for at least five seconds.
 pub(super) const PAUSE: Duration = Duration::from_millis(5300);

@@ -1,20 +1,20 @@
-//! Cases drawn from the whole space.
+//! Random cases from the whole space of options.
 
 use kcp_transport::config::{AckPolicy, Congestion, Extensions, Mode, WriteCoalescing};
 use kcp_transport::crypto::Security;
 
-use super::matrix::{MAX_MTU, WINDOWS, fitted, smallest_mtu};
+use super::matrix::{MAX_MTU, WINDOWS, size_limited, smallest_mtu};
 use super::{
-    CALL_KINDS, Case, DIRECTIONS, FECS, Fec, Network, Options, PRESETS, Payload, Peer, Shape,
-    Trouble, Windows,
+    CALL_KINDS, Case, DIRECTIONS, FECS, Fec, Impairments, Network, Options, PRESETS, Payload, Peer,
+    Shape, Windows,
 };
 
-/// Draws cases that the peers support, the same ones for the same seed.
+/// Draws cases that the peers support. The same seed gives the same cases.
 pub fn random(seed: u64, count: usize) -> impl Iterator<Item = Case> {
     let mut rng = SplitMix(seed);
     let cases = std::iter::repeat_with(move || draw(&mut rng));
     cases
-        .filter(|case| case.peer.refuses(case).is_none())
+        .filter(|case| case.peer.unsupported(case).is_none())
         .take(count)
 }
 
@@ -27,9 +27,9 @@ fn draw(rng: &mut SplitMix) -> Case {
     }
     case.preset = rng.pick(&PRESETS);
     case.network = rng.pick(&[Network::V4, Network::V4, Network::V6, Network::Dual]);
-    case.trouble = trouble(rng);
+    case.impairments = impairments(rng);
     if peer == Peer::GrpcGo {
-        // HTTP/2 needs some room to get anywhere: its frames of settings alone are a round trip each.
+        // HTTP/2 is too slow with small windows and packets: its SETTINGS frames alone take several round trips.
         case.payload = Payload::Grpc(rng.pick(&CALL_KINDS));
         case.mtu = rng.between(400, MAX_MTU.into());
         case.windows = windows(rng, 64);
@@ -37,7 +37,7 @@ fn draw(rng: &mut SplitMix) -> Case {
         return case;
     }
     let smallest = match peer {
-        // Below 50 its setting is ignored without an error, and what is reserved for headers wraps.
+        // They silently ignore an MTU below 50, and their subtraction of the headers wraps around.
         Peer::KcpGo5_4 | Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio => 100,
         Peer::KcpGo | Peer::KcpGo5_7 | Peer::GrpcGo | Peer::Ours => smallest_mtu(&case).into(),
     };
@@ -45,7 +45,7 @@ fn draw(rng: &mut SplitMix) -> Case {
     case.windows = windows(rng, 1);
     case.payload = Payload::Echo(shape(rng, &case));
     case.options = options(rng, &case);
-    fitted(case)
+    size_limited(case)
 }
 
 fn options(rng: &mut SplitMix, case: &Case) -> Options {
@@ -55,7 +55,7 @@ fn options(rng: &mut SplitMix, case: &Case) -> Options {
     if case.peer.takes_go_flags() {
         options.dscp = rng.sometimes(8, 1..=63).unwrap_or(0);
         options.datagrams = rng.below(8) == 0;
-        // It takes more than five seconds.
+        // Drawn rarely: such a case takes more than five seconds.
         let then = rng.below(24) == 0 && case.mode() == Mode::Stream;
         let ratio = (rng.between(1, 20), rng.between(1, 10));
         options.fec_then = then.then_some(ratio);
@@ -63,7 +63,7 @@ fn options(rng: &mut SplitMix, case: &Case) -> Options {
     options
 }
 
-/// What every peer goes along with.
+/// Options that every peer supports.
 fn timing(rng: &mut SplitMix) -> Options {
     let mut options = Options::DEFAULT;
     if rng.below(4) == 0 {
@@ -96,12 +96,12 @@ fn fec(rng: &mut SplitMix) -> Fec {
     }
 }
 
-fn trouble(rng: &mut SplitMix) -> Trouble {
+fn impairments(rng: &mut SplitMix) -> Impairments {
     let mut percent = |most| match rng.below(2) {
         0 => 0,
         _ => rng.between(1, most),
     };
-    Trouble {
+    Impairments {
         loss: percent(20),
         reorder: percent(20),
         duplicate: percent(20),
@@ -111,7 +111,7 @@ fn trouble(rng: &mut SplitMix) -> Trouble {
 fn windows(rng: &mut SplitMix, least: u64) -> Windows {
     let mut window = || match rng.below(2) {
         0 => rng.pick(&WINDOWS).max(u16::try_from(least).unwrap_or(1)),
-        // As many small ones as large ones.
+        // Uniform in the logarithm.
         _ => 1_u16 << rng.below(16),
     };
     let (ours, theirs) = (window(), window());
@@ -131,7 +131,7 @@ fn shape(rng: &mut SplitMix, case: &Case) -> Shape {
     } else {
         1 << 20
     };
-    // As many of each length in digits.
+    // Uniform in the logarithm.
     let write = 1_u64 << rng.below(21);
     let write = write + rng.below(write);
     let write = u32::try_from(write).unwrap_or(u32::MAX).min(largest);
@@ -147,7 +147,7 @@ fn shape(rng: &mut SplitMix, case: &Case) -> Shape {
     }
 }
 
-/// The generator of this name, of 64 bits.
+/// The SplitMix64 generator.
 struct SplitMix(u64);
 
 impl SplitMix {
@@ -159,12 +159,12 @@ impl SplitMix {
         word ^ (word >> 31)
     }
 
-    /// Below `end`, which is not 0. Slightly uneven, which does not matter here.
+    /// A number below `end`, which must not be 0. The slight bias of the modulo does not matter here.
     fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    /// Both ends included.
+    /// A number from `least` to `most`, both included.
     fn between<T: TryFrom<u64>>(&mut self, least: u64, most: u64) -> T {
         let drawn = least + self.below(most - least + 1);
         let Ok(drawn) = T::try_from(drawn) else {
@@ -173,7 +173,7 @@ impl SplitMix {
         drawn
     }
 
-    /// One time in so many.
+    /// A number from the range with probability 1/`times`, else `None`.
     fn sometimes<T: TryFrom<u64>>(
         &mut self,
         times: u64,
@@ -189,7 +189,7 @@ impl SplitMix {
     }
 }
 
-/// How often each peer is drawn.
+/// The peers, repeated according to their weight.
 const PEERS: [Peer; 11] = [
     Peer::KcpGo,
     Peer::KcpGo,
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_is_in_order() {
+    fn random_cases_are_in_range() {
         for case in random(3, 1000) {
             case.layout()
                 .unwrap_or_else(|error| panic!("{case}: {error}"));

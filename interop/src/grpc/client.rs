@@ -1,4 +1,4 @@
-//! Our client.
+//! Our gRPC client.
 
 use std::net::SocketAddr;
 
@@ -14,11 +14,11 @@ use super::{SEPARATOR, STREAM_REPLIES, numbered};
 use crate::Failure;
 use crate::case::{CallKind, Case};
 
-/// Calls the greeter, makes the calls of one kind, and checks every answer.
+/// Calls the greeter, makes the echo calls of one kind, and checks every reply.
 ///
 /// # Errors
 ///
-/// If there is no such cipher, no connection, or a call fails or is answered wrong.
+/// If the options are not supported, the client cannot connect, a call fails, or a reply is wrong.
 pub async fn call(case: &Case, server: SocketAddr, kind: CallKind) -> Result<(), Failure> {
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
@@ -79,15 +79,15 @@ async fn client_stream(mut client: EchoClient<KcpChannel>) -> Result<(), Failure
     same(&messages.join(SEPARATOR), &reply.into_inner().message)
 }
 
-/// Each request waits for the reply to the one before, so both directions are open at once.
+/// Sends each request after the reply to the previous one, so that both directions are open at the same time.
 async fn bidi(mut client: EchoClient<KcpChannel>) -> Result<(), Failure> {
     const CALL: &str = "BidirectionalStreamingEcho";
     let mut messages: Vec<String> = (0..MESSAGES).map(|index| format!("ping-{index}")).collect();
     messages.push(large());
     let mut requests = messages.iter().map(|message| request(message));
     let (sender, receiver) = mpsc::channel(1);
-    // grpc-go sends its headers with its first reply: the first request must be under way before.
-    // If the call has ended, no send matters; the status is returned below.
+    // grpc-go sends its headers with the first reply, so the first request must be queued before the call.
+    // Errors of sending are ignored here and below: the status of the call is checked.
     let _ = sender.send(requests.next().unwrap_or_default()).await;
     let replies = client
         .bidirectional_streaming_echo(ReceiverStream::new(receiver))
@@ -101,12 +101,12 @@ async fn bidi(mut client: EchoClient<KcpChannel>) -> Result<(), Failure> {
         }
         match (requests.next(), &sender) {
             (Some(next), Some(open)) => drop(open.send(next).await),
-            // The end of our requests is what ends the call.
+            // The end of the requests ends the call.
             _ => sender = None,
         }
     }
     match replies.message().await.map_err(Failure::call(CALL))? {
-        Some(_) => Err(Failure::Wrong(format!("{CALL} gave one reply too many"))),
+        Some(_) => Err(Failure::Wrong(format!("{CALL} sent a reply too many"))),
         None => Ok(()),
     }
 }
@@ -123,7 +123,7 @@ fn same(expected: &str, given: &str) -> Result<(), Failure> {
     }
     let shown = |text: &str| -> String { text.chars().take(40).collect() };
     Err(Failure::Wrong(format!(
-        "answered {:?} ({} bytes), not {:?} ({} bytes)",
+        "reply is {:?} ({} bytes), expected {:?} ({} bytes)",
         shown(given),
         given.len(),
         shown(expected),
@@ -131,8 +131,8 @@ fn same(expected: &str, given: &str) -> Result<(), Failure> {
     )))
 }
 
-/// More than HTTP/2's first flow-control window, so that it takes WINDOW_UPDATEs to arrive. The
-/// repeated part divides no buffer's size, so that bytes moved on the way show.
+/// A message above HTTP/2's initial flow-control window, so that it needs WINDOW_UPDATEs. The length of the
+/// repeated pattern divides no buffer size, so that moved bytes are detected.
 fn large() -> String {
     "0123456789abcdefghijklmnopqrstuvwxyz-"
         .chars()
@@ -141,5 +141,5 @@ fn large() -> String {
         .collect()
 }
 
-/// Messages of a client or bidirectional stream.
+/// Number of messages of a client-streaming or bidirectional call.
 const MESSAGES: usize = 10;

@@ -1,6 +1,6 @@
-//! gRPC: our client and server, and what the calls must give.
+//! gRPC: our client and server, and the expected replies.
 //!
-//! The services are those of grpc-go's examples: a greeter, and an echo of every kind of call.
+//! The services are those of grpc-go's examples: a greeter, and an echo service with every kind of call.
 
 mod client;
 mod server;
@@ -25,7 +25,7 @@ pub mod proto {
     tonic::include_proto!("grpc.examples.echo");
 }
 
-/// What the Go client prints. A kind that was not requested has no field.
+/// The result that the Go client prints. A kind that was not requested has no field.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Report {
@@ -39,11 +39,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the greeting and the calls of this kind were answered right.
+    /// Checks that the greeting and the calls of this kind had correct replies.
     ///
     /// # Errors
     ///
-    /// [`Failure::Wrong`] if not.
+    /// [`Failure::Wrong`] if one had not.
     pub fn check(&self, kind: CallKind) -> Result<(), Failure> {
         let answered = match kind {
             CallKind::Unary => self.unary,
@@ -54,18 +54,18 @@ impl Report {
         if self.ok && self.calls == 1 && answered {
             Ok(())
         } else {
-            Err(Failure::Wrong(format!("the Go client reports {self:?}")))
+            Err(Failure::Wrong(format!("the Go client reported {self:?}")))
         }
     }
 }
 
-/// An answer of a server stream.
+/// The reply of a server-streaming call with this index.
 fn numbered(message: &str, index: usize) -> String {
     format!("{message} {index}")
 }
 
-/// Answers of a server stream.
+/// Number of replies of a server-streaming call.
 const STREAM_REPLIES: usize = 10;
 
-/// What joins the messages of a client stream in its answer.
+/// Separator of the messages in the reply to a client-streaming call.
 const SEPARATOR: &str = ",";

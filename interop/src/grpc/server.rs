@@ -1,4 +1,4 @@
-//! Our server.
+//! Our gRPC server.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,11 +17,12 @@ use crate::Failure;
 use crate::case::Case;
 use crate::run::listen_addr;
 
-/// Serves the greeter and the echo until the set is dropped; the address is the server's.
+/// Starts the greeter and the echo service. Returns the server's address, and its task in a set that aborts it
+/// when dropped.
 ///
 /// # Errors
 ///
-/// If there is no such cipher, or no socket.
+/// If the options are not supported, or the socket cannot be bound.
 pub async fn serve(
     case: &Case,
 ) -> Result<(SocketAddr, JoinSet<Result<(), tonic::transport::Error>>), Failure> {
@@ -43,7 +44,7 @@ pub async fn serve(
     Ok((addr, serving))
 }
 
-/// Answers as grpc-go's peer does, so that either can be checked in the same way.
+/// Sends the same replies as the grpc-go peer, so that the same checks apply to both.
 struct EchoService;
 
 type Replies = Pin<Box<dyn Stream<Item = Result<EchoResponse, Status>> + Send>>;

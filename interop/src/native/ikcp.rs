@@ -1,4 +1,4 @@
-//! The C reference. It is a state machine without a socket or a clock: both are added here.
+//! The C reference. It is a state machine without socket and clock, which are added here.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ pub(super) struct Session {
     kcp: Kcp,
     socket: UdpSocket,
     peer: SocketAddr,
-    /// Datagrams that the state machine has put out.
+    /// Datagrams that the state machine has emitted.
     output: Output,
     epoch: Instant,
     options: Options,
@@ -24,7 +24,7 @@ pub(super) struct Session {
 
 type Output = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// A socket that waits for its only session.
+/// A server socket for a single session.
 pub(super) struct Listener {
     socket: Option<UdpSocket>,
     options: Options,
@@ -48,16 +48,16 @@ impl Session {
             mtu: options.mtu.into(),
             snd_wnd: options.sndwnd.into(),
             rcv_wnd: options.rcvwnd.into(),
-            // What ikcp_send has built in.
+            // The limit of ikcp_send.
             max_fragments: 127,
             stream_mode: options.stream,
         };
-        let put_out = move |datagram: &[u8]| {
+        let emit = move |datagram: &[u8]| {
             let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
             sink.push(datagram.to_vec());
             Ok(datagram.len())
         };
-        let kcp = Kcp::with_config(conversation, &config, put_out).map_err(io::Error::other)?;
+        let kcp = Kcp::with_config(conversation, &config, emit).map_err(io::Error::other)?;
         Ok(Self {
             kcp,
             socket,
@@ -70,17 +70,17 @@ impl Session {
     }
 
     fn now(&self) -> u32 {
-        // Cut as the protocol's clock is.
+        // Truncated on purpose: the protocol's clock has 32 bits.
         self.epoch.elapsed().as_millis() as u32
     }
 
-    /// Sends what is due.
+    /// Updates the state machine and sends the datagrams that it emits.
     async fn update(&mut self) -> io::Result<()> {
         self.kcp.update(self.now());
-        self.put_out().await
+        self.send_output().await
     }
 
-    async fn put_out(&mut self) -> io::Result<()> {
+    async fn send_output(&mut self) -> io::Result<()> {
         let datagrams = {
             let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *output)
@@ -91,7 +91,7 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for a datagram or the clock, and acts on it.
+    /// Waits for a datagram or the next timer, and processes it.
     async fn turn(&mut self) -> io::Result<()> {
         self.update().await?;
         let now = self.now();
@@ -99,11 +99,11 @@ impl Session {
         let deadline = Duration::from_millis(wait.into());
         let received = self.socket.recv_from(&mut self.buffer);
         if let Ok(received) = tokio::time::timeout(deadline, received).await {
-            // An error is a refusal by the peer's host. The peer may start to listen later.
+            // An error is a refusal by the peer's host (ICMP). The peer may start to listen later.
             if let Ok((len, from)) = received
                 && from == self.peer
             {
-                // What cannot be read is as good as lost.
+                // An invalid datagram counts as lost.
                 let _ = self.kcp.input(&self.buffer[..len]);
             }
         }
@@ -116,7 +116,7 @@ impl Connection for Session {
 
     async fn connect(options: &Options, bind: SocketAddr, server: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(bind).await?;
-        // Any number will do: sessions differ by the port of their socket.
+        // Any id works: each session has a socket of its own.
         let conversation = u32::from(socket.local_addr()?.port());
         Self::new(options, socket, server, conversation)
     }
@@ -133,7 +133,7 @@ impl Connection for Session {
 
     async fn accept(listener: &mut Listener) -> io::Result<Self> {
         let Some(socket) = listener.socket.take() else {
-            // There is only one session.
+            // Only one session is accepted.
             return std::future::pending().await;
         };
         let mut datagram = vec![0; MAX_MESSAGE];
@@ -151,7 +151,7 @@ impl Connection for Session {
     }
 
     async fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        // A stream is queued piece by piece: ikcp_send takes only what 127 segments hold.
+        // A stream is queued in pieces, because ikcp_send accepts at most 127 segments.
         let piece = if self.options.stream {
             self.options.mss() * 32
         } else {
@@ -167,17 +167,17 @@ impl Connection for Session {
             self.kcp.send(piece).map_err(io::Error::other)?;
             next = pieces.next();
         }
-        // Flushing before the first update does nothing.
+        // ikcp_flush does nothing before the first ikcp_update.
         self.kcp.update(self.now());
         self.kcp.flush();
-        self.put_out().await
+        self.send_output().await
     }
 
     async fn receive(&mut self) -> io::Result<Vec<u8>> {
         loop {
             match self.kcp.recv(&mut self.buffer) {
                 Ok(len) => return Ok(self.buffer[..len].to_vec()),
-                // Also the result when fragments are missing.
+                // RecvBufferTooSmall { need: 0 } is also the result if fragments are missing.
                 Err(KcpError::RecvWouldBlock | KcpError::RecvBufferTooSmall { need: 0, .. }) => {
                     self.turn().await?;
                 }

@@ -12,11 +12,11 @@ use super::{Connection, Options};
 /// One session.
 pub(super) struct Session {
     stream: KcpStream,
-    /// Most bytes handed over at a time; in a stream a message of theirs is one segment.
+    /// Maximum number of bytes per call. In stream mode the crate makes one segment of each call.
     piece: usize,
 }
 
-/// Where sessions come from.
+/// A listener with the options of its sessions.
 pub(super) struct Listener {
     listener: KcpListener,
     options: Options,
@@ -73,9 +73,9 @@ impl Connection for Session {
 
 fn config(options: &Options) -> KcpConfig {
     let (nodelay, interval) = options.timing();
-    // kcp-tokio 0.7 actor.rs, drain_recv: what finds the channel to its reader full stays behind
-    // until the actor wakes again. When all has come that will, it does so after a second, or after
-    // a keep-alive of 30 s by default.
+    // kcp-tokio 0.7 actor.rs, drain_recv: data that does not fit into the channel to the reader waits until the
+    // actor wakes again. Without further datagrams, that is after a second, or with the default keep-alive
+    // after 30 s.
     KcpConfig::default()
         .keep_alive(None)
         .mtu(options.mtu.into())

@@ -1,8 +1,7 @@
-//! Peers made of other crates, which have plain KCP only, and of ours, behind the command line of the
-//! Go peers.
+//! Peers built on Rust crates, with the command line of the Go peers. The other crates have plain KCP only.
 //!
-//! `interop peer ikcp echo-server --help` lists the flags. They are processes of their own, so that
-//! whatever becomes of them can be killed.
+//! `interop peer ikcp echo-server --help` lists the flags. Each peer is a process of its own, so that it can be killed
+//! in any state.
 
 mod ikcp;
 mod kcp_tokio;
@@ -19,17 +18,17 @@ use serde::Serialize;
 use crate::comparison::Comparison;
 use crate::data;
 
-/// A peer's command line.
+/// Command line of a peer.
 #[derive(Debug, Parser)]
 pub struct Args {
-    /// Which implementation
+    /// The implementation
     #[command(subcommand)]
     library: Library,
 }
 
 #[derive(Debug, Subcommand)]
 enum Library {
-    /// The reference in C, as the crate kcp-io bundles it
+    /// The C reference, bundled by the crate kcp-io
     Ikcp {
         #[command(subcommand)]
         role: Role,
@@ -63,14 +62,14 @@ impl Library {
         if options.is_plain() {
             return Ok(());
         }
-        let problem = "it has neither ciphers nor FEC";
+        let problem = "this implementation has neither ciphers nor FEC: allowed are --crypt=null and no shards";
         Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
     }
 }
 
 #[derive(Debug, Subcommand)]
 enum Role {
-    /// Echo the first session until standard input closes
+    /// Echo the data of the first session until standard input closes
     EchoServer {
         #[command(flatten)]
         options: Options,
@@ -78,7 +77,7 @@ enum Role {
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },
-    /// Send bytes to an echo server and check what comes back
+    /// Send bytes to an echo server and check the echo
     EchoClient {
         #[command(flatten)]
         options: Options,
@@ -87,13 +86,13 @@ enum Role {
     },
 }
 
-/// Flags that all roles share, as the Go peers have them.
+/// Flags of all roles, the same as those of the Go peers.
 #[derive(Clone, Debug, clap::Args)]
 struct Options {
-    /// kcptun's name of a cipher; only our own crate has others than null
+    /// Cipher, by kcptun's name; only kcp-transport has others than null
     #[arg(long, default_value = "null")]
     crypt: String,
-    /// What the cipher's key is made of
+    /// Password from which the cipher's key is derived
     #[arg(long, default_value = "")]
     key: String,
     /// normal, fast, fast2 or fast3
@@ -108,28 +107,28 @@ struct Options {
     /// Receive window in segments
     #[arg(long, default_value_t = 1024)]
     rcvwnd: u16,
-    /// Data packets of a group; only our own crate has FEC
+    /// Data packets in a FEC group; only kcp-transport has FEC
     #[arg(long, default_value_t = 0)]
     datashard: u16,
-    /// Parity packets of a group
+    /// Parity packets in a FEC group
     #[arg(long, default_value_t = 0)]
     parityshard: u16,
-    /// Bytes without boundaries; else each write is a message
+    /// Stream mode; if false, each write is a message
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     stream: bool,
-    /// Send an empty message before each other one
+    /// Send an empty message before each message
     #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
     empty: bool,
 }
 
 impl Options {
-    /// Whether they select plain KCP.
+    /// Whether the options select plain KCP.
     fn is_plain(&self) -> bool {
         self.crypt == "null" && self.datashard == 0 && self.parityshard == 0
     }
 
-    /// As kcptun's mode names have it: nodelay, and milliseconds of the interval. Fast
-    /// retransmission after 2 and no congestion window are common to all.
+    /// nodelay, and the interval in milliseconds, of kcptun's modes. All modes have fast retransmission after 2
+    /// duplicate acks and no congestion window.
     fn timing(&self) -> (bool, u16) {
         match self.mode.as_str() {
             "normal" => (false, 40),
@@ -144,7 +143,7 @@ impl Options {
     }
 }
 
-/// What an echo client does with its session.
+/// Options of an echo client.
 #[derive(Clone, Debug, clap::Args)]
 struct EchoPlan {
     /// UDP address of the echo server
@@ -153,26 +152,26 @@ struct EchoPlan {
     /// Bytes to send
     #[arg(long, default_value_t = 1 << 20)]
     bytes: usize,
-    /// Bytes of one write
+    /// Bytes per write
     #[arg(long, default_value_t = 4096)]
     message: usize,
     /// Seed of the bytes sent
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Whether each message must come back as one
+    /// Whether each message must be echoed as one message
     #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
     boundaries: bool,
     /// Local UDP address
     #[arg(long)]
     bind: Option<SocketAddr>,
-    /// Seconds the whole run may take
+    /// Time limit of the run, in seconds
     #[arg(long, default_value_t = 60)]
     timeout: u64,
 }
 
 /// A session of another implementation.
 trait Connection: Sized {
-    /// Where a server's sessions come from.
+    /// The server's socket.
     type Listener;
 
     /// Opens a session.
@@ -184,26 +183,26 @@ trait Connection: Sized {
         addr: SocketAddr,
     ) -> io::Result<(Self::Listener, SocketAddr)>;
 
-    /// Waits for a server's next session.
+    /// Waits for the server's next session.
     async fn accept(listener: &mut Self::Listener) -> io::Result<Self>;
 
-    /// Sends one message, or a part of the stream.
+    /// Sends one message, or some bytes of the stream.
     async fn send(&mut self, message: &[u8]) -> io::Result<()>;
 
-    /// The next message, or part of the stream.
+    /// Receives the next message, or some bytes of the stream.
     async fn receive(&mut self) -> io::Result<Vec<u8>>;
 
-    /// Ends the session well, if it can be.
+    /// Shuts the session down, if the implementation can.
     async fn finish(self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Runs a peer to its end. The exit status is 0 if it succeeded.
+/// Runs a peer until it has finished.
 ///
 /// # Errors
 ///
-/// If it could not.
+/// If the options are not supported, the peer fails, or the echo differs from the data.
 pub fn run(args: Args) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -215,7 +214,7 @@ pub fn run(args: Args) -> io::Result<()> {
         Library::KcpTokio { role } => runtime.block_on(play::<kcp_tokio::Session>(role)),
         Library::Ours { role } => runtime.block_on(play::<ours::Session>(role)),
     };
-    // What the crates have left running ends with the process.
+    // Tasks that the crates have left running end with the process.
     runtime.shutdown_background();
     result
 }
@@ -237,7 +236,7 @@ async fn serve<C: Connection>(options: &Options, addr: SocketAddr) -> io::Result
     let (mut listener, listening) = C::listen(options, addr).await?;
     print_line(&Listening { listening })?;
     let (end, ended) = tokio::sync::oneshot::channel();
-    // When the parent process ends, the server's standard input is closed.
+    // The standard input is closed when the parent process exits.
     std::thread::spawn(move || {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         let _ = end.send(());
@@ -249,7 +248,7 @@ async fn serve<C: Connection>(options: &Options, addr: SocketAddr) -> io::Result
                 Ok(message) => message,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     connection.finish().await?;
-                    // A server goes on, and answers what is repeated.
+                    // The session stays open to acknowledge retransmissions.
                     return std::future::pending().await;
                 }
                 Err(error) => return Err(error),
@@ -266,10 +265,10 @@ async fn serve<C: Connection>(options: &Options, addr: SocketAddr) -> io::Result
     }
 }
 
-/// Returns the digest of what came back, which is what was sent.
+/// Sends the data, compares the echo and returns the digest.
 ///
-/// One task sends and receives in turn. What is under way always fits into our receive window, so
-/// that neither side waits for the other to read.
+/// One task sends and receives in turn. The data in flight always fits into our receive window, so that neither side
+/// waits for the other to read.
 async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Result<String> {
     let bind = plan.bind.unwrap_or(match plan.connect {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -278,7 +277,7 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
     let mut connection = C::connect(options, bind, plan.connect).await?;
     let data = data::bytes(plan.seed, plan.bytes);
     let room = (usize::from(options.rcvwnd) / 2).max(1) * options.mss();
-    // More would be written than has room while nothing reads what comes back.
+    // A longer write would block: nothing reads the echo meanwhile.
     let longest = if options.stream { room } else { MAX_MESSAGE };
     let size = plan.message.clamp(1, longest);
     let messages: Vec<&[u8]> = data.chunks(size).collect();
@@ -288,10 +287,10 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
     while comparison.left() > 0 {
         let received_bytes = data.len() - comparison.left();
         if let Some(message) = messages.get(sent) {
-            let under_way = sent_bytes - received_bytes;
-            // Small messages take a segment each.
+            let in_flight = sent_bytes - received_bytes;
+            // A small message takes a whole segment.
             let crowded = (sent - received) >= usize::from(options.rcvwnd / 4);
-            if under_way == 0 || (!crowded && under_way + message.len() <= room) {
+            if in_flight == 0 || (!crowded && in_flight + message.len() <= room) {
                 if options.empty {
                     connection.send(&[]).await?;
                 }
@@ -311,7 +310,7 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
             if message.len() != expected {
                 let got = message.len();
                 return Err(io::Error::other(format!(
-                    "message {received} of {expected} bytes came back with {got}"
+                    "message {received} has {expected} bytes, its echo {got}"
                 )));
             }
             received += 1;
@@ -324,13 +323,13 @@ async fn exchange<C: Connection>(options: &Options, plan: &EchoPlan) -> io::Resu
     Ok(data::sha256(&data))
 }
 
-/// The line a server begins with.
+/// The line that a server prints first.
 #[derive(Serialize)]
 struct Listening {
     listening: SocketAddr,
 }
 
-/// The line a client prints.
+/// The line that a client prints.
 #[derive(Serialize)]
 struct Report {
     ok: bool,
@@ -361,8 +360,8 @@ fn print_line(value: &impl Serialize) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Of KCP.
+/// Length of KCP's segment header, in bytes.
 const SEGMENT_HEADER: usize = 24;
 
-/// No message is longer: 255 segments of 1500 bytes.
+/// Upper bound of the length of a message, in bytes: 255 segments of 1500 bytes.
 const MAX_MESSAGE: usize = 255 * 1500;

@@ -1,4 +1,4 @@
-//! Our own crate, so that both ends of a case are ours.
+//! The crate `kcp-transport`, for cases with this implementation on both sides.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ impl Session {
     }
 }
 
-/// Where sessions come from.
+/// A listener with the mode of its sessions.
 pub(super) struct Listener {
     listener: KcpListener,
     mode: Mode,
@@ -36,7 +36,7 @@ pub(super) struct Listener {
 impl Connection for Session {
     type Listener = Listener;
 
-    /// The system picks the local address: any will do.
+    /// Ignores the local address: the system picks one.
     async fn connect(options: &Options, _: SocketAddr, server: SocketAddr) -> io::Result<Self> {
         let (security, config) = setup(options).map_err(io::Error::other)?;
         let stream = KcpStream::builder(&security)

@@ -11,12 +11,12 @@ use super::{Connection, MAX_MESSAGE, Options};
 /// One session.
 pub(super) struct Session {
     stream: KcpStream,
-    /// Most bytes handed over at a time: it refuses what makes more segments than it can number.
+    /// Maximum number of bytes per call: the crate refuses writes of more segments than it can number.
     piece: usize,
     buffer: Vec<u8>,
 }
 
-/// Where sessions come from.
+/// A listener with the options of its sessions.
 pub(super) struct Listener {
     listener: KcpListener,
     options: Options,
@@ -42,8 +42,8 @@ impl Connection for Session {
 
     async fn connect(options: &Options, bind: SocketAddr, server: SocketAddr) -> io::Result<Self> {
         let socket = UdpSocket::bind(bind).await?;
-        // It accepts packets from any address and of any conversation: a session of an earlier
-        // case, whose client had this port, would put its repetitions into this stream.
+        // The crate accepts packets from any address and of any conversation. Retransmissions of an earlier
+        // case, whose client had the same port, would be delivered to this stream.
         socket.connect(server).await?;
         let stream = KcpStream::connect_with_socket(&config(options), socket, server).await;
         let stream = stream.map_err(io::Error::other)?;

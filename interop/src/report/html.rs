@@ -1,12 +1,12 @@
-//! Results for a browser: one page that needs nothing else.
+//! Results as one self-contained HTML page.
 
 use std::fmt::Write as _;
 
-use super::{Cell, Table, Verdict, again, summary, tables};
+use super::{Cell, Table, Verdict, repeat_command, summary, tables};
 
-/// The cells as a page: a matrix for each peer, green for pass, red for fail, grey for what the
-/// peer does not support. Pointing at a cell shows its case, and the reason and command of a
-/// failure, which are listed on top as well.
+/// Formats the cells as a page with a matrix for each peer: green for pass, red for fail, grey for not
+/// supported by the peer. The tooltip of a cell shows its case and, for a failure, the reason and the command that
+/// repeats it. Failures are also listed at the top.
 #[must_use]
 pub fn html(cells: &[Cell], seed: u64) -> String {
     let mut page = HEAD.to_owned();
@@ -20,7 +20,7 @@ pub fn html(cells: &[Cell], seed: u64) -> String {
 }
 
 fn failures(page: &mut String, cells: &[Cell], seed: u64) {
-    let failed: Vec<&Cell> = cells.iter().filter(|cell| !cell.is_right()).collect();
+    let failed: Vec<&Cell> = cells.iter().filter(|cell| !cell.is_ok()).collect();
     if failed.is_empty() {
         return;
     }
@@ -41,7 +41,7 @@ fn matrix(page: &mut String, table: &Table<'_>, seed: u64) {
         let _ = write!(page, "<tr><th scope=\"row\">{}</th>", escape(row));
         for cell in cells {
             match cell {
-                Some(cell) => one(page, cell, seed),
+                Some(cell) => write_cell(page, cell, seed),
                 None => page.push_str("<td></td>"),
             }
         }
@@ -50,16 +50,16 @@ fn matrix(page: &mut String, table: &Table<'_>, seed: u64) {
     page.push_str("</table>\n");
 }
 
-fn one(page: &mut String, cell: &Cell, seed: u64) {
+fn write_cell(page: &mut String, cell: &Cell, seed: u64) {
     let Cell { case, verdict, .. } = cell;
     let hint = match verdict {
-        Verdict::Fail(reason) => format!("{case}\n{reason}\n{}", again(case, seed)),
+        Verdict::Fail(reason) => format!("{case}\n{reason}\n{}", repeat_command(case, seed)),
         Verdict::Unsupported(reason) => format!("{case}\nnot supported by the peer: {reason}"),
         Verdict::Pass => case.to_string(),
     };
     let (class, hint) = (verdict.word(), escape(&hint));
     let shown = match verdict {
-        // The reason is there to be read without pointing, too.
+        // The reason is visible without the tooltip too.
         Verdict::Unsupported(reason) => format!("n/a<small>{}</small>", escape(reason)),
         _ => escape(&cell.shown()),
     };
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn page_shows_every_cell_and_needs_nothing_else() {
+    fn page_shows_every_cell_and_is_self_contained() {
         let page = html(&cells(), 1);
         let count = |class: &str| page.matches(&format!("<td class=\"{class}\"")).count();
         assert_eq!((count("fail"), count("unsupported")), (1, 1));
@@ -105,7 +105,7 @@ mod tests {
         assert!(page.contains("one &lt;reason&gt;"), "escaped");
         assert!(
             page.contains("another</small>"),
-            "says why it is not supported"
+            "the reason why it is not supported"
         );
         assert!(!page.contains("http") && !page.contains("src="));
     }

@@ -1,20 +1,20 @@
-//! Results for programs.
+//! Results as JSON.
 
 use serde::Serialize;
 
 use super::Cell;
 use crate::case::Case;
 
-/// The cells as JSON: `{"cells": [{"case", "peer", "direction", "cipher", "fec", "loss",
+/// Formats the cells as JSON: `{"cells": [{"case", "peer", "direction", "cipher", "fec", "loss",
 /// "result", "reason", "seconds"}]}`.
 ///
-/// `case` is the whole name, with every option that is not the default. `loss` is in percent,
-/// `result` is one of `pass`, `fail` and `unsupported`, `reason` is empty if passed.
+/// `case` is the full name, with every option that is not the default. `loss` is in percent, `result` is `pass`,
+/// `fail` or `unsupported`, and `reason` is empty for `pass`.
 #[must_use]
 pub fn json(cells: &[Cell]) -> String {
     let cells = cells.iter().map(Row::of).collect();
     let text = serde_json::to_string_pretty(&Report { cells });
-    text.expect("strings and numbers make JSON") + "\n"
+    text.expect("strings and numbers can be serialized") + "\n"
 }
 
 #[derive(Serialize)]
@@ -44,7 +44,7 @@ impl<'a> Row<'a> {
             direction: case.direction.to_string(),
             cipher: case.cipher,
             fec: case.fec.to_string(),
-            loss: case.trouble.loss,
+            loss: case.impairments.loss,
             result: cell.verdict.word(),
             reason: cell.verdict.reason(),
             seconds: (cell.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,

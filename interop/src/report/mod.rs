@@ -1,4 +1,4 @@
-//! Results, as tables, as JSON and as a page.
+//! Results as text tables, JSON and HTML.
 
 mod html;
 mod json;
@@ -11,25 +11,25 @@ use crate::case::{Case, Payload, Peer};
 pub use html::html;
 pub use json::json;
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
     /// The case.
     pub case: Case,
-    /// How it ended.
+    /// The verdict.
     pub verdict: Verdict,
-    /// How long it took, starting and stopping the peers included.
+    /// Duration, including the start and stop of the peers.
     pub elapsed: Duration,
 }
 
-/// How a case ended.
+/// The verdict on a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// As it should.
+    /// All checks passed.
     Pass,
-    /// Otherwise, and why.
+    /// A check failed or the case could not run, with the reason.
     Fail(String),
-    /// The peer does not support the case, and why. Nothing was run.
+    /// The peer does not support the case, with the reason. The case was not run.
     Unsupported(String),
 }
 
@@ -42,7 +42,7 @@ impl Verdict {
         }
     }
 
-    /// Empty if it passed.
+    /// The reason; empty for [`Pass`](Self::Pass).
     fn reason(&self) -> &str {
         match self {
             Self::Pass => "",
@@ -60,13 +60,13 @@ impl Verdict {
 }
 
 impl Cell {
-    /// Whether nothing is wrong: it passed, or the peer cannot do it.
+    /// Whether the case did not fail: it passed, or the peer does not support it.
     #[must_use]
-    pub fn is_right(&self) -> bool {
+    pub fn is_ok(&self) -> bool {
         !matches!(self.verdict, Verdict::Fail(_))
     }
 
-    /// What happened, in one line; of a failure also how to see it again.
+    /// The result on one line; for a failure, also the command that repeats it.
     #[must_use]
     pub fn explain(&self, seed: u64) -> String {
         let Self { case, verdict, .. } = self;
@@ -74,12 +74,15 @@ impl Cell {
             Verdict::Pass => format!("{case}: pass"),
             Verdict::Unsupported(reason) => format!("{case}: not supported: {reason}"),
             Verdict::Fail(reason) => {
-                format!("{case}: fail: {reason}\n  again: {}", again(case, seed))
+                format!(
+                    "{case}: fail: {reason}\n  repeat with: {}",
+                    repeat_command(case, seed)
+                )
             }
         }
     }
 
-    fn place(&self) -> Place {
+    fn position(&self) -> Position {
         let case = &self.case;
         let Case {
             peer,
@@ -87,19 +90,19 @@ impl Cell {
             payload,
             cipher,
             fec,
-            trouble,
+            impairments,
             ..
         } = case;
-        let path = format!("{fec} {}%", trouble.loss).replace(" against ", "|");
-        let unusual = case.unusual().join(" ");
+        let path = format!("{fec} {}%", impairments.loss).replace(" against ", "|");
+        let unusual = case.non_default().join(" ");
         let name = peer.name();
         match (payload, peer) {
-            (Payload::Grpc(kind), _) if unusual.is_empty() => Place {
+            (Payload::Grpc(kind), _) if unusual.is_empty() => Position {
                 table: name.to_owned(),
                 row: format!("{direction} {}", kind.name()),
                 column: format!("{cipher} {path}"),
             },
-            (_, Peer::KcpGo | Peer::KcpGo5_7 | Peer::KcpGo5_4) if unusual.is_empty() => Place {
+            (_, Peer::KcpGo | Peer::KcpGo5_7 | Peer::KcpGo5_4) if unusual.is_empty() => Position {
                 table: name.to_owned(),
                 row: format!("{direction} {cipher}"),
                 column: path,
@@ -116,39 +119,39 @@ impl Cell {
                 } else {
                     format!("{name}, other options")
                 };
-                Place {
+                Position {
                     table,
                     row: format!("{cipher} {fec} {unusual}"),
-                    column: format!("{direction} {}%", trouble.loss),
+                    column: format!("{direction} {}%", impairments.loss),
                 }
             }
         }
     }
 }
 
-/// The command that runs a case again.
-fn again(case: &Case, seed: u64) -> String {
+/// The command that repeats a case.
+fn repeat_command(case: &Case, seed: u64) -> String {
     format!("cargo run --release --bin interop -- --seed {seed} --case {case}")
 }
 
-/// Where a cell is shown.
+/// Table, row and column of a cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
+struct Position {
     table: String,
     row: String,
     column: String,
 }
 
-/// Cells in rows and columns.
+/// A table of cells.
 struct Table<'a> {
     title: String,
     columns: Vec<String>,
     rows: Vec<(String, Vec<Option<&'a Cell>>)>,
 }
 
-/// The cells as tables, one or two for each peer.
+/// Arranges the cells in tables, one or two for each peer.
 fn tables(cells: &[Cell]) -> Vec<Table<'_>> {
-    let placed: Vec<(Place, &Cell)> = cells.iter().map(|cell| (cell.place(), cell)).collect();
+    let placed: Vec<(Position, &Cell)> = cells.iter().map(|cell| (cell.position(), cell)).collect();
     let titles = distinct(placed.iter().map(|(place, _)| place.table.as_str()));
     let tables = titles.into_iter().map(|title| {
         let here = || placed.iter().filter(|(place, _)| place.table == title);
@@ -171,7 +174,7 @@ fn tables(cells: &[Cell]) -> Vec<Table<'_>> {
     tables.collect()
 }
 
-/// How many cells there are of each kind, in words.
+/// Number of cells with each verdict, as text.
 #[must_use]
 pub fn summary(cells: &[Cell]) -> String {
     let count = |word| cells.iter().filter(|c| c.verdict.word() == word).count();
@@ -183,9 +186,9 @@ pub fn summary(cells: &[Cell]) -> String {
     )
 }
 
-/// The cells as text, with the seconds each case took.
+/// Formats the cells as text, with the seconds that each case took.
 ///
-/// Columns are FEC, of both sides or ours|theirs, and loss. `-` is what the peer does not support.
+/// Columns are FEC (of both sides, or ours|theirs) and loss. `-` marks a case that the peer does not support.
 #[must_use]
 pub fn table(cells: &[Cell], color: bool) -> String {
     let mut text = String::new();
@@ -233,7 +236,7 @@ impl Cell {
     }
 }
 
-/// Each once, in the order of their first appearance.
+/// The distinct labels, in order of first appearance.
 fn distinct<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut distinct = Vec::new();
     for label in labels {
@@ -244,7 +247,7 @@ fn distinct<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     distinct
 }
 
-/// Of a column, at least.
+/// Minimum width of a column, in characters.
 const CELL_WIDTH: usize = 8;
 
 #[cfg(test)]

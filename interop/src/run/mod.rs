@@ -1,4 +1,4 @@
-//! Runs cases.
+//! Running cases.
 
 mod watch;
 
@@ -21,18 +21,18 @@ use crate::report::{Cell, Verdict};
 use crate::{Failure, data, echo, grpc, messages, out_of_band, serve};
 use watch::Watch;
 
-/// What all cases have in common.
+/// Settings of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
     /// The programs of the peers.
     pub programs: &'a Programs,
-    /// Seed of the relays' losses and of the bytes sent.
+    /// Seed of the relays' losses and of the data.
     pub seed: u64,
-    /// Cases that run at a time, at least 1.
+    /// Number of cases to run concurrently, at least 1.
     pub jobs: usize,
 }
 
-/// Runs cases, and hands each result to `done` when it is there; returns them in the cases' order.
+/// Runs cases and calls `done` with each result as soon as it is known. Returns the results in the order of the cases.
 pub async fn run_all(
     cases: &[Case],
     plan: Plan<'static>,
@@ -43,7 +43,10 @@ pub async fn run_all(
     for (index, case) in cases.iter().copied().enumerate() {
         let places = Arc::clone(&places);
         running.spawn(async move {
-            let _place = places.acquire().await.expect("nobody closes the semaphore");
+            let _place = places
+                .acquire()
+                .await
+                .expect("the semaphore is never closed");
             (index, run(case, plan).await)
         });
     }
@@ -56,17 +59,17 @@ pub async fn run_all(
     cells.into_iter().flatten().collect()
 }
 
-/// Runs one case, on ports of its own. Whatever happens, nothing of it is left behind.
+/// Runs one case on its own ports. All of its tasks and processes have ended when this returns.
 pub async fn run(case: Case, plan: Plan<'static>) -> Cell {
     let start = Instant::now();
-    if let Some(reason) = case.peer.refuses(&case) {
+    if let Some(reason) = case.peer.unsupported(&case) {
         return Cell {
             case,
             verdict: Verdict::Unsupported(reason.to_owned()),
             elapsed: Duration::ZERO,
         };
     }
-    // A task of its own, so that a panic fails the case; the set ends the task with this future.
+    // A separate task, so that a panic fails only this case. The set aborts the task if this future is dropped.
     let mut task = JoinSet::new();
     task.spawn(attempt(case, plan));
     let joined = tokio::time::timeout(LIMIT, task.join_next()).await;
@@ -75,7 +78,7 @@ pub async fn run(case: Case, plan: Plan<'static>) -> Cell {
         Ok(Some(Err(panic))) => Err(Failure::Panic(panic)),
         Ok(None) | Err(_) => Err(Failure::TimeLimit(LIMIT)),
     };
-    // What the case had started is gone before the next one begins.
+    // Waits until the tasks and processes of the case are gone before the next case begins.
     task.shutdown().await;
     let verdict = match result {
         Ok(()) => Verdict::Pass,
@@ -94,13 +97,13 @@ async fn attempt(case: Case, plan: Plan<'_>) -> Result<(), Failure> {
         (Payload::Echo(shape), Direction::PeerToRust) => echo_to_rust(&case, shape, plan).await,
         (Payload::Grpc(kind), Direction::RustToPeer) => {
             let server = start_server(&case, plan, "grpc-server").await?;
-            let path = Line::to(server.addr(), &case, plan.seed)?;
+            let path = Route::to(server.addr(), &case, plan.seed)?;
             grpc::call(&case, path.addr, kind).await?;
             Ok(server.kill().await?)
         }
         (Payload::Grpc(kind), Direction::PeerToRust) => {
             let (addr, _serving) = grpc::serve(&case).await?;
-            let path = Line::to(addr, &case, plan.seed)?;
+            let path = Route::to(addr, &case, plan.seed)?;
             let mut args = client_args(&case, "grpc-client", path.addr);
             args.push(format!("--kinds={}", kind.name()));
             let report: grpc::Report = run_client(plan.programs.of(case.peer), &args).await?;
@@ -133,7 +136,7 @@ async fn echo_to_peer(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
     let server = start_server(case, plan, "echo-server").await?;
-    let path = Line::to(server.addr(), case, plan.seed)?;
+    let path = Route::to(server.addr(), case, plan.seed)?;
     let start = Instant::now();
     let conversation = case.options.conversation.map(ConversationId::new);
     let stream = KcpStream::builder(&security)
@@ -171,7 +174,7 @@ async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
         .await
         .map_err(Failure::Setup)?;
     let addr = listener.local_addr().map_err(Failure::Setup)?;
-    let path = Line::to(addr, case, plan.seed)?;
+    let path = Route::to(addr, case, plan.seed)?;
     let (accepted, connection) = oneshot::channel();
     let mut serving = JoinSet::new();
     serving.spawn(async move { serve::serve_one(&listener, shape.mode, accepted).await });
@@ -181,7 +184,7 @@ async fn echo_to_rust(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), F
         let accepted = connection.await.map_err(|_| no_connection())?;
         let mut watch = Watch::new(&case_watched, accepted, start);
         watch.until_halfway().await;
-        // The case may be over.
+        // The receiver is gone if the case has ended.
         let _ = watched.send(watch);
         Ok(())
     });
@@ -220,7 +223,7 @@ fn no_connection() -> Failure {
     Failure::Wrong("no connection was accepted".to_owned())
 }
 
-/// What an echo client prints.
+/// The report of an echo client.
 #[derive(Deserialize)]
 struct EchoReport {
     ok: bool,
@@ -229,22 +232,22 @@ struct EchoReport {
     sha256: String,
 }
 
-/// The way to a server: direct, or through a relay that loses.
+/// The path to a server: direct, or through a relay with impairments.
 #[derive(Debug)]
-pub struct Line {
-    /// Where clients connect to.
+pub struct Route {
+    /// The address to which clients connect.
     pub addr: SocketAddr,
     _relay: Option<Relay>,
 }
 
-impl Line {
-    /// The path of the case.
+impl Route {
+    /// Sets the path of a case up.
     ///
     /// # Errors
     ///
-    /// If the relay gets no socket.
+    /// If the relay's socket cannot be bound.
     pub fn to(server: SocketAddr, case: &Case, seed: u64) -> Result<Self, Failure> {
-        // A wildcard address is none to connect to.
+        // Clients cannot connect to the wildcard address.
         let server = match case.network {
             Network::V4 | Network::Dual => (Ipv4Addr::LOCALHOST, server.port()).into(),
             Network::V6 => server,
@@ -259,7 +262,7 @@ impl Line {
     }
 }
 
-/// Where a server listens: a port that the system picks.
+/// The listen address of a server, with a port that the system picks.
 #[must_use]
 pub fn listen_addr(case: &Case) -> SocketAddr {
     match case.network {
@@ -269,5 +272,5 @@ pub fn listen_addr(case: &Case) -> SocketAddr {
     }
 }
 
-/// For one case. The slowest take a few seconds on an idle machine.
+/// Time limit of a case. The slowest take a few seconds on an idle machine.
 const LIMIT: Duration = Duration::from_secs(60);

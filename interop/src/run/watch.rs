@@ -1,5 +1,4 @@
-//! Checks by our counters and the clock that the options of a case have effect: all bytes may be right
-//! although an option does nothing.
+//! Checks with our counters and the clock that the options of a case had an effect. A correct echo does not show that.
 
 use std::time::{Duration, Instant};
 
@@ -10,20 +9,20 @@ use kcp_transport::stats::Stats;
 use crate::Failure;
 use crate::case::{Case, Payload, Shape};
 
-/// A connection of ours while a case runs.
+/// Observes our side of the connection while a case runs.
 #[derive(Debug)]
 pub(super) struct Watch {
     case: Case,
     shape: Shape,
     info: ConnectionInfo,
-    /// Before anything was sent.
+    /// A time before anything was sent.
     start: Instant,
-    /// When half of the bytes had come, if that matters to the case.
+    /// Statistics after half of the data, for cases with a change of the FEC ratio.
     halfway: Option<Stats>,
 }
 
 impl Watch {
-    /// Begins to watch a connection, of which nothing was sent before `start`.
+    /// Observes a connection that has sent nothing before `start`.
     #[must_use]
     pub(super) fn new(case: &Case, info: ConnectionInfo, start: Instant) -> Self {
         let shape = match case.payload {
@@ -39,7 +38,7 @@ impl Watch {
         }
     }
 
-    /// Waits until half of the bytes have come, if anything changes then.
+    /// Waits until half of the data was read, if the FEC ratio changes then.
     pub(super) async fn until_halfway(&mut self) {
         if self.case.options.fec_then.is_none() {
             return;
@@ -51,15 +50,15 @@ impl Watch {
                 self.halfway = Some(stats);
                 return;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Whether every option did what it is for.
+    /// Checks that every option had its effect.
     ///
     /// # Errors
     ///
-    /// [`Failure::Wrong`] if not.
+    /// [`Failure::Wrong`] if an option had not.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let stats = self.info.stats();
         let problem = self
@@ -76,7 +75,7 @@ impl Watch {
 
     fn fec(&self, stats: &Stats) -> Option<&'static str> {
         let case = &self.case;
-        // Few packets may be less than a group.
+        // A few packets may not fill a group.
         let enough = self.shape.bytes / u32::from(case.mtu) >= ENOUGH_PACKETS;
         let expected = |fec: Option<_>, parity: u64| match fec {
             Some(_) => !enough || parity > 0,
@@ -85,39 +84,39 @@ impl Watch {
         if !expected(case.fec.ours, stats.fec_parity_sent)
             || !expected(case.fec.theirs, stats.fec_parity_received)
         {
-            return Some("parity came with FEC off, or none with FEC on");
+            return Some("parity was sent with FEC off, or none with FEC on");
         }
-        let lossy = case.trouble.loss >= 10 && enough;
+        let lossy = case.impairments.loss >= 10 && enough;
         if case.fec.theirs.is_some() && lossy && stats.fec_recovered == 0 {
-            return Some("nothing was rebuilt from parity");
+            return Some("no packet was recovered from parity");
         }
-        // Until a changed ratio is detected, rebuilt packets may be invalid, and are dropped.
+        // Until a changed ratio is detected, recovered packets may be invalid and are dropped.
         let unchanged = case.options.fec_then.is_none();
         let odd = stats.fec_errors > 0 || stats.invalid_received > 0;
-        (odd && unchanged).then_some("packets were invalid")
+        (odd && unchanged).then_some("invalid packets were received")
     }
 
     fn changed_fec(&self, stats: &Stats) -> Option<&'static str> {
         let before = self.halfway.as_ref()?;
         let enough = self.shape.bytes / u32::from(self.case.mtu) >= 2 * ENOUGH_PACKETS;
-        if self.case.trouble.loss < 10 || !enough {
+        if self.case.impairments.loss < 10 || !enough {
             return None;
         }
         let idle = before.fec_recovered == 0 || stats.fec_recovered == before.fec_recovered;
-        idle.then_some("nothing was rebuilt before or after the ratio changed")
+        idle.then_some("no packet was recovered before or after the ratio changed")
     }
 
-    /// All that was sent had to pay for its time, but for one burst.
+    /// The bytes sent must not exceed the rate over the elapsed time, plus one burst.
     fn rate(&self, stats: &Stats) -> Option<&'static str> {
         let rate = u64::from(self.case.options.rate?);
         let burst = (rate / 200).max(2 * u64::from(self.case.mtu));
-        // Looked at after the counters, so that what was counted has had this long at least.
+        // Read after the counters, so that the elapsed time is an upper bound for them.
         let took = self.start.elapsed().as_secs_f64();
         let allowed = burst as f64 + rate as f64 * took;
         (stats.wire_bytes_sent as f64 > allowed).then_some("more was sent than the rate allows")
     }
 
-    /// Small messages share datagrams if they wait for each other.
+    /// Small messages must share datagrams if writes are delayed.
     fn coalescing(&self, stats: &Stats) -> Option<&'static str> {
         let Case {
             options,
@@ -126,12 +125,12 @@ impl Watch {
             ..
         } = &self.case;
         let small = self.shape.mode == Mode::Message && self.shape.write * 8 < (*mtu).into();
-        // A small window or datagram holds few at a time.
+        // A small window or datagram cannot hold many messages.
         let many = windows.ours.min(windows.theirs) >= 1024
             && *mtu >= 1000
             && !options.datagrams
             && self.shape.bytes / self.shape.write.max(1) >= 500;
-        // Acks that leave at once take along what waits.
+        // Immediate acks also send the queued data.
         let delayed =
             options.coalescing == WriteCoalescing::Delayed && options.acks == AckPolicy::Batched;
         let alone = stats.data_segments_sent < 2 * stats.datagrams_sent;
@@ -142,11 +141,12 @@ impl Watch {
     fn conversation(&self) -> Option<&'static str> {
         let wanted = self.case.options.conversation?;
         let other = self.info.conversation().get() != wanted;
-        other.then_some("the conversation has another id")
+        other.then_some("the conversation id is not the configured one")
     }
 }
 
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Interval at which the statistics are polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Of which a good part of FEC groups is lost and rebuilt at 10 % loss.
+/// Number of packets with which FEC recovers some losses at 10 % loss for certain.
 const ENOUGH_PACKETS: u32 = 150;

@@ -12,7 +12,7 @@ import (
 	"kcp-interop/peer"
 )
 
-// Options are those of the tests: loopback, and a short linger.
+// Options returns the options of tests: loopback, and a short linger.
 func Options(crypt string) peer.Options {
 	return peer.Options{
 		Crypt: crypt, Key: "test password", Mode: "fast3", MTU: 1400, SndWnd: 1024, RcvWnd: 1024,
@@ -20,7 +20,7 @@ func Options(crypt string) peer.Options {
 	}
 }
 
-// Serve starts a server, returns the address of its ready line, and stops it with the test.
+// Serve starts a server, returns the address from its ready line, and stops the server at the end of the test.
 func Serve(t *testing.T, server func(ctx context.Context, out io.Writer) error) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -45,7 +45,7 @@ func Serve(t *testing.T, server func(ctx context.Context, out io.Writer) error) 
 	return line.Listening
 }
 
-// lineWriter passes on each line written; PrintLine writes a line at once.
+// lineWriter sends each line to a channel. PrintLine writes a line in one call.
 type lineWriter chan []byte
 
 func (w lineWriter) Write(line []byte) (int, error) {

@@ -1,4 +1,4 @@
-//! A subset for a quick test.
+//! A subset of the matrix for a quick test.
 
 use std::collections::BTreeSet;
 
@@ -7,16 +7,16 @@ use kcp_transport::config::Mode;
 use super::all;
 use crate::case::{Case, Payload, Peer};
 
-/// Cases that show between them every trait that any case of the matrix shows: every cipher, FEC
-/// setting, peer, option and kind of call, in both directions.
+/// A subset of the matrix that covers every trait of every case: every cipher, FEC setting, peer, option
+/// and kind of call, in both directions.
 ///
-/// Picks the case with the most traits that are not shown yet, until none is left.
+/// Greedy: picks the case with the most traits that are not covered yet, until all are.
 #[must_use]
 pub fn covering() -> Vec<Case> {
     let mut candidates: Vec<(Case, BTreeSet<String>)> =
         runnable().map(|it| (it, traits(&it))).collect();
     let mut cases = Vec::new();
-    // Of several that show as much, `max_by_key` takes the last.
+    // Among equals, `max_by_key` takes the last.
     while let Some((case, shown)) = candidates
         .iter()
         .max_by_key(|(_, left)| left.len())
@@ -33,10 +33,10 @@ pub fn covering() -> Vec<Case> {
 
 fn runnable() -> impl Iterator<Item = Case> {
     let cases = all().into_iter();
-    cases.filter(|case| case.peer.refuses(case).is_none())
+    cases.filter(|case| case.peer.unsupported(case).is_none())
 }
 
-/// What is to be seen at least once.
+/// The traits of a case, each of which the subset must contain at least once.
 fn traits(case: &Case) -> BTreeSet<String> {
     let Case {
         peer,
@@ -47,7 +47,7 @@ fn traits(case: &Case) -> BTreeSet<String> {
     } = case;
     let mut traits = vec![
         format!("{peer}, {direction}"),
-        format!("{peer}, {direction}, loss {}", case.trouble.loss),
+        format!("{peer}, {direction}, loss {}", case.impairments.loss),
         format!("{peer}, {:?}", case.mode()),
     ];
     if *peer == Peer::Ours {
@@ -57,7 +57,7 @@ fn traits(case: &Case) -> BTreeSet<String> {
     if matches!(peer, Peer::KcpGo | Peer::KcpGo5_7 | Peer::KcpGo5_4) {
         traits.push(format!("{peer}, {cipher}"));
         traits.push(format!("{peer}, FEC {fec}, {direction}"));
-        traits.push(format!("{peer}, FEC {fec}, loss {}", case.trouble.loss));
+        traits.push(format!("{peer}, FEC {fec}, loss {}", case.impairments.loss));
     }
     match case.payload {
         Payload::Grpc(kind) => traits.push(format!("{direction}, {kind:?}")),
@@ -88,7 +88,7 @@ fn traits(case: &Case) -> BTreeSet<String> {
     traits.into_iter().collect()
 }
 
-/// The smallest of the cipher's mtus is below.
+/// In bytes. The smallest possible MTU of every cipher is below.
 const SMALL_MTU: u16 = 100;
 
 #[cfg(test)]
@@ -104,23 +104,27 @@ mod tests {
     }
 
     #[test]
-    fn subset_shows_every_trait_that_the_matrix_shows() {
+    fn subset_covers_every_trait_of_the_matrix() {
         let cases = covering();
-        assert!(cases.iter().all(|case| case.peer.refuses(case).is_none()));
+        assert!(
+            cases
+                .iter()
+                .all(|case| case.peer.unsupported(case).is_none())
+        );
         assert_eq!(shown(cases.iter().copied()), shown(runnable()));
         assert!(
             cases.len() * 5 < all().len(),
-            "{} are no subset",
+            "{} cases are too many for a subset",
             cases.len()
         );
     }
 
-    /// The matrix itself may lack something: what must be there, by other lists than its own.
+    /// Checks against lists that are independent of the matrix, which may itself be incomplete.
     #[test]
-    fn subset_shows_every_cipher_ratio_peer_and_option() {
+    fn subset_covers_every_cipher_ratio_peer_and_option() {
         let cases = covering();
         let met = |what: &str, is: &dyn Fn(&Case) -> bool| {
-            assert!(cases.iter().any(is), "{what} is not met");
+            assert!(cases.iter().any(is), "{what} is not covered");
         };
         for cipher in Security::NAMES {
             for peer in Peer::GO {
@@ -168,7 +172,7 @@ mod tests {
                 });
             }
         }
-        // Fails to compile when an option is added and not named here.
+        // Does not compile if an option is added and not listed here.
         let crate::case::Options {
             acks: _,
             coalescing: _,

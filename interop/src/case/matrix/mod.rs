@@ -1,4 +1,4 @@
-//! Lists of cases.
+//! The matrix of cases.
 
 mod covering;
 mod options;
@@ -13,7 +13,7 @@ pub use covering::covering;
 pub use options::{options, ours};
 pub use parameters::{parameters, parameters_of_others};
 
-/// All cases.
+/// All cases of the matrix.
 #[must_use]
 pub fn all() -> Vec<Case> {
     let lists = [
@@ -31,7 +31,7 @@ pub fn all() -> Vec<Case> {
     lists.concat()
 }
 
-/// Every cipher with every FEC setting against kcp-go, both directions, with and without loss.
+/// Every cipher with every FEC setting against kcp-go, in both directions, with and without loss.
 #[must_use]
 pub fn echo_matrix() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -50,7 +50,7 @@ pub fn echo_matrix() -> Vec<Case> {
     cases
 }
 
-/// Every cipher against the newest kcp-go: without FEC, with it, and with another ratio on each side.
+/// Every cipher against kcp-go v5.7: without FEC, with FEC, and with a different ratio on each side.
 #[must_use]
 pub fn version_5_7() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -69,7 +69,7 @@ pub fn version_5_7() -> Vec<Case> {
     cases
 }
 
-/// Every cipher against the kcp-go that rpcx links, those it lacks included.
+/// Every cipher against kcp-go v5.4, which rpcx links, including the ciphers that it lacks.
 #[must_use]
 pub fn version_5_4() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -88,7 +88,7 @@ pub fn version_5_4() -> Vec<Case> {
     cases
 }
 
-/// Streams and messages against the peers without ciphers, one cell for each thing they lack.
+/// Streams and messages against the peers with plain KCP only, and one unsupported case each for ciphers and FEC.
 #[must_use]
 pub fn plain_peers() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -109,7 +109,7 @@ pub fn plain_peers() -> Vec<Case> {
     cases
 }
 
-/// Messages of one segment, of several, of a whole window, and empty ones in between.
+/// Messages of one segment, of several segments, of several with empty ones in between, and of a whole window.
 fn message_shapes(case: &Case) -> [Shape; 4] {
     let messages = |write, bytes, empty| Shape {
         mode: Mode::Message,
@@ -126,10 +126,10 @@ fn message_shapes(case: &Case) -> [Shape; 4] {
     ]
 }
 
-/// Messages that fill the windows of both sides to the last segment, for the peers without gRPC.
+/// Messages that fill the windows of both sides to the last segment, for the echo peers.
 ///
-/// A reader gets a message only once it is whole, and so has no room left until then. kcp-go takes
-/// such messages, and sends a message for each segment of its own.
+/// A receiver delivers only complete messages, so that its window is full until the message is complete. kcp-go
+/// receives such messages, but sends each segment as a message of its own.
 #[must_use]
 pub fn filled_windows() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -158,7 +158,7 @@ pub fn filled_windows() -> Vec<Case> {
     cases
 }
 
-/// Every kind of call, both directions, a few ciphers, with and without loss.
+/// Every kind of gRPC call, in both directions, with one cipher of each layout, with and without loss.
 #[must_use]
 pub fn grpc_matrix() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -180,19 +180,19 @@ pub fn grpc_matrix() -> Vec<Case> {
 fn with_and_without_loss(case: Case) -> [Case; 2] {
     LOSSES.map(|loss| {
         let mut case = case;
-        case.trouble.loss = loss;
+        case.impairments.loss = loss;
         case
     })
 }
 
-/// With as many bytes as go through in a few seconds.
-pub(in crate::case) fn fitted(mut case: Case) -> Case {
+/// Limits the number of bytes so that the case takes a few seconds at most.
+pub(in crate::case) fn size_limited(mut case: Case) -> Case {
     let mss = case.layout().map_or(1, |layout| layout.mss());
     let window = case.windows.ours.min(case.windows.theirs);
     if let Payload::Echo(shape) = &mut case.payload {
-        // kcp-go acknowledges once per interval, so that is how long each window takes.
+        // kcp-go acknowledges once per interval, so that each window takes one interval.
         let segments = (usize::from(window) * ROUNDS).min(MOST_SEGMENTS);
-        // Small messages take a segment each.
+        // A small message takes a whole segment.
         let filled = match shape.mode {
             Mode::Message => mss.min(shape.write as usize),
             _ => mss,
@@ -203,7 +203,7 @@ pub(in crate::case) fn fitted(mut case: Case) -> Case {
     case
 }
 
-/// The smallest mtu that leaves room for a byte of data on both sides.
+/// The smallest MTU that leaves room for a byte of data on both sides.
 pub(in crate::case) fn smallest_mtu(case: &Case) -> u16 {
     let mut case = *case;
     case.fec.ours = case.fec.ours.or(case.fec.theirs);
@@ -211,7 +211,7 @@ pub(in crate::case) fn smallest_mtu(case: &Case) -> u16 {
     (1..=MAX_MTU).find(fits).unwrap_or(MAX_MTU)
 }
 
-/// FEC off, long and short groups, and different ones on each side.
+/// FEC settings: off, short and long groups, and a different ratio on each side.
 pub const FECS: [Fec; 6] = [
     Fec::OFF,
     Fec::both(Some((1, 1))),
@@ -224,10 +224,10 @@ pub const FECS: [Fec; 6] = [
     },
 ];
 
-/// Both.
+/// Both directions.
 pub const DIRECTIONS: [Direction; 2] = [Direction::RustToPeer, Direction::PeerToRust];
 
-/// All four.
+/// All kinds of gRPC calls.
 pub const CALL_KINDS: [CallKind; 4] = [
     CallKind::Unary,
     CallKind::ServerStream,
@@ -235,28 +235,29 @@ pub const CALL_KINDS: [CallKind; 4] = [
     CallKind::Bidi,
 ];
 
-/// All four.
+/// kcptun's presets.
 pub const PRESETS: [Preset; 4] = [Preset::Normal, Preset::Fast, Preset::Fast2, Preset::Fast3];
 
+/// Loss in each direction, in percent.
 const LOSSES: [u8; 2] = [0, 10];
 
 pub(in crate::case) const MAX_MTU: u16 = 1500;
 
 pub(in crate::case) const WINDOWS: [u16; 4] = [1, 32, 1024, 65_535];
 
-/// Windows that a message fills, and how many such messages there are.
+/// Window that each message fills, in segments, and the number of messages.
 const FILLED: [(u16, u32); 2] = [(1, 30), (32, 8)];
 
-/// At mtu 1400 with nothing on.
+/// Bytes of data per segment at MTU 1400 without cipher and FEC.
 const PLAIN_MSS: u32 = 1376;
 
-/// Windows full of data that a slow case sends.
+/// Maximum number of full windows that a case sends.
 const ROUNDS: usize = 30;
 
-/// A small mtu makes many segments of few bytes.
+/// Maximum number of segments that a case sends, because a small MTU makes many small segments.
 const MOST_SEGMENTS: usize = 600;
 
-/// One of each layout of packets: AEAD with FEC, checksum, bare.
+/// One cipher of each packet layout: AEAD with FEC, checksum, no cipher.
 const SETUPS: [(&str, Fec); 3] = [
     ("aes-128-gcm", Fec::both(Some((10, 3)))),
     ("aes", Fec::OFF),
@@ -269,7 +270,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn no_case_is_there_twice() {
+    fn matrix_has_no_duplicates() {
         let cases: HashSet<Case> = all().into_iter().collect();
         assert_eq!(cases.len(), all().len());
         assert!(covering().iter().all(|case| cases.contains(case)));
@@ -277,18 +278,18 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_fill_a_window_are_sent_to_and_by_every_peer_that_takes_them() {
+    fn messages_that_fill_a_window_are_supported_by_their_peers() {
         for case in filled_windows() {
             let Payload::Echo(shape) = case.payload else {
                 panic!("{case} has no messages");
             };
-            let mss = case.layout().expect("in range").mss();
+            let mss = case.layout().expect("options are in range").mss();
             assert_eq!(usize::from(case.windows.ours) * mss, shape.write as usize);
             assert!(
                 case.windows.ours <= case.peer.max_fragments(&case),
                 "{case}"
             );
-            assert_eq!(case.peer.refuses(&case), None, "{case}");
+            assert_eq!(case.peer.unsupported(&case), None, "{case}");
         }
     }
 

@@ -1,18 +1,18 @@
-//! Options that not all peers have, each where its work is seen.
+//! Cases for options that not all peers have, each with a payload on which the option has a visible effect.
 
 use kcp_transport::config::{AckPolicy, Congestion, Extensions, Mode, WriteCoalescing};
 
 use super::{DIRECTIONS, FECS, SETUPS, with_and_without_loss};
 use crate::case::{Case, Fec, Network, Options, Payload, Peer, Shape};
 
-/// One option at a time, and a few that belong together.
+/// One option at a time, and a few combinations.
 #[must_use]
 pub fn options() -> Vec<Case> {
     let mut cases = Vec::new();
     for direction in DIRECTIONS {
         let others = Peer::ALL.into_iter();
         for peer in others.filter(|peer| !matches!(peer, Peer::GrpcGo | Peer::Ours)) {
-            cases.extend(of_all(Case::new(peer, direction)));
+            cases.extend(with_common_options(Case::new(peer, direction)));
         }
         for peer in Peer::GO {
             let case = Case {
@@ -20,15 +20,15 @@ pub fn options() -> Vec<Case> {
                 fec: FECS[3],
                 ..Case::new(peer, direction)
             };
-            cases.extend(of_kcp_go(case));
-            cases.extend(changes_of_fec(case));
+            cases.extend(with_kcp_go_options(case));
+            cases.extend(fec_changes(case));
             cases.extend(datagrams(case));
         }
     }
     cases
 }
 
-/// Datagrams out of band, for each layout of packets, from little room to the most there is.
+/// Out-of-band datagrams with each packet layout, from a small MTU to the peer's maximum.
 fn datagrams(case: Case) -> Vec<Case> {
     let mut cases = Vec::new();
     for cipher in ["null", "aes", "aes-128-gcm"] {
@@ -39,13 +39,13 @@ fn datagrams(case: Case) -> Vec<Case> {
                 ..case
             };
             let case = with(case, |options| options.datagrams = true);
-            cases.extend(with_and_without_loss(super::fitted(case)));
+            cases.extend(with_and_without_loss(super::size_limited(case)));
         }
     }
     cases
 }
 
-/// Both ends ours: with extensions on both of them and on one of them, for each layout of packets.
+/// This implementation on both sides, with each packet layout: extensions on both sides, and on one side.
 #[must_use]
 pub fn ours() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -70,8 +70,8 @@ pub fn ours() -> Vec<Case> {
     cases
 }
 
-/// What every peer can take part in.
-fn of_all(case: Case) -> Vec<Case> {
+/// Options that every peer supports.
+fn with_common_options(case: Case) -> Vec<Case> {
     let small = Case {
         payload: Payload::Echo(Shape {
             mode: Mode::Message,
@@ -97,7 +97,7 @@ fn of_all(case: Case) -> Vec<Case> {
     cases
 }
 
-fn of_kcp_go(case: Case) -> Vec<Case> {
+fn with_kcp_go_options(case: Case) -> Vec<Case> {
     let marked = with(case, |options| options.dscp = EXPEDITED);
     let mut cases = Vec::from(
         [Network::V4, Network::V6, Network::Dual].map(|network| Case { network, ..marked }),
@@ -107,8 +107,8 @@ fn of_kcp_go(case: Case) -> Vec<Case> {
     cases
 }
 
-/// Enough data on both sides of the change for losses to be rebuilt.
-fn changes_of_fec(case: Case) -> Vec<Case> {
+/// Changes of the FEC ratio, with enough data before and after for FEC to recover losses.
+fn fec_changes(case: Case) -> Vec<Case> {
     let payload = Payload::Echo(Shape {
         bytes: 512 << 10,
         ..Shape::STREAM
@@ -123,7 +123,7 @@ fn changes_of_fec(case: Case) -> Vec<Case> {
             ..case
         };
         let mut case = with(case, |options| options.fec_then = Some(after));
-        case.trouble.loss = 10;
+        case.impairments.loss = 10;
         cases.push(case);
     }
     cases
@@ -134,10 +134,10 @@ fn with(mut case: Case, change: impl FnOnce(&mut Options)) -> Case {
     case
 }
 
-/// In bytes per second, at which a case takes a second or two.
+/// In bytes per second. A case takes a second or two at this rate.
 const RATE: u32 = 250_000;
 
-/// Expedited forwarding.
+/// The code point of expedited forwarding (RFC 3246).
 const EXPEDITED: u8 = 46;
 
 const CONVERSATION: u32 = 0x00c0_ffee;

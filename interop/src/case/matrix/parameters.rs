@@ -1,12 +1,14 @@
-//! One option at a time: mtu, windows, timing, sizes of writes, addresses.
+//! Cases that vary one parameter at a time: MTU, windows, timing, sizes of writes, addresses.
 
 use kcp_transport::config::Mode;
 use kcp_transport::crypto::Security;
 
-use super::{DIRECTIONS, FECS, PRESETS, WINDOWS, fitted, smallest_mtu, with_and_without_loss};
+use super::{
+    DIRECTIONS, FECS, PRESETS, WINDOWS, size_limited, smallest_mtu, with_and_without_loss,
+};
 use crate::case::{Case, Network, Payload, Peer, Shape, Windows};
 
-/// One option at a time against kcp-go, the newest too.
+/// One parameter at a time against kcp-go v5.6 and v5.7.
 #[must_use]
 pub fn parameters() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -19,7 +21,7 @@ pub fn parameters() -> Vec<Case> {
             fec: FECS[3],
             ..Case::new(peer, direction)
         };
-        cases.extend(MTUS.map(|mtu| fitted(Case { mtu, ..case })));
+        cases.extend(MTUS.map(|mtu| size_limited(Case { mtu, ..case })));
         for cipher in Security::NAMES.iter().copied() {
             for fec in [FECS[0], FECS[3]] {
                 let case = Case {
@@ -28,14 +30,14 @@ pub fn parameters() -> Vec<Case> {
                     ..case
                 };
                 let mtu = smallest_mtu(&case);
-                cases.push(fitted(Case { mtu, ..case }));
+                cases.push(size_limited(Case { mtu, ..case }));
             }
         }
         for ours in WINDOWS {
             for theirs in WINDOWS {
                 let windows = Windows { ours, theirs };
                 if windows != case.windows {
-                    cases.push(fitted(Case { windows, ..case }));
+                    cases.push(size_limited(Case { windows, ..case }));
                 }
             }
         }
@@ -64,19 +66,19 @@ pub fn parameters() -> Vec<Case> {
     cases
 }
 
-/// One option at a time against the peers that cannot do what kcp-go can.
+/// One parameter at a time against the peers that lack flags of the Go peers.
 #[must_use]
 pub fn parameters_of_others() -> Vec<Case> {
     let mut cases = Vec::new();
     let others = [Peer::KcpGo5_4].into_iter().chain(Peer::PLAIN);
     for (peer, direction) in others.flat_map(|peer| DIRECTIONS.map(|it| (peer, it))) {
         let case = Case::new(peer, direction);
-        cases.extend(MTUS.map(|mtu| fitted(Case { mtu, ..case })));
+        cases.extend(MTUS.map(|mtu| size_limited(Case { mtu, ..case })));
         for ours in WINDOWS {
             for theirs in WINDOWS {
                 let windows = Windows { ours, theirs };
                 if windows != case.windows {
-                    cases.push(fitted(Case { windows, ..case }));
+                    cases.push(size_limited(Case { windows, ..case }));
                 }
             }
         }
@@ -89,7 +91,7 @@ pub fn parameters_of_others() -> Vec<Case> {
 
 const MTUS: [u16; 5] = [128, 576, 1350, 1472, 1500];
 
-/// From one byte to a mebibyte, around the size of a segment too.
+/// Bytes per write: from one byte to a mebibyte, with values around the size of a segment.
 const WRITES: [u32; 9] = [
     1,
     17,
@@ -102,5 +104,5 @@ const WRITES: [u32; 9] = [
     1 << 20,
 ];
 
-/// At mtu 1400 with everything on.
+/// Bytes of data per segment at MTU 1400 with AEAD and FEC.
 const FULL_MSS: u32 = 1340;
