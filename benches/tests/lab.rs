@@ -1,4 +1,4 @@
-//! Runs the lab, where this machine has what it needs.
+//! Runs the lab if this machine supports it.
 
 #![cfg(target_os = "linux")]
 
@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// One short cell over an emulated link, and its JSON.
+/// Runs one short cell and checks its JSON.
 #[test]
-fn one_cell_gives_a_latency_near_the_round_trip_time() {
+fn latency_of_a_cell_is_near_the_round_trip_time() {
     let json = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lab.json");
     let output = lab(&["--quick", "--only", "loss-0/unary-1k/kcp"], &json);
     let diagnostics = String::from_utf8_lossy(&output.stderr);
@@ -31,7 +31,7 @@ fn one_cell_gives_a_latency_near_the_round_trip_time() {
     assert_eq!(run["link"]["rtt_ms"], 50.0);
     let calls = run["calls"].as_u64().expect("a number");
     assert!((1..=150).contains(&calls), "{calls}");
-    // Nothing is faster than the link. Other work on the machine may slow it down.
+    // A call cannot be faster than the link. Other load on the machine may slow it down.
     let p50 = run["p50_ms"].as_f64().expect("a number");
     assert!((50.0..1000.0).contains(&p50), "{p50}");
     let bytes = run["wire_bytes_per_useful_byte"].as_f64();

@@ -1,6 +1,6 @@
-//! Echo over loopback, ours and kcp-go's in turn: server and client are two processes each.
+//! Echo over loopback with this workspace and with kcp-go, in alternation. Server and client are separate processes.
 //!
-//! Ratios of medians are what counts; absolute figures depend on the machine and its neighbours.
+//! Compare the ratios of the medians: absolute figures depend on the machine and its load.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -19,29 +19,29 @@ use serde_json::Value;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Echo throughput and latency, compared with kcp-go. Ctrl-C prints the rows that are complete.
+/// Compares echo throughput and latency with kcp-go. Ctrl-C prints the complete rows.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "compare")]
 struct Options {
     #[command(subcommand)]
-    command: Option<Half>,
-    /// Measurements of each side; medians are shown.
+    command: Option<Role>,
+    /// Number of measurements of each implementation. The table shows medians.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Bytes echoed in one measurement.
+    /// Bytes to echo in each measurement.
     #[arg(long, default_value_t = 100_000_000)]
     bytes: u64,
     /// Bytes per write.
     #[arg(long, default_value_t = 65_536)]
     message: usize,
-    /// Prints one JSON object instead of a table.
+    /// Print one JSON object instead of the table.
     #[arg(long)]
     json: bool,
 }
 
-/// What a measurement starts as processes of its own.
+/// Subcommands that a measurement starts as separate processes.
 #[derive(Clone, Debug, Subcommand)]
-enum Half {
+enum Role {
     #[command(hide = true)]
     Server(Args),
     #[command(hide = true)]
@@ -57,7 +57,7 @@ enum Half {
     },
 }
 
-/// Cipher and FEC of one row.
+/// Cipher and FEC of each row.
 const SETUPS: [(&str, &[&str]); 4] = [
     ("plaintext", &["--crypt", "null"]),
     ("AES-128-GCM", &["--crypt", "aes-128-gcm"]),
@@ -87,7 +87,7 @@ const SETUPS: [(&str, &[&str]); 4] = [
 
 fn main() -> ExitCode {
     cli::main(Options::command(), |options: Options| async move {
-        // The halves of a measurement end with Ctrl-C as any program does.
+        // The processes of a measurement have no handler, so that Ctrl-C ends them at once.
         let stop = match options.command {
             Some(_) => Stop::never(),
             None => Stop::on_signals(),
@@ -103,8 +103,8 @@ fn main() -> ExitCode {
 
 async fn run(options: Options, stop: Stop) -> Result<(), AnyError> {
     match options.command {
-        Some(Half::Server(transport)) => serve(&transport).await,
-        Some(Half::Client {
+        Some(Role::Server(transport)) => serve(&transport).await,
+        Some(Role::Client {
             transport,
             connect,
             bytes,
@@ -176,7 +176,7 @@ fn compare(options: &Options, stop: &Stop) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Measurements of ours and of the other's, in turn.
+/// Measures both implementations in alternation.
 fn rounds(
     ours: &Path,
     theirs: &Path,
@@ -187,25 +187,25 @@ fn rounds(
     let mut others = Vec::new();
     for _ in 0..options.rounds.max(1) {
         mine.push(echo_once(ours, ["server", "client"], flags, options)?);
-        let halves = ["echo-server", "echo-client"];
-        others.push(echo_once(theirs, halves, flags, options)?);
+        let roles = ["echo-server", "echo-client"];
+        others.push(echo_once(theirs, roles, flags, options)?);
     }
     Ok((mine, others))
 }
 
-/// One server process, one client process, one measurement.
+/// Makes one measurement with one server process and one client process.
 fn echo_once(
     program: &Path,
     [server, client]: [&str; 2],
     flags: &[&str],
     options: &Options,
 ) -> Result<Value, AnyError> {
-    // Ours with their defaults, as users have them.
+    // Ours runs with the default configuration, which most users have.
     let timing: &[&str] = match client {
         "echo-client" => &["--mode", "fast2"],
         _ => &[],
     };
-    let mut child = Killed(
+    let mut child = KillOnDrop(
         Command::new(program)
             .arg(server)
             .args(flags)
@@ -215,7 +215,14 @@ fn echo_once(
             .spawn()?,
     );
     let mut ready = String::new();
-    BufReader::new(child.0.stdout.take().ok_or("no output")?).read_line(&mut ready)?;
+    BufReader::new(
+        child
+            .0
+            .stdout
+            .take()
+            .ok_or("the server's standard output is not piped")?,
+    )
+    .read_line(&mut ready)?;
     let ready: Value = serde_json::from_str(&ready)?;
     let addr = ready["listening"]
         .as_str()
@@ -240,16 +247,16 @@ fn echo_once(
         .output()?;
     let line = String::from_utf8(output.stdout)?;
     Ok(serde_json::from_str(
-        line.lines().last().ok_or("client printed nothing")?,
+        line.lines().last().ok_or("the client printed nothing")?,
     )?)
 }
 
-/// A process that does not outlive its measurement.
-struct Killed(Child);
+/// A process that is killed when dropped.
+struct KillOnDrop(Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to do.
+        // The process may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

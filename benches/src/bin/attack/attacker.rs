@@ -1,4 +1,4 @@
-//! The attacker.
+//! The attacker: a thread that sends hostile packets at a fixed rate.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 
 use crate::AnyError;
 use crate::raw::Raw;
-use crate::tap::Overheard;
+use crate::tap::Recorded;
 
-/// What the attacker sends.
+/// The attacker's kind of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// Garbage, forged openings, strays, replays and reflections.
+    /// Garbage, forged first packets, stray segments, replays and reflections.
     Mixed,
-    /// Forged reports that the ports of the server and of its clients are closed (ICMP).
+    /// Forged ICMP messages that the port of the server or of a client is unreachable.
     Refusals,
     /// First packets from port 0.
     PortZero,
@@ -29,34 +29,34 @@ impl Kind {
         match self {
             Self::Mixed => "mixed",
             Self::Refusals => "forged refusals",
-            Self::PortZero => "from port 0",
+            Self::PortZero => "source port 0",
         }
     }
 }
 
-/// What to send, where, and how fast.
+/// Parameters of an attack.
 pub(crate) struct Plan {
     pub(crate) addr: SocketAddr,
-    /// Packets in a second.
+    /// Packets per second.
     pub(crate) rate: u64,
     pub(crate) kind: Kind,
-    /// So many forged openings and nothing else.
+    /// Number of forged first packets to send instead of `kind`; `None` sends `kind` without limit.
     pub(crate) opens: Option<u64>,
-    /// What is sealed cannot be made, only sent again.
-    pub(crate) overheard: Option<Arc<Overheard>>,
+    /// Sealed packets recorded on the path: without the key the attacker cannot make any, but can send them again.
+    pub(crate) recorded: Option<Arc<Recorded>>,
 }
 
-/// Sends until all `opens` of the plan are sent or `stop` is set; returns the seconds it took.
+/// Sends until the number of packets in `opens` is reached or `stop` is set. Returns the elapsed seconds.
 pub(crate) fn attack(plan: Plan, sent: &AtomicU64, stop: &AtomicBool) -> Result<f64, AnyError> {
     let (rate, opens) = (plan.rate, plan.opens);
     let raw = match plan.kind {
         Kind::Mixed => None,
         Kind::Refusals | Kind::PortZero => Some(Raw::new(plan.addr)?),
     };
-    let mut attacker = Attacker::new(plan.addr, plan.overheard)?;
+    let mut attacker = Attacker::new(plan.addr, plan.recorded)?;
     let start = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        // Whole packets of the time that has passed.
+        // Truncated to the number of packets due by now.
         let due = (start.elapsed().as_secs_f64() * rate as f64) as u64;
         let due = due.min(opens.unwrap_or(u64::MAX));
         let done = sent.load(Ordering::Relaxed);
@@ -79,19 +79,19 @@ pub(crate) fn attack(plan: Plan, sent: &AtomicU64, stop: &AtomicBool) -> Result<
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// A socket, and what to send from it.
+/// The attacker's socket and state.
 struct Attacker {
     socket: UdpSocket,
     state: UdpSocketState,
     addr: SocketAddr,
     rng: Rng,
-    /// Something the server has sent, to be sent back.
-    heard: Vec<u8>,
-    overheard: Option<Arc<Overheard>>,
+    /// The last packet received from the server, to be reflected.
+    received: Vec<u8>,
+    recorded: Option<Arc<Recorded>>,
 }
 
 impl Attacker {
-    fn new(addr: SocketAddr, overheard: Option<Arc<Overheard>>) -> Result<Self, AnyError> {
+    fn new(addr: SocketAddr, recorded: Option<Arc<Recorded>>) -> Result<Self, AnyError> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
@@ -100,12 +100,12 @@ impl Attacker {
             state,
             addr,
             rng: Rng::new(1),
-            heard: Vec::new(),
-            overheard,
+            received: Vec::new(),
+            recorded,
         })
     }
 
-    /// One packet of some kind. Forged ones mean nothing to a server with a cipher.
+    /// Sends a packet of a random kind. A server with a cipher drops forged ones as not authentic.
     fn send_any(&mut self) -> Result<(), AnyError> {
         match self.rng.below(6) {
             0 => {
@@ -124,11 +124,11 @@ impl Attacker {
         }
     }
 
-    /// A recorded packet to the server, replayed. Without records, the same
-    /// packet of the same peer, again and again.
+    /// Replays a recorded packet to the server. Without recorded packets, sends the same packet from the same
+    /// source each time.
     fn replay(&mut self) -> Result<(), AnyError> {
-        let overheard = self.overheard.as_ref();
-        if let Some(sealed) = overheard.and_then(|it| it.to_server.any(&mut self.rng)) {
+        let recorded = self.recorded.as_ref();
+        if let Some(sealed) = recorded.and_then(|it| it.to_server.any(&mut self.rng)) {
             return self.send(&sealed);
         }
         let mut replayed = segment(7, PUSH, 0, 0, &[2; 500]);
@@ -136,23 +136,27 @@ impl Attacker {
         self.send_from(Ipv4Addr::new(127, 1, 1, 1), &replayed)
     }
 
-    /// A packet that the server has sent, reflected.
+    /// Sends a packet of the server back to it.
     fn reflect(&mut self) -> Result<(), AnyError> {
-        let overheard = self.overheard.as_ref();
-        if let Some(sealed) = overheard.and_then(|it| it.to_clients.any(&mut self.rng)) {
+        let recorded = self.recorded.as_ref();
+        if let Some(sealed) = recorded.and_then(|it| it.to_clients.any(&mut self.rng)) {
             return self.send(&sealed);
         }
         let mut buffer = [0; 2000];
         if let Ok(len) = self.socket.recv(&mut buffer) {
-            self.heard = buffer[..len].to_vec();
+            self.received = buffer[..len].to_vec();
         }
-        let heard = std::mem::take(&mut self.heard);
-        let sent = self.send(if heard.is_empty() { &[0; 24] } else { &heard });
-        self.heard = heard;
+        let received = std::mem::take(&mut self.received);
+        let sent = self.send(if received.is_empty() {
+            &[0; 24]
+        } else {
+            &received
+        });
+        self.received = received;
         sent
     }
 
-    /// A first packet, as our clients or kcp-go's send them.
+    /// Sends a first packet like those of our clients or kcp-go's.
     fn forge_opening(&mut self) -> Result<(), AnyError> {
         let opening = self.opening();
         self.send(&opening)
@@ -173,7 +177,7 @@ impl Attacker {
     /// Sends from a forged address.
     fn send(&mut self, datagram: &[u8]) -> Result<(), AnyError> {
         let [a, b, c, _] = self.rng.next_u32().to_be_bytes();
-        // The honest clients are in 127.0.0.0/24.
+        // Not in 127.0.0.0/24, where the legitimate clients are.
         self.send_from(Ipv4Addr::new(127, a | 1, b, c), datagram)
     }
 
@@ -189,7 +193,7 @@ impl Attacker {
             .state
             .try_send(UdpSockRef::from(&self.socket), &transmit);
         match sent {
-            // The server's buffer is full, or this one's.
+            // The server's receive buffer or this socket's send buffer is full.
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
             other => Ok(other?),
         }

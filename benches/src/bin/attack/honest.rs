@@ -1,4 +1,4 @@
-//! Honest clients, and what they measure.
+//! Legitimate clients and their measurements.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// What the server does for its clients.
+/// The service that the server offers.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Service {
     /// Echoes bytes.
@@ -27,7 +27,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// Its name as an option.
+    /// The value of the option.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
@@ -36,7 +36,7 @@ impl Service {
     }
 }
 
-/// Where a service is, and its cipher.
+/// Address, service and cipher of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) service: Service,
@@ -44,13 +44,13 @@ pub(crate) struct Target {
     pub(crate) security: Security,
 }
 
-/// What honest clients measured.
+/// Results of the legitimate clients.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// Round trips of calls, in seconds.
     calls: Vec<f64>,
     failed_calls: usize,
-    /// New connections that were made and echoed within three seconds.
+    /// New connections that were open and had a call answered within three seconds.
     connected: usize,
     failed_connects: usize,
 }
@@ -79,7 +79,7 @@ impl Seen {
     }
 }
 
-/// The time of all phases, shown on a terminal.
+/// Progress of all phases, shown on a terminal.
 pub(crate) struct Clock {
     start: Instant,
     stop: Stop,
@@ -87,7 +87,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Starts; the phases take `all`, unless `stop` is requested.
+    /// Starts the clock. The phases take `all` together, unless `stop` is requested.
     pub(crate) fn start(all: Duration, stop: Stop) -> Self {
         Self {
             start: Instant::now(),
@@ -114,7 +114,7 @@ impl Drop for Clock {
     }
 }
 
-/// How long a phase lasts.
+/// The end of a phase.
 #[derive(Clone)]
 struct Phase {
     end: Instant,
@@ -127,7 +127,7 @@ impl Phase {
     }
 }
 
-/// Calls over lasting connections, and a new connection every 100 ms beside them.
+/// Makes calls over long-lived connections and, concurrently, opens a new connection every 100 ms.
 pub(crate) async fn honest(target: &Target, clients: usize, time: Duration, clock: &Clock) -> Seen {
     let end = clock.phase(time);
     let mut lasting = JoinSet::new();
@@ -137,7 +137,7 @@ pub(crate) async fn honest(target: &Target, clients: usize, time: Duration, cloc
     let mut fresh = JoinSet::new();
     while !end.is_over() {
         let target = target.clone();
-        fresh.spawn(async move { timeout(PATIENCE, one_call(&target)).await });
+        fresh.spawn(async move { timeout(CALL_TIMEOUT, one_call(&target)).await });
         sleep(Duration::from_millis(100)).await;
         clock.show();
     }
@@ -164,7 +164,7 @@ async fn calls(target: Target, end: Phase) -> (Vec<f64>, usize) {
         };
         while !end.is_over() {
             let start = Instant::now();
-            match timeout(PATIENCE, client.call()).await {
+            match timeout(CALL_TIMEOUT, client.call()).await {
                 Ok(Ok(())) => times.push(start.elapsed().as_secs_f64()),
                 _ => {
                     failed += 1;
@@ -218,5 +218,5 @@ impl Client {
     }
 }
 
-/// How long an honest client waits for a connection or an answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Time-out of a call, and of a new connection with its call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! A server under attack: the effect on honest clients, and the cost in memory.
+//! A server under attack: effect on legitimate clients, and cost in memory.
 //!
 //! ```text
 //! cargo run --release -p kcp-benches --bin attack -- --seconds 10 --rate 50000
@@ -9,14 +9,14 @@
 //! cargo run --release -p kcp-benches --bin attack -- --kind port-zero
 //! ```
 //!
-//! The server is a process of its own. Without a cipher, which is the default, nothing is refused for
-//! lack of a key, and the attacker is off the path. With one it stands on the path of the honest
-//! clients: what it forges is not authentic, so it records sealed packets, and sends them to the
-//! server again or back. It forges sources all over 127.0.0.0/8, which needs no privilege on Linux;
-//! refusals (ICMP) and packets from port 0 do (`CAP_NET_RAW`).
+//! The server is a separate process. Without a cipher, which is the default, forged packets are accepted like
+//! genuine ones, and the attacker is off the path. With a cipher, forged packets are not authentic: the attacker is
+//! on the path of the legitimate clients, records sealed packets, and replays and reflects them. It forges source
+//! addresses in 127.0.0.0/8, which needs no privilege on Linux; forged ICMP messages and packets from port 0 need
+//! `CAP_NET_RAW`.
 //!
-//! Prints one JSON object. `server_rss` has what memory grew by under attack beside what is promised
-//! of it at most; the services' own buffers are in the first alone.
+//! Prints one JSON object. In `server_rss`, `grown` is the growth of the server's resident memory under attack, and
+//! `bound` the documented limit. `grown` also contains buffers of the service, which the limit does not cover.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -43,35 +43,35 @@ use tap::Tap;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Honest calls to a server, first without an attack and then under one. Ctrl-C ends the phase that
-/// runs, skips what is left, and prints the results so far.
+/// Measures calls of legitimate clients, first without an attack and then under attack. Ctrl-C ends the
+/// current phase, skips the rest, and prints the results so far.
 #[derive(Debug, Parser)]
 #[command(name = "attack")]
 struct Options {
     #[command(subcommand)]
-    command: Option<Half>,
-    /// How long each of the two phases takes.
+    command: Option<Role>,
+    /// Duration of each of the two phases.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Packets per second of the attacker.
+    /// Packets per second that the attacker sends.
     #[arg(long, default_value_t = 50_000)]
     rate: u64,
-    /// Only sends this number of forged first packets, however long that takes.
+    /// Attack with this number of forged first packets; the phases take as long as that needs.
     #[arg(long)]
     opens: Option<u64>,
-    /// What the attacker sends.
+    /// Kind of packets that the attacker sends.
     #[arg(long, value_enum, default_value = "mixed", conflicts_with = "opens")]
     kind: Kind,
-    /// Honest clients that make calls, one after the other.
+    /// Legitimate clients, each of which makes one call at a time.
     #[arg(long, default_value_t = 8)]
     clients: usize,
     #[command(flatten)]
     shape: Shape,
 }
 
-/// What is started as a process of its own.
+/// Subcommands that the program starts as separate processes.
 #[derive(Debug, Subcommand)]
-enum Half {
+enum Role {
     #[command(hide = true)]
     Server {
         #[command(flatten)]
@@ -82,7 +82,7 @@ enum Half {
 fn main() -> ExitCode {
     cli::main(Options::command(), |options: Options| async move {
         let failed = |error: AnyError| Failure::Check(error.to_string());
-        if let Some(Half::Server { shape }) = &options.command {
+        if let Some(Role::Server { shape }) = &options.command {
             return serve(shape).await.map_err(failed);
         }
         let stop = Stop::on_signals();
@@ -113,7 +113,7 @@ async fn measure(options: &Options, stop: &Stop) -> Result<Value, AnyError> {
         None => options.seconds,
     });
     let clock = Clock::start(WARM_UP + 2 * phase, stop.clone());
-    // Buffers grow and pages are touched.
+    // Grows buffers and touches pages before memory is measured.
     honest(&target, options.clients, WARM_UP, &clock).await;
     let calm = honest(&target, options.clients, phase, &clock).await;
     let before = server.resident()?;
@@ -122,7 +122,7 @@ async fn measure(options: &Options, stop: &Stop) -> Result<Value, AnyError> {
         rate: options.rate,
         kind: options.kind,
         opens: options.opens,
-        overheard: tap.as_ref().map(Tap::overheard),
+        recorded: tap.as_ref().map(Tap::recorded),
     };
     let sent = Arc::new(AtomicU64::new(0));
     let over = Arc::new(AtomicBool::new(false));
@@ -161,5 +161,5 @@ async fn measure(options: &Options, stop: &Stop) -> Result<Value, AnyError> {
     }))
 }
 
-/// Before anything is measured.
+/// Duration of the calls before the measurements.
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -1,5 +1,4 @@
-//! Packets that only a raw socket sends, which takes privilege: reports of closed ports, and datagrams
-//! from port 0.
+//! Packets that need a raw socket, and so privilege: ICMP "port unreachable", and datagrams from port 0.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -8,7 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::AnyError;
 
-/// Sends packets of a host that does not exist to a server and to its clients on this host.
+/// Sends forged packets to a server and its clients on this host.
 pub(crate) struct Raw {
     icmp: Socket,
     udp: Socket,
@@ -19,7 +18,7 @@ pub(crate) struct Raw {
 impl Raw {
     pub(crate) fn new(server: SocketAddr) -> Result<Self, AnyError> {
         let SocketAddr::V4(server) = server else {
-            return Err("the server has no IPv4 address".into());
+            return Err("raw packets need a server with an IPv4 address".into());
         };
         let raw = |protocol| Socket::new(Domain::IPV4, Type::RAW, Some(protocol));
         let udp = raw(Protocol::UDP)?;
@@ -33,8 +32,8 @@ impl Raw {
         })
     }
 
-    /// An ICMP "port unreachable" about a datagram between the server and some client port, to either
-    /// of them. The ports of the honest clients are unknown, so all are tried.
+    /// Sends an ICMP "port unreachable" about a datagram between the server and a client port, to one of the two. The
+    /// attacker does not know the ports of the legitimate clients, and draws one at random.
     pub(crate) fn forge_refusal(&self, rng: &mut Rng) -> Result<(), AnyError> {
         let (first, last) = self.ports;
         let span = u64::from(last - first) + 1;
@@ -56,14 +55,14 @@ impl Raw {
         send(&self.icmp, &packet, *from.ip())
     }
 
-    /// A first packet from port 0, which no answer can reach.
+    /// Sends a first packet from port 0, to which no answer can be sent.
     pub(crate) fn send_from_port_0(&self, payload: &[u8]) -> Result<(), AnyError> {
         let header = udp_header(0, self.server.port(), payload.len());
         send(&self.udp, &[&header, payload].concat(), *self.server.ip())
     }
 }
 
-/// A full buffer loses the packet.
+/// Sends a packet, which is lost if the buffer is full.
 fn send(socket: &Socket, packet: &[u8], to: Ipv4Addr) -> Result<(), AnyError> {
     match socket.send_to(packet, &SocketAddr::from((to, 0)).into()) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
@@ -71,7 +70,7 @@ fn send(socket: &Socket, packet: &[u8], to: Ipv4Addr) -> Result<(), AnyError> {
     }
 }
 
-/// The ports from which clients of this host connect.
+/// The first and last ephemeral port of this host.
 fn client_ports() -> (u16, u16) {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
     let range = range.unwrap_or_default();
@@ -82,7 +81,7 @@ fn client_ports() -> (u16, u16) {
     }
 }
 
-/// Of a UDP packet of 128 bytes.
+/// The IPv4 header of a UDP packet of 128 bytes.
 fn ip_header(from: SocketAddrV4, to: SocketAddrV4) -> [u8; 20] {
     let mut header = [0; 20];
     header[0] = 0x45;
@@ -96,7 +95,7 @@ fn ip_header(from: SocketAddrV4, to: SocketAddrV4) -> [u8; 20] {
     header
 }
 
-/// Without a checksum, which IPv4 permits.
+/// A UDP header without a checksum, which IPv4 permits.
 fn udp_header(from: u16, to: u16, payload: usize) -> [u8; 8] {
     let len = (payload + 8) as u16;
     let [a, b] = from.to_be_bytes();
@@ -105,7 +104,7 @@ fn udp_header(from: u16, to: u16, payload: usize) -> [u8; 8] {
     [a, b, c, d, e, f, 0, 0]
 }
 
-/// RFC 1071.
+/// The Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|word| {
         let low = word.get(1).copied().unwrap_or(0);

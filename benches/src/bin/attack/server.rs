@@ -1,4 +1,4 @@
-//! The server, as a process of its own, and its parent's handle to it.
+//! The server process, and the handle of its parent.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,16 +21,16 @@ use tokio_stream::Stream;
 use crate::AnyError;
 use crate::honest::Service;
 
-/// What server and clients agree on.
+/// Options that server and clients share.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Shape {
-    /// Sockets of the server.
+    /// Number of sockets of the server.
     #[arg(long, default_value_t = 1)]
     shards: u16,
-    /// What the server does.
+    /// Service of the server.
     #[arg(long, value_enum, default_value = "echo")]
     pub(crate) service: Service,
-    /// Cipher, by kcptun's name. With any but null, the attacker listens on the path.
+    /// Cipher, by kcptun's name. With a cipher other than null, the attacker is on the path.
     #[arg(long, value_name = "NAME", default_value = "null")]
     pub(crate) crypt: String,
 }
@@ -44,7 +44,7 @@ impl Shape {
         ListenerConfig::builder().shards(self.shards).build()
     }
 
-    /// Most bytes that the packets of others may make the listener hold, and what for.
+    /// The documented limit of the memory that packets of unknown hosts can make the listener hold.
     pub(crate) fn bound(&self) -> Result<Bound, ConfigError> {
         let replay_filter = match self.security()? {
             Security::Aead(_) => REPLAY_FILTER,
@@ -53,7 +53,7 @@ impl Shape {
         let sockets = u64::from(self.shards);
         let sessions = self.config()?.max_unvalidated() as u64;
         Ok(Bound {
-            unproven_sessions: sessions * SESSION,
+            unvalidated_sessions: sessions * SESSION,
             tombstones: sockets * TOMBSTONES,
             receive_buffers: sockets * RECEIVE_BUFFERS,
             replay_filter,
@@ -61,9 +61,9 @@ impl Shape {
     }
 }
 
-/// The promised bound of the memory for packets of unknown hosts, in bytes.
+/// The documented limit of the memory for packets of unknown hosts, in bytes, by use.
 pub(crate) struct Bound {
-    unproven_sessions: u64,
+    unvalidated_sessions: u64,
     tombstones: u64,
     receive_buffers: u64,
     replay_filter: u64,
@@ -71,12 +71,12 @@ pub(crate) struct Bound {
 
 impl Bound {
     pub(crate) fn total(&self) -> u64 {
-        self.unproven_sessions + self.tombstones + self.receive_buffers + self.replay_filter
+        self.unvalidated_sessions + self.tombstones + self.receive_buffers + self.replay_filter
     }
 
     pub(crate) fn report(&self) -> Value {
         json!({
-            "unproven_sessions": self.unproven_sessions,
+            "unvalidated_sessions": self.unvalidated_sessions,
             "tombstones": self.tombstones,
             "receive_buffers": self.receive_buffers,
             "replay_filter": self.replay_filter,
@@ -84,7 +84,7 @@ impl Bound {
     }
 }
 
-/// Serves until the parent ends; prints the address, and the counters for each line of input.
+/// Prints the address and serves until the parent exits. For each line of input, prints the counters.
 pub(crate) async fn serve(shape: &Shape) -> Result<(), AnyError> {
     let listener = KcpListener::builder(&shape.security()?)
         .listener_config(&shape.config()?)
@@ -108,10 +108,10 @@ pub(crate) async fn serve(shape: &Shape) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Answers each line of the parent's with the counters, and ends the process with it.
+/// Prints the counters for each line from the parent, and exits the process when the parent exits.
 fn answer_parent(stats: impl Fn() -> EndpointStats + Send + 'static) {
     std::thread::spawn(move || {
-        // Ends when the parent does, which holds the other end.
+        // Ends when the parent exits, which closes the pipe.
         for _ in std::io::stdin().lines().map_while(Result::ok) {
             println!("{}", counters(&stats()));
         }
@@ -134,7 +134,7 @@ fn counters(stats: &EndpointStats) -> Value {
     })
 }
 
-/// Connections for tonic, from a listener that can still be looked at.
+/// A stream of connections for tonic whose listener's statistics can still be read.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<KcpIncoming>>);
 
@@ -168,12 +168,18 @@ impl Server {
             .args(["--service", shape.service.name(), "--crypt", &shape.crypt])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        // Ctrl-C on the terminal is for this process, which still needs the server's counters.
+        // Ctrl-C must not end the server too: this process still needs its counters.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn()?;
-        let stdin = child.stdin.take().ok_or("the server has no input")?;
-        let stdout = child.stdout.take().ok_or("the server has no output")?;
+        let stdin = child
+            .stdin
+            .take()
+            .ok_or("the server's standard input is not piped")?;
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or("the server's standard output is not piped")?;
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
         stdout.read_line(&mut line)?;
@@ -185,7 +191,7 @@ impl Server {
         })
     }
 
-    /// What its listener counts.
+    /// The counters of the server's listener.
     pub(crate) fn counters(&mut self) -> Result<Value, AnyError> {
         writeln!(self.stdin)?;
         let mut line = String::new();
@@ -193,17 +199,20 @@ impl Server {
         Ok(serde_json::from_str(&line)?)
     }
 
-    /// Resident bytes.
+    /// Resident memory, in bytes.
     pub(crate) fn resident(&self) -> Result<i64, AnyError> {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()))?;
-        let pages = statm.split_whitespace().nth(1).ok_or("no such field")?;
+        let pages = statm
+            .split_whitespace()
+            .nth(1)
+            .ok_or("statm lacks the resident size")?;
         Ok(pages.parse::<i64>()? * 4096)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -211,15 +220,15 @@ impl Drop for Server {
 
 const PASSWORD: &str = "attack";
 
-/// What a session holds of which no more than its first packet has come: a flood of openings that
-/// fills the default limit of 512 costs at most four mebibytes.
+/// Limit of the memory of a session of which only the first packet has arrived, in bytes. The default limit of
+/// 512 such sessions thus bounds a flood of first packets at 4 MiB.
 const SESSION: u64 = 8 << 10;
 
-/// For each socket: 65 536 names and ends of sessions.
+/// Bytes per socket: 65 536 ids and ends of closed sessions.
 const TOMBSTONES: u64 = 5 << 20;
 
-/// For each socket: 32 runs of coalesced packets.
+/// Bytes per socket: 32 receive buffers of coalesced packets.
 const RECEIVE_BUFFERS: u64 = 32 * (64 << 10);
 
-/// Of a listener, however many sockets it has.
+/// Bytes per listener, independent of the number of its sockets.
 const REPLAY_FILTER: u64 = 23_000_000;

@@ -1,4 +1,4 @@
-//! A way to the server that the attacker listens on: all packets pass, and some are kept.
+//! A relay between the legitimate clients and the server that records packets for the attacker.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,19 +12,19 @@ use tokio::time::timeout;
 
 use crate::AnyError;
 
-/// What passed last, each way.
+/// The last packets of each direction.
 #[derive(Debug, Default)]
-pub(crate) struct Overheard {
+pub(crate) struct Recorded {
     pub(crate) to_server: Packets,
     pub(crate) to_clients: Packets,
 }
 
-/// The last [`KEPT`] packets.
+/// The last [`KEPT`] packets of a direction.
 #[derive(Debug, Default)]
 pub(crate) struct Packets(Mutex<(usize, Vec<Vec<u8>>)>);
 
 impl Packets {
-    /// Any one of them, if there is one.
+    /// A random one of the packets, if there are any.
     pub(crate) fn any(&self, rng: &mut Rng) -> Option<Vec<u8>> {
         let (_, kept) = &*self.lock();
         let index = rng.below(kept.len().max(1) as u64);
@@ -48,10 +48,10 @@ impl Packets {
     }
 }
 
-/// The tap at work; it stops when dropped.
+/// A running relay, which stops when dropped.
 pub(crate) struct Tap {
     addr: SocketAddr,
-    overheard: Arc<Overheard>,
+    recorded: Arc<Recorded>,
     task: AbortHandle,
 }
 
@@ -59,23 +59,23 @@ impl Tap {
     pub(crate) async fn to(server: SocketAddr) -> Result<Self, AnyError> {
         let front = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = front.local_addr()?;
-        let overheard = Arc::<Overheard>::default();
-        let passing = pass(Arc::new(front), server, Arc::clone(&overheard));
+        let recorded = Arc::<Recorded>::default();
+        let passing = pass(Arc::new(front), server, Arc::clone(&recorded));
         let task = tokio::spawn(passing).abort_handle();
         Ok(Self {
             addr,
-            overheard,
+            recorded,
             task,
         })
     }
 
-    /// Where clients connect to.
+    /// The address to which clients connect.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    pub(crate) fn overheard(&self) -> Arc<Overheard> {
-        Arc::clone(&self.overheard)
+    pub(crate) fn recorded(&self) -> Arc<Recorded> {
+        Arc::clone(&self.recorded)
     }
 }
 
@@ -85,8 +85,8 @@ impl Drop for Tap {
     }
 }
 
-/// Passes on what clients send, and makes a way back for each of them.
-async fn pass(front: Arc<UdpSocket>, server: SocketAddr, overheard: Arc<Overheard>) {
+/// Forwards packets of the clients, each from a socket of its own towards the server.
+async fn pass(front: Arc<UdpSocket>, server: SocketAddr, recorded: Arc<Recorded>) {
     let mut ways = HashMap::new();
     let mut answers = JoinSet::new();
     let mut packet = vec![0; LARGEST];
@@ -94,59 +94,60 @@ async fn pass(front: Arc<UdpSocket>, server: SocketAddr, overheard: Arc<Overhear
         while let Some(Ok(gone)) = answers.try_join_next() {
             ways.remove(&gone);
         }
-        // Errors are of single packets, which are lost then.
+        // An error concerns a single packet, which counts as lost.
         let Ok((len, client)) = front.recv_from(&mut packet).await else {
             continue;
         };
         let way = match ways.get(&client) {
             Some(way) => Arc::clone(way),
             None => {
-                let Ok(way) = way_to(server).await else {
+                let Ok(way) = connect(server).await else {
                     continue;
                 };
                 let way = Arc::new(way);
                 ways.insert(client, Arc::clone(&way));
                 let (back, front) = (Arc::clone(&way), Arc::clone(&front));
-                answers.spawn(answer(back, front, client, Arc::clone(&overheard)));
+                answers.spawn(answer(back, front, client, Arc::clone(&recorded)));
                 way
             }
         };
-        // The original gets there first: what comes first is no replay.
+        // Recorded after it was sent, so that the original arrives before its replay.
         if way.send(&packet[..len]).await.is_ok() {
-            overheard.to_server.keep(&packet[..len]);
+            recorded.to_server.keep(&packet[..len]);
         }
     }
 }
 
-async fn way_to(server: SocketAddr) -> std::io::Result<UdpSocket> {
+async fn connect(server: SocketAddr) -> std::io::Result<UdpSocket> {
     let way = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     way.connect(server).await?;
     Ok(way)
 }
 
-/// Passes back what the server sends, until it has been silent for long; returns the client.
+/// Forwards packets of the server to a client until the server has been silent for [`SILENCE`]. Returns the
+/// client's address.
 async fn answer(
     way: Arc<UdpSocket>,
     front: Arc<UdpSocket>,
     client: SocketAddr,
-    overheard: Arc<Overheard>,
+    recorded: Arc<Recorded>,
 ) -> SocketAddr {
     let mut packet = vec![0; LARGEST];
     while let Ok(received) = timeout(SILENCE, way.recv(&mut packet)).await {
         if let Ok(len) = received {
-            overheard.to_clients.keep(&packet[..len]);
-            // A client that is gone misses nothing.
+            recorded.to_clients.keep(&packet[..len]);
+            // An error means that the client is gone.
             let _ = front.send_to(&packet[..len], client).await;
         }
     }
     client
 }
 
-/// Packets that are kept, each way: some are replayed within the second, others many times.
+/// Number of packets kept for each direction: enough to replay some within a second and others many times.
 const KEPT: usize = 4096;
 
-/// No packet of the transport is larger.
+/// Buffer size in bytes; no packet of the transport is larger.
 const LARGEST: usize = 1500;
 
-/// Longer than a live session is silent.
+/// Time-out of a client's socket: longer than an open session is ever silent.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! The memory of idle client connections.
+//! Memory of idle client connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use crate::AnyError;
 use crate::open::take_one;
 use crate::server::{Server, security};
 
-/// Has each connection echo a burst and stay open, and prints its share of resident memory as time
-/// passes.
+/// Measure the resident memory per idle connection, at several times after each connection has echoed
+/// a burst.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Connections, each with a socket of its own.
+    /// Number of connections, each with a socket of its own.
     #[arg(long, default_value_t = 500)]
     connections: usize,
-    /// Bytes that are echoed over each of them.
+    /// Bytes that each connection echoes first.
     #[arg(long, default_value_t = 1_000_000)]
     burst: usize,
-    /// How many send their bursts at a time.
+    /// Number of connections that send their bursts concurrently.
     #[arg(long, default_value_t = 50)]
     at_once: usize,
-    /// When memory is looked at, in seconds after the bursts.
+    /// Times at which to measure memory, in seconds after the bursts.
     #[arg(long, value_delimiter = ',', default_value = "0,10,60,600")]
     after: Vec<u64>,
 }
 
 pub(crate) async fn run(options: &Options) -> Result<(), AnyError> {
     let server = Server::start()?;
-    // What the process needs in any case.
+    // Excludes memory that does not depend on the number of connections.
     let mut first = connect(server.addr).await?;
     echo(&mut first, options.burst).await?;
     let before = resident()?;
@@ -57,13 +57,13 @@ pub(crate) async fn run(options: &Options) -> Result<(), AnyError> {
         streams.append(&mut opened??);
     }
     let started = Instant::now();
-    println!("{:>10}  {:>22}", "seconds", "bytes of each connection");
+    println!("{:>10}  {:>22}", "seconds", "bytes per connection");
     for after in &options.after {
         tokio::time::sleep_until((started + Duration::from_secs(*after)).into()).await;
         let grown = resident()?.saturating_sub(before);
         println!("{after:>10}  {:>22}", grown / options.connections.max(1));
     }
-    // Those that have ended do not count as idle.
+    // Checks that all connections are still open.
     for mut stream in streams {
         echo(&mut stream, 100).await?;
     }
@@ -74,7 +74,7 @@ async fn connect(server: SocketAddr) -> Result<KcpStream, AnyError> {
     Ok(KcpStream::connect(server, &security()?).await?)
 }
 
-/// Writes and reads at the same time.
+/// Writes and reads concurrently.
 async fn echo(stream: &mut KcpStream, len: usize) -> Result<(), AnyError> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let write = async {
@@ -99,12 +99,15 @@ async fn echo(stream: &mut KcpStream, len: usize) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Resident bytes of this process.
+/// Resident memory of this process, in bytes.
 fn resident() -> Result<usize, AnyError> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split_whitespace().nth(1).ok_or("no such field")?;
+    let pages = statm
+        .split_whitespace()
+        .nth(1)
+        .ok_or("statm lacks the resident size")?;
     Ok(pages.parse::<usize>()? * 4096)
 }
 
-/// Of one write.
+/// The data of one write.
 static PIECE: [u8; 16 << 10] = [7; 16 << 10];

@@ -1,16 +1,16 @@
-//! Client connections in number: what each of them holds while it is idle, and how fast they open.
+//! Many client connections: memory of each while idle, and rate of opening.
 //!
 //! ```text
 //! cargo run --release -p kcp-benches --bin connections -- idle
 //! cargo run --release -p kcp-benches --bin connections -- open
 //! ```
 //!
-//! The server is a process of its own. Each connection of `idle` has a socket of its own, as those of
-//! `KcpStream::connect` have. Memory is what Linux counts as resident, with the allocator of the system.
+//! The server is a separate process. Each connection of `idle` has a socket of its own, like those of
+//! `KcpStream::connect`. Memory is the resident size that Linux reports, with the system's allocator.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "a measurement reads the clock and makes sockets"
+    reason = "a measurement reads the clock and binds sockets"
 )]
 
 mod idle;
@@ -24,7 +24,7 @@ use kcp_examples::cli::{self, Failure};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Measures client connections: their memory while idle, and how many open in a second.
+/// Measures client connections: their memory while idle, and the rate at which they open.
 #[derive(Debug, Parser)]
 #[command(name = "connections")]
 struct Options {

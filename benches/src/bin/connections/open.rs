@@ -1,4 +1,4 @@
-//! How fast connections open.
+//! Rate at which connections open.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use tokio::task::JoinSet;
 use crate::AnyError;
 use crate::server::{Server, security};
 
-/// Opens connections as fast as it can, and closes each.
+/// Measure how many connections can be opened and closed per second.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Connections.
+    /// Number of connections.
     #[arg(long, default_value_t = 50_000)]
     connections: usize,
-    /// How many open at a time.
+    /// Number of connections that open concurrently.
     #[arg(long, default_value_t = 64)]
     at_once: usize,
-    /// Where they leave from.
+    /// Local sockets of the connections.
     #[arg(long, value_enum, default_value = "endpoint")]
     from: From,
-    /// Has one byte echoed over each.
+    /// Echo one byte over each connection before closing it.
     #[arg(long)]
     echo: bool,
 }
 
-/// The socket of a connection.
+/// Local sockets of the connections.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum From {
-    /// One socket for all.
+    /// One socket for all connections.
     Endpoint,
-    /// A socket for each.
+    /// One socket per connection.
     Sockets,
 }
 
@@ -47,7 +47,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), AnyError> {
         From::Sockets => None,
     };
     let endpoint = Arc::new(endpoint);
-    // The network of the clients has proved itself, and buffers have grown.
+    // Warm-up: validates the clients' network and grows buffers.
     open_many(&endpoint, server.addr, 1000, options).await?;
     let started = Instant::now();
     let times = open_many(&endpoint, server.addr, options.connections, options).await?;
@@ -94,7 +94,7 @@ async fn open_many(
     Ok(all)
 }
 
-/// Whether there was one left.
+/// Takes one from the counter. Returns false if it was 0.
 pub(crate) fn take_one(left: &AtomicUsize) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
         left.checked_sub(1)

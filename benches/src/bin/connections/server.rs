@@ -1,4 +1,4 @@
-//! The server, as a process of its own.
+//! The server process.
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,24 +10,24 @@ use kcp_transport::net::KcpListener;
 
 use crate::AnyError;
 
-/// What server and clients agree on.
+/// The cipher and key of server and clients.
 pub(crate) fn security() -> Result<Security, AnyError> {
     Ok(Security::Aead(AeadKey::aes_128_gcm(&[7; 16])?))
 }
 
-/// Echoes until the parent ends; prints the address.
+/// Prints the address and echoes until the parent exits.
 pub(crate) async fn serve() -> Result<(), AnyError> {
     let listener = KcpListener::bind((Ipv4Addr::LOCALHOST, 0), &security()?).await?;
     println!("{}", listener.local_addr()?);
     std::thread::spawn(|| {
-        // Ends when the parent does, which holds the other end.
+        // Ends when the parent exits, which closes the pipe.
         let _ = std::io::stdin().lines().count();
         std::process::exit(0);
     });
     Ok(echo::serve(listener).await?)
 }
 
-/// The server's process.
+/// The handle of a server process.
 pub(crate) struct Server {
     child: Child,
     pub(crate) addr: SocketAddr,
@@ -40,7 +40,10 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let stdout = child.stdout.take().ok_or("the server has no output")?;
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or("the server's standard output is not piped")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let addr = line.trim().parse()?;
@@ -50,7 +53,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Calls and uploads over lossy links, ours beside others, in turn and in one run.
+//! Measures calls and uploads over lossy links, with this workspace and with other transports in the same run.
 //!
 //! ```text
 //! cargo run --release -p kcp-benches --bin lab -- --list
@@ -6,12 +6,11 @@
 //! cargo run --release -p kcp-benches --bin lab -- --only loss-5/unary-1k/kcp --quick
 //! ```
 //!
-//! Without `--only` it runs all cells, which takes about three hours. The second command takes a
-//! quarter of an hour.
+//! Without `--only`, all cells run, which takes about three hours. The second command takes a quarter of an hour.
 //!
-//! Runs as root on Linux: it makes two network namespaces joined by a link of its own, and removes
-//! them at the end. Go builds the peers of kcp-go. Programs and link run with real-time priority
-//! where the system lets them.
+//! The lab needs Linux and root: it creates two network namespaces connected by an emulated link, and removes them at
+//! the end. The kcp-go peers need a Go toolchain. Programs and link run with real-time priority if the system permits
+//! it.
 
 use std::process::ExitCode;
 
@@ -25,6 +24,6 @@ fn main() -> ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> ExitCode {
-    eprintln!("error: the lab makes network namespaces and TUN devices and runs on Linux only");
+    eprintln!("error: the lab creates network namespaces and TUN devices and runs on Linux only");
     ExitCode::FAILURE
 }

@@ -1,4 +1,4 @@
-//! A cell is one measurement: a link, a workload, a subject.
+//! Cells, and their selection by patterns. A cell is one measurement: a workload of a subject on a link.
 
 use crate::app::link::names;
 use crate::app::link::spec::Link;
@@ -12,12 +12,12 @@ pub(crate) struct Cell {
     pub(crate) link: Link,
     pub(crate) workload: Workload,
     pub(crate) subject: Subject,
-    /// Of our transport, where it is a side of the subject.
+    /// Settings of our transport, if it is a side of the subject.
     pub(crate) settings: Settings,
 }
 
 impl Cell {
-    /// `LINK/WORKLOAD/SUBJECT`, and the settings where there are any.
+    /// `LINK/WORKLOAD/SUBJECT`, followed by the settings if there are any.
     pub(crate) fn name(&self) -> String {
         let colon = if self.settings.0.is_empty() { "" } else { ":" };
         format!(
@@ -27,12 +27,12 @@ impl Cell {
     }
 }
 
-/// Cells of the patterns, in their order, none twice; all cells without a pattern.
+/// Cells that match the patterns, in the order of the patterns and without duplicates. Without patterns, all cells.
 ///
-/// A pattern is `LINK/WORKLOAD/SUBJECT`. Each part is a name, `*` for all that go together, or left
-/// out at the end for the same. `losses` stands for the five links that differ by their loss, a link may
-/// be settings (`rtt=30+loss=3`), and settings of our
-/// transport follow its name after a colon (`kcp:fec=10/3+window=4096`).
+/// A pattern is `LINK/WORKLOAD/SUBJECT`. Each part is a name, or `*` for all valid combinations; parts may be left out
+/// at the end, which means `*`. `losses` stands for the five links that differ only in their loss. A link may be given
+/// by settings (`rtt=30+loss=3`). Settings of our transport follow its name after a colon
+/// (`kcp:fec=10/3+window=4096`).
 pub(crate) fn select(patterns: &[String]) -> Result<Vec<Cell>, String> {
     let everything = ["*".to_owned()];
     let patterns = if patterns.is_empty() {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_names_one_cell_or_many() {
+    fn pattern_selects_one_cell_or_many() {
         assert_eq!(
             names(&["loss-5/unary-1k/kcp:fec=10/3"]),
             ["loss-5/unary-1k/kcp:fec=10/3"]
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_makes_calls_only() {
+    fn grpc_subjects_have_no_uploads() {
         assert!(names(&["loss-5/bulk-10mb/tonic-kcp"]).is_empty());
         assert_eq!(names(&["loss-5/first-call/tonic-kcp"]).len(), 1);
     }

@@ -1,10 +1,10 @@
-//! The system's monotonic clock, which is one for all processes of a machine.
+//! The system's monotonic clock, which all processes of a machine share.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Time since some start that all processes share.
+/// Time since an unspecified start that is the same for all processes.
 pub(crate) fn now() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     // The monotonic clock is never negative.

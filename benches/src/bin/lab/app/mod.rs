@@ -1,4 +1,4 @@
-//! The lab: options, and the cells in turn.
+//! The lab: command line, and the loop over the cells.
 
 mod cell;
 mod clock;
@@ -31,38 +31,38 @@ use run::Bench;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Calls and uploads over lossy links, through this workspace and through other transports.
+/// Measures calls and uploads over lossy links, with this workspace and with other transports.
 #[derive(Debug, Parser)]
 struct Options {
     #[command(subcommand)]
     peer: Option<PeerCommand>,
-    /// Lists links, workloads and subjects.
+    /// List links, workloads and subjects.
     #[arg(long)]
     list: bool,
-    /// Runs these cells only: LINK/WORKLOAD/SUBJECT, where `*` stands for all that can be combined.
+    /// Run only these cells: LINK/WORKLOAD/SUBJECT, where `*` stands for all valid combinations.
     ///
-    /// `losses` stands for the links from loss-0 to loss-20. A link may be settings (rtt=30+loss=3), and
-    /// settings of our transport follow its name after a colon (kcp:fec=10/3+window=4096). To measure what
-    /// a mechanism contributes, it can be set to `off`: redundancy, bitmap, model, count, extensions,
-    /// mtu-discovery. `redundancy` also takes adaptive:100% and always:1:200%.
+    /// `losses` stands for the links from loss-0 to loss-20. A link may be given by settings
+    /// (rtt=30+loss=3). Settings of our transport follow its name after a colon (kcp:fec=10/3+window=4096).
+    /// To measure the contribution of a mechanism, set it to `off`: redundancy, bitmap, model, count,
+    /// extensions, mtu-discovery. `redundancy` also accepts values such as adaptive:100% and always:1:200%.
     #[arg(long, value_name = "CELL,..", value_delimiter = ',')]
     only: Vec<String>,
-    /// A quarter of the calls, bytes and time.
+    /// Reduce calls, bytes and time to a quarter.
     #[arg(long)]
     quick: bool,
-    /// How often each cell runs, with another seed each time.
+    /// Number of runs of each cell, each with another seed.
     #[arg(long, default_value_t = 1)]
     rounds: u64,
     /// Seed of the losses.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Settings of our transport in each cell that has none: KEY=VALUE+...
+    /// Settings of our transport for each cell without settings: KEY=VALUE+...
     #[arg(long, default_value = "", hide = true)]
     settings: String,
-    /// Writes the results to this file.
+    /// Write the results to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Writes a page with tables and plots to this directory.
+    /// Write an HTML page with tables and plots to this directory.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
 }
@@ -110,7 +110,7 @@ fn list() {
         let line = format!("  {name:16} {about:38} {settings}");
         println!("{}", line.trim_end());
     }
-    println!("  {:16} those from loss-0 to loss-20", "losses");
+    println!("  {:16} the links from loss-0 to loss-20", "losses");
     println!("workloads:");
     for workload in workloads::all() {
         println!("  {:16} {}", workload.name, workload.about);
@@ -141,7 +141,7 @@ async fn lab(options: &Options) -> Result<(), AnyError> {
         () = measure(&bench, options, &cells, &mut rows) => None,
         signal = interrupted() => Some(signal),
     };
-    // What is done is worth keeping even if the rest is not wanted any more.
+    // Results so far are saved even after an interruption.
     save(options, &rows)?;
     let failed = rows.iter().filter(|row| row.result.is_err()).count();
     match (interrupted, failed) {
@@ -178,7 +178,7 @@ fn save(options: &Options, rows: &[Row]) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Runs all cells; what is done is in `rows` even if this is dropped.
+/// Runs all cells. Completed results are in `rows` even if this future is dropped.
 async fn measure(bench: &Bench, options: &Options, cells: &[Cell], rows: &mut Vec<Row>) {
     let bar = ProgressBar::new(cells.len() as u64 * options.rounds);
     if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{pos}/{len}] {msg}") {
@@ -204,10 +204,10 @@ async fn measure(bench: &Bench, options: &Options, cells: &[Cell], rows: &mut Ve
     bar.finish_and_clear();
 }
 
-/// Ctrl-C or SIGTERM: the namespaces go away on the way out.
+/// Completes at Ctrl-C or SIGTERM, so that the namespaces are removed before the program exits.
 async fn interrupted() -> &'static str {
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return "cannot listen for signals";
+        return "cannot install a handler for SIGTERM";
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => "interrupted",

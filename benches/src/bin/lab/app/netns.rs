@@ -1,4 +1,4 @@
-//! Two network namespaces, each with one end of a TUN device, that go away with the value.
+//! Two network namespaces with a TUN device each, which are removed on drop.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -8,20 +8,20 @@ use std::sync::Arc;
 
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-/// What the lab needs and may not have.
+/// Why the namespaces could not be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NamespaceError {
-    /// Not root.
-    #[error("the lab makes network namespaces and TUN devices and must run as root")]
+    /// The process is not root.
+    #[error("the lab creates network namespaces and TUN devices and must run as root")]
     NotRoot,
-    /// No TUN device.
-    #[error("this machine has no /dev/net/tun, which the lab's link needs")]
+    /// The system has no TUN driver.
+    #[error("this machine has no /dev/net/tun, which the lab needs for its link")]
     NoTun,
-    /// `ip` is missing or failed.
+    /// The program `ip` is missing or failed.
     #[error("`{command}` failed: {output}")]
     Command { command: String, output: String },
-    /// A TUN device could not be made.
-    #[error("cannot make a TUN device")]
+    /// A TUN device could not be created.
+    #[error("cannot create a TUN device")]
     Tun(#[source] io::Error),
 }
 
@@ -32,14 +32,14 @@ pub(crate) struct Host {
     pub(crate) device: Arc<SyncDevice>,
 }
 
-/// The client's and the server's namespace.
+/// The namespaces of client and server.
 pub(crate) struct Namespaces {
     pub(crate) client: Host,
     pub(crate) server: Host,
 }
 
 impl Namespaces {
-    /// Makes both.
+    /// Creates both namespaces.
     pub(crate) fn create() -> Result<Self, NamespaceError> {
         check()?;
         Ok(Self {
@@ -49,7 +49,7 @@ impl Namespaces {
     }
 }
 
-/// Whether the lab can run here.
+/// Checks that the lab can run on this machine.
 pub(crate) fn check() -> Result<(), NamespaceError> {
     if !rustix::process::geteuid().is_root() {
         return Err(NamespaceError::NotRoot);
@@ -109,7 +109,10 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         if let Err(error) = ip(&["netns", "delete", &self.name]) {
-            eprintln!("warning: the namespace {} is left: {error}", self.name);
+            eprintln!(
+                "warning: cannot delete the namespace {}: {error}",
+                self.name
+            );
         }
     }
 }
@@ -132,23 +135,25 @@ fn ip(args: &[&str]) -> Result<(), NamespaceError> {
     }
 }
 
-/// Fits the 15 bytes of a device's name.
+/// A random name that fits into the 15 bytes of a device name.
 fn random_name() -> String {
     use std::hash::{BuildHasher, Hasher, RandomState};
-    // Each state has keys of its own, drawn from the system's entropy.
+    // Each RandomState has random keys from the system's entropy.
     let random = RandomState::new().build_hasher().finish() as u32;
     format!("kcplab{random:08x}")
 }
 
-/// Addresses that RFC 2544 sets aside for benchmarks. They exist in the namespaces only.
+/// Addresses of client and server, from the range that RFC 2544 reserves for benchmarks. They exist only in the
+/// namespaces.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 
-/// Packets that wait for the link's thread. Nothing may be dropped outside the emulated queue, and
-/// some programs send a whole window of 1024 at once.
+/// Length of the device's queue, in packets. Packets must not be dropped outside the emulated queue, and some programs
+/// send a whole window of 1024 at once.
 const DEVICE_QUEUE: u32 = 20_000;
 
-/// No packets but the programs' own, and no memory of earlier TCP connections.
+/// Kernel settings that avoid packets other than those of the measured programs, and cached metrics of earlier TCP
+/// connections.
 const SETTINGS: [(&str, &str); 3] = [
     ("ipv6/conf/all/disable_ipv6", "1"),
     ("ipv6/conf/default/disable_ipv6", "1"),

@@ -1,7 +1,7 @@
-//! The hidden subcommands: a server and a client, each a process in its namespace.
+//! The hidden subcommands for a server and a client, each a process in its namespace.
 //!
-//! Both print JSON lines and end when standard input is closed, so that neither outlives the lab and
-//! the lab can look at them after their work. Go peers do the same.
+//! Both print lines of JSON and exit when standard input is closed. So they cannot outlive the lab, and the lab can
+//! read their CPU time after their work. The Go peers behave the same.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::app::workloads::calls;
 use crate::app::workloads::plan::{Kind, Measured, Plan};
 use crate::app::workloads::upload::{self, Arrived, Upload};
 
-/// A server.
+/// Options of a server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArgs {
     #[arg(long)]
@@ -31,12 +31,12 @@ pub(crate) struct ServerArgs {
     settings: String,
 }
 
-/// A client.
+/// Options of a client.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ClientArgs {
     #[arg(long)]
     side: String,
-    /// What the server printed.
+    /// The [`Ready`] line that the server printed.
     #[arg(long)]
     server: String,
     #[arg(long, default_value = "")]
@@ -46,15 +46,15 @@ pub(crate) struct ClientArgs {
     plan: String,
 }
 
-/// What a client prints.
+/// A line that a client prints.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub(crate) enum Event {
-    /// It is connected and begins.
+    /// The client is connected and starts its plan.
     Start,
-    /// It is done.
+    /// The client has completed its plan.
     Done(Measured),
-    /// It is not.
+    /// The client failed.
     Failed { error: String },
 }
 
@@ -68,9 +68,9 @@ pub(crate) async fn serve(args: &ServerArgs) -> io::Result<()> {
     }
 }
 
-/// Does the work of the plan, and waits until standard input is closed.
+/// Executes the plan, and waits until standard input is closed.
 pub(crate) async fn run(args: &ClientArgs) -> io::Result<()> {
-    let event = match work(args).await {
+    let event = match execute(args).await {
         Ok(measured) => Event::Done(measured),
         Err(error) => Event::Failed {
             error: error.to_string(),
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: &ClientArgs) -> io::Result<()> {
     Ok(())
 }
 
-async fn work(args: &ClientArgs) -> io::Result<Measured> {
+async fn execute(args: &ClientArgs) -> io::Result<Measured> {
     let plan: Plan = serde_json::from_str(&args.plan)?;
     let server: Ready = serde_json::from_str(&args.server)?;
     let settings = Settings(args.settings.clone());
@@ -90,7 +90,7 @@ async fn work(args: &ClientArgs) -> io::Result<Measured> {
         print(&Event::Start)?;
         let start = clock::now();
         let latencies = calls::first(&plan, Arc::new(dialer)).await?;
-        return Ok(called(&plan, latencies, start));
+        return Ok(call_results(&plan, latencies, start));
     }
     let mut connections = Vec::new();
     for _ in 0..plan.connections {
@@ -115,14 +115,14 @@ async fn work(args: &ClientArgs) -> io::Result<Measured> {
         Kind::Open => calls::open(&plan, connections).await?,
         _ => calls::closed(&plan, connections).await?,
     };
-    let mut measured = called(&plan, latencies, start);
+    let mut measured = call_results(&plan, latencies, start);
     if let Some(upload) = upload {
         add_uploads(&mut measured, start, &[upload.end().await?]);
     }
     Ok(measured)
 }
 
-/// An upload that runs while calls are made.
+/// An upload that runs concurrently with calls.
 struct Beside {
     stop: Arc<AtomicBool>,
     task: JoinHandle<io::Result<Arrived>>,
@@ -147,7 +147,7 @@ impl Beside {
     }
 }
 
-fn called(plan: &Plan, latencies_us: Vec<u64>, start: Duration) -> Measured {
+fn call_results(plan: &Plan, latencies_us: Vec<u64>, start: Duration) -> Measured {
     let calls = latencies_us.len() as u64;
     Measured {
         cut_short: calls < plan.calls.into(),

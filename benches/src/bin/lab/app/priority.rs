@@ -1,14 +1,13 @@
-//! Real-time priority, so that other work on the machine does not show in the figures.
+//! Real-time priority, so that other load on the machine does not affect the figures.
 
 use std::process::{Command, Stdio};
 
-/// Lets the link's threads run before the programs that are measured.
+/// Priority of the link's threads, above that of the measured programs.
 const LINK: &str = "20";
-/// Lets these run before everything else.
+/// Priority of the measured programs, above that of normal processes.
 const PEER: &str = "5";
 
-/// Gives this thread the link's priority, where the system lets us. Without it figures have more
-/// noise.
+/// Gives this thread the priority of the link, if the system permits it. Without it, the figures have more noise.
 pub(crate) fn raise_this_thread() {
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
     let _ = Command::new("chrt")
@@ -18,8 +17,7 @@ pub(crate) fn raise_this_thread() {
         .status();
 }
 
-/// What to put before a program's command line, so that it runs with priority; nothing where the
-/// system does not let us.
+/// The words before a program's command line that run it with priority; empty if the system does not permit it.
 pub(crate) fn prefix() -> &'static [&'static str] {
     const PREFIX: &[&str] = &["chrt", "--rr", PEER];
     let allowed = Command::new("chrt")

@@ -1,4 +1,4 @@
-//! Peers as child processes, and what they cost.
+//! Peers as child processes, and their CPU time.
 
 use std::fs;
 use std::io;
@@ -9,17 +9,17 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// A peer that runs. Dropping it kills it.
+/// A running peer, whose process is killed on drop.
 #[derive(Debug)]
 pub(crate) struct Peer {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    /// It ends when this is closed.
+    /// The process exits when this is closed.
     stdin: Option<ChildStdin>,
 }
 
 impl Peer {
-    /// Starts it. What it writes to standard error is shown.
+    /// Starts the process. It inherits standard error.
     pub(crate) fn start(mut command: Command) -> io::Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
@@ -30,7 +30,7 @@ impl Peer {
         let stdout = child
             .stdout
             .take()
-            .ok_or_else(|| io::Error::other("no standard output"))?;
+            .ok_or_else(|| io::Error::other("the peer's standard output is not piped"))?;
         Ok(Self {
             child,
             lines: BufReader::new(stdout).lines(),
@@ -38,20 +38,22 @@ impl Peer {
         })
     }
 
-    /// The next line that it prints.
+    /// Reads and parses the next line of the peer's output.
     ///
     /// # Errors
     ///
-    /// If it prints none within the time, or another thing.
+    /// If the peer prints no line within the time, exits, or prints a line that does not parse.
     pub(crate) async fn next<T: DeserializeOwned>(&mut self, limit: Duration) -> io::Result<T> {
         let line = tokio::time::timeout(limit, self.lines.next_line())
             .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the peer printed nothing"))??
-            .ok_or_else(|| io::Error::other("the peer ended early"))?;
+            .map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, "the peer printed nothing in time")
+            })??
+            .ok_or_else(|| io::Error::other("the peer exited early"))?;
         serde_json::from_str(&line).map_err(io::Error::from)
     }
 
-    /// Processor time of all its threads that live.
+    /// CPU time of all running threads of the process.
     pub(crate) fn cpu(&self) -> Duration {
         let Some(process) = self.child.id() else {
             return Duration::ZERO;
@@ -68,10 +70,10 @@ impl Peer {
         Duration::from_nanos(nanos.sum())
     }
 
-    /// Lets it end, and kills it if it does not.
+    /// Closes standard input, and kills the process if it does not exit in time.
     pub(crate) async fn end(mut self) -> io::Result<()> {
         drop(self.stdin.take());
-        if tokio::time::timeout(PATIENCE, self.child.wait())
+        if tokio::time::timeout(EXIT_TIMEOUT, self.child.wait())
             .await
             .is_err()
         {
@@ -81,4 +83,5 @@ impl Peer {
     }
 }
 
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Time for a peer to exit after its standard input is closed.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! Runs a cell: a link, server processes, client processes, and what came of them.
+//! Runs a cell: starts link, server and client, and collects the results.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,22 +16,22 @@ use crate::app::subjects::{Ready, Side, TcpControl, kcp};
 use crate::app::workloads::Rival;
 use crate::app::workloads::plan::{Measured, Plan};
 
-/// Where cells run, and the programs that play them.
+/// Namespaces and programs for running cells.
 pub(crate) struct Bench {
     pub(crate) namespaces: Namespaces,
     /// This program.
     pub(crate) ours: PathBuf,
     /// The Go program; `None` if no cell needs it.
     pub(crate) go: Option<PathBuf>,
-    /// Words before each command line.
+    /// Words before each command line, from [`priority::prefix`].
     pub(crate) prefix: &'static [&'static str],
 }
 
-/// What came of a cell.
+/// Results of a cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) measured: Measured,
-    /// Of the other flow, where there is one.
+    /// Results of the competing TCP flow, if there is one.
     pub(crate) rival: Option<Measured>,
     pub(crate) traffic: Traffic,
     pub(crate) client_cpu: Duration,
@@ -39,7 +39,7 @@ pub(crate) struct Outcome {
 }
 
 impl Bench {
-    /// Runs the cell with the faults that `seed` gives.
+    /// Runs the cell. `seed` determines the faults of the link.
     pub(crate) async fn run(&self, cell: &Cell, seed: u64) -> io::Result<Outcome> {
         let Namespaces { client, server } = &self.namespaces;
         let emulator = Emulator::start(&cell.link, seed, &client.device, &server.device)?;
@@ -66,7 +66,7 @@ impl Bench {
         Ok(outcome)
     }
 
-    /// The subject's upload and one of TCP with cubic.
+    /// Runs the subject's upload and a competing upload over TCP with cubic.
     async fn beside_cubic(
         &self,
         cell: &Cell,
@@ -76,7 +76,7 @@ impl Bench {
         let sides = (cell.subject.client, cell.subject.server);
         let cubic = Side::Tcp(TcpControl::Cubic);
         let plan = &cell.workload.plan;
-        // Both are there until the subject's time is over.
+        // The competing flow must be active until the subject's time is over.
         let longer = Plan {
             limit_ms: plan.limit_ms + 2 * Rival::GAP.as_millis() as u64,
             ..plan.clone()
@@ -104,7 +104,7 @@ impl Bench {
         Ok(outcome)
     }
 
-    /// Starts a server and a client that begins its plan.
+    /// Starts a server and a client, and waits until the client starts its plan.
     async fn start(
         &self,
         (client_side, server_side): (Side, Side),
@@ -115,19 +115,19 @@ impl Bench {
         let mut command = self.command(server, server_side, "server", settings)?;
         command.args(["--listen", &format!("{}:0", server.addr)]);
         let mut server = Peer::start(command)?;
-        let ready: Ready = server.next(PATIENCE).await?;
+        let ready: Ready = server.next(PEER_TIMEOUT).await?;
 
         let mut command = self.command(client, client_side, "client", settings)?;
         command.args(["--server", &serde_json::to_string(&ready)?]);
         command.args(["--plan", &serde_json::to_string(plan)?]);
         let mut client = Peer::start(command)?;
-        match client.next(PATIENCE).await? {
+        match client.next(PEER_TIMEOUT).await? {
             Event::Start => Ok(Pair { client, server }),
             other => Err(unexpected(other)),
         }
     }
 
-    /// The beginning of a peer's command line.
+    /// The command line of a peer, without its addresses and plan.
     fn command(
         &self,
         host: &Host,
@@ -162,7 +162,7 @@ impl Bench {
     }
 }
 
-/// A client and its server, at work.
+/// A running client and its server.
 struct Pair {
     client: Peer,
     server: Peer,
@@ -173,9 +173,9 @@ impl Pair {
         (self.client.cpu(), self.server.cpu())
     }
 
-    /// Waits until the client has done its plan.
+    /// Waits until the client has completed its plan.
     async fn done(&mut self, plan: &Plan) -> io::Result<Measured> {
-        let limit = Duration::from_millis(plan.limit_ms) + PATIENCE;
+        let limit = Duration::from_millis(plan.limit_ms) + PEER_TIMEOUT;
         match self.client.next(limit).await? {
             Event::Done(measured) => Ok(measured),
             other => Err(unexpected(other)),
@@ -209,13 +209,13 @@ fn unexpected(event: Event) -> io::Error {
     match event {
         Event::Failed { error } => io::Error::other(error),
         Event::Start | Event::Done(_) => {
-            io::Error::other("the client printed its lines out of turn")
+            io::Error::other("the client printed its events in the wrong order")
         }
     }
 }
 
-/// How long a peer may take to start, or to connect at 20 % loss, or to end after its limit.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time for a peer to start, to connect at 20 % loss, or to report after the limit of its plan.
+const PEER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long calls run before an outage.
+/// Duration of calls before an outage.
 const BEFORE_OUTAGE: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! A link between two TUN devices: a thread for each direction.
+//! A running link between two TUN devices, with one thread per direction.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use super::spec::Link;
 use crate::app::clock;
 use crate::app::priority;
 
-/// A link that runs. Dropping it stops it; what is under way is lost.
+/// A running link. Dropping it stops the link and loses the packets in flight.
 #[derive(Debug)]
 pub(crate) struct Emulator {
     shared: Arc<Shared>,
@@ -28,7 +28,7 @@ struct Shared {
     down: Mutex<Lane>,
 }
 
-/// What a direction's thread shares with other threads.
+/// State that the thread of a direction shares with other threads.
 #[derive(Debug, Default)]
 struct Lane {
     counters: Counters,
@@ -36,7 +36,7 @@ struct Lane {
     failure: Option<io::Error>,
 }
 
-/// Both directions' counters.
+/// Counters of both directions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) up: Counters,
@@ -51,7 +51,7 @@ impl Traffic {
         }
     }
 
-    /// IP bytes that were put in, both directions.
+    /// IP bytes that entered the link, in both directions.
     pub(crate) fn bytes(&self) -> u64 {
         self.up.bytes + self.down.bytes
     }
@@ -60,14 +60,14 @@ impl Traffic {
         self.up.queue_drops + self.down.queue_drops
     }
 
-    /// Mean time to the other side and back; `None` if a direction carried nothing.
+    /// Mean round-trip time; `None` if a direction carried nothing.
     pub(crate) fn mean_rtt(&self) -> Option<Duration> {
         Some(self.up.mean_transit()? + self.down.mean_transit()?)
     }
 }
 
 impl Emulator {
-    /// Connects the client's device to the server's. Faults depend on `seed`.
+    /// Connects the client's device to the server's. `seed` determines the faults.
     pub(crate) fn start(
         link: &Link,
         seed: u64,
@@ -103,7 +103,7 @@ impl Emulator {
         Ok(emulator)
     }
 
-    /// What has passed since the start.
+    /// Counters since the start.
     pub(crate) fn traffic(&self) -> Traffic {
         Traffic {
             up: lock(&self.shared.up).counters,
@@ -111,7 +111,7 @@ impl Emulator {
         }
     }
 
-    /// Loses everything, both ways, for this long.
+    /// Loses all packets of both directions for this time.
     pub(crate) fn cut(&self, time: Duration) {
         let until = clock::now() + time;
         lock(&self.shared.up).dead_until = Some(until);
@@ -122,7 +122,7 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// If one of its devices failed meanwhile.
+    /// If a device failed or a thread panicked meanwhile.
     pub(crate) fn stop(mut self) -> io::Result<()> {
         self.join()?;
         for lane in [&self.shared.up, &self.shared.down] {
@@ -147,12 +147,12 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // The panic has been printed already; its value adds nothing.
+        // A panic of the thread has been printed already.
         let _ = self.join();
     }
 }
 
-/// One direction.
+/// The thread of one direction.
 struct Worker {
     start: Duration,
     pipe: Pipe,
@@ -177,7 +177,7 @@ impl Worker {
         lock(self.lane()).failure = Some(failure);
     }
 
-    /// Takes what has come, delivers what is due, and waits for more of either.
+    /// Reads waiting packets, delivers the packets that are due, and waits for the next event.
     fn turn(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         for _ in 0..PACKETS_A_TURN {
             match self.from.recv(buffer) {
@@ -190,7 +190,7 @@ impl Worker {
             }
         }
         while let Some(packet) = self.pipe.pop(clock::now() - self.start) {
-            // The kernel refuses a packet if the device is going down, which ends the run anyway.
+            // The kernel refuses a packet only if the device is going down, which ends the run anyway.
             let _ = self.to.send(&packet);
         }
         self.exchange();
@@ -207,7 +207,7 @@ impl Worker {
         }
     }
 
-    /// Sleeps until shortly before the next delivery or until a packet comes, and spins for the rest.
+    /// Sleeps until a packet arrives or [`SPIN`] before the next delivery.
     fn wait(&self) -> io::Result<()> {
         let now = clock::now() - self.start;
         let left = match self.pipe.next_delivery() {
@@ -238,7 +238,7 @@ impl Worker {
     }
 }
 
-/// Reads what an earlier run has left in a device.
+/// Discards packets that an earlier run has left in a device.
 fn discard_waiting(device: &SyncDevice) -> io::Result<()> {
     let mut buffer = vec![0; LARGEST_PACKET];
     loop {
@@ -250,25 +250,26 @@ fn discard_waiting(device: &SyncDevice) -> io::Result<()> {
     }
 }
 
-/// The namespaces speak nothing else; what the kernel sends by itself is not counted.
+/// Whether this is an IPv4 packet. Other packets, which only the kernel itself sends, are not counted.
 fn is_ipv4(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| first >> 4 == 4)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Plain numbers: they are whole even if a thread has panicked.
+    // Poisoning does not matter: the counters are consistent even if a thread has panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const LARGEST_PACKET: usize = 2048;
 
-/// Packets taken in before what is due is looked at: at 1 us each, it is late by 0.1 ms at most.
+/// Maximum number of packets read before due packets are delivered: at about 1 us each, a delivery is late by
+/// 0.1 ms at most.
 const PACKETS_A_TURN: usize = 64;
 
-/// A timer of the system comes 5 to 50 us late even with real-time priority. Spinning for longer
-/// would take the processor from the programs that are measured.
+/// Time before a delivery in which the thread spins instead of sleeping. System timers are 5 to 50 us late even with
+/// real-time priority; spinning for longer would take CPU time from the measured programs.
 const SPIN: Duration = Duration::from_micros(20);
 
-/// How often a thread without traffic looks whether it should stop or cut the link. Less than a
-/// second: the time-out has no seconds.
+/// Interval at which a thread without traffic checks for a stop or an outage. Must be below a second, because the
+/// time-out is passed in nanoseconds only.
 const LONGEST_WAIT: Duration = Duration::from_millis(10);

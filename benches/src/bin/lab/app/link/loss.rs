@@ -1,12 +1,12 @@
-//! Which packets are lost.
+//! The loss models.
 
 use std::time::Duration;
 
 use super::random::Random;
 use super::spec::{Burst, Direction};
 
-/// Decides for one packet after the other. Which packet is lost depends on the seed and on how many
-/// came before, with bursts in time on when it comes.
+/// Decides packet by packet which are lost. The decision depends only on the seed and the packet's index or, for
+/// bursts in time, on its arrival time.
 #[derive(Debug)]
 pub(crate) struct Losses {
     model: Model,
@@ -57,7 +57,7 @@ impl Losses {
         Self { model, random }
     }
 
-    /// Whether the packet that comes at `now` is lost. Times never go back.
+    /// Whether the packet that arrives at `now` is lost. `now` must not decrease between calls.
     pub(crate) fn is_lost(&mut self, now: Duration) -> bool {
         match &mut self.model {
             Model::Single { loss } => self.random.chance(*loss),
@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    /// Part of the packets that is lost, and how many are lost in a row on average.
+    /// Loss rate, and mean number of packets lost in a row.
     fn shape(pattern: &[bool]) -> (f64, f64) {
         let lost = pattern.iter().filter(|lost| **lost).count() as f64;
         let starts = pattern.windows(2).filter(|two| !two[0] && two[1]).count() as f64;
@@ -113,30 +113,30 @@ mod tests {
     }
 
     #[test]
-    fn single_losses_have_the_rate_that_is_set() {
+    fn single_losses_have_the_configured_rate() {
         let (loss, run) = shape(&pattern(&lossy(Burst::Single), 1, 200_000));
         assert!((0.047..0.053).contains(&loss), "{loss}");
         assert!((1.0..1.1).contains(&run), "{run}");
     }
 
     #[test]
-    fn bursts_of_packets_have_their_length_and_the_same_rate() {
+    fn bursts_of_packets_have_the_configured_length_and_rate() {
         let (loss, run) = shape(&pattern(&lossy(Burst::Packets(3.0)), 1, 400_000));
         assert!((0.046..0.054).contains(&loss), "{loss}");
         assert!((2.8..3.2).contains(&run), "{run}");
     }
 
     #[test]
-    fn bursts_in_time_last_as_long_whatever_the_packets() {
+    fn bursts_in_time_have_the_configured_duration_and_rate() {
         let direction = lossy(Burst::Time(Duration::from_millis(10)));
         let (loss, run) = shape(&pattern(&direction, 1, 2_000_000));
         assert!((0.04..0.06).contains(&loss), "{loss}");
-        // A packet each 100 us: 10 ms are 100 packets.
+        // With a packet every 100 us, 10 ms are 100 packets.
         assert!((85.0..115.0).contains(&run), "{run}");
     }
 
     #[test]
-    fn losses_depend_on_the_seed_alone() {
+    fn losses_depend_only_on_the_seed() {
         let direction = lossy(Burst::Packets(3.0));
         assert_eq!(pattern(&direction, 7, 5000), pattern(&direction, 7, 5000));
         assert_ne!(pattern(&direction, 7, 5000), pattern(&direction, 8, 5000));

@@ -1,7 +1,7 @@
-//! The emulated link: what it is, what it does to packets, and the threads that do it.
+//! The emulated link.
 //!
-//! [`spec`] describes a link, [`loss`] and [`pipe`] are one direction without a clock, and
-//! [`emulator`] runs two of them between two TUN devices.
+//! [`spec`] describes a link, [`names`] lists the named ones. [`loss`] and [`pipe`] model one direction, without a
+//! clock. [`emulator`] runs both directions between two TUN devices.
 
 pub(crate) mod emulator;
 pub(crate) mod loss;

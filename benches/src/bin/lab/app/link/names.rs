@@ -1,8 +1,8 @@
-//! The links that have names.
+//! The named links.
 
 use super::spec::Link;
 
-/// Name, settings, what it is. What is not set is RTT 50 ms, 100 Mbit/s, a queue of 400 packets.
+/// Name, settings and description. Defaults are RTT 50 ms, 100 Mbit/s and a queue of 400 packets.
 pub(crate) const NAMED: &[(&str, &str, &str)] = &[
     ("loss-0", "", "no loss"),
     ("loss-1", "loss=1", "1 % loss before the queue"),
@@ -54,7 +54,7 @@ pub(crate) const NAMED: &[(&str, &str, &str)] = &[
     (
         "reorder-5",
         "reorder=5",
-        "5 % of the packets up to 5 ms late",
+        "5 % of the packets delayed by up to 5 ms",
     ),
     ("jitter-10", "jitter=10", "up to 10 ms of jitter"),
     (
@@ -83,10 +83,10 @@ pub(crate) const NAMED: &[(&str, &str, &str)] = &[
     ("slow-q100", "mbit=10+queue=100", "10 Mbit/s, queue 100"),
 ];
 
-/// The links that differ by their loss alone, which `losses` stands for.
+/// The links that `losses` stands for, which differ only in their loss.
 pub(crate) const LOSSES: &[&str] = &["loss-0", "loss-1", "loss-5", "loss-10", "loss-20"];
 
-/// The links that a name, `losses` or settings stand for.
+/// The links for a name, for `losses`, or for settings.
 pub(crate) fn find_all(text: &str) -> Result<Vec<Link>, String> {
     if text == "losses" {
         LOSSES.iter().map(|name| find(name)).collect()
@@ -95,13 +95,13 @@ pub(crate) fn find_all(text: &str) -> Result<Vec<Link>, String> {
     }
 }
 
-/// A link by its name, or by its settings, as `rtt=30+loss=3`.
+/// The link with this name or these settings, such as `rtt=30+loss=3`.
 pub(crate) fn find(text: &str) -> Result<Link, String> {
     match NAMED.iter().find(|(name, ..)| *name == text) {
         Some((name, settings, _)) => Link::parse(name, settings),
         None if text.contains('=') => Link::parse(text, text),
         None => Err(format!(
-            "no link is called {text}; --list shows all, and settings such as rtt=30+loss=3 make one"
+            "unknown link {text}; use a name from --list, or settings such as rtt=30+loss=3"
         )),
     }
 }

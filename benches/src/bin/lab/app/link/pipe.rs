@@ -1,4 +1,4 @@
-//! One direction of a link, without a clock: packets go in, and come out later, twice or never.
+//! One direction of a link, without a clock.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -8,25 +8,25 @@ use super::loss::Losses;
 use super::random::Random;
 use super::spec::{Direction, LossAt};
 
-/// What became of the packets. Differences of two are what happened in between.
+/// Counters of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
-    /// Packets that were put in.
+    /// Packets that entered the link.
     pub(crate) packets: u64,
     /// Their bytes, IP headers included.
     pub(crate) bytes: u64,
-    /// Lost by chance or in an outage.
+    /// Packets lost at random or in an outage.
     pub(crate) lost: u64,
-    /// Dropped because the queue was full.
+    /// Packets dropped because the queue was full.
     pub(crate) queue_drops: u64,
-    /// Packets that came out.
+    /// Packets delivered.
     pub(crate) delivered: u64,
-    /// How long all that came out were in the link.
+    /// Total time that the delivered packets spent in the link.
     pub(crate) transit: Duration,
 }
 
 impl Counters {
-    /// What happened after `earlier`.
+    /// The difference to `earlier` counters.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             packets: self.packets - earlier.packets,
@@ -38,35 +38,35 @@ impl Counters {
         }
     }
 
-    /// Mean time in the link, if anything came out.
+    /// Mean time in the link; `None` if nothing was delivered.
     pub(crate) fn mean_transit(&self) -> Option<Duration> {
         (self.delivered > 0).then(|| self.transit.div_f64(self.delivered as f64))
     }
 }
 
-/// One direction. Times count from the start of the link.
+/// One direction of a link. Times count from the start of the link.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     spec: Direction,
     losses: Losses,
-    /// Packets of each flow, where one of them is to be lost.
+    /// Number of packets of each flow, if `lose_nth` is set.
     flows: HashMap<[u8; FLOW_LEN], u32>,
     reordering: Random,
     duplicating: Random,
     jitter: Random,
-    /// When each packet in the queue has left it; the last is when the wire is free.
+    /// Departure times of the packets in the queue. The wire is free after the last.
     departures: VecDeque<Duration>,
     busy_until: Duration,
     latest: Duration,
-    under_way: BinaryHeap<Reverse<UnderWay>>,
+    in_flight: BinaryHeap<Reverse<InFlight>>,
     order: u64,
     dead_until: Duration,
     counters: Counters,
 }
 
-/// Ordered by delivery, those of one instant by arrival.
+/// Ordered by delivery time, then by arrival.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct UnderWay {
+struct InFlight {
     delivery: Duration,
     order: u64,
     arrival: Duration,
@@ -74,7 +74,7 @@ struct UnderWay {
 }
 
 impl Pipe {
-    /// A pipe whose faults depend on `seed`.
+    /// A direction whose faults are determined by `seed`.
     pub(crate) fn new(spec: Direction, seed: u64) -> Self {
         let mut seeds = Random::new(seed);
         Self {
@@ -87,14 +87,14 @@ impl Pipe {
             departures: VecDeque::new(),
             busy_until: Duration::ZERO,
             latest: Duration::ZERO,
-            under_way: BinaryHeap::new(),
+            in_flight: BinaryHeap::new(),
             order: 0,
             dead_until: Duration::ZERO,
             counters: Counters::default(),
         }
     }
 
-    /// Loses all that is put in before `until`. What is under way arrives.
+    /// Loses all packets that enter before `until`. Packets already in flight are delivered.
     pub(crate) fn cut_until(&mut self, until: Duration) {
         self.dead_until = until;
     }
@@ -103,11 +103,11 @@ impl Pipe {
         self.counters
     }
 
-    /// Puts an IP packet in.
+    /// Takes an IP packet that enters the link at `now`.
     pub(crate) fn push(&mut self, now: Duration, packet: &[u8]) {
         self.counters.packets += 1;
         self.counters.bytes += packet.len() as u64;
-        // Drawn for every packet, so that one fault does not move another.
+        // All faults are drawn for every packet, so that one fault does not affect the sequence of another.
         let chosen = self.losses.is_lost(now) | self.is_nth(packet);
         let lost = chosen || now < self.dead_until;
         let reordered = self.reordering.chance(self.spec.reorder);
@@ -130,13 +130,13 @@ impl Pipe {
         if reordered {
             delivery += late_by;
         } else {
-            // Jitter stretches gaps and closes them, as a queue elsewhere would; it does not overtake.
+            // Jitter changes the gaps between packets, like a queue elsewhere, but not their order.
             self.latest = self.latest.max(delivery);
             delivery = self.latest;
         }
         for _ in 0..copies {
             self.order += 1;
-            self.under_way.push(Reverse(UnderWay {
+            self.in_flight.push(Reverse(InFlight {
                 delivery,
                 order: self.order,
                 arrival: now,
@@ -145,7 +145,7 @@ impl Pipe {
         }
     }
 
-    /// Whether the packet is the one of its flow that is to be lost.
+    /// Whether the packet is the one of its flow that `lose_nth` selects.
     fn is_nth(&mut self, packet: &[u8]) -> bool {
         if self.spec.lose_nth == 0 {
             return false;
@@ -158,12 +158,12 @@ impl Pipe {
         *count == self.spec.lose_nth
     }
 
-    /// When a packet that comes now has left the queue; `None` if the queue is full.
+    /// The time at which a packet that arrives now has left the queue; `None` if the queue is full.
     fn departure(&mut self, now: Duration, len: usize) -> Option<Duration> {
         while self.departures.front().is_some_and(|left| *left <= now) {
             self.departures.pop_front();
         }
-        // One is on the wire, the others wait.
+        // One packet is on the wire, the others wait.
         if self.departures.len() > self.spec.queue {
             return None;
         }
@@ -174,25 +174,26 @@ impl Pipe {
         Some(self.busy_until)
     }
 
-    /// When the next packet comes out.
+    /// The time of the next delivery.
     pub(crate) fn next_delivery(&self) -> Option<Duration> {
-        self.under_way.peek().map(|Reverse(next)| next.delivery)
+        self.in_flight.peek().map(|Reverse(next)| next.delivery)
     }
 
-    /// Takes out a packet that is due.
+    /// Returns a packet that is due.
     pub(crate) fn pop(&mut self, now: Duration) -> Option<Vec<u8>> {
         if self.next_delivery()? > now {
             return None;
         }
-        let Reverse(due) = self.under_way.pop()?;
+        let Reverse(due) = self.in_flight.pop()?;
         self.counters.delivered += 1;
         self.counters.transit += due.delivery - due.arrival;
         Some(due.packet)
     }
 }
 
-/// Addresses and ports of an IPv4 packet without options.
+/// Offset of the addresses and ports in an IPv4 packet without options.
 const FLOW_AT: usize = 12;
+/// Length of the addresses and ports, in bytes.
 const FLOW_LEN: usize = 12;
 
 #[cfg(test)]
@@ -203,7 +204,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// Puts in numbered packets of 1500 bytes, one each `gap`; returns when each came out.
+    /// Sends numbered packets of 1500 bytes, one every `gap`. Returns the delivery time of each.
     fn run(spec: Direction, packets: u16, gap: Duration) -> (Vec<(Duration, u16)>, Counters) {
         let mut pipe = Pipe::new(spec, 3);
         for index in 0..packets {
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_leave_at_the_rate_and_take_the_delay() {
+    fn packets_leave_at_the_rate_and_arrive_after_the_delay() {
         let spec = Direction {
             rate: 12_000_000,
             queue: 100,
@@ -246,7 +247,7 @@ mod tests {
             ..Direction::default()
         };
         let (out, counters) = run(spec.clone(), 40, Duration::ZERO);
-        // One is on the wire, 25 wait.
+        // One packet is on the wire, 25 wait.
         assert_eq!(order(&out), (0..26).collect::<Vec<_>>());
         assert_eq!(counters.queue_drops, 14);
         let (out, _) = run(spec, 40, ms(1));
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_before_the_queue_leaves_the_rate_to_others_and_after_it_does_not() {
+    fn only_loss_after_the_queue_uses_the_rate() {
         let spec = |loss_at| Direction {
             rate: 12_000_000,
             queue: 2000,
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_arrive_twice_and_are_sent_once() {
+    fn duplicates_arrive_twice_and_count_once() {
         let spec = Direction {
             duplicate: 0.2,
             ..Direction::default()
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_link_loses_what_is_put_in_and_delivers_what_is_under_way() {
+    fn cut_link_loses_new_packets_and_delivers_those_in_flight() {
         let mut pipe = Pipe::new(Direction::default(), 1);
         pipe.push(ms(0), &[0; 100]);
         pipe.cut_until(ms(2000));
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_out_early() {
+    fn packets_are_not_delivered_early() {
         let mut pipe = Pipe::new(Direction::default(), 1);
         pipe.push(ms(10), &[0; 125]);
         let due = ms(35) + Duration::from_micros(10);

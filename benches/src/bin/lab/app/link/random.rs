@@ -1,8 +1,8 @@
-//! The numbers that losses are drawn from.
+//! The random number generator.
 
 use std::time::Duration;
 
-/// SplitMix64: a seed gives the same numbers on every machine.
+/// SplitMix64, which gives the same numbers for a seed on every machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -19,9 +19,9 @@ impl Random {
         word ^ (word >> 31)
     }
 
-    /// Uniform, 0 included and 1 excluded.
+    /// Uniform in [0, 1).
     pub(crate) fn unit(&mut self) -> f64 {
-        // The upper 53 bits are what an f64 holds exactly.
+        // An f64 represents 53 bits exactly.
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
@@ -29,7 +29,7 @@ impl Random {
         self.unit() < probability
     }
 
-    /// Uniform up to `limit`.
+    /// Uniform between zero and `limit`.
     pub(crate) fn up_to(&mut self, limit: Duration) -> Duration {
         limit.mul_f64(self.unit())
     }

@@ -1,57 +1,58 @@
-//! What a link is: its two directions, their names, and the JSON of them.
+//! Specification of a link: parameters of its two directions, parsing, and JSON.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How losses follow each other.
+/// Correlation of losses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Burst {
-    /// Each packet is lost or not by itself.
+    /// Losses are independent.
     Single,
-    /// Gilbert's model, one step a packet: so many are lost in a row on average.
+    /// Gilbert's model with one step per packet. The value is the mean number of packets lost in a row.
     Packets(f64),
-    /// The path is dead for an exponential time with this mean, and good for another one between.
+    /// The path loses all packets for an exponentially distributed time with this mean, and none for exponentially
+    /// distributed times in between.
     Time(Duration),
 }
 
-/// Where packets are lost.
+/// Position of the losses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LossAt {
-    /// Before the queue: a lost packet takes none of the rate.
+    /// Before the queue: lost packets use none of the rate.
     Before,
-    /// After the queue: a lost packet has taken its share of the rate.
+    /// After the queue: lost packets use the rate like others.
     After,
 }
 
 /// One direction of a link. Probabilities are from 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Direction {
-    /// Time that each packet takes, once it has left the queue.
+    /// Propagation delay of each packet after it has left the queue.
     pub(crate) delay: Duration,
-    /// Further time, uniform up to this. Does not change the order of packets.
+    /// Maximum of a uniformly distributed additional delay, which does not change the order of packets.
     pub(crate) jitter: Duration,
-    /// Part of the packets that is lost.
+    /// Probability that a packet is lost.
     pub(crate) loss: f64,
-    /// How losses follow each other.
+    /// Correlation of losses.
     pub(crate) burst: Burst,
-    /// Where they happen.
+    /// Position of the losses.
     pub(crate) loss_at: LossAt,
-    /// Of each flow, the packet with this number is lost; 0 is none, 1 the first.
+    /// Number of the packet of each flow that is lost: 1 is the first, 0 loses none.
     pub(crate) lose_nth: u32,
-    /// Part of the packets that later ones overtake.
+    /// Probability that a packet is held back and overtaken by later ones.
     pub(crate) reorder: f64,
-    /// Those packets are late by a uniform time up to this.
+    /// Maximum of the uniformly distributed delay of those packets.
     pub(crate) reorder_by: Duration,
-    /// Part of the packets that arrive twice.
+    /// Probability that a packet arrives twice.
     pub(crate) duplicate: f64,
-    /// Bits of IP packets a second.
+    /// Rate in bits of IP packets per second.
     pub(crate) rate: u64,
-    /// Packets that wait for the rate, at most.
+    /// Capacity of the queue, in packets.
     pub(crate) queue: usize,
 }
 
-/// Two directions: from the client to the server, and back.
+/// A link: `up` is the direction from the client to the server, `down` the way back.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Link {
     pub(crate) name: String,
@@ -78,9 +79,9 @@ impl Default for Direction {
 }
 
 impl Direction {
-    /// A setting as the command line has it: `loss=5`, `up.` and `down.` already cut off.
+    /// Applies a setting of the command line such as `loss=5`, without the prefix `up.` or `down.`.
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        let wrong = || format!("{key}={value}: not a number this setting can have");
+        let wrong = || format!("{key}={value}: invalid value for this setting of a link");
         let number = || value.parse::<f64>().ok().filter(|number| *number >= 0.0);
         let part = || Some(number()? / 100.0).filter(|part| *part < 1.0);
         let millis = || Some(Duration::from_secs_f64(number()? / 1e3));
@@ -102,13 +103,13 @@ impl Direction {
             "burst" => self.burst = burst(value).ok_or_else(wrong)?,
             "loss-at" if value == "before" => self.loss_at = LossAt::Before,
             "loss-at" if value == "after" => self.loss_at = LossAt::After,
-            _ => return Err(format!("{key}={value}: no such setting of a link")),
+            _ => return Err(format!("{key}={value}: unknown setting of a link")),
         }
         Ok(())
     }
 }
 
-/// `1`, `3p` (packets in a row) or `10ms`.
+/// Parses `1` (independent), `3p` (packets in a row) or `10ms`.
 fn burst(value: &str) -> Option<Burst> {
     if let Some(millis) = value.strip_suffix("ms") {
         let millis: f64 = millis.parse().ok().filter(|millis| *millis > 0.0)?;
@@ -123,15 +124,14 @@ fn burst(value: &str) -> Option<Burst> {
 }
 
 impl Link {
-    /// A link from its settings, `rtt=50+mbit=100+loss=5`, in both directions or, with `up.` or
-    /// `down.` before the setting, in one. What is not set is RTT 50 ms, 100 Mbit/s, a queue of 400
-    /// packets and no fault.
+    /// Parses the settings of a link, such as `rtt=50+mbit=100+loss=5`. A setting with the prefix `up.` or `down.` applies
+    /// to one direction, others to both. Defaults are RTT 50 ms, 100 Mbit/s, a queue of 400 packets and no faults.
     pub(crate) fn parse(name: &str, settings: &str) -> Result<Self, String> {
         let (mut up, mut down) = (Direction::default(), Direction::default());
         for setting in settings.split('+').filter(|setting| !setting.is_empty()) {
             let (key, value) = setting
                 .split_once('=')
-                .ok_or_else(|| format!("{setting}: a setting of a link is KEY=VALUE"))?;
+                .ok_or_else(|| format!("{setting}: settings of a link have the form KEY=VALUE"))?;
             if let Some(key) = key.strip_prefix("up.") {
                 up.set(key, value)?;
             } else if let Some(key) = key.strip_prefix("down.") {
@@ -148,12 +148,12 @@ impl Link {
         })
     }
 
-    /// Round-trip time of a packet that waits nowhere, without jitter.
+    /// Round-trip time without queueing and jitter.
     pub(crate) fn rtt(&self) -> Duration {
         self.up.delay + self.down.delay
     }
 
-    /// As the results have it: the direction that carries bulk, and the other one where it differs.
+    /// The JSON of the results: the direction from the client, and the other one if it differs.
     pub(crate) fn to_json(&self) -> Value {
         let mut value = self.up.to_json();
         value["name"] = json!(self.name);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn bursts_are_of_packets_or_of_time() {
+    fn bursts_are_given_in_packets_or_time() {
         let burst_of = |settings| Link::parse("", settings).map(|link| link.up.burst);
         assert_eq!(burst_of("burst=3p"), Ok(Burst::Packets(3.0)));
         assert_eq!(burst_of("burst=1"), Ok(Burst::Single));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_link_can_be_is_refused() {
+    fn invalid_settings_are_refused() {
         for settings in [
             "loss=100", "loss=-1", "mbit=0", "burst=0", "speed=3", "loss",
         ] {

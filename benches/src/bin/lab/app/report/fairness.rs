@@ -1,4 +1,4 @@
-//! How flows share a link.
+//! Shares of flows on a link.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use crate::app::run::Outcome;
 use crate::app::workloads::plan::Measured;
 use crate::app::workloads::upload::BIN;
 
-/// Shares of the flows in the last two thirds of the subject's time, the subject's first.
+/// Shares of the flows in the last two thirds of the subject's time. The subject's flows are first.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Shares {
-    /// In percent.
+    /// Share of each flow, in percent.
     pub(crate) percent: Vec<f64>,
-    /// Jain's index: 1 if all get the same, 1/n if one gets everything.
+    /// Jain's index: 1 if all flows get the same, 1/n if one flow gets everything.
     pub(crate) jain: f64,
 }
 
 impl Shares {
-    /// Of a cell that is about fairness and carried anything.
+    /// The shares of a fairness cell; `None` for other workloads and if nothing was carried.
     pub(crate) fn of(cell: &Cell, outcome: &Outcome) -> Option<Self> {
         if !cell.workload.is_fairness() {
             return None;
@@ -44,7 +44,7 @@ impl Shares {
     }
 }
 
-/// What each flow of a client got in the window; `gap` lies between the flows' starts.
+/// Bytes of each flow of a client in the window. `gap` is the time between the starts of the flows.
 fn in_window(measured: &Measured, gap: f64, window: &std::ops::Range<f64>) -> Vec<f64> {
     let flow = |(index, bins): (usize, &Vec<u64>)| {
         let start = measured.started + gap * index as f64;
@@ -62,13 +62,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_count_what_lies_in_the_window() {
+    fn shares_count_bytes_in_the_window() {
         let measured = Measured {
             started: 100.0,
             flows: vec![vec![10; 100], vec![30; 80]],
             ..Measured::default()
         };
-        // The second begins two seconds later: both have 5 s in the window.
+        // The second flow starts two seconds later. Both are active for 5 s in the window.
         let bytes = in_window(&measured, 2.0, &(105.0..110.0));
         assert_eq!(bytes, [500.0, 1500.0]);
         let shares = Shares::from_bytes(&bytes).expect("not empty");

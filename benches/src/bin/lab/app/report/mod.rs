@@ -1,7 +1,7 @@
-//! Results: rows, their JSON, and the page that shows them.
+//! Results: rows, JSON and the HTML report.
 //!
-//! [`row`] is one result, [`fairness`] how flows share a link, [`summary`] puts the rounds of a cell
-//! together, [`page`] is the HTML with its [`plots`] drawn by [`svg`].
+//! [`row`] is one result, [`fairness`] computes shares of flows, [`summary`] combines the rounds of a cell, and [`page`]
+//! is the HTML page, with [`plots`] drawn by [`svg`].
 
 pub(crate) mod fairness;
 pub(crate) mod page;

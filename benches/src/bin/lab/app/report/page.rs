@@ -1,4 +1,4 @@
-//! The report: one HTML page that needs nothing else, and its plots as files.
+//! The report: one self-contained HTML page, and its plots as files.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +10,7 @@ use super::row::Row;
 use super::summary::Summary;
 use super::svg::{Plot, escape};
 
-/// Writes `index.html` and a file for each plot into the directory, which is made if it is not there.
+/// Writes `index.html` and a file for each plot to the directory, which is created if it does not exist.
 pub(crate) fn write(directory: &Path, rows: &[Row], command: &str) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let mut plots = Vec::new();
@@ -25,7 +25,7 @@ pub(crate) fn write(directory: &Path, rows: &[Row], command: &str) -> io::Result
     Ok(())
 }
 
-/// The page; what it shows is added to `plots`.
+/// Renders the page. Its plots are added to `plots`.
 fn render(rows: &[Row], command: &str, plots: &mut Vec<Plot>) -> String {
     let summaries = Summary::all(rows);
     let mut workloads: Vec<&str> = Vec::new();
@@ -94,7 +94,7 @@ fn table(page: &mut String, summaries: &[&Summary]) {
     page.push_str("</table>");
 }
 
-/// What the figures were measured on.
+/// Description of the machine.
 pub(crate) fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
@@ -108,5 +108,5 @@ pub(crate) fn machine() -> String {
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}table{border-collapse:collapse;font-size:13px;width:100%;margin:1em 0}td,th{padding:.15em .5em;text-align:right}td:first-child,td:nth-child(2),th:first-child,th:nth-child(2){text-align:left}tr.first td{border-top:1px solid #ccc}svg{width:100%;height:auto;margin:1em 0}";
 
-/// Of plots, in the page and alone.
+/// Style of the plots, in the page and as files.
 const SVG_STYLE: &str = "svg{font:11px system-ui,sans-serif}.title{font-size:14px;font-weight:600}.grid{stroke:#e4e4e4;fill:none}.label{fill:#666}";

@@ -15,8 +15,8 @@ const LATENCY: Axis = Axis {
     from_zero: false,
 };
 
-/// Of one workload: p99 against loss or goodput against loss, bytes against latency, and for each
-/// link the distribution of the latencies.
+/// The plots of a workload. For calls: p99 against loss, bytes against p99, and the distribution of latencies for each
+/// link. For uploads: goodput against loss.
 pub(crate) fn of_workload(summaries: &[&Summary]) -> Vec<Plot> {
     let Some(first) = summaries.first() else {
         return Vec::new();
@@ -74,7 +74,7 @@ pub(crate) fn of_workload(summaries: &[&Summary]) -> Vec<Plot> {
     plots
 }
 
-/// Whether its link differs from the first one by its loss alone.
+/// Whether the link is one of those that differ only in their loss.
 fn is_plain_loss(summary: &Summary) -> bool {
     summary.cell.link.name.starts_with("loss-")
 }
@@ -113,7 +113,7 @@ fn by_subject(
     all
 }
 
-/// How many calls take longer than a time, both with a logarithm: that shows the tail.
+/// Plot of the percentage of calls that take longer than a given time, with logarithmic axes to show the tail.
 fn distribution(workload: &str, link: &str, summaries: &[&Summary]) -> Plot {
     let here: Vec<_> = summaries
         .iter()
@@ -132,7 +132,7 @@ fn distribution(workload: &str, link: &str, summaries: &[&Summary]) -> Plot {
     }
 }
 
-/// Latency in milliseconds, and the percentage of the calls that take at least as long.
+/// Points of latency in milliseconds and percentage of the calls that take at least as long.
 fn tail(latencies: &[u64]) -> Vec<(f64, f64)> {
     let count = latencies.len();
     let mut points = Vec::new();
@@ -140,7 +140,7 @@ fn tail(latencies: &[u64]) -> Vec<(f64, f64)> {
     while longer > 0 {
         let latency = latencies[count - longer] as f64 / 1e3;
         points.push((latency, longer as f64 * 100.0 / count as f64));
-        // Twenty points for each factor of e are more than can be seen; the tail has each call.
+        // Twenty points for each factor of e suffice for a smooth line. The end of the tail has every call.
         longer -= (longer / 20).max(1);
     }
     points

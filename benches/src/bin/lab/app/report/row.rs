@@ -1,4 +1,4 @@
-//! One result: what a cell gave, and its JSON.
+//! The result of a cell, as JSON and as a line of text.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ pub(crate) fn percentile(sorted: &[u64], part: f64) -> Option<u64> {
 }
 
 impl Row {
-    /// As in the file that `--json` writes.
+    /// The result as an object of the file that `--json` writes.
     pub(crate) fn to_json(&self) -> Value {
         let mut value = json!({
             "link": self.cell.link.to_json(),
@@ -64,12 +64,12 @@ impl Row {
         value
     }
 
-    /// How its flows shared the link, where that is what it is about.
+    /// Shares of the flows, if the workload measures fairness.
     pub(crate) fn shares(&self) -> Option<Shares> {
         Shares::of(&self.cell, self.result.as_ref().ok()?)
     }
 
-    /// Latencies in microseconds, in order.
+    /// Latencies in microseconds, sorted.
     pub(crate) fn latencies(&self) -> Vec<u64> {
         let Ok(outcome) = &self.result else {
             return Vec::new();
@@ -86,7 +86,7 @@ impl Row {
         (useful > 0).then(|| outcome.traffic.bytes() as f64 / useful as f64)
     }
 
-    /// One line for a terminal.
+    /// The result as a line of text.
     pub(crate) fn line(&self) -> String {
         let outcome = match &self.result {
             Ok(outcome) => outcome,
@@ -132,12 +132,12 @@ impl Row {
     }
 }
 
-/// Milliseconds at a percentile.
+/// The latency at a percentile, in milliseconds.
 pub(crate) fn at(sorted_us: &[u64], part: f64) -> Option<f64> {
     percentile(sorted_us, part).map(|micros| micros as f64 / 1e3)
 }
 
-/// Three digits after the point are more than is measured.
+/// Rounds to three decimals, which is more than the precision of the measurements.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

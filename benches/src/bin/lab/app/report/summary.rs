@@ -1,13 +1,13 @@
-//! The rounds of a cell put together.
+//! Combination of the rounds of a cell.
 
 use super::row::{Row, at};
 use crate::app::cell::Cell;
 
-/// A cell's latencies of all rounds, and the medians of what each round has once.
+/// Latencies of all rounds of a cell, and medians of the values that each round has once.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) cell: Cell,
-    /// In microseconds, in order.
+    /// Latencies in microseconds, sorted.
     pub(crate) latencies: Vec<u64>,
     pub(crate) mbit_s: Option<f64>,
     pub(crate) bytes: Option<f64>,
@@ -20,7 +20,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// One for each cell, in the order in which they ran.
+    /// One summary for each cell, in the order in which they ran.
     pub(crate) fn all(rows: &[Row]) -> Vec<Self> {
         let mut names: Vec<String> = Vec::new();
         for row in rows {
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians_are_of_the_middle() {
+    fn median_is_the_middle_or_the_mean_of_two() {
         assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
         assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), Some(2.5));
         assert_eq!(median(std::iter::empty()), None);

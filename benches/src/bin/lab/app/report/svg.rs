@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// A line, or points alone.
+/// A series of points, drawn with or without a line.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     pub(crate) name: String,
@@ -19,16 +19,16 @@ pub(crate) struct Plot {
     pub(crate) series: Vec<Series>,
 }
 
-/// An axis from its smallest to its largest value.
+/// An axis.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
     pub(crate) label: &'static str,
     pub(crate) is_log: bool,
-    /// Begins at 0 rather than at the smallest value; not with a logarithm.
+    /// Whether the axis starts at 0 instead of the smallest value. Ignored by logarithmic axes.
     pub(crate) from_zero: bool,
 }
 
-/// An axis' range, and where its ticks are.
+/// The range of an axis.
 struct Scale {
     low: f64,
     high: f64,
@@ -51,14 +51,14 @@ impl Scale {
         };
         Self {
             low,
-            // An axis of one value has a length all the same.
+            // The range must not be empty, even with a single value.
             high: (high + margin).max(low + 1e-6),
             is_log: axis.is_log,
         }
     }
 
-    /// Where the value lies, from 0 to 1.
-    fn place(&self, value: f64) -> f64 {
+    /// Position of a value on the axis, from 0 to 1.
+    fn position(&self, value: f64) -> f64 {
         if self.is_log {
             (value / self.low).ln() / (self.high / self.low).ln()
         } else {
@@ -83,7 +83,7 @@ impl Scale {
     }
 }
 
-/// The next larger of 1, 2, 5 times a power of ten.
+/// The next larger value that is 1, 2 or 5 times a power of ten.
 fn nice(step: f64) -> f64 {
     let power = 10_f64.powf(step.log10().floor());
     let rounded = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
@@ -94,7 +94,7 @@ fn nice(step: f64) -> f64 {
 }
 
 impl Plot {
-    /// The SVG; empty without points.
+    /// The plot as an SVG element; empty without points.
     pub(crate) fn to_svg(&self) -> String {
         let points = || self.series.iter().flat_map(|series| &series.points);
         if points().next().is_none() {
@@ -104,8 +104,8 @@ impl Plot {
         let y = Scale::of(&self.y, points().map(|point| point.1));
         let at = |(px, py): (f64, f64)| {
             (
-                LEFT + x.place(px) * (WIDTH - LEFT - RIGHT),
-                HEIGHT - BOTTOM - y.place(py) * (HEIGHT - TOP - BOTTOM),
+                LEFT + x.position(px) * (WIDTH - LEFT - RIGHT),
+                HEIGHT - BOTTOM - y.position(py) * (HEIGHT - TOP - BOTTOM),
             )
         };
         let mut svg = format!(
@@ -119,14 +119,14 @@ impl Plot {
         svg + "</svg>"
     }
 
-    /// The name of its file: that of the title, in lower case, with hyphens.
+    /// The file name: the title in lower case, with hyphens.
     pub(crate) fn file_name(&self) -> String {
         let words = self.title.split(|it: char| !it.is_ascii_alphanumeric());
         let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
         words.join("-").to_ascii_lowercase() + ".svg"
     }
 
-    /// The plot as a file of its own.
+    /// The plot as a standalone SVG file.
     pub(crate) fn to_file(&self, style: &str) -> String {
         let svg = self.to_svg();
         let attributes = svg.strip_prefix("<svg").unwrap_or(&svg);
@@ -186,15 +186,15 @@ fn draw_series(
     at: impl Fn((f64, f64)) -> (f64, f64),
 ) {
     let color = COLORS[index % COLORS.len()];
-    // Beyond the colours, lines are dashed.
+    // Dashed lines distinguish the series after all colours are used.
     let dash = if index < COLORS.len() {
         ""
     } else {
         " stroke-dasharray='5 3'"
     };
-    let places: Vec<_> = series.points.iter().map(|point| at(*point)).collect();
-    if series.is_line && places.len() > 1 {
-        let path: Vec<_> = places
+    let points: Vec<_> = series.points.iter().map(|point| at(*point)).collect();
+    if series.is_line && points.len() > 1 {
+        let path: Vec<_> = points
             .iter()
             .map(|(x, y)| format!("{x:.1} {y:.1}"))
             .collect();
@@ -206,8 +206,8 @@ fn draw_series(
             ),
         );
     }
-    if !series.is_line || places.len() < 20 {
-        for (x, y) in &places {
+    if !series.is_line || points.len() < 20 {
+        for (x, y) in &points {
             push(
                 svg,
                 format_args!(
@@ -243,7 +243,7 @@ fn label(value: f64) -> String {
     }
 }
 
-/// Text as it may stand in HTML, in quotes too.
+/// Escapes text for HTML, including attribute values.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plot_has_its_series_between_its_axes() {
+    fn plot_contains_its_title_and_series() {
         let axis = |label, is_log| Axis {
             label,
             is_log,

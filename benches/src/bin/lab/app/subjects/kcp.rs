@@ -1,4 +1,4 @@
-//! This workspace's transport.
+//! kcp-transport as a subject.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,12 +11,12 @@ use super::settings::Settings;
 use super::{BoxStream, Ready};
 use crate::app::workloads::frame;
 
-/// Cipher and key that kcp-go's side has too.
+/// Cipher and key, the same as those of the kcp-go peers.
 pub(crate) fn security() -> io::Result<Security> {
     Security::from_password(CIPHER, PASSWORD, Security::KCPTUN_SALT).map_err(io::Error::other)
 }
 
-/// Name of the cipher, the same here and there.
+/// Name of the cipher, in kcptun's list and in kcp-transport's.
 pub(crate) const CIPHER: &str = "aes-128-gcm";
 pub(crate) const PASSWORD: &str = "lab";
 

@@ -1,4 +1,4 @@
-//! What is measured: transports, and which programs play them.
+//! The subjects: transports to measure, and the programs that run them.
 
 pub(crate) mod kcp;
 pub(crate) mod quic;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use settings::Settings;
 
-/// A stream of bytes, whatever carries it.
+/// A byte stream over any transport.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -24,15 +24,15 @@ pub(crate) type BoxStream = Box<dyn Stream>;
 /// One side of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// This workspace.
+    /// kcp-transport.
     Kcp,
-    /// kcp-go with data and parity shards, 0 and 0 without FEC.
+    /// kcp-go with this FEC ratio; 0 and 0 is no FEC.
     KcpGo { data: u8, parity: u8 },
     /// tokio's TCP.
     Tcp(TcpControl),
     /// quinn.
     Quinn(QuicControl),
-    /// tonic over this workspace.
+    /// tonic over kcp-transport.
     TonicKcp,
     /// tonic over the kernel's TCP, cubic.
     TonicTcp,
@@ -54,7 +54,7 @@ pub(crate) enum QuicControl {
     Bbr,
 }
 
-/// A client's side and a server's.
+/// A client and a server to measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
@@ -107,25 +107,25 @@ const fn same(name: &'static str, about: &'static str, side: Side) -> Subject {
 }
 
 impl Subject {
-    /// Whether it makes gRPC calls and nothing else.
+    /// Whether the subject supports only gRPC calls.
     pub(crate) fn is_rpc(&self) -> bool {
         matches!(self.client, Side::TonicKcp | Side::TonicTcp | Side::GrpcGo)
     }
 
-    /// Whether this workspace's transport is a side of it, so that settings change something.
+    /// Whether our transport is a side of the subject, so that settings apply.
     pub(crate) fn is_ours(&self) -> bool {
         let ours = |side| matches!(side, Side::Kcp | Side::TonicKcp);
         ours(self.client) || ours(self.server)
     }
 
-    /// Whether a Go program plays a side of it.
+    /// Whether a side is run by the Go program.
     pub(crate) fn needs_go(&self) -> bool {
         self.client.name().is_none() || self.server.name().is_none()
     }
 }
 
 impl Side {
-    /// What the hidden subcommands of this program call it; `None` is played by the Go program.
+    /// The name for the hidden subcommands of this program; `None` for sides that the Go program runs.
     pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             Self::Kcp => Some("kcp"),
@@ -144,30 +144,30 @@ impl Side {
             .iter()
             .map(|subject| subject.client)
             .find(|side| side.name() == Some(name))
-            .ok_or_else(|| io::Error::other(format!("no side is called {name}")))
+            .ok_or_else(|| io::Error::other(format!("unknown side {name}")))
     }
 }
 
-/// A subject by its name.
+/// The subject with this name.
 pub(crate) fn find(name: &str) -> Result<Subject, String> {
     SUBJECTS
         .iter()
         .find(|subject| subject.name == name)
         .cloned()
-        .ok_or_else(|| format!("no subject is called {name}; --list shows all"))
+        .ok_or_else(|| format!("unknown subject {name}; use a name from --list"))
 }
 
-/// How to reach a server: the first line that it prints.
+/// The first line that a server prints: how to reach it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Ready {
     pub(crate) listening: SocketAddr,
-    /// What it proves itself with, in hexadecimal digits; empty where that is not how.
+    /// The server's certificate in hexadecimal digits; empty for transports without TLS.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) certificate: String,
 }
 
 impl Ready {
-    /// Without a certificate.
+    /// A server without a certificate.
     pub(crate) fn at(listening: SocketAddr) -> Self {
         Self {
             listening,
@@ -176,7 +176,7 @@ impl Ready {
     }
 }
 
-/// Serves as a side until it fails; `ready` is completed when clients can connect.
+/// Runs the server of a side until it fails. Calls `ready` as soon as clients can connect.
 pub(crate) async fn serve(
     side: &str,
     listen: SocketAddr,
@@ -189,26 +189,26 @@ pub(crate) async fn serve(
         Side::Quinn(control) => quic::serve(listen, control, ready).await,
         Side::TonicKcp => rpc::serve_kcp(listen, settings, ready).await,
         Side::TonicTcp => rpc::serve_tcp(listen, ready).await,
-        Side::KcpGo { .. } | Side::GrpcGo => Err(played_by_go()),
+        Side::KcpGo { .. } | Side::GrpcGo => Err(run_by_go()),
     }
 }
 
-fn played_by_go() -> io::Error {
-    io::Error::other("a Go program plays this side")
+fn run_by_go() -> io::Error {
+    io::Error::other("this side is run by the Go program")
 }
 
-/// A connection that calls can be made on.
+/// A connection for calls.
 pub(crate) enum Connection {
     Bytes(BoxStream),
     Rpc(rpc::Client),
 }
 
 impl Connection {
-    /// The stream of bytes that it is.
+    /// The byte stream, for uploads.
     pub(crate) fn into_bytes(self) -> io::Result<BoxStream> {
         match self {
             Self::Bytes(stream) => Ok(stream),
-            Self::Rpc(_) => Err(io::Error::other("gRPC makes calls only")),
+            Self::Rpc(_) => Err(io::Error::other("uploads need a byte stream, not gRPC")),
         }
     }
 }
@@ -235,7 +235,7 @@ impl Dialer {
                 settings: settings.clone(),
             }),
             Side::TonicTcp => Ok(Self::TonicTcp { server: owned() }),
-            Side::KcpGo { .. } | Side::GrpcGo => Err(played_by_go()),
+            Side::KcpGo { .. } | Side::GrpcGo => Err(run_by_go()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! quinn: one bidirectional stream a connection.
+//! quinn as a subject, with one bidirectional stream per connection.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,9 +13,9 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use super::{BoxStream, QuicControl, Ready};
 use crate::app::workloads::frame;
 
-/// The default but for the congestion control, an idle time-out that lets a connection live through
-/// an outage, and windows that do not bind: with the default of 1.25 MB a packet that is lost twice
-/// stops a stream at 100 Mbit/s and 50 ms.
+/// The default configuration except for the congestion control, an idle time-out that is longer than an outage, and
+/// windows that do not limit throughput: with the default of 1.25 MB, a packet that is lost twice stalls a stream at
+/// 100 Mbit/s and 50 ms.
 fn transport(control: QuicControl) -> io::Result<Arc<TransportConfig>> {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(Duration::from_secs(90)).map_err(io::Error::other)?;
@@ -88,7 +88,7 @@ impl Dialer {
             .await
             .map_err(io::Error::other)?;
         let (send, receive) = connection.open_bi().await.map_err(io::Error::other)?;
-        // The halves hold the connection.
+        // The two halves keep the connection open.
         Ok(Box::new(tokio::io::join(receive, send)))
     }
 }
@@ -106,5 +106,5 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 
 const NAME: &str = "localhost";
 
-/// 25 times what 100 Mbit/s and 50 ms have under way.
+/// Window in bytes: 25 times the bandwidth-delay product of 100 Mbit/s and 50 ms.
 const WINDOW: u32 = 16 << 20;

@@ -1,7 +1,7 @@
-//! gRPC: tonic over KCP and over TCP, and the service that the lab calls.
+//! tonic over KCP and over TCP as subjects, and the service that the lab calls.
 //!
-//! The service is grpc-go's echo, so that Go peers have it too. A message that begins with the length
-//! of its answer, in eight digits, gets an answer of that length.
+//! The service is the echo service of grpc-go's examples, which the Go peers have too. A message begins with the length
+//! of its answer in eight digits.
 
 use std::io;
 use std::net::SocketAddr;
@@ -47,12 +47,12 @@ impl Client {
         Ok(Self::Tcp(EchoClient::new(channel)))
     }
 
-    /// Sends `request` bytes and awaits `answer` bytes.
+    /// Sends a request of `request` bytes and waits for an answer of `answer` bytes.
     pub(crate) async fn call(&mut self, request: usize, answer: usize) -> io::Result<()> {
         let filling = request.saturating_sub(DIGITS);
         let message = format!("{answer:08}{}", "a".repeat(filling));
         let mut request = Request::new(EchoRequest { message });
-        request.set_timeout(PATIENCE);
+        request.set_timeout(CALL_TIMEOUT);
         let reply = match self {
             Self::Kcp(client) => client.unary_echo(request).await,
             Self::Tcp(client) => client.unary_echo(request).await,
@@ -61,7 +61,7 @@ impl Client {
         if reply.message.len() == answer {
             Ok(())
         } else {
-            Err(io::Error::other("the answer has another length"))
+            Err(io::Error::other("the answer has the wrong length"))
         }
     }
 }
@@ -109,7 +109,8 @@ impl Echo for Service {
     ) -> Result<Response<EchoResponse>, Status> {
         let message = request.into_inner().message;
         let length = message.get(..DIGITS).and_then(|digits| digits.parse().ok());
-        let length: usize = length.ok_or_else(|| Status::invalid_argument("no length"))?;
+        let length: usize = length
+            .ok_or_else(|| Status::invalid_argument("the message does not begin with a length"))?;
         let message = "b".repeat(length);
         Ok(Response::new(EchoResponse { message }))
     }
@@ -120,14 +121,14 @@ impl Echo for Service {
         &self,
         _: Request<EchoRequest>,
     ) -> Result<Response<Replies>, Status> {
-        Err(Status::unimplemented("the lab makes unary calls"))
+        Err(Status::unimplemented("the lab makes only unary calls"))
     }
 
     async fn client_streaming_echo(
         &self,
         _: Request<Streaming<EchoRequest>>,
     ) -> Result<Response<EchoResponse>, Status> {
-        Err(Status::unimplemented("the lab makes unary calls"))
+        Err(Status::unimplemented("the lab makes only unary calls"))
     }
 
     type BidirectionalStreamingEchoStream = Replies;
@@ -136,11 +137,12 @@ impl Echo for Service {
         &self,
         _: Request<Streaming<EchoRequest>>,
     ) -> Result<Response<Replies>, Status> {
-        Err(Status::unimplemented("the lab makes unary calls"))
+        Err(Status::unimplemented("the lab makes only unary calls"))
     }
 }
 
+/// Number of digits of the length.
 const DIGITS: usize = 8;
 
-/// A call that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Time-out of a call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);

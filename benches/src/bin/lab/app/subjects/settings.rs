@@ -1,4 +1,4 @@
-//! Settings of our transport that a run changes: `fec=10/3+window=4096`.
+//! Settings of our transport for a cell, such as `fec=10/3+window=4096`.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use kcp_transport::config::{Config, ConfigBuilder, Congestion, Extensions, MtuDiscovery};
 use kcp_transport::fec::FecRatio;
 
-/// Settings as the command line has them; empty is the default configuration.
+/// Settings in the syntax of the command line. Empty is the default configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings(pub(crate) String);
 
@@ -15,12 +15,12 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// If there is no such setting, or it cannot have this value.
+    /// If a setting is unknown or its value is invalid.
     pub(crate) fn config(&self) -> io::Result<Config> {
         let mut builder = Config::builder();
         for setting in self.0.split('+').filter(|setting| !setting.is_empty()) {
             let refused = || {
-                let text = format!("{setting}: no such setting of our transport");
+                let text = format!("{setting}: unknown setting of our transport, or invalid value");
                 io::Error::new(io::ErrorKind::InvalidInput, text)
             };
             let (key, value) = setting.split_once('=').ok_or_else(refused)?;
@@ -30,11 +30,11 @@ impl Settings {
     }
 }
 
-/// One setting; `None` refuses it.
+/// Applies a setting; `None` if the setting or its value is invalid.
 ///
-/// What is `off` shows what a mechanism is worth: `redundancy` the copies of small flushes, `bitmap`
-/// the acknowledgements beyond a gap, `model` the controller, and `count` losses by the number of
-/// later arrivals, which leaves those by time.
+/// The value `off` disables a mechanism to measure its contribution: `redundancy` the copies of small flushes, `bitmap`
+/// the acknowledgements beyond a gap, `model` the congestion controller, and `count` loss detection by the number of
+/// later arrivals, which leaves detection by time.
 fn apply(builder: ConfigBuilder, key: &str, value: &str) -> Option<ConfigBuilder> {
     Some(match (key, value) {
         ("fec", "off") => builder.fec(None),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_setting_is_refused() {
+    fn invalid_settings_are_refused() {
         for text in ["fec=10", "speed=3", "window", "window=0", "bitmap=on"] {
             assert!(Settings(text.to_owned()).config().is_err(), "{text}");
         }

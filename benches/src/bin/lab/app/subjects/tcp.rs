@@ -1,4 +1,4 @@
-//! tokio's TCP with a congestion control of the kernel.
+//! tokio's TCP as a subject, with a congestion control of the kernel.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use super::{BoxStream, Ready, TcpControl};
 use crate::app::workloads::frame;
 
 impl TcpControl {
-    /// What the kernel calls it.
+    /// The kernel's name.
     fn name(self) -> &'static [u8] {
         match self {
             Self::Cubic => b"cubic",
@@ -26,7 +26,7 @@ fn socket(control: TcpControl) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// A listener whose connections have this control: they inherit it.
+/// A listener with this congestion control, which its connections inherit.
 pub(crate) fn listen(addr: SocketAddr, control: TcpControl) -> io::Result<TcpListener> {
     let socket = socket(control)?;
     socket.bind(addr)?;

@@ -1,4 +1,4 @@
-//! Calls: closed loop, open loop, and the first call of a connection.
+//! Call workloads: closed loop, open loop, and the first call of a connection.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::app::clock;
 use crate::app::subjects::rpc::Client;
 use crate::app::subjects::{BoxStream, Connection, Dialer};
 
-/// Times of calls in microseconds, or why one failed.
+/// Latencies of calls in microseconds, or the error of a call.
 type Latencies = io::Result<Vec<u64>>;
 
 impl Plan {
@@ -27,14 +27,14 @@ impl Plan {
         }
     }
 
-    /// Calls of a connection; what is left over is made by the first ones.
+    /// Number of calls of a connection. The first connections make one more if the calls do not divide evenly.
     fn share(&self, connection: u32) -> u32 {
         let connections = self.connections.max(1);
         self.calls / connections + u32::from(connection < self.calls % connections)
     }
 }
 
-/// Calls on one connection, one after the other.
+/// Makes calls on one connection, one at a time.
 struct Caller {
     connection: Connection,
     request: Vec<u8>,
@@ -64,7 +64,7 @@ impl Caller {
     }
 }
 
-/// Calls that are left, and when no more begin.
+/// Number of calls left, and the time after which no call starts.
 #[derive(Debug)]
 struct Budget {
     left: AtomicU32,
@@ -89,7 +89,7 @@ impl Budget {
     }
 }
 
-/// Makes a call on each connection when the one before is answered.
+/// Closed loop: each connection makes a call as soon as the previous one is answered.
 pub(crate) async fn closed(plan: &Plan, connections: Vec<Connection>) -> Latencies {
     let budget = Budget::new(plan);
     let mut tasks = JoinSet::new();
@@ -109,7 +109,7 @@ pub(crate) async fn closed(plan: &Plan, connections: Vec<Connection>) -> Latenci
     gather(tasks).await
 }
 
-/// Connects, makes one call, disconnects, and again.
+/// Repeatedly connects, makes one call and disconnects.
 pub(crate) async fn first(plan: &Plan, dialer: Arc<Dialer>) -> Latencies {
     let budget = Budget::new(plan);
     let mut tasks = JoinSet::new();
@@ -131,9 +131,9 @@ pub(crate) async fn first(plan: &Plan, dialer: Arc<Dialer>) -> Latencies {
     gather(tasks).await
 }
 
-/// Makes calls at fixed times; the connections take turns.
+/// Open loop: makes calls at fixed times, on the connections in turn.
 ///
-/// On a stream of bytes, answers come in the order of the requests: a late one holds up the next.
+/// On a byte stream, answers arrive in the order of the requests, so that a late answer delays the next.
 pub(crate) async fn open(plan: &Plan, connections: Vec<Connection>) -> Latencies {
     let interval = Duration::from_micros(plan.interval_us);
     let start = clock::now();
@@ -159,12 +159,12 @@ pub(crate) async fn open(plan: &Plan, connections: Vec<Connection>) -> Latencies
         Ok(latencies) => latencies,
         Err(_) => Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            "calls are still open at the limit",
+            "not all calls were answered within the time limit",
         )),
     }
 }
 
-/// When the calls of a connection are due.
+/// Times at which the calls of a connection are due.
 #[derive(Clone, Copy, Debug)]
 struct Schedule {
     first: Duration,
@@ -184,7 +184,7 @@ impl Schedule {
 async fn pipelined(plan: Plan, stream: BoxStream, schedule: Schedule) -> Latencies {
     let (reader, writer) = tokio::io::split(stream);
     let answer = plan.answer as usize;
-    // The writer is kept until the end: dropping it would end the connection before the last answer.
+    // The writer is kept until the end, because dropping it would end the connection before the last answer.
     let (_writer, latencies) = tokio::try_join!(
         write_on_time(plan, writer, schedule),
         read_all(reader, answer, schedule)
@@ -215,7 +215,7 @@ async fn read_all(mut reader: ReadHalf<BoxStream>, answer: usize, schedule: Sche
     Ok(latencies)
 }
 
-/// gRPC calls do not wait for each other.
+/// Makes gRPC calls concurrently, each when it is due.
 async fn concurrent(plan: Plan, client: Client, schedule: Schedule) -> Latencies {
     let mut tasks = JoinSet::new();
     for due in schedule.due() {

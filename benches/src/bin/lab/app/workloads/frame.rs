@@ -1,4 +1,4 @@
-//! The protocol that byte streams carry: requests that name the size of their answers.
+//! The protocol on byte streams: requests contain the size of their answers.
 
 use std::io;
 use std::time::Duration;
@@ -7,22 +7,24 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::app::clock;
 
-/// What a request begins with: 16 bytes, four little-endian `u32`.
+/// The header of a request: 16 bytes, four little-endian `u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Length of the request, this header included.
     pub(crate) request: u32,
     /// Length of the answer.
     pub(crate) answer: u32,
-    /// The answer is written in pieces of so many bytes; 0 writes it at once.
+    /// Bytes per write of the answer; 0 writes it at once.
     pub(crate) piece: u32,
-    /// Whether the answer begins with the time at which the request was there, in nanoseconds of
-    /// the monotonic clock, 8 bytes, little endian.
+    /// Whether the answer is the arrival time of the request instead: 8 bytes, little endian, in nanoseconds of the
+    /// monotonic clock.
     pub(crate) is_timed: bool,
 }
 
+/// Length of [`Header`], in bytes.
 pub(crate) const HEADER_LEN: usize = 16;
-/// A timed answer that has nothing but the time.
+
+/// Length of the answer to a timed request, in bytes.
 pub(crate) const TIME_LEN: u32 = 8;
 
 impl Header {
@@ -70,7 +72,7 @@ pub(crate) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io
         } = Header::decode(&header);
         skip(&mut stream, request as usize - HEADER_LEN, &mut buffer).await?;
         if is_timed {
-            // Fits for the next 584 years.
+            // A u64 holds 584 years of nanoseconds.
             let now = clock::now().as_nanos() as u64;
             stream.write_all(&now.to_le_bytes()).await?;
             stream.flush().await?;
@@ -80,7 +82,7 @@ pub(crate) async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io
     }
 }
 
-/// Writes in pieces of `piece` bytes, each flushed; 0 is all at once.
+/// Writes in pieces of `piece` bytes and flushes each; 0 writes all at once.
 pub(crate) async fn write_pieces(
     stream: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],
@@ -98,7 +100,7 @@ pub(crate) async fn write_pieces(
     Ok(())
 }
 
-/// Reads `left` bytes and drops them.
+/// Reads and discards `left` bytes.
 pub(crate) async fn skip(
     stream: &mut (impl AsyncRead + Unpin),
     mut left: usize,
@@ -115,7 +117,7 @@ pub(crate) async fn skip(
     Ok(())
 }
 
-/// A request of `len` bytes.
+/// A request with this header.
 pub(crate) fn request(header: Header) -> Vec<u8> {
     let mut bytes = vec![0xa5; header.request as usize];
     bytes[..HEADER_LEN].copy_from_slice(&header.encode());
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn header_survives_the_wire() {
+    fn header_round_trips() {
         let header = Header {
             request: 1024,
             answer: 65_536,
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_gets_an_answer_of_the_size_it_names() {
+    async fn answer_has_the_requested_size() {
         let (mut client, server) = tokio::io::duplex(4096);
         let serving = tokio::spawn(serve(server));
         let header = Header {

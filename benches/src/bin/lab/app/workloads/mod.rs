@@ -1,4 +1,4 @@
-//! The workloads: what clients do.
+//! The workloads of clients.
 
 pub(crate) mod calls;
 pub(crate) mod frame;
@@ -11,33 +11,33 @@ use super::link::names::LOSSES;
 use super::subjects::Subject;
 use plan::{Kind, Plan};
 
-/// A workload by its name.
+/// A named workload.
 #[derive(Clone, Debug)]
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) plan: Plan,
-    /// The link is cut for this long, a second after the start.
+    /// Duration of an outage of the link, which begins a second after the start.
     pub(crate) outage: Option<Duration>,
-    /// A TCP cubic upload on the same link: which of the two begins.
+    /// Competing TCP cubic upload on the same link: whether it starts first or second.
     pub(crate) rival: Option<Rival>,
-    /// Whether gRPC can do it.
+    /// Whether gRPC subjects support the workload.
     pub(crate) is_rpc: bool,
-    /// The links it runs on by default.
+    /// The links on which the workload runs by default.
     pub(crate) links: &'static [&'static str],
 }
 
-/// When the other flow of a pair begins.
+/// Order of the competing flow and the subject's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rival {
-    /// It comes later.
+    /// The competing flow starts second.
     Second,
-    /// It is there before.
+    /// The competing flow starts first.
     First,
 }
 
 impl Rival {
-    /// How much later the second of two flows begins.
+    /// Time between the starts of the two flows.
     pub(crate) const GAP: Duration = Duration::from_secs(2);
 }
 
@@ -64,17 +64,17 @@ impl Workload {
         self
     }
 
-    /// Whether the subject can do it.
+    /// Whether the subject supports the workload.
     pub(crate) fn suits(&self, subject: &Subject) -> bool {
         self.is_rpc || !subject.is_rpc()
     }
 
-    /// Whether it is about how several flows share a link.
+    /// Whether the workload measures how several flows share a link.
     pub(crate) fn is_fairness(&self) -> bool {
         self.rival.is_some() || (self.plan.kind == Kind::Bulk && self.plan.connections > 1)
     }
 
-    /// The same with a quarter of the work, for a first look.
+    /// The workload with a quarter of the calls, bytes and time.
     pub(crate) fn quick(mut self) -> Self {
         self.plan.calls = (self.plan.calls / 4).max(1);
         self.plan.bytes /= 4;
@@ -83,7 +83,7 @@ impl Workload {
     }
 }
 
-/// Links of the workloads that stand for all of their kind.
+/// Links of the workloads that represent their kind.
 const MOST: &[&str] = &[
     "loss-0",
     "loss-1",
@@ -131,7 +131,7 @@ fn calls() -> Vec<Workload> {
         limit_ms,
         ..Plan::default()
     };
-    // All subjects at all losses, with bulk-10mb, stay below a quarter of an hour.
+    // Chosen so that all subjects at all losses, together with bulk-10mb, take less than a quarter of an hour.
     let unary = plan(600, 15_000);
     vec![
         Workload::new(
@@ -172,7 +172,7 @@ fn calls() -> Vec<Workload> {
         .for_rpc(),
         Workload::new(
             "stream-10ms",
-            "200 bytes each 10 ms and their echo, one connection",
+            "200 bytes every 10 ms and their echo, one connection",
             Plan {
                 kind: Kind::Open,
                 connections: 1,
@@ -206,7 +206,7 @@ fn calls() -> Vec<Workload> {
             outage: Some(Duration::from_secs(2)),
             ..Workload::new(
                 "outage-2s",
-                "unary-1k, the link dead for 2 s",
+                "unary-1k, with an outage of the link of 2 s",
                 plan(400, 20_000),
             )
             .on(&["loss-0", "loss-1"])
@@ -232,7 +232,7 @@ fn uploads() -> Vec<Workload> {
         Workload::new("bulk-100mb", "uploads 100 MB", bulk(100_000_000, 30_000)),
         Workload::new(
             "four-flows",
-            "4 uploads for 30 s, each begun 2 s after the one before",
+            "4 uploads for 30 s, each started 2 s after the previous one",
             Plan {
                 connections: 4,
                 stagger_ms: 2000,
@@ -242,21 +242,21 @@ fn uploads() -> Vec<Workload> {
         .on(&["loss-0", "slow-q100"]),
         pair(
             "against-cubic",
-            "uploads 30 s, TCP with cubic comes 2 s later",
+            "uploads for 30 s, an upload over TCP cubic starts 2 s later",
             Rival::Second,
         ),
         pair(
             "after-cubic",
-            "the same, but TCP is there first",
+            "the same, but TCP starts first",
             Rival::First,
         ),
     ]
 }
 
-/// A workload by its name.
+/// The workload with this name.
 pub(crate) fn find(name: &str) -> Result<Workload, String> {
     all()
         .into_iter()
         .find(|workload| workload.name == name)
-        .ok_or_else(|| format!("no workload is called {name}; --list shows all"))
+        .ok_or_else(|| format!("unknown workload {name}; use a name from --list"))
 }

@@ -1,41 +1,42 @@
-//! What a client does, as it is passed to it.
+//! Plans and results of clients, which are exchanged as JSON.
 
 use serde::{Deserialize, Serialize};
 
-/// The work of one client process. Go clients read the same JSON.
+/// The plan of a client process. Go clients read the same JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) kind: Kind,
     /// Connections, each with a socket of its own.
     pub(crate) connections: u32,
-    /// Calls of all connections together.
+    /// Total number of calls.
     pub(crate) calls: u32,
-    /// Bytes of a request and of its answer.
+    /// Bytes per request.
     pub(crate) request: u32,
+    /// Bytes per answer.
     pub(crate) answer: u32,
-    /// Each is written in pieces of so many bytes, flushed one by one; 0 writes it at once.
+    /// Bytes per write of requests and answers, each flushed; 0 writes them at once.
     pub(crate) piece: u32,
-    /// Open loop: time from one call of a connection to its next.
+    /// Open loop: time between the calls of a connection.
     pub(crate) interval_us: u64,
-    /// Bulk: bytes of each connection; 0 writes until the limit.
+    /// Bulk: bytes of each connection; 0 uploads until the limit.
     pub(crate) bytes: u64,
-    /// Bulk: how much later each connection begins than the one before.
+    /// Bulk: time between the starts of the connections.
     pub(crate) stagger_ms: u64,
-    /// Calls: another connection uploads meanwhile.
+    /// Calls: whether another connection uploads meanwhile.
     pub(crate) bulk_beside: bool,
-    /// No call and no byte begins later than this.
+    /// Time after which no call and no byte is sent.
     pub(crate) limit_ms: u64,
 }
 
-/// How calls follow each other.
+/// Kind of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// Each connection makes a call when it has the answer to the one before.
+    /// Each connection makes a call as soon as the previous one is answered.
     Closed,
-    /// Calls are due at fixed times. Latency counts from then, whether the call could be made or not.
+    /// Calls are due at fixed times. Latency counts from the due time, even if the call is sent later.
     Open,
-    /// Each call has a connection of its own, whose set-up counts.
+    /// Each call uses a new connection, whose set-up is part of the latency.
     First,
     /// Uploads.
     Bulk,
@@ -59,25 +60,25 @@ impl Default for Plan {
     }
 }
 
-/// What a client has measured. Go clients print the same JSON.
+/// The results of a client. Go clients print the same JSON.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// Of each call, in microseconds.
+    /// Latency of each call, in microseconds.
     #[serde(default)]
     pub(crate) latencies_us: Vec<u64>,
-    /// Payload that arrived, both directions.
+    /// Payload that arrived, in both directions, in bytes.
     pub(crate) useful_bytes: u64,
-    /// From the first byte to the last arrival.
+    /// Seconds from the start to the last arrival.
     pub(crate) seconds: f64,
-    /// When it began, in seconds of the monotonic clock.
+    /// Time of the start, in seconds of the monotonic clock.
     pub(crate) started: f64,
-    /// Uploads: what arrived in each 100 ms from the start, one list for each connection.
+    /// Uploads: bytes that arrived in each 100 ms from the start, one list per connection.
     #[serde(default)]
     pub(crate) flows: Vec<Vec<u64>>,
-    /// Uploads: goodput of all connections together.
+    /// Uploads: total goodput of all connections.
     #[serde(default)]
     pub(crate) mbit_s: Option<f64>,
-    /// Whether the limit ended it early.
+    /// Whether the time limit ended the run early.
     #[serde(default)]
     pub(crate) cut_short: bool,
 }

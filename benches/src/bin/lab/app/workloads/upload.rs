@@ -1,4 +1,4 @@
-//! Uploads, and how much of them has arrived when.
+//! Uploads, and the times at which their data arrives.
 
 use std::io;
 use std::sync::Arc;
@@ -11,32 +11,32 @@ use super::frame::{self, Header, TIME_LEN};
 use crate::app::clock;
 use crate::app::subjects::BoxStream;
 
-/// What one upload does.
+/// Parameters of an upload.
 #[derive(Clone, Debug)]
 pub(crate) struct Upload {
-    /// Bytes; `None` is until stopped.
+    /// Number of bytes; `None` uploads until stopped.
     pub(crate) bytes: Option<u64>,
     pub(crate) starts: Duration,
     pub(crate) ends: Duration,
-    /// Ends it early.
+    /// Ends the upload early.
     pub(crate) stop: Arc<AtomicBool>,
 }
 
-/// What has arrived.
+/// Data that has arrived.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arrived {
     pub(crate) bytes: u64,
-    /// When the last of them was there.
+    /// Arrival time of the last byte.
     pub(crate) last: Duration,
     /// Bytes of each [`BIN`] since `starts`.
     pub(crate) bins: Vec<u64>,
     pub(crate) is_complete: bool,
 }
 
-/// What is counted together.
+/// Width of the bins in which arrivals are counted.
 pub(crate) const BIN: Duration = Duration::from_millis(100);
 
-/// Uploads in chunks of 64 KiB, each of which the server acknowledges with the time of its arrival.
+/// Uploads in chunks of 64 KiB. The server answers each chunk with its arrival time.
 pub(crate) async fn run(upload: Upload, stream: BoxStream) -> io::Result<Arrived> {
     tokio::time::sleep(upload.starts.saturating_sub(clock::now())).await;
     let (reader, writer) = tokio::io::split(stream);
@@ -54,7 +54,7 @@ pub(crate) async fn run(upload: Upload, stream: BoxStream) -> io::Result<Arrived
     Ok(arrived)
 }
 
-/// Lengths of the chunks, the last one shorter.
+/// Lengths of the chunks. The last one may be shorter.
 fn chunks(bytes: Option<u64>) -> impl Iterator<Item = u32> {
     let mut left = bytes.unwrap_or(u64::MAX);
     std::iter::from_fn(move || {
@@ -108,6 +108,7 @@ async fn read(
     Ok(())
 }
 
+/// Bytes per chunk.
 const CHUNK: u64 = 64 << 10;
 
 #[cfg(test)]
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_are_as_long_as_the_upload() {
+    fn chunks_add_up_to_the_upload() {
         let lengths: Vec<_> = chunks(Some(200_000)).collect();
         assert_eq!(lengths, [65_536, 65_536, 65_536, 3392]);
         assert_eq!(chunks(Some(0)).count(), 0);
