@@ -49,6 +49,12 @@ impl Session {
         self.shrink();
     }
 
+    /// Whether the session has freed its buffers, and was not used since.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_shrunk(&self) -> bool {
+        self.lifetime.is_shrunk()
+    }
+
     /// Releases memory that an idle session does not need.
     pub(super) fn shrink(&mut self) {
         self.arq.shrink();

@@ -179,9 +179,14 @@ impl Connection {
         inner.armed = None;
         inner.session.handle_timeout(now);
         let state = inner.session.state();
+        let is_idle = inner.session.is_shrunk();
         let wakers = inner.take_wakers();
         drop(inner);
         wakers.wake();
+        if is_idle && self.endpoint.is_single() {
+            // Each of many idle sockets would hold a batch.
+            self.endpoint.egress.shrink();
+        }
         Some(state)
     }
 

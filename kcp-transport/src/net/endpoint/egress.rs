@@ -16,8 +16,6 @@ pub(in crate::net) struct Egress {
     /// Replaced once nothing is left to carry.
     transport: Mutex<Arc<dyn Transport>>,
     layout: PacketLayout,
-    /// The socket has many sessions.
-    is_shared: bool,
     queue: Mutex<Queue>,
 }
 
@@ -57,16 +55,10 @@ pub(in crate::net) struct Sent {
 }
 
 impl Egress {
-    /// With buffers for many sessions, or for one.
-    pub(super) fn new(
-        transport: Arc<dyn Transport>,
-        layout: PacketLayout,
-        is_shared: bool,
-    ) -> Self {
+    pub(super) fn new(transport: Arc<dyn Transport>, layout: PacketLayout) -> Self {
         Self {
             transport: Mutex::new(transport),
             layout,
-            is_shared,
             queue: Mutex::default(),
         }
     }
@@ -94,15 +86,9 @@ impl Egress {
         Some(spare.unwrap_or_else(|| TransmitBatch::new(self.layout, BATCH_DATAGRAMS)))
     }
 
-    /// Keeps a batch for reuse, unless it is the large one of a single session that does not need so
-    /// much room any more.
-    ///
-    /// Many idle sockets must not hold a batch each, not even for a second: what all of them hold at
-    /// a time, the allocator may keep.
+    /// Keeps a batch for reuse.
     pub(in crate::net) fn recycle(&self, batch: TransmitBatch) {
-        if self.is_shared || batch.room() <= SMALL || batch.total_len() > SMALL {
-            lock(&self.queue).recycle(batch);
-        }
+        lock(&self.queue).recycle(batch);
     }
 
     /// Queues a batch of which the socket accepted `sent` datagrams, for [`Egress::poll_unblock`].
@@ -191,8 +177,7 @@ impl Egress {
             }
             let mut queue = lock(&self.queue);
             if lost || blocked.sent == blocked.batch.len() {
-                drop(queue);
-                self.recycle(blocked.batch);
+                queue.recycle(blocked.batch);
             } else {
                 queue.blocked.push_front(blocked);
                 if ready.is_pending() {
@@ -238,9 +223,6 @@ const BATCH_DATAGRAMS: usize = 46;
 /// Consecutive calls that may send nothing although the socket reported ready. One is usual, since
 /// a writer may send in between. After the last one the datagrams count as lost.
 const MAX_ATTEMPTS: usize = 4;
-
-/// Bytes of a batch that a session keeps while it sends little.
-const SMALL: usize = 8 << 10;
 
 /// Empty batches kept for each socket: one for the driver, and one for a writer.
 const MAX_SPARES: usize = 2;

@@ -129,7 +129,7 @@ impl Endpoint {
         purpose: Purpose,
     ) -> Self {
         Self {
-            egress: Egress::new(transport, layout, purpose != Purpose::One),
+            egress: Egress::new(transport, layout),
             local_errors: LocalErrors::default(),
             rebindable: None,
             clock: Clock::start(),

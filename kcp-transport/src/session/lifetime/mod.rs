@@ -474,6 +474,12 @@ impl Lifetime {
             .min()
     }
 
+    /// Whether the buffers were freed, and the session was not used since.
+    #[cfg(feature = "tokio")]
+    pub(super) fn is_shrunk(&self) -> bool {
+        self.shrink_at.is_none()
+    }
+
     fn shrink_due(&self, inputs: &LivenessInputs) -> Option<Time> {
         self.shrink_at
             .filter(|_| inputs.drained && !inputs.readable)
