@@ -46,15 +46,18 @@
 //! # Several servers
 //!
 //! The same channel over a set of servers, fixed or found by any [`Discover`](balance::Discover) of
-//! tower; a [`Selection`] picks one for each call:
+//! tower. A [`Selection`] picks one for each call, and a [`Failure`] decides whether a call that fails is
+//! sent again:
 //!
 //! ```no_run
 //! # #[cfg(feature = "channel")]
 //! # fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! use kcp_tonic::{KcpChannel, Security, Selection};
+//! use kcp_tonic::{Failure, KcpChannel, Security, Selection};
 //!
 //! let channel = KcpChannel::builder(&Security::Plaintext)
 //!     .selection(Selection::PeakEwma)
+//!     .failure(Failure::failover())
+//!     .idempotent(["/helloworld.Greeter/SayHello"])
 //!     .connect_list(["kcp://10.0.0.7:4000", "kcp://10.0.0.8:4000"])?;
 //! # Ok(())
 //! # }
@@ -109,5 +112,5 @@ pub use kcp_tower::{
 #[doc(no_inline)]
 pub use kcp_tower::{
     KcpConnector, KcpConnectorBuilder, Name,
-    balance::{self, Selection},
+    balance::{self, Failure, Selection},
 };

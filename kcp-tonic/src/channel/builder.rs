@@ -1,11 +1,9 @@
 //! How a channel is made.
 
 use std::fmt;
-use std::hash::Hash;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Uri};
-use kcp_tower::balance::{self, Discover, Selection};
+use http::{HeaderValue, Uri};
 use kcp_tower::{BoxError, Config, KcpConnector, KcpConnectorBuilder, Security};
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 use tonic::transport::ClientTlsConfig;
@@ -34,8 +32,8 @@ use super::{ChannelError, KcpChannel};
 /// ```
 #[must_use = "a builder does nothing until it connects"]
 pub struct KcpChannelBuilder {
-    recipe: Recipe,
-    set: SetOptions,
+    pub(super) recipe: Recipe,
+    pub(super) set: SetOptions,
 }
 
 /// What the connections of a channel have in common.
@@ -205,107 +203,14 @@ impl KcpChannelBuilder {
         let channel = endpoint.connect_with_connector_lazy(connector.clone());
         Ok(KcpChannel::new(channel, connector))
     }
-
-    /// A channel over a fixed list of servers, each connected to at its first call. Must be called
-    /// within a tokio runtime.
-    ///
-    /// Each is a destination as for [`connect`](Self::connect), or an
-    /// [`Endpoint`](kcp_tower::balance::Endpoint) with a weight and a zone.
-    /// [`selection`](Self::selection) picks one for each call. Limits of calls apply to each connection.
-    ///
-    /// ```no_run
-    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// use kcp_tonic::{KcpChannel, Security, Selection};
-    ///
-    /// let channel = KcpChannel::builder(&Security::Plaintext)
-    ///     .selection(Selection::LeastInFlight)
-    ///     .connect_list(["kcp://10.0.0.7:4000", "kcp://10.0.0.8:4000"])?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`ChannelError::Set`]: the list is empty, has an endpoint twice, or has one that cannot be
-    /// connected to, for the same reasons as in [`connect`](Self::connect).
-    pub fn connect_list<I>(self, endpoints: I) -> Result<KcpChannel, ChannelError>
-    where
-        I: IntoIterator,
-        I::Item: TryInto<balance::Endpoint>,
-        <I::Item as TryInto<balance::Endpoint>>::Error: Into<BoxError>,
-    {
-        let endpoints: Result<Vec<_>, _> = endpoints.into_iter().map(TryInto::try_into).collect();
-        let endpoints = endpoints.map_err(|error| ChannelError::Uri(error.into()))?;
-        let balance = self.set.builder(self.recipe).list(endpoints)?;
-        Ok(KcpChannel::over_set(balance))
-    }
-
-    /// A channel over a set of servers that changes while it is used. Must be called within a tokio
-    /// runtime, which polls `discover` until the last clone of the channel is dropped.
-    ///
-    /// [`balance`](kcp_tower::balance) describes what happens to calls when the set changes, is empty,
-    /// or cannot be found out. An endpoint that cannot be connected to, whatever the state of the
-    /// network, is left out with a warning.
-    ///
-    /// ```no_run
-    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// use kcp_tonic::balance::{Change, Endpoint};
-    /// use kcp_tonic::{KcpChannel, Security};
-    ///
-    /// let (changes, changed) = tokio::sync::mpsc::channel(16);
-    /// let discover = tokio_stream::wrappers::ReceiverStream::new(changed);
-    /// let channel = KcpChannel::builder(&Security::Plaintext).connect_discover(discover);
-    ///
-    /// let endpoint = Endpoint::parse("kcp://10.0.0.7:4000")?.weight(2);
-    /// changes.send(Ok::<_, std::io::Error>(Change::Insert("seven", endpoint))).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn connect_discover<D>(self, discover: D) -> KcpChannel
-    where
-        D: Discover<Service = balance::Endpoint> + Send + 'static,
-        D::Key: Hash + Send,
-        D::Error: Into<BoxError> + Send,
-    {
-        KcpChannel::over_set(self.set.builder(self.recipe).discover(discover))
-    }
-
-    /// Which server of a set gets a call. Default [`Selection::RoundRobin`].
-    pub fn selection(mut self, selection: Selection) -> Self {
-        self.set.selection = selection;
-        self
-    }
-
-    /// The metadata whose value is the key of a call, for selections by key. A call may have a
-    /// [`Key`](kcp_tower::balance::Key) among its extensions instead, which comes first:
-    ///
-    /// ```
-    /// use kcp_tonic::balance::Key;
-    ///
-    /// let mut request = tonic::Request::new(());
-    /// request.extensions_mut().insert(Key::of("user-7"));
-    /// ```
-    ///
-    /// Default: no metadata.
-    pub fn selection_key(mut self, metadata: HeaderName) -> Self {
-        self.set.key = Some(metadata);
-        self
-    }
-
-    /// Calls on one connection to a server of a set before another one is made. Default 128.
-    pub fn calls_per_connection(mut self, calls: usize) -> Self {
-        self.set.calls_per_connection = Some(calls);
-        self
-    }
-
-    /// Most connections to one server of a set. Default 4.
-    pub fn connections_per_endpoint(mut self, connections: usize) -> Self {
-        self.set.connections_per_endpoint = Some(connections);
-        self
-    }
 }
 
 impl Recipe {
+    /// How long a call may take.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.settings.timeout
+    }
+
     /// tonic's endpoint for a destination, and the connector of its connections.
     pub(super) fn build(&self, to: Destination) -> Result<(Endpoint, KcpConnector), ChannelError> {
         // tonic does TLS around the connector, by the scheme that is checked here.

@@ -43,7 +43,8 @@ use self::set::Grpc;
 /// [`KcpChannelBuilder::connect_list`] and [`KcpChannelBuilder::connect_discover`] make a channel over
 /// a set of servers, fixed or changing. A [`Selection`](crate::Selection) picks one for each call. A
 /// call that finds no server fails at once with `Unavailable`; one without the key that its selection
-/// needs fails with `InvalidArgument`.
+/// needs fails with `InvalidArgument`. A [`Failure`](crate::Failure) decides what happens to a call that
+/// fails.
 ///
 /// # Status codes
 ///

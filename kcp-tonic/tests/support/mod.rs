@@ -146,7 +146,10 @@ fn reply(message: impl Into<String>) -> HelloReply {
 /// Greets. Some names have a meaning:
 ///
 /// - "addr": the answer is the caller's address.
-/// - "who": the answer is the server's name.
+/// - "who": the answer is the server's name; a stuck server notifies `waiting` and never answers,
+///   and notifies `cancelled` when the call is cancelled.
+/// - "timeout": the answer is the header `grpc-timeout`.
+/// - "unavailable": the answer is this error, and `waiting` is notified.
 /// - "stats": the answer says how much the connection has read.
 /// - "wait": the answer never comes; `waiting` is notified.
 /// - "flood": answers of 16 KiB without an end.
@@ -154,7 +157,9 @@ fn reply(message: impl Into<String>) -> HelloReply {
 #[derive(Clone, Default)]
 pub struct Hello {
     pub waiting: Arc<Notify>,
+    pub cancelled: Arc<Notify>,
     pub name: &'static str,
+    pub stuck: bool,
 }
 
 impl Hello {
@@ -163,6 +168,14 @@ impl Hello {
             name,
             ..Self::default()
         }
+    }
+}
+
+struct NotifyOnDrop(Arc<Notify>);
+
+impl Drop for NotifyOnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 
@@ -185,7 +198,20 @@ impl Greeter for Hello {
                 let stats = request.kcp_connect_info().unwrap().stats();
                 stats.bytes_read.to_string()
             }
+            "who" if self.stuck => {
+                let _cancelled = NotifyOnDrop(Arc::clone(&self.cancelled));
+                self.waiting.notify_one();
+                std::future::pending().await
+            }
             "who" => self.name.to_owned(),
+            "timeout" => {
+                let timeout = request.metadata().get("grpc-timeout");
+                timeout.map_or("none", |it| it.to_str().unwrap()).to_owned()
+            }
+            "unavailable" => {
+                self.waiting.notify_one();
+                return Err(Status::unavailable(self.name));
+            }
             "wait" => {
                 self.waiting.notify_one();
                 std::future::pending().await

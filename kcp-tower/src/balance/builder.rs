@@ -8,8 +8,9 @@ use tower::discover::Discover;
 
 use super::discover::follow;
 use super::member::PoolLimits;
+use super::select::Dice;
 use super::set::{Set, members_of_list};
-use super::{Balance, Endpoint, Protocol, Selection, SetError, Shared};
+use super::{Balance, Ejection, Endpoint, Failure, Protocol, Selection, SetError, Shared};
 use crate::BoxError;
 
 /// Makes a [`Balance`].
@@ -17,6 +18,8 @@ use crate::BoxError;
 pub struct BalanceBuilder<P> {
     protocol: P,
     selection: Selection,
+    failure: Failure,
+    ejection: Ejection,
     pool: PoolLimits,
     seed: Option<u64>,
 }
@@ -26,6 +29,8 @@ impl<P: Protocol> BalanceBuilder<P> {
         Self {
             protocol,
             selection: Selection::default(),
+            failure: Failure::default(),
+            ejection: Ejection::default(),
             pool: PoolLimits {
                 requests: REQUESTS_PER_CONNECTION,
                 connections: CONNECTIONS_PER_ENDPOINT,
@@ -37,6 +42,18 @@ impl<P: Protocol> BalanceBuilder<P> {
     /// Which endpoint gets a request. Default [`Selection::RoundRobin`].
     pub fn selection(mut self, selection: Selection) -> Self {
         self.selection = selection;
+        self
+    }
+
+    /// What happens to requests that fail. Default [`Failure::failfast`].
+    pub fn failure(mut self, failure: Failure) -> Self {
+        self.failure = failure;
+        self
+    }
+
+    /// When an endpoint that fails is left alone. Default [`Ejection::default`].
+    pub fn ejection(mut self, ejection: Ejection) -> Self {
+        self.ejection = ejection;
         self
     }
 
@@ -100,6 +117,9 @@ impl<P: Protocol> BalanceBuilder<P> {
             set,
             select: self.selection.build(self.seed),
             pool: self.pool,
+            tries: Arc::new(self.failure.build(self.seed)),
+            ejection: self.ejection,
+            dice: Dice::new(self.seed),
             discovery,
         };
         Balance {
@@ -112,6 +132,8 @@ impl<P> fmt::Debug for BalanceBuilder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BalanceBuilder")
             .field("selection", &self.selection)
+            .field("failure", &self.failure)
+            .field("ejection", &self.ejection)
             .field("pool", &self.pool)
             .finish_non_exhaustive()
     }

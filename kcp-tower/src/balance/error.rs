@@ -23,6 +23,15 @@ pub enum BalanceError {
     /// The selection needs a key, and the request has none.
     #[error("the selection of an endpoint needs a key, and the request has none")]
     NoKey,
+    /// There was no answer in time.
+    #[error("no answer before the deadline, in {tries} tries")]
+    Deadline {
+        /// How often the request was sent.
+        tries: u32,
+    },
+    /// The request cannot be sent again. The error of its last try is returned in place of this one.
+    #[error("the request cannot be sent again")]
+    NotRepeatable,
 }
 
 /// Why an endpoint or a set of endpoints cannot be used.

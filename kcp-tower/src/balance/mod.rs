@@ -2,7 +2,7 @@
 //!
 //! A [`Balance`] is a tower service over all endpoints of a set. The set is a fixed list, or follows
 //! any [`Discover`] of tower. For each request a [`Selection`] picks one of the endpoints that take
-//! requests. What depends on the protocol, such as how a connection is made and when a response is
+//! requests, and a [`Failure`] decides what happens to requests that fail. What depends on the protocol, such as how a connection is made and when a response is
 //! complete, is a [`Protocol`]; kcp-tonic has the one of gRPC.
 //!
 //! # The set
@@ -16,13 +16,18 @@
 //! - When discovery fails, the set stays as it was. It is polled again a second later.
 //! - Requests wait for the first answer of discovery. After that a request that finds no endpoint
 //!   fails at once with a [`BalanceError`].
+//! - An endpoint that fails is left alone for a while, see [`Ejection`].
+//! - A host that cannot be reached is connected to again and again in the background, see
+//!   [`Reconnect`]; meanwhile it gets no requests.
 
 mod builder;
 mod discover;
 mod endpoint;
 mod error;
+mod failure;
 mod member;
 mod protocol;
+mod reconnect;
 mod select;
 mod set;
 mod sync;
@@ -32,21 +37,25 @@ mod track;
 mod tests;
 
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tower_service::Service;
 
 pub use self::builder::BalanceBuilder;
 pub use self::endpoint::Endpoint;
 pub use self::error::{BalanceError, SetError};
-use self::member::PoolLimits;
+pub use self::failure::{Attempts, Cloned, Ejection, Failure, Verdict};
+use self::failure::{Run, Standing, Tries};
+use self::member::{Member, PoolLimits};
 pub use self::protocol::{Key, Link, Origin, Protocol};
+pub use self::reconnect::Reconnect;
+use self::select::Dice;
 pub use self::select::{Candidate, Select, Selection};
-use self::set::Set;
+use self::set::{Set, why_not};
 pub use self::track::RequestGuard;
 #[doc(no_inline)]
 pub use tower::discover::{Change, Discover};
@@ -64,6 +73,9 @@ struct Shared<P: Protocol> {
     set: Arc<Set<P>>,
     select: Arc<dyn Select>,
     pool: PoolLimits,
+    tries: Arc<Tries>,
+    ejection: Ejection,
+    dice: Dice,
     /// The task that follows discovery.
     discovery: Option<AbortHandle>,
 }
@@ -100,15 +112,58 @@ impl<P: Protocol> Balance<P> {
 }
 
 impl<P: Protocol> Shared<P> {
-    async fn request(self: Arc<Self>, request: P::Request) -> Result<P::Response, P::Error> {
-        self.set.answered().await;
-        let key = self.protocol.key(&request);
-        let selected = self.set.select(&*self.select, key);
-        let member = selected.map_err(|error| self.protocol.refuse(error))?;
-        let (mut service, guard) = member.core.connection(self.pool);
-        poll_fn(|cx| service.poll_ready(cx)).await?;
-        let response = service.call(request).await?;
-        Ok(self.protocol.track(response, guard))
+    fn select(&self, key: Option<Key>, tried: &[u64]) -> Result<Arc<Member<P>>, BalanceError> {
+        let able = |members: &[Arc<Member<P>>]| self.able(members, tried);
+        self.set.select(&*self.select, key, able)
+    }
+
+    /// Whether a request could be sent to an endpoint that it has not tried.
+    fn has_choice(&self, tried: &[u64]) -> bool {
+        !self.able(&self.set.members(), tried).is_empty()
+    }
+
+    /// The members that take requests and are not left out, by index.
+    fn able(&self, members: &[Arc<Member<P>>], tried: &[u64]) -> Vec<usize> {
+        let usable = |&at: &usize| {
+            let member = &members[at];
+            why_not(member).is_none() && !tried.contains(&member.core.track.id)
+        };
+        let usable: Vec<_> = (0..members.len()).filter(usable).collect();
+        let standing = |at: usize| members[at].core.track.standing();
+        let mut ejected: Vec<(Instant, usize)> = Vec::new();
+        let mut returning = Vec::new();
+        let mut able = Vec::new();
+        for at in usable {
+            match standing(at) {
+                Standing::Normal => able.push(at),
+                Standing::Returning(share) if self.dice.fraction() < share => able.push(at),
+                Standing::Returning(_) => returning.push(at),
+                Standing::Ejected(until) => ejected.push((until, at)),
+            }
+        }
+        // Those whose ejection ends first are not ejected if there are too many.
+        ejected.sort_unstable();
+        let most = self.ejection.most_of(members.len());
+        let surplus = ejected.len().saturating_sub(most);
+        able.extend(ejected[..surplus].iter().map(|(_, at)| at));
+        // An endpoint that comes back is better than none.
+        if able.is_empty() { returning } else { able }
+    }
+
+    /// Whether an endpoint may get one more try.
+    fn takes_requests(&self, member: &Member<P>) -> bool {
+        let ejected = matches!(member.core.track.standing(), Standing::Ejected(_));
+        let alone = self.ejection.most_of(self.set.members().len()) == 0;
+        why_not(member).is_none() && (!ejected || alone)
+    }
+
+    /// Takes the outcome of a request into account that has no answer.
+    fn judge(&self, id: u64, verdict: Verdict) {
+        let members = self.set.members();
+        let member = members.iter().find(|it| it.core.track.id == id);
+        if let Some(member) = member {
+            member.core.track.judge(&self.ejection, verdict);
+        }
     }
 }
 
@@ -122,9 +177,9 @@ impl<P: Protocol> Service<P::Request> for Balance<P> {
     }
 
     fn call(&mut self, request: P::Request) -> ResponseFuture<P> {
-        let shared = Arc::clone(&self.shared);
+        let run = Run::new(Arc::clone(&self.shared), request);
         ResponseFuture {
-            inner: Box::pin(shared.request(request)),
+            inner: Box::pin(run.answer()),
         }
     }
 }

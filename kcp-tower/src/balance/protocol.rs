@@ -1,10 +1,11 @@
 //! What the balancer has to know about requests, responses and connections.
 
+use std::future::ready;
 use std::time::Duration;
 
 use tower_service::Service;
 
-use super::{BalanceError, Endpoint, RequestGuard};
+use super::{Attempts, BalanceError, Endpoint, RequestGuard, Verdict};
 use crate::BoxError;
 
 /// The kind of requests that a [`Balance`](super::Balance) distributes.
@@ -20,6 +21,8 @@ pub trait Protocol: Send + Sync + 'static {
     type Error: Send + 'static;
     /// The connections to one endpoint.
     type Origin: Origin<Self>;
+    /// A request that can be sent several times: [`Cloned`](super::Cloned) if it can be cloned.
+    type Attempts: Attempts<Self::Request>;
 
     /// Prepares for connections to an endpoint. It makes none yet.
     ///
@@ -33,6 +36,34 @@ pub trait Protocol: Send + Sync + 'static {
 
     /// The key of a request, for selections by key: equal keys lead to the same endpoint.
     fn key(&self, request: &Self::Request) -> Option<Key>;
+
+    /// Prepares a request for being sent, and perhaps being sent again.
+    fn attempts(&self, request: Self::Request) -> Self::Attempts;
+
+    /// How an answer is judged.
+    fn judge(&self, answer: &Result<Self::Response, Self::Error>) -> Verdict;
+
+    /// Whether a request may be processed twice. Default false: it is sent again only if it was
+    /// certainly not processed.
+    fn idempotent(&self, request: &Self::Request) -> bool {
+        let _ = request;
+        false
+    }
+
+    /// How long a request may take, all tries together, if that is limited. Default: no limit.
+    fn time_limit(&self, request: &Self::Request) -> Option<Duration> {
+        let _ = request;
+        None
+    }
+
+    /// Waits for all of the response to an idempotent request, so that a failure in the middle of it
+    /// leads to another try. Default: at once.
+    fn complete(
+        &self,
+        response: Self::Response,
+    ) -> impl Future<Output = Result<Self::Response, Self::Error>> + Send {
+        ready(Ok(response))
+    }
 
     /// Attaches the guard to a response that goes on after its head, such as a stream, so that it is
     /// dropped when the response has ended. The default drops it at once.

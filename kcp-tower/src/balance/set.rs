@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::watch;
 
 use super::error::{BalanceError, SetError};
+use super::failure::Standing;
 use super::member::{Core, Member};
 use super::protocol::{Key, Origin, Protocol};
 use super::select::{Candidate, Select};
@@ -86,24 +87,26 @@ impl<P: Protocol> Set<P> {
         alive.filter(|it| it.track.in_flight() > 0).collect()
     }
 
-    /// Selects an endpoint for a request.
+    /// Selects one of the endpoints that `able` leaves, by their indices.
     pub(super) fn select(
         &self,
         select: &dyn Select,
         key: Option<Key>,
+        able: impl Fn(&[Arc<Member<P>>]) -> Vec<usize>,
     ) -> Result<Arc<Member<P>>, BalanceError> {
         if key.is_none() && select.needs_key() {
             return Err(BalanceError::NoKey);
         }
         let members = self.members();
-        let able: Vec<_> = members.iter().filter(|it| why_not(it).is_none()).collect();
-        let candidates: Vec<Candidate<'_>> = able.iter().map(|it| it.candidate()).collect();
+        let able = able(&members);
+        let candidates: Vec<Candidate<'_>> =
+            able.iter().map(|&at| members[at].candidate()).collect();
         let chosen = match candidates.is_empty() {
             true => None,
             false => select.select(&candidates, key),
         };
         match chosen.and_then(|at| able.get(at)) {
-            Some(member) => Ok(Arc::clone(member)),
+            Some(&at) => Ok(Arc::clone(&members[at])),
             None => Err(self.none(&members)),
         }
     }
@@ -115,7 +118,10 @@ impl<P: Protocol> Set<P> {
         }
         let mut reasons: Vec<String> = Vec::new();
         for member in members {
-            let reason = why_not(member).unwrap_or_else(|| "not selected".to_owned());
+            let reason = why_not(member).unwrap_or_else(|| match member.core.track.standing() {
+                Standing::Ejected(_) => "is ejected after failures".to_owned(),
+                _ => "was not selected".to_owned(),
+            });
             let address = &member.core.address;
             reasons.push(format!("{address} {reason}"));
         }
@@ -131,8 +137,8 @@ impl<P: Protocol> Set<P> {
     }
 }
 
-/// Why an endpoint takes no requests, if so.
-fn why_not<P: Protocol>(member: &Member<P>) -> Option<String> {
+/// Why an endpoint takes no requests, apart from its ejection.
+pub(super) fn why_not<P: Protocol>(member: &Member<P>) -> Option<String> {
     if !member.endpoint.is_active() {
         return Some("is inactive".to_owned());
     }

@@ -13,14 +13,16 @@ use tower::load::peak_ewma::{Cost, Handle};
 use tower::load::{Load, PeakEwma, TrackCompletion};
 use tower_service::Service;
 
+use super::failure::{Ejection, Health, Standing, Verdict};
 use super::member::Measured;
-use super::sync::lock;
+use super::sync::{lock, now};
 
 /// The requests of one endpoint. It stays the same when discovery changes the endpoint's description.
 pub(super) struct Track {
     pub(super) id: u64,
     in_flight: AtomicUsize,
     meter: Mutex<PeakEwma<Nothing, KeepHandle>>,
+    health: Mutex<Health>,
 }
 
 impl Track {
@@ -30,6 +32,7 @@ impl Track {
             id,
             in_flight: AtomicUsize::new(0),
             meter: Mutex::new(PeakEwma::new(Nothing, DEFAULT_RTT, decay, KeepHandle)),
+            health: Mutex::default(),
         })
     }
 
@@ -40,6 +43,22 @@ impl Track {
     /// Tower's estimate: peak latency times the requests in flight.
     pub(super) fn load(&self) -> Cost {
         lock(&self.meter).load()
+    }
+
+    /// Takes the outcome of a request into account.
+    pub(super) fn judge(&self, ejection: &Ejection, verdict: Verdict) {
+        let mut health = lock(&self.health);
+        match verdict {
+            Verdict::Success | Verdict::Rejected => health.on_success(now()),
+            _ if verdict.is_failure() => {
+                health.on_failure(ejection, now());
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        lock(&self.health).standing(now())
     }
 
     /// Counts a request until the guard is dropped.

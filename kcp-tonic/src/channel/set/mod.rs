@@ -1,18 +1,29 @@
 //! Calls over a set of servers: gRPC as a [`Protocol`] of kcp-tower's balancer.
 
 mod body;
+mod builder;
+mod deadline;
+mod judge;
+mod methods;
 mod origin;
+mod replay;
+mod whole;
+
+use std::time::Duration;
 
 use http::{HeaderName, Request, Response};
 use kcp_tower::BoxError;
 use kcp_tower::balance::{
-    Balance, BalanceBuilder, BalanceError, Endpoint, Key, Protocol, RequestGuard, Selection,
+    Balance, BalanceBuilder, BalanceError, Ejection, Endpoint, Failure, Key, Protocol,
+    RequestGuard, Selection, Verdict,
 };
 use tonic::Status;
 use tonic::body::Body;
 
 use self::body::TrackedBody;
+pub(super) use self::methods::Methods;
 pub(super) use self::origin::GrpcOrigin;
+use self::replay::Calls;
 use super::builder::Recipe;
 use super::destination::Destination;
 
@@ -20,18 +31,29 @@ use super::destination::Destination;
 #[derive(Default)]
 pub(super) struct SetOptions {
     pub(super) selection: Selection,
+    pub(super) failure: Failure,
+    pub(super) ejection: Ejection,
     pub(super) key: Option<HeaderName>,
+    pub(super) idempotent: Methods,
+    pub(super) retry_buffer: Option<usize>,
     pub(super) calls_per_connection: Option<usize>,
     pub(super) connections_per_endpoint: Option<usize>,
 }
 
 impl SetOptions {
     pub(super) fn builder(self, recipe: Recipe) -> BalanceBuilder<Grpc> {
+        let repeats = self.failure.sends_again();
+        let buffer = self.retry_buffer.unwrap_or(RETRY_BUFFER);
         let grpc = Grpc {
             recipe,
             key: self.key,
+            idempotent: self.idempotent,
+            retry_buffer: repeats.then_some(buffer),
         };
-        let mut builder = Balance::builder(grpc).selection(self.selection);
+        let mut builder = Balance::builder(grpc)
+            .selection(self.selection)
+            .failure(self.failure)
+            .ejection(self.ejection);
         if let Some(calls) = self.calls_per_connection {
             builder = builder.requests_per_connection(calls);
         }
@@ -47,13 +69,20 @@ pub(super) struct Grpc {
     recipe: Recipe,
     /// The metadata that has the key of a call.
     key: Option<HeaderName>,
+    idempotent: Methods,
+    /// Bytes of a call that are kept for another try; `None` if there is only one.
+    retry_buffer: Option<usize>,
 }
+
+/// Most calls are far smaller, and a thousand calls in flight hold at most 64 MiB.
+const RETRY_BUFFER: usize = 64 << 10;
 
 impl Protocol for Grpc {
     type Request = Request<Body>;
     type Response = Response<Body>;
     type Error = Status;
     type Origin = GrpcOrigin;
+    type Attempts = Calls;
 
     fn origin(&self, endpoint: &Endpoint) -> Result<GrpcOrigin, BoxError> {
         let to = Destination::parse(endpoint.uri().clone())?;
@@ -64,6 +93,7 @@ impl Protocol for Grpc {
     fn refuse(&self, reason: BalanceError) -> Status {
         match reason {
             BalanceError::NoKey => Status::invalid_argument(reason.to_string()),
+            BalanceError::Deadline { .. } => Status::deadline_exceeded(reason.to_string()),
             _ => Status::unavailable(reason.to_string()),
         }
     }
@@ -74,6 +104,34 @@ impl Protocol for Grpc {
         }
         let value = request.headers().get(self.key.as_ref()?)?;
         Some(Key::of(value.as_bytes()))
+    }
+
+    fn attempts(&self, request: Request<Body>) -> Calls {
+        match self.retry_buffer {
+            Some(limit) => Calls::replayed(request, limit),
+            None => Calls::once(request),
+        }
+    }
+
+    fn judge(&self, answer: &Result<Response<Body>, Status>) -> Verdict {
+        judge::judge(answer)
+    }
+
+    fn idempotent(&self, request: &Request<Body>) -> bool {
+        self.idempotent.contains(request.uri().path())
+    }
+
+    /// The shorter one of the call's own timeout and that of the channel.
+    fn time_limit(&self, request: &Request<Body>) -> Option<Duration> {
+        let own = deadline::get(request.headers());
+        own.into_iter().chain(self.recipe.timeout()).min()
+    }
+
+    fn complete(
+        &self,
+        response: Response<Body>,
+    ) -> impl Future<Output = Result<Response<Body>, Status>> + Send {
+        whole::read(response)
     }
 
     fn track(&self, response: Response<Body>, guard: RequestGuard) -> Response<Body> {

@@ -1,6 +1,6 @@
 //! The connections to one server of a set.
 
-use kcp_tower::balance::{Link, Origin};
+use kcp_tower::balance::{Link, Origin, Reconnect};
 use kcp_tower::{KcpConnector, Stats};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Error};
@@ -14,12 +14,14 @@ use crate::channel::status::status_of;
 pub(in crate::channel) struct GrpcOrigin {
     endpoint: Endpoint,
     connector: KcpConnector,
+    reconnect: Reconnect<KcpConnector>,
 }
 
 impl GrpcOrigin {
     pub(super) fn new(endpoint: Endpoint, connector: KcpConnector) -> Self {
         Self {
             endpoint,
+            reconnect: Reconnect::new(connector.clone()),
             connector,
         }
     }
@@ -33,9 +35,13 @@ impl Origin<Grpc> for GrpcOrigin {
     type Service = MapErr<Channel, fn(Error) -> Status>;
 
     fn connection(&self) -> Self::Service {
-        let connector = self.connector.clone();
+        let connector = self.reconnect.clone();
         let channel = self.endpoint.connect_with_connector_lazy(connector);
         MapErr::new(channel, |error| status_of(Box::new(error)))
+    }
+
+    fn unreachable(&self) -> Option<String> {
+        self.reconnect.unreachable()
     }
 
     /// Of the connection that was made last and has measured its path.

@@ -13,7 +13,7 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
-use std::collections::hash_map::DefaultHasher;
+use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -222,14 +222,12 @@ impl fmt::Debug for Candidate<'_> {
 }
 
 /// Random numbers of tower's generator, seeded by the system or by a test.
-pub(super) struct Dice(std::sync::Mutex<Box<dyn Rng + Send>>);
+pub(super) struct Dice(std::sync::Mutex<HasherRng<Seeded>>);
 
 impl Dice {
     pub(super) fn new(seed: Option<u64>) -> Self {
-        Self(std::sync::Mutex::new(match seed {
-            Some(seed) => Box::new(HasherRng::with_hasher(Seeded(seed))),
-            None => Box::new(HasherRng::new()),
-        }))
+        let hasher = seed.map_or_else(Seeded::random, Seeded);
+        Self(std::sync::Mutex::new(HasherRng::with_hasher(hasher)))
     }
 
     /// At least 0 and less than `end`, which is at least 1.
@@ -247,7 +245,14 @@ impl Dice {
 
 /// A hasher that starts the same way each time.
 #[derive(Clone, Debug)]
-struct Seeded(u64);
+pub(super) struct Seeded(pub(super) u64);
+
+impl Seeded {
+    /// Seeded by the system.
+    pub(super) fn random() -> Self {
+        Self(RandomState::new().build_hasher().finish())
+    }
+}
 
 impl BuildHasher for Seeded {
     type Hasher = DefaultHasher;

@@ -1,5 +1,7 @@
 //! Requests to servers in memory, in tokio's paused time.
 
+mod failure;
+mod reconnect;
 mod set;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,10 @@ use tower::ServiceExt;
 use tower_service::Service;
 
 use super::sync::lock;
-use super::{Balance, BalanceBuilder, BalanceError, Endpoint, Key, Origin, Protocol, RequestGuard};
+use super::{
+    Balance, BalanceBuilder, BalanceError, Cloned, Endpoint, Key, Origin, Protocol, RequestGuard,
+    Verdict,
+};
 use crate::BoxError;
 
 /// What the servers of a test do, by address.
@@ -26,6 +31,8 @@ pub(super) struct Servers {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Server {
     pub(super) delay: Duration,
+    /// Of its answers; `None` for success.
+    pub(super) verdict: Option<Verdict>,
     pub(super) unreachable: Option<String>,
     pub(super) connections: usize,
     pub(super) requests: usize,
@@ -56,19 +63,28 @@ pub(super) struct Memory {
     servers: Servers,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ask {
+    pub(super) key: Option<Key>,
+    pub(super) idempotent: bool,
+    pub(super) limit: Option<Duration>,
+}
+
 /// The answer has the address of the server and holds the request open.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) address: String,
+    pub(super) verdict: Verdict,
     #[allow(dead_code, reason = "used by being dropped")]
     pub(super) guard: Option<RequestGuard>,
 }
 
 impl Protocol for Memory {
-    type Request = Option<Key>;
+    type Request = Ask;
     type Response = Answer;
     type Error = BalanceError;
     type Origin = MemoryOrigin;
+    type Attempts = Cloned<Ask>;
 
     fn origin(&self, endpoint: &Endpoint) -> Result<MemoryOrigin, BoxError> {
         if endpoint.uri().scheme_str() == Some("bad") {
@@ -84,8 +100,27 @@ impl Protocol for Memory {
         reason
     }
 
-    fn key(&self, request: &Option<Key>) -> Option<Key> {
-        *request
+    fn key(&self, ask: &Ask) -> Option<Key> {
+        ask.key
+    }
+
+    fn attempts(&self, ask: Ask) -> Cloned<Ask> {
+        Cloned(ask)
+    }
+
+    fn judge(&self, answer: &Result<Answer, BalanceError>) -> Verdict {
+        match answer {
+            Ok(answer) => answer.verdict,
+            Err(_) => Verdict::Failed,
+        }
+    }
+
+    fn idempotent(&self, ask: &Ask) -> bool {
+        ask.idempotent
+    }
+
+    fn time_limit(&self, ask: &Ask) -> Option<Duration> {
+        ask.limit
     }
 
     fn track(&self, mut answer: Answer, guard: RequestGuard) -> Answer {
@@ -113,7 +148,7 @@ impl Origin<Memory> for MemoryOrigin {
     }
 }
 
-impl Service<Option<Key>> for MemoryOrigin {
+impl Service<Ask> for MemoryOrigin {
     type Response = Answer;
     type Error = BalanceError;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, BalanceError>> + Send>>;
@@ -122,14 +157,15 @@ impl Service<Option<Key>> for MemoryOrigin {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _request: Option<Key>) -> Self::Future {
+    fn call(&mut self, _ask: Ask) -> Self::Future {
         self.servers.set(&self.address, |it| it.requests += 1);
         let address = self.address.clone();
+        let Server { delay, verdict, .. } = self.servers.get(&address);
         let answer = Answer {
-            address: address.clone(),
+            address,
+            verdict: verdict.unwrap_or(Verdict::Success),
             guard: None,
         };
-        let delay = self.servers.get(&address).delay;
         if delay.is_zero() {
             return Box::pin(ready(Ok(answer)));
         }
@@ -158,5 +194,9 @@ pub(super) async fn hold(
     balance: &Balance<Memory>,
     key: Option<Key>,
 ) -> Result<Answer, BalanceError> {
-    balance.clone().oneshot(key).await
+    let ask = Ask {
+        key,
+        ..Ask::default()
+    };
+    balance.clone().oneshot(ask).await
 }

@@ -1,0 +1,168 @@
+//! How a channel over several servers is made.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use http::HeaderName;
+use kcp_tower::BoxError;
+use kcp_tower::balance::{self, Discover, Ejection, Failure, Selection};
+
+use super::Methods;
+use crate::channel::{ChannelError, KcpChannel, KcpChannelBuilder};
+
+/// Channels over several servers.
+impl KcpChannelBuilder {
+    /// A channel over a fixed list of servers, each connected to at its first call. Must be called
+    /// within a tokio runtime.
+    ///
+    /// Each is a destination as for [`connect`](Self::connect), or an
+    /// [`Endpoint`](kcp_tower::balance::Endpoint) with a weight and a zone.
+    /// [`selection`](Self::selection) picks one for each call. Limits of calls apply to each connection.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kcp_tonic::{KcpChannel, Security, Selection};
+    ///
+    /// let channel = KcpChannel::builder(&Security::Plaintext)
+    ///     .selection(Selection::LeastInFlight)
+    ///     .connect_list(["kcp://10.0.0.7:4000", "kcp://10.0.0.8:4000"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelError::Set`]: the list is empty, has an endpoint twice, or has one that cannot be
+    /// connected to, for the same reasons as in [`connect`](Self::connect).
+    pub fn connect_list<I>(self, endpoints: I) -> Result<KcpChannel, ChannelError>
+    where
+        I: IntoIterator,
+        I::Item: TryInto<balance::Endpoint>,
+        <I::Item as TryInto<balance::Endpoint>>::Error: Into<BoxError>,
+    {
+        let endpoints: Result<Vec<_>, _> = endpoints.into_iter().map(TryInto::try_into).collect();
+        let endpoints = endpoints.map_err(|error| ChannelError::Uri(error.into()))?;
+        let balance = self.set.builder(self.recipe).list(endpoints)?;
+        Ok(KcpChannel::over_set(balance))
+    }
+
+    /// A channel over a set of servers that changes while it is used. Must be called within a tokio
+    /// runtime, which polls `discover` until the last clone of the channel is dropped.
+    ///
+    /// [`balance`](kcp_tower::balance) describes what happens to calls when the set changes, is empty,
+    /// or cannot be found out. An endpoint that cannot be connected to, whatever the state of the
+    /// network, is left out with a warning.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use kcp_tonic::balance::{Change, Endpoint};
+    /// use kcp_tonic::{KcpChannel, Security};
+    ///
+    /// let (changes, changed) = tokio::sync::mpsc::channel(16);
+    /// let discover = tokio_stream::wrappers::ReceiverStream::new(changed);
+    /// let channel = KcpChannel::builder(&Security::Plaintext).connect_discover(discover);
+    ///
+    /// let endpoint = Endpoint::parse("kcp://10.0.0.7:4000")?.weight(2);
+    /// changes.send(Ok::<_, std::io::Error>(Change::Insert("seven", endpoint))).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect_discover<D>(self, discover: D) -> KcpChannel
+    where
+        D: Discover<Service = balance::Endpoint> + Send + 'static,
+        D::Key: Hash + Send,
+        D::Error: Into<BoxError> + Send,
+    {
+        KcpChannel::over_set(self.set.builder(self.recipe).discover(discover))
+    }
+
+    /// Which server of a set gets a call. Default [`Selection::RoundRobin`].
+    pub fn selection(mut self, selection: Selection) -> Self {
+        self.set.selection = selection;
+        self
+    }
+
+    /// The metadata whose value is the key of a call, for selections by key. A call may have a
+    /// [`Key`](kcp_tower::balance::Key) among its extensions instead, which comes first:
+    ///
+    /// ```
+    /// use kcp_tonic::balance::Key;
+    ///
+    /// let mut request = tonic::Request::new(());
+    /// request.extensions_mut().insert(Key::of("user-7"));
+    /// ```
+    ///
+    /// Default: no metadata.
+    pub fn selection_key(mut self, metadata: HeaderName) -> Self {
+        self.set.key = Some(metadata);
+        self
+    }
+
+    /// What happens to calls that fail. Default [`Failure::failfast`].
+    ///
+    /// A call is sent again only if it is [idempotent](Self::idempotent), or if the server has
+    /// certainly not processed it: there was no connection, or the server refused its stream. The
+    /// statuses that lead to another try are `Unavailable` and, on another server, `ResourceExhausted`.
+    ///
+    /// All tries share the timeout of the call or of the channel. Each one sends the rest of it as
+    /// `grpc-timeout`.
+    pub fn failure(mut self, failure: Failure) -> Self {
+        self.set.failure = failure;
+        self
+    }
+
+    /// The methods that may be processed twice, as `/package.Service/Method`; a service and a slash,
+    /// `/package.Service/`, stands for all its methods. Default: none.
+    ///
+    /// Methods with streaming responses do not belong here. The response of an idempotent method is
+    /// passed on once it is complete or longer than 4 MiB, so that a connection that is lost in the
+    /// middle of it leads to another try.
+    ///
+    /// ```
+    /// use kcp_tonic::{Failure, KcpChannel, Security};
+    ///
+    /// let builder = KcpChannel::builder(&Security::Plaintext)
+    ///     .failure(Failure::failover())
+    ///     .idempotent(["/helloworld.Greeter/SayHello"]);
+    /// ```
+    pub fn idempotent<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
+        let methods = methods.into_iter().map(Into::into);
+        self.set.idempotent = Methods::Listed(methods.collect());
+        self
+    }
+
+    /// As [`idempotent`](Self::idempotent), by a condition on the path of the call,
+    /// `/package.Service/Method`.
+    pub fn idempotent_if(
+        mut self,
+        condition: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.set.idempotent = Methods::If(Arc::new(condition));
+        self
+    }
+
+    /// How much of a call is kept for another try, in bytes. Default 65 536. A call that is longer is
+    /// sent once.
+    pub fn retry_buffer(mut self, bytes: usize) -> Self {
+        self.set.retry_buffer = Some(bytes);
+        self
+    }
+
+    /// When a server that fails is left alone. Default [`Ejection::default`].
+    pub fn ejection(mut self, ejection: Ejection) -> Self {
+        self.set.ejection = ejection;
+        self
+    }
+
+    /// Calls on one connection to a server of a set before another one is made. Default 128.
+    pub fn calls_per_connection(mut self, calls: usize) -> Self {
+        self.set.calls_per_connection = Some(calls);
+        self
+    }
+
+    /// Most connections to one server of a set. Default 4.
+    pub fn connections_per_endpoint(mut self, connections: usize) -> Self {
+        self.set.connections_per_endpoint = Some(connections);
+        self
+    }
+}

@@ -1,0 +1,294 @@
+//! Calls that can be sent several times.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Request};
+use http_body::Frame;
+use kcp_tower::balance::Attempts;
+use tonic::Status;
+use tonic::body::Body;
+
+use super::deadline;
+
+/// The tries of one call.
+pub(in crate::channel) enum Calls {
+    /// Its body is passed on as it is, once.
+    Once(Option<Request<Body>>),
+    /// Its body is kept as it is read, up to a limit.
+    Replayed {
+        parts: Parts,
+        kept: Arc<Mutex<Kept>>,
+    },
+}
+
+impl Calls {
+    pub(super) fn once(request: Request<Body>) -> Self {
+        Self::Once(Some(request))
+    }
+
+    pub(super) fn replayed(request: Request<Body>, limit: usize) -> Self {
+        let (parts, body) = request.into_parts();
+        let rest = (!http_body::Body::is_end_stream(&body)).then_some(body);
+        let kept = Kept {
+            rest,
+            frames: Vec::new(),
+            room: Some(limit),
+            attempt: 0,
+        };
+        Self::Replayed {
+            parts,
+            kept: Arc::new(Mutex::new(kept)),
+        }
+    }
+}
+
+impl Attempts<Request<Body>> for Calls {
+    fn next(&mut self, left: Option<Duration>, concurrent: bool) -> Option<Request<Body>> {
+        let mut request = match self {
+            Self::Once(request) => request.take()?,
+            Self::Replayed { parts, kept } => {
+                let body = Kept::replay(kept, concurrent)?;
+                Request::from_parts(parts.clone(), Body::new(body))
+            }
+        };
+        if let Some(left) = left {
+            deadline::set(request.headers_mut(), left);
+        }
+        Some(request)
+    }
+}
+
+/// What has been read of a body, and the rest of it.
+pub(in crate::channel) struct Kept {
+    /// `None` once all of it is in `frames`.
+    rest: Option<Body>,
+    frames: Vec<Part>,
+    /// The bytes that may still be kept; `None` after there were more, and nothing is kept any more.
+    room: Option<usize>,
+    /// The try that reads the rest. A body of an earlier try that is still being read ends.
+    attempt: u32,
+}
+
+#[derive(Clone)]
+enum Part {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+impl Kept {
+    /// The body for another try, unless it was too long, or another try still reads it.
+    fn replay(kept: &Arc<Mutex<Self>>, concurrent: bool) -> Option<ReplayedBody> {
+        let mut this = lock(kept);
+        let first = this.attempt == 0;
+        if !first && (this.room.is_none() || concurrent && this.rest.is_some()) {
+            return None;
+        }
+        this.attempt += 1;
+        Some(ReplayedBody {
+            kept: Arc::clone(kept),
+            attempt: this.attempt,
+            position: 0,
+        })
+    }
+
+    fn keep(&mut self, part: &Part) {
+        let size = match part {
+            Part::Data(data) => data.len(),
+            // Clients of gRPC send none.
+            Part::Trailers(_) => 0,
+        };
+        self.room = self.room.and_then(|room| room.checked_sub(size));
+        if self.room.is_some() {
+            self.frames.push(part.clone());
+        } else {
+            self.frames = Vec::new();
+        }
+    }
+}
+
+/// The body of one try.
+struct ReplayedBody {
+    kept: Arc<Mutex<Kept>>,
+    attempt: u32,
+    position: usize,
+}
+
+impl http_body::Body for ReplayedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let mut kept = lock(&this.kept);
+        if let Some(part) = kept.frames.get(this.position) {
+            this.position += 1;
+            return Poll::Ready(Some(Ok(part.clone().into())));
+        }
+        let current = kept.attempt == this.attempt;
+        let Some(rest) = &mut kept.rest else {
+            return Poll::Ready(None);
+        };
+        if !current {
+            let status = Status::cancelled("another try has replaced this one");
+            return Poll::Ready(Some(Err(status)));
+        }
+        let frame = match ready!(Pin::new(&mut *rest).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            end => {
+                kept.rest = None;
+                return Poll::Ready(end);
+            }
+        };
+        let ended = http_body::Body::is_end_stream(rest);
+        let part = match frame.into_data() {
+            Ok(data) => Part::Data(data),
+            Err(frame) => match frame.into_trailers() {
+                Ok(trailers) => Part::Trailers(trailers),
+                // There are no other frames.
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            },
+        };
+        kept.keep(&part);
+        if ended {
+            kept.rest = None;
+        }
+        this.position += 1;
+        Poll::Ready(Some(Ok(part.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let kept = lock(&self.kept);
+        kept.rest.is_none() && self.position >= kept.frames.len()
+    }
+}
+
+impl From<Part> for Frame<Bytes> {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Data(data) => Self::data(data),
+            Part::Trailers(trailers) => Self::trailers(trailers),
+        }
+    }
+}
+
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::task::Waker;
+
+    use http_body::Body as _;
+
+    use super::*;
+
+    /// A body of these frames, which ends if `ends`.
+    struct Frames {
+        frames: VecDeque<&'static [u8]>,
+        ends: bool,
+    }
+
+    impl http_body::Body for Frames {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            match self.frames.pop_front() {
+                Some(frame) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(frame))))),
+                None if self.ends => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    fn calls(frames: &[&'static [u8]], ends: bool, limit: usize) -> Calls {
+        let frames = frames.iter().copied().collect();
+        let body = Body::new(Frames { frames, ends });
+        Calls::replayed(Request::new(body), limit)
+    }
+
+    /// What can be read of a body now, and how it goes on.
+    fn read(body: &mut Body) -> (Vec<u8>, Poll<Result<(), Status>>) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut read = Vec::new();
+        loop {
+            match Pin::new(&mut *body).poll_frame(&mut cx) {
+                Poll::Ready(Some(Ok(frame))) => read.extend(frame.into_data().unwrap()),
+                Poll::Ready(Some(Err(error))) => return (read, Poll::Ready(Err(error))),
+                Poll::Ready(None) => return (read, Poll::Ready(Ok(()))),
+                Poll::Pending => return (read, Poll::Pending),
+            }
+        }
+    }
+
+    fn next(calls: &mut Calls, concurrent: bool) -> Option<Body> {
+        calls.next(None, concurrent).map(Request::into_body)
+    }
+
+    #[test]
+    fn body_is_the_same_each_time_also_at_the_same_time() {
+        let mut calls = calls(&[b"one", b"two"], true, 6);
+        let mut first = next(&mut calls, false).unwrap();
+        assert!(next(&mut calls, true).is_none(), "not read completely");
+        assert_eq!(read(&mut first).0, b"onetwo");
+        let mut second = next(&mut calls, true).unwrap();
+        let mut third = next(&mut calls, true).unwrap();
+        for body in [&mut second, &mut third] {
+            let (all, end) = read(body);
+            assert_eq!(all, b"onetwo");
+            assert!(matches!(end, Poll::Ready(Ok(()))));
+            assert!(body.is_end_stream());
+        }
+    }
+
+    #[test]
+    fn body_beyond_the_limit_is_sent_once_and_whole() {
+        let mut calls = calls(&[b"one", b"two", b"three"], true, 5);
+        let mut first = next(&mut calls, false).unwrap();
+        assert_eq!(read(&mut first).0, b"onetwothree");
+        assert!(next(&mut calls, false).is_none());
+    }
+
+    #[test]
+    fn body_that_is_not_complete_goes_on_in_the_next_try_only() {
+        let mut calls = calls(&[b"one"], false, 100);
+        let mut first = next(&mut calls, false).unwrap();
+        assert!(read(&mut first).1.is_pending());
+        assert!(next(&mut calls, true).is_none());
+        let mut second = next(&mut calls, false).unwrap();
+        let (all, end) = read(&mut second);
+        assert_eq!(all, b"one");
+        assert!(end.is_pending());
+        assert!(matches!(read(&mut first).1, Poll::Ready(Err(_))));
+    }
+
+    #[test]
+    fn body_without_content_has_ended_from_the_start() {
+        let mut calls = Calls::replayed(Request::new(Body::empty()), 0);
+        for _ in 0..2 {
+            assert!(next(&mut calls, true).unwrap().is_end_stream());
+        }
+    }
+
+    #[test]
+    fn time_that_is_left_is_sent() {
+        let mut calls = Calls::once(Request::new(Body::empty()));
+        let left = Some(Duration::from_millis(250));
+        let request = calls.next(left, false).unwrap();
+        assert_eq!(request.headers()["grpc-timeout"], "250000u");
+        assert!(calls.next(left, false).is_none());
+    }
+}

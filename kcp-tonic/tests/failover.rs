@@ -1,0 +1,210 @@
+//! Channels over several servers, some of which fail.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use kcp_tonic::balance::Ejection;
+use kcp_tonic::{Failure, KcpChannel, KcpChannelBuilder};
+use support::helloworld::greeter_client::GreeterClient;
+use support::{Hello, Process, Setup, deaf_addr, hello, loopback};
+use tokio::time::timeout;
+use tonic::{Code, Request, Status};
+
+/// Far longer than the time-outs of [`Setup::impatient`], far shorter than a hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const SAY_HELLO: &str = "/helloworld.Greeter/SayHello";
+
+async fn say(client: &mut GreeterClient<KcpChannel>, name: &str) -> Result<String, Status> {
+    let call = timeout(PATIENCE, client.say_hello(hello(name)));
+    Ok(call.await.unwrap()?.into_inner().message)
+}
+
+fn over(
+    connecting: KcpChannelBuilder,
+    addresses: &[std::net::SocketAddr],
+) -> GreeterClient<KcpChannel> {
+    let list = addresses.iter().map(|addr| format!("kcp://{addr}"));
+    GreeterClient::new(connecting.connect_list(list).unwrap())
+}
+
+fn failover(setup: &Setup) -> KcpChannelBuilder {
+    let failure = Failure::failover().tries(6).budget(1.0, 100);
+    setup.connecting().failure(failure).idempotent([SAY_HELLO])
+}
+
+#[tokio::test]
+async fn calls_are_answered_while_servers_are_killed_and_started() {
+    let setup = Setup::impatient();
+    let mut servers = Vec::new();
+    let mut addresses = Vec::new();
+    for _ in 0..3 {
+        let (server, addr) = Process::start(&setup, loopback(), Hello::default()).await;
+        servers.push(server);
+        addresses.push(addr);
+    }
+    let client = over(failover(&setup), &addresses);
+    for victim in [0, 1, 2, 0] {
+        let calls = |client: GreeterClient<KcpChannel>| {
+            tokio::spawn(async move {
+                let mut client = client;
+                for _ in 0..20 {
+                    assert_eq!(say(&mut client, "x").await.unwrap(), "Hello x!");
+                }
+            })
+        };
+        let running: Vec<_> = (0..10).map(|_| calls(client.clone())).collect();
+        servers.remove(victim).kill().await;
+        for calls in running {
+            calls.await.unwrap();
+        }
+        let (server, _) = Process::start(&setup, addresses[victim], Hello::default()).await;
+        servers.insert(victim, server);
+    }
+    for server in servers {
+        server.kill().await;
+    }
+}
+
+#[tokio::test]
+async fn call_that_found_no_connection_is_sent_elsewhere_whatever_it_is() {
+    let setup = Setup::impatient();
+    let addresses = [deaf_addr().await, setup.serve(Hello::named("alive")).await];
+    let connecting = setup.connecting().failure(Failure::failover());
+    let mut client = over(connecting, &addresses);
+    for _ in 0..4 {
+        assert_eq!(say(&mut client, "who").await.unwrap(), "alive");
+    }
+    // A stream of requests too.
+    let greetings = tokio_stream::iter(["a", "bc"].map(hello));
+    let reply = client.lots_of_greetings(greetings).await.unwrap();
+    assert_eq!(reply.into_inner().message, "3");
+}
+
+#[tokio::test]
+async fn dead_servers_fail_calls_at_once_until_one_is_back() {
+    let setup = Setup::impatient();
+    let addresses = [deaf_addr().await, deaf_addr().await];
+    let mut client = over(failover(&setup), &addresses);
+    say(&mut client, "x").await.unwrap_err();
+    let status = say(&mut client, "x").await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    let text = status.message();
+    assert!(
+        text.starts_with("none of 2 endpoints takes requests"),
+        "{text}"
+    );
+    let unreachable = format!("{} is unreachable", addresses[1]);
+    assert!(text.contains(&unreachable), "{text}");
+
+    let (server, _) = Process::start(&setup, addresses[1], Hello::named("back")).await;
+    let answered = async {
+        loop {
+            match say(&mut client, "who").await {
+                Ok(name) => return name,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    assert_eq!(timeout(PATIENCE, answered).await.unwrap(), "back");
+    server.kill().await;
+}
+
+#[tokio::test]
+async fn unavailable_from_the_server_repeats_idempotent_calls_only() {
+    let setup = Setup::plaintext();
+    let greeter = Hello::named("busy");
+    let addr = setup.serve(greeter.clone()).await;
+    let failtry = || setup.connecting().failure(Failure::failtry());
+    let mut once = over(failtry(), &[addr]);
+    let status = say(&mut once, "unavailable").await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Unavailable, "busy")
+    );
+    greeter.waiting.notified().await;
+    let again = timeout(Duration::from_millis(50), greeter.waiting.notified());
+    assert!(again.await.is_err());
+
+    let mut several = over(failtry().idempotent(["/helloworld.Greeter/"]), &[addr]);
+    let failing = tokio::spawn(async move { say(&mut several, "unavailable").await });
+    for _ in 0..2 {
+        greeter.waiting.notified().await;
+    }
+    failing.await.unwrap().unwrap_err();
+}
+
+#[tokio::test]
+async fn hedge_is_answered_by_the_other_server_and_cancels_the_call() {
+    let setup = Setup::plaintext();
+    let stuck = Hello {
+        stuck: true,
+        ..Hello::default()
+    };
+    let addresses = [
+        setup.serve(stuck.clone()).await,
+        setup.serve(Hello::named("quick")).await,
+    ];
+    let failure = Failure::failbackup(Duration::from_millis(20)).budget(1.0, 10);
+    let connecting = setup.connecting().failure(failure);
+    let mut client = over(
+        connecting.idempotent_if(|path| path == SAY_HELLO),
+        &addresses,
+    );
+    assert_eq!(say(&mut client, "who").await.unwrap(), "quick");
+    stuck.waiting.notified().await;
+    timeout(PATIENCE, stuck.cancelled.notified()).await.unwrap();
+}
+
+#[tokio::test]
+async fn rest_of_the_time_is_sent_and_kept() {
+    let setup = Setup::plaintext();
+    let stuck = Hello {
+        stuck: true,
+        ..Hello::default()
+    };
+    let addr = setup.serve(stuck).await;
+    let connecting = failover(&setup).timeout(Duration::from_secs(60));
+    let mut client = over(connecting, &[addr]);
+    let sent = say(&mut client, "timeout").await.unwrap();
+    let micros: u32 = sent.trim_end_matches('u').parse().unwrap();
+    assert!((1..=60_000_000).contains(&micros), "{micros}");
+
+    // The call's own timeout is shorter.
+    let mut request = Request::new(hello("timeout"));
+    request.set_timeout(Duration::from_secs(50));
+    let sent = client
+        .say_hello(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .message;
+    let micros: u32 = sent.trim_end_matches('u').parse().unwrap();
+    assert!((1..=50_000_000).contains(&micros), "{micros}");
+
+    let connecting = failover(&setup).timeout(Duration::from_millis(100));
+    let status = say(&mut over(connecting, &[addr]), "who")
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn server_that_answers_errors_is_ejected() {
+    let setup = Setup::plaintext();
+    let addr = setup.serve(Hello::named("busy")).await;
+    let breaker = Ejection::circuit_breaker(3, Duration::from_secs(600));
+    let mut client = over(setup.connecting().ejection(breaker), &[addr]);
+    for _ in 0..3 {
+        let status = say(&mut client, "unavailable").await.unwrap_err();
+        assert_eq!(status.message(), "busy");
+    }
+    let status = say(&mut client, "x").await.unwrap_err();
+    let text = format!("none of 1 endpoints takes requests: {addr} is ejected after failures");
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Unavailable, &*text)
+    );
+}
