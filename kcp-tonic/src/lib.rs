@@ -89,7 +89,8 @@ mod server;
 #[cfg(feature = "channel")]
 #[cfg_attr(docsrs, doc(cfg(feature = "channel")))]
 pub use crate::channel::{
-    CallFuture, ChannelError, ChannelStats, ConnectFailure, KcpChannel, KcpChannelBuilder,
+    CallFuture, ChannelError, ChannelStats, ConnectFailure, FanOutError, KcpChannel,
+    KcpChannelBuilder,
 };
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]

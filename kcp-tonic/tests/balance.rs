@@ -198,3 +198,48 @@ async fn lists_that_can_never_work_are_errors() {
         assert!(cause.contains(problem), "{error}: {cause}");
     }
 }
+
+#[tokio::test]
+async fn calls_to_all_servers_have_all_answers_one_answer_or_the_errors() {
+    let setup = Setup::plaintext();
+    let stuck = Hello {
+        stuck: true,
+        ..Hello::default()
+    };
+    let mut addresses = servers(&setup).await;
+    let channel = setup.connecting().connect_list(addresses.iter().map(uri));
+    let channel = channel.unwrap();
+    let say = |name: &'static str| {
+        move |one| async move { GreeterClient::new(one).say_hello(hello(name)).await }
+    };
+    let mut answers = Vec::new();
+    for receipt in channel.broadcast(say("who")).await.unwrap() {
+        let at = addresses
+            .iter()
+            .position(|it| *receipt.endpoint.uri() == *uri(it));
+        answers.push((at.unwrap(), receipt.result.into_inner().message));
+    }
+    answers.sort();
+    let expected = NAMES.iter().map(|name| (*name).to_owned()).enumerate();
+    assert_eq!(answers, expected.collect::<Vec<_>>());
+    let status: Status = channel
+        .broadcast(say("unavailable"))
+        .await
+        .unwrap_err()
+        .into();
+    assert_eq!(status.code(), Code::Unavailable);
+    let receipts = channel.inform(say("unavailable")).await.unwrap();
+    assert_eq!(receipts.iter().filter(|it| it.result.is_err()).count(), 3);
+
+    addresses[1] = setup.serve(stuck.clone()).await;
+    let list = addresses[..2].iter().map(uri);
+    let channel = setup.connecting().connect_list(list).unwrap();
+    let first = channel.fork(say("who")).await.unwrap();
+    assert_eq!(first.result.into_inner().message, "one");
+    assert_eq!(channel.stats().open, 0);
+
+    let nothing = stream::empty::<Result<Change<u8, Endpoint>, Infallible>>();
+    let channel = setup.connecting().connect_discover(nothing);
+    let status: Status = channel.fork(say("who")).await.unwrap_err().into();
+    assert_eq!(status.message(), "the set of endpoints is empty");
+}

@@ -184,7 +184,7 @@ impl KcpChannelBuilder {
         let channel = connecting.await.map_err(|error| {
             ChannelError::Connect(ConnectFailure::new(endpoint.uri().clone(), error))
         })?;
-        Ok(KcpChannel::new(channel, connector))
+        Ok(KcpChannel::new(channel, connector, endpoint.uri().clone()))
     }
 
     /// A channel that connects at the first call. Must be called within a tokio runtime.
@@ -201,7 +201,7 @@ impl KcpChannelBuilder {
     {
         let (endpoint, connector) = self.recipe.build(Destination::parse(destination)?)?;
         let channel = endpoint.connect_with_connector_lazy(connector.clone());
-        Ok(KcpChannel::new(channel, connector))
+        Ok(KcpChannel::new(channel, connector, endpoint.uri().clone()))
     }
 }
 

@@ -4,6 +4,7 @@ mod builder;
 mod calls;
 mod destination;
 mod error;
+mod fan_out;
 mod service;
 mod set;
 mod status;
@@ -20,6 +21,7 @@ pub use self::builder::KcpChannelBuilder;
 use self::calls::Calls;
 pub use self::calls::ChannelStats;
 pub use self::error::{ChannelError, ConnectFailure};
+pub use self::fan_out::FanOutError;
 pub use self::service::CallFuture;
 use self::set::Grpc;
 
@@ -85,6 +87,7 @@ enum Route {
     One {
         channel: Channel,
         connector: KcpConnector,
+        to: Arc<Uri>,
     },
     Set(Balance<Grpc>),
 }
@@ -144,12 +147,11 @@ impl KcpChannel {
         }
     }
 
-    /// The servers that the channel knows now, with their weights and zones. Empty for a channel to
-    /// one destination.
+    /// The servers that the channel knows now, with their weights and zones.
     #[must_use]
     pub fn endpoints(&self) -> Vec<Endpoint> {
         match &self.route {
-            Route::One { .. } => Vec::new(),
+            Route::One { to, .. } => vec![Endpoint::new(Uri::clone(to))],
             Route::Set(balance) => balance.endpoints(),
         }
     }
@@ -169,9 +171,15 @@ impl KcpChannel {
         }
     }
 
-    fn new(channel: Channel, connector: KcpConnector) -> Self {
+    fn new(channel: Channel, connector: KcpConnector, to: Uri) -> Self {
+        let to = Arc::new(to);
+        let route = Route::One {
+            channel,
+            connector,
+            to,
+        };
         Self {
-            route: Route::One { channel, connector },
+            route,
             calls: Arc::default(),
         }
     }

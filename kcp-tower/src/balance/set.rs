@@ -111,7 +111,8 @@ impl<P: Protocol> Set<P> {
         }
     }
 
-    fn none(&self, members: &[Arc<Member<P>>]) -> BalanceError {
+    /// Why no endpoint was selected.
+    pub(super) fn none(&self, members: &[Arc<Member<P>>]) -> BalanceError {
         if members.is_empty() {
             let problem = self.known.borrow().problem.clone();
             return BalanceError::Empty { problem };
