@@ -405,7 +405,7 @@ mod tests {
     fn refusal_is_one_line_with_the_option_its_value_and_its_range() {
         let refusals: &[(&[&str], [&str; 3])] = &[
             (&["--mtu", "9000"], ["--mtu", "'9000'", "1 to 1500"]),
-            (&["--mtu", "30"], ["mtu", "30", "at least"]),
+            (&["--mtu", "30"], ["mtu", "30", "to 9000"]),
             (&["--mtu", "-1"], ["--mtu", "'-1'", "1 to 1500"]),
             (&["--mtu", "big"], ["--mtu", "'big'", "1 to 1500"]),
             (&["--sndwnd", "0"], ["--sndwnd", "'0'", "1 to 65535"]),

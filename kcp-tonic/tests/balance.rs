@@ -190,7 +190,7 @@ async fn lists_that_can_never_work_are_errors() {
     assert!(matches!(list(&["kcp://not a uri"]), ChannelError::Uri(_)));
     for (bad, problem) in [
         ("kcps://a.example:9", "means TLS, but none is configured"),
-        ("kcp://a.example", "it has no port"),
+        ("kcp://a.example", "the URI has no port"),
         ("ws://a.example:9", "the scheme is none of"),
     ] {
         let error = list(&["kcp://b.example:9", bad]);

@@ -65,7 +65,10 @@ async fn uri_without_host_is_invalid() {
     let connector = Setup::plaintext().connector();
     let error = connect(connector, uri("/path")).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-    assert_eq!(error.to_string(), "cannot connect to /path: it has no host");
+    assert_eq!(
+        error.to_string(),
+        "cannot connect to /path: the URI has no host"
+    );
 }
 
 #[tokio::test]
@@ -130,7 +133,7 @@ async fn name_without_an_address_and_failed_resolution_are_distinguished() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot find the addresses of somewhere.example: no name server"
+        "cannot resolve somewhere.example: no name server"
     );
 }
 

@@ -18,7 +18,7 @@ pub enum DecodeError {
     #[error("datagram ends in the middle of a header or payload")]
     Truncated,
     /// A segment's command is none of push, ack, window probe and window update.
-    #[error("segment has unknown command {0}; known are 81 to 84")]
+    #[error("segment has unknown command {0}; known: 81 to 84")]
     UnknownCommand(u8),
     /// A segment belongs to another conversation.
     #[error("segment belongs to another conversation")]
@@ -74,7 +74,7 @@ pub enum SealError {
 #[non_exhaustive]
 pub enum ConfigError {
     /// An option is outside its range or has no such value.
-    #[error("{option} is {given}; allowed are {allowed}")]
+    #[error("{option} is {given}; allowed: {allowed}")]
     OutOfRange {
         /// The option's name.
         option: &'static str,
@@ -84,9 +84,7 @@ pub enum ConfigError {
         allowed: &'static str,
     },
     /// The mtu leaves no room for data after all headers.
-    #[error(
-        "mtu is {given}; with this cipher and FEC setting at least {minimum} is needed, at most 9000"
-    )]
+    #[error("mtu is {given}; allowed with this cipher and FEC setting: {minimum} to 9000")]
     MtuTooSmall {
         /// The mtu that was given.
         given: usize,
@@ -94,7 +92,7 @@ pub enum ConfigError {
         minimum: usize,
     },
     /// A cipher's key has the wrong length.
-    #[error("key for {cipher} has {given} bytes; allowed are {allowed}")]
+    #[error("key for {cipher} has {given} bytes; allowed: {allowed}")]
     KeyLength {
         /// The cipher's name.
         cipher: &'static str,
@@ -104,7 +102,7 @@ pub enum ConfigError {
         allowed: &'static str,
     },
     /// No cipher has this name.
-    #[error("unknown cipher {given:?}; allowed are {allowed}")]
+    #[error("unknown cipher {given:?}; allowed: {allowed}")]
     UnknownCipher {
         /// The name that was given.
         given: String,
@@ -150,7 +148,7 @@ pub enum DatagramError {
     #[error("out-of-band datagrams need FEC on the sending side; set the fec option")]
     FecOff,
     /// The datagram does not fit into one packet.
-    #[error("out-of-band datagram has {len} bytes; allowed are at most {most}")]
+    #[error("out-of-band datagram has {len} bytes; at most {most} are allowed")]
     TooLong {
         /// Length of the datagram in bytes.
         len: usize,
@@ -206,18 +204,18 @@ pub enum ConnectionError {
     /// Sent data stayed unacknowledged for longer than the user time-out.
     /// [`io::ErrorKind::TimedOut`].
     #[doc(alias = "dead_link")]
-    #[error("peer acknowledged nothing for the user time-out")]
+    #[error("peer acknowledged nothing within the user time-out")]
     PeerUnresponsive,
     /// As [`PeerUnresponsive`](Self::PeerUnresponsive), though the peer answers probes of up to so many
     /// bytes of UDP payload: the path has become too narrow for datagrams that were cut before, and
     /// loses their fragments. [`io::ErrorKind::TimedOut`].
     #[error(
-        "peer acknowledged no data for the user time-out, but probes of {0} bytes: \
+        "peer acknowledged no data within the user time-out, but probes of {0} bytes: \
          the path carries no larger datagrams; set a smaller mtu on both sides"
     )]
     PathTooNarrow(u16),
     /// Nothing was received for longer than the idle time-out. [`io::ErrorKind::TimedOut`].
-    #[error("nothing was received for the idle time-out")]
+    #[error("nothing was received within the idle time-out")]
     IdleTimeout,
     /// The peer's host reported again and again that no socket listens there any more: the program of
     /// the peer has ended without closing the connection. [`io::ErrorKind::ConnectionRefused`].
@@ -235,7 +233,7 @@ pub enum ConnectionError {
     Protocol(DecodeError),
     /// The linger time passed before everything written was acknowledged.
     /// [`io::ErrorKind::TimedOut`].
-    #[error("linger time passed before the peer acknowledged everything")]
+    #[error("linger time-out expired before the peer acknowledged everything")]
     LingerTimeout,
     /// The key has sealed as many packets as are safe, and no other key has replaced it.
     /// [`io::ErrorKind::QuotaExceeded`].
@@ -380,7 +378,7 @@ impl std::fmt::Display for ResetCode {
             Self::GOING_AWAY => f.write_str("the peer is shutting down"),
             Self::CANCELLED => f.write_str("the peer gave up before everything was delivered"),
             Self::BACKLOG_FULL => f.write_str("its backlog of connections to accept is full"),
-            Self::OVER_BUDGET => f.write_str("its memory budget for connections is spent"),
+            Self::OVER_BUDGET => f.write_str("its memory budget for connections is exhausted"),
             Self(code) => write!(f, "code {code}"),
         }
     }

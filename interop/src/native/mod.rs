@@ -62,7 +62,7 @@ impl Library {
         if options.is_plain() {
             return Ok(());
         }
-        let problem = "this implementation has neither ciphers nor FEC: allowed are --crypt=null and no shards";
+        let problem = "this implementation has neither ciphers nor FEC; allowed: --crypt null, without shards";
         Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
     }
 }

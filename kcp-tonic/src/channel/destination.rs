@@ -34,9 +34,9 @@ impl Destination {
             Some(_) => return Err(invalid("the scheme is none of kcp, kcps, http and https")),
         };
         let host = uri.host().filter(|host| !host.is_empty());
-        host.ok_or_else(|| invalid("it has no host"))?;
+        host.ok_or_else(|| invalid("the URI has no host"))?;
         if needs_port && uri.port().is_none() {
-            return Err(invalid("it has no port"));
+            return Err(invalid("the URI has no port"));
         }
         let mut parts = uri.clone().into_parts();
         let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };
@@ -70,9 +70,9 @@ mod tests {
     #[test]
     fn destinations_without_a_place_to_connect_to_are_refused() {
         for (given, problem) in [
-            ("/path", "it has no host"),
-            ("kcp://a.example", "it has no port"),
-            ("a.example", "it has no port"),
+            ("/path", "the URI has no host"),
+            ("kcp://a.example", "the URI has no port"),
+            ("a.example", "the URI has no port"),
             (
                 "ws://a.example:9",
                 "the scheme is none of kcp, kcps, http and https",

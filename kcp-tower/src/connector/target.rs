@@ -28,16 +28,19 @@ impl Target {
             Some("kcp" | "kcps") | None => None,
             Some(_) => {
                 return Err(refused(
-                    "unknown scheme, not http, ws, kcp, https, wss or kcps",
+                    "unknown scheme; allowed: http, ws, kcp, https, wss, kcps",
                 ));
             }
         };
         let host = uri.host().filter(|host| !host.is_empty());
-        let host = host.ok_or_else(|| refused("it has no host"))?;
+        let host = host.ok_or_else(|| refused("the URI has no host"))?;
         let port = uri.port_u16().or(default_port);
-        let port = port.ok_or_else(|| refused("it has no port, and its scheme has no default"))?;
+        let port =
+            port.ok_or_else(|| refused("the URI has no port, and its scheme has no default port"))?;
         let host = match host.strip_prefix('[').and_then(|v6| v6.strip_suffix(']')) {
-            Some(v6) => ipv6(v6).ok_or_else(|| refused("its host is not an IPv6 address"))?,
+            Some(v6) => {
+                ipv6(v6).ok_or_else(|| refused("the host in brackets is not an IPv6 address"))?
+            }
             None => host.to_owned(),
         };
         Ok(Self {
@@ -164,7 +167,7 @@ mod tests {
         assert_eq!(target("http://[::1]", true), Ok(("::1".into(), 80)));
         let error = target("http://[v1.a]:9", true).unwrap_err();
         assert!(
-            error.ends_with("its host is not an IPv6 address"),
+            error.ends_with("the host in brackets is not an IPv6 address"),
             "{error}"
         );
     }
@@ -179,14 +182,14 @@ mod tests {
     #[test]
     fn uris_without_a_place_to_connect_to_are_refused() {
         for (uri, problem) in [
-            ("/only/a/path", "it has no host"),
+            ("/only/a/path", "the URI has no host"),
             (
                 "kcp://a.example/",
-                "it has no port, and its scheme has no default",
+                "the URI has no port, and its scheme has no default port",
             ),
             (
                 "ftp://a.example:9/",
-                "unknown scheme, not http, ws, kcp, https, wss or kcps",
+                "unknown scheme; allowed: http, ws, kcp, https, wss, kcps",
             ),
         ] {
             assert_eq!(

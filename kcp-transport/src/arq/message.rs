@@ -13,7 +13,7 @@ pub enum MessageError {
     Empty,
     /// The message needs more fragments than the peer's receive window or the header allows, or is
     /// longer than the send buffer.
-    #[error("message has {len} bytes; allowed are at most {most}")]
+    #[error("message has {len} bytes; at most {most} are allowed")]
     TooLong {
         /// Length of the message in bytes.
         len: usize,

@@ -190,7 +190,7 @@ impl FromStr for Redundancy {
         parsed.ok_or_else(|| ConfigError::OutOfRange {
             option: "redundancy",
             given: text.to_owned(),
-            allowed: "off, adaptive:BUDGET and always:COPIES:BUDGET, such as adaptive:100% or always:1:200%",
+            allowed: "off, adaptive:BUDGET or always:COPIES:BUDGET, such as adaptive:100% or always:1:200%",
         })
     }
 }

@@ -249,7 +249,7 @@ impl ConfigBuilder {
         fits.map_err(|_| ConfigError::OutOfRange {
             option: "mtu",
             given: config.mtu.to_string(),
-            allowed: "25 to 9000 bytes, 33 at least with FEC, and more with a cipher",
+            allowed: "25 to 9000 bytes, at least 33 with FEC, and more with a cipher",
         })?;
         check_times(&config)?;
         check_sizes(&config)?;
@@ -367,32 +367,32 @@ mod tests {
         let refusals = [
             (
                 refused(Config::builder().windows(0, 1)),
-                "send window is 0; allowed are 1 to 65535",
+                "send window is 0; allowed: 1 to 65535",
             ),
             (
                 refused(Config::builder().windows(1, 0)),
-                "receive window is 0; allowed are 1 to 65535",
+                "receive window is 0; allowed: 1 to 65535",
             ),
             (
                 refused(Config::builder().windows(65_536, 1)),
-                "send window is 65536; allowed are 1 to 65535",
+                "send window is 65536; allowed: 1 to 65535",
             ),
             (
                 refused(Config::builder().windows(1, u32::MAX)),
-                "receive window is 4294967295; allowed are 1 to 65535",
+                "receive window is 4294967295; allowed: 1 to 65535",
             ),
             (
                 refused(Config::builder().mtu(24)),
-                "mtu is 24; allowed are 25 to 9000",
+                "mtu is 24; allowed: 25 to 9000",
             ),
             (refused(Config::builder().mtu(9001)), "mtu is 9001"),
             (
                 refused(Config::builder().dscp(64)),
-                "dscp is 64; allowed are 0 to 63",
+                "dscp is 64; allowed: 0 to 63",
             ),
             (
                 refused(Config::builder().flush_interval(Duration::ZERO)),
-                "flush interval is 0ns; allowed are 1 ms to 5 s",
+                "flush interval is 0ns; allowed: 1 ms to 5 s",
             ),
             (
                 refused(Config::builder().user_timeout(Duration::ZERO)),
@@ -404,7 +404,7 @@ mod tests {
             ),
             (
                 refused(Config::builder().receive_buffer(16_383)),
-                "receive buffer is 16383; allowed are 16 KiB to 1 GiB",
+                "receive buffer is 16383; allowed: 16 KiB to 1 GiB",
             ),
             (
                 refused(Config::builder().socket_buffer(1)),
@@ -414,18 +414,18 @@ mod tests {
                 refused(Config::builder().redundancy(Redundancy::Adaptive {
                     overhead: Percent::new(401),
                 })),
-                "redundancy overhead is 401; allowed are 0 to 400 %",
+                "redundancy overhead is 401; allowed: 0 to 400 %",
             ),
             (
                 refused(Config::builder().redundancy(Redundancy::Always {
                     copies: 4,
                     overhead: Percent::new(100),
                 })),
-                "redundancy copies is 4; allowed are 1 to 3",
+                "redundancy copies is 4; allowed: 1 to 3",
             ),
             (
                 refused(Config::builder().send_rate(NonZeroU64::new(1499))),
-                "send rate is 1499; allowed are 1500 bytes per second or more",
+                "send rate is 1499; allowed: 1500 bytes per second or more",
             ),
         ];
         for (message, expected) in refusals {
@@ -434,7 +434,7 @@ mod tests {
         let unknown = "turbo".parse::<Preset>().expect_err("unknown");
         assert_eq!(
             unknown.to_string(),
-            "mode is turbo; allowed are normal, fast, fast2, fast3, rpc, interactive, bulk"
+            "mode is turbo; allowed: normal, fast, fast2, fast3, rpc, interactive, bulk"
         );
     }
 }

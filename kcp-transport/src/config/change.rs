@@ -38,7 +38,7 @@ impl Config {
         same(
             "connect timeout",
             connect_timeout,
-            "it has no effect on a connection",
+            "it only applies while connecting",
         )?;
         let convert = "convert the stream with into_messages or into_stream";
         same("stream mode", (self.mode, to.mode), convert)?;
@@ -133,7 +133,7 @@ mod tests {
             ),
             (
                 builder().connect_timeout(Duration::from_secs(1)),
-                "cannot change from 10s to 1s; it has no effect on a connection",
+                "cannot change from 10s to 1s; it only applies while connecting",
             ),
             (
                 builder().mode(Mode::Message),

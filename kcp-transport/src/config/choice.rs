@@ -182,7 +182,7 @@ mod tests {
         assert_eq!("400".parse(), Ok(percent));
         for text in ["", "%", "-1%", "65536", "4%%"] {
             let error = text.parse::<Percent>().expect_err(text).to_string();
-            assert!(error.contains("allowed are 0 to 65535"), "{error}");
+            assert!(error.contains("allowed: 0 to 65535"), "{error}");
         }
     }
 }

@@ -245,12 +245,12 @@ mod tests {
     fn refusal_names_option_value_and_range() {
         let builder = ListenerConfig::builder;
         let refusals = [
-            (builder().backlog(0), "backlog is 0; allowed are 1 to 65536"),
+            (builder().backlog(0), "backlog is 0; allowed: 1 to 65536"),
             (
                 builder().max_unvalidated(65_537),
                 "max unvalidated is 65537",
             ),
-            (builder().shards(0), "shards is 0; allowed are 1 to 256"),
+            (builder().shards(0), "shards is 0; allowed: 1 to 256"),
             (builder().memory_budget(1), "memory budget is 1"),
         ];
         for (builder, expected) in refusals {

@@ -122,15 +122,15 @@ impl fmt::Display for ConnectError {
         match &self.reason {
             ConnectErrorReason::InvalidAddress(error) => write!(
                 f,
-                "{error}: an address is host and port, as \"example.com:4000\" or \"[::1]:4000\""
+                "{error}: expected host and port, such as \"example.com:4000\" or \"[::1]:4000\""
             ),
             ConnectErrorReason::Resolve(error) => {
-                write!(f, "cannot find the addresses of {host}: {error}")
+                write!(f, "cannot resolve {host}: {error}")
             }
             ConnectErrorReason::NoAddress => write!(f, "{host} has no address"),
             ConnectErrorReason::ResolveTimeout(limit) => write!(
                 f,
-                "finding the addresses of {host} took longer than the connect time-out of {limit:?}"
+                "resolving {host} took longer than the connect time-out of {limit:?}"
             ),
             ConnectErrorReason::Failed(attempts) => self.fmt_attempts(f, attempts),
         }
@@ -269,7 +269,7 @@ mod tests {
         let unknown = ConnectErrorReason::Resolve(io::Error::other("no name server"));
         assert_eq!(
             text("a.example", unknown),
-            "cannot find the addresses of a.example: no name server"
+            "cannot resolve a.example: no name server"
         );
     }
 

@@ -125,7 +125,7 @@ impl KcpEndpoint {
             if self.local_addr()?.is_ipv6() != addr.is_ipv6() {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    "an endpoint cannot change between v4 and v6",
+                    "an endpoint cannot change between IPv4 and IPv6; bind to an address of the same family",
                 ));
             }
             maker.bind(addr, &endpoint.config)

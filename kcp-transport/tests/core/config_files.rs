@@ -101,16 +101,13 @@ fn what_the_builder_refuses_is_refused_with_its_text() {
     for (option, expected) in [
         (
             json!({ "sndwnd": 0 }),
-            "send window is 0; allowed are 1 to 65535 segments",
+            "send window is 0; allowed: 1 to 65535 segments",
         ),
         (
             json!({ "rcvwnd": 65_536 }),
             "receive window is 65536; allowed",
         ),
-        (
-            json!({ "mtu": 9001 }),
-            "mtu is 9001; allowed are 25 to 9000",
-        ),
+        (json!({ "mtu": 9001 }), "mtu is 9001; allowed: 25 to 9000"),
         (
             json!({ "datashard": 200, "parityshard": 57 }),
             "fec ratio is 200/57; allowed",
@@ -118,36 +115,36 @@ fn what_the_builder_refuses_is_refused_with_its_text() {
         (json!({ "datashard": 10 }), "fec ratio is 10/0; allowed"),
         (
             json!({ "mode": "turbo" }),
-            "mode is turbo; allowed are normal, fast, fast2, fast3, rpc, interactive, bulk",
+            "mode is turbo; allowed: normal, fast, fast2, fast3, rpc, interactive, bulk",
         ),
         (
             json!({ "nc": "cubic" }),
-            "congestion is cubic; allowed are kcp, unlimited",
+            "congestion is cubic; allowed: kcp, unlimited",
         ),
         (
             json!({ "redundancy": "twice" }),
-            "redundancy is twice; allowed are off, adaptive:BUDGET",
+            "redundancy is twice; allowed: off, adaptive:BUDGET",
         ),
         (
             json!({ "redundancy": "always:4:100%" }),
-            "redundancy copies is 4; allowed are 1 to 3",
+            "redundancy copies is 4; allowed: 1 to 3",
         ),
-        (json!({ "dscp": 300 }), "dscp is 300; allowed are 0 to 63"),
+        (json!({ "dscp": 300 }), "dscp is 300; allowed: 0 to 63"),
         (
             json!({ "interval": 0.5 }),
-            "flush interval is 500µs; allowed are 1 ms to 5 s",
+            "flush interval is 500µs; allowed: 1 ms to 5 s",
         ),
         (
             json!({ "keepalive": 0.001 }),
-            "keepalive is 1ms; allowed are 10 ms to 30 days",
+            "keepalive is 1ms; allowed: 10 ms to 30 days",
         ),
         (
             json!({ "ratelimit": 1499 }),
-            "send rate is 1499; allowed are 1500 bytes",
+            "send rate is 1499; allowed: 1500 bytes",
         ),
         (
             json!({ "extensions": "yes" }),
-            "extensions is yes; allowed are off, on, migration",
+            "extensions is yes; allowed: off, on, migration",
         ),
         (
             json!({ "linger": -1 }),
@@ -180,13 +177,10 @@ fn options_of_a_listener_are_a_map_of_their_own() {
     assert_eq!(read(map), Ok(unusual));
     assert_eq!(read(json!({})), Ok(ListenerConfig::default()));
     for (option, expected) in [
-        (
-            json!({ "backlog": 0 }),
-            "backlog is 0; allowed are 1 to 65536",
-        ),
+        (json!({ "backlog": 0 }), "backlog is 0; allowed: 1 to 65536"),
         (
             json!({ "shards": 70_000 }),
-            "shards is 70000; allowed are 1 to 256",
+            "shards is 70000; allowed: 1 to 256",
         ),
         (json!({ "mtu": 1400 }), "unknown field"),
     ] {

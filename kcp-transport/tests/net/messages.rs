@@ -114,7 +114,7 @@ async fn message_that_cannot_be_sent_is_an_error_with_its_cause_and_the_stream_g
         (vec![], "message is empty; at least 1 byte is needed"),
         (
             vec![0; most + 1],
-            "message has 5393 bytes; allowed are at most 5392",
+            "message has 5393 bytes; at most 5392 are allowed",
         ),
     ] {
         let error = client.send(&message).await.expect_err("refused");
@@ -183,7 +183,7 @@ async fn datagram_that_cannot_be_sent_is_an_error_with_its_cause() {
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert_eq!(
         error.to_string(),
-        "out-of-band datagram has 1361 bytes; allowed are at most 1360"
+        "out-of-band datagram has 1361 bytes; at most 1360 are allowed"
     );
 
     let (client, _server) = streams(&Config::default()).await;

@@ -120,7 +120,7 @@ fn message_is_as_long_as_the_peers_window_and_255_fragments_allow() {
         arq.write_message(&[1; 255 * MSS + 1])
             .expect_err("too long")
             .to_string(),
-        "message has 25501 bytes; allowed are at most 25500"
+        "message has 25501 bytes; at most 25500 are allowed"
     );
     direct(&mut arq, at(0), &tell(0, 1000));
     let sent = transmit(&mut arq, at(0));

@@ -236,7 +236,7 @@ impl Options {
         if self.conversation.is_some() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "an endpoint draws a conversation id for each connection; it takes none",
+                "an endpoint draws a random conversation id for each connection; remove the conversation option",
             ));
         }
         let (endpoint, is_socket) = self.endpoint(source, Purpose::Connect)?;

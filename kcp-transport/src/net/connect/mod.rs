@@ -60,7 +60,7 @@ impl Limit {
         if left.is_zero() && role == Role::Connect {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "not tried, since the connect time-out had passed",
+                "not tried, because the connect time-out had expired",
             ));
         }
         Ok(left)

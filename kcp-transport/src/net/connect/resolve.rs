@@ -157,7 +157,7 @@ mod tests {
             );
             assert_eq!(
                 error.to_string(),
-                "no host before the port: an address is host and port, as \"example.com:4000\" or \
+                "no host before the port: expected host and port, such as \"example.com:4000\" or \
                  \"[::1]:4000\""
             );
         }

@@ -178,7 +178,7 @@ impl Endpoint {
         let Some((rebindable, maker)) = &self.rebindable else {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "only a connection on a socket of its own making can move to another socket",
+                "cannot move to another socket: the current one was supplied by the caller",
             ));
         };
         if let Some(kind) = self.mailbox.ended() {

@@ -67,19 +67,19 @@ pub(in crate::net) fn spelled_for(
 /// [`io::ErrorKind::InvalidInput`].
 pub(super) fn check_peer(peer: SocketAddr) -> io::Result<()> {
     if peer.port() == 0 {
-        return Err(refused("no peer has port 0; allowed are 1 to 65535"));
+        return Err(refused("port of the peer is 0; allowed: 1 to 65535"));
     }
     let ip = peer.ip().to_canonical();
     let group = ip.is_multicast() || matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
     if group {
         return Err(refused(
-            "a peer is one host; this is a multicast or broadcast address",
+            "address of the peer is a multicast or broadcast address; use that of a single host",
         ));
     }
     match peer {
         SocketAddr::V6(peer) if peer.ip().is_unicast_link_local() && peer.scope_id() == 0 => {
             Err(refused(
-                "a link-local address needs the interface as its scope id, as in \"[fe80::1%2]:4000\"",
+                "a link-local address needs the interface as its scope id, such as in \"[fe80::1%2]:4000\"",
             ))
         }
         _ => Ok(()),

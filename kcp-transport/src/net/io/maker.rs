@@ -158,7 +158,7 @@ fn share_port(socket: &socket2::Socket) -> io::Result<()> {
 fn share_port(_: &socket2::Socket) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
-        "this system does not spread datagrams over sockets of one address",
+        "this system cannot distribute datagrams between sockets of one address; set shards to 1",
     ))
 }
 

@@ -323,7 +323,7 @@ fn set_traffic_class_v6(socket: &SockRef<'_>, class: u32) -> io::Result<()> {
 fn set_traffic_class_v6(_: &SockRef<'_>, _: u32) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
-        "this system does not set the traffic class of IPv6 sockets",
+        "this system cannot set the traffic class of IPv6 sockets; set dscp to 0 or use IPv4",
     ))
 }
 

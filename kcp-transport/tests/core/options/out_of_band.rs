@@ -47,7 +47,7 @@ fn out_of_band_datagram_needs_fec_and_fits_into_one_packet() {
     let refused = with.send_out_of_band(at(0), &vec![7; most + 1]);
     assert_eq!(
         refused.expect_err("too long").to_string(),
-        "out-of-band datagram has 1389 bytes; allowed are at most 1388"
+        "out-of-band datagram has 1389 bytes; at most 1388 are allowed"
     );
     assert_eq!(with.send_out_of_band(at(0), b""), Ok(()));
     assert_eq!(datagrams(&mut with, at(0))[0].len(), 12);

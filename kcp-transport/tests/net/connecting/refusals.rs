@@ -29,7 +29,7 @@ async fn address_without_port_is_refused_with_the_form_that_is_allowed() {
             refusal(KcpListener::bind(target, CLEAR)).await,
         ] {
             assert_eq!(kind, io::ErrorKind::InvalidInput, "{target}: {text}");
-            assert!(text.contains("an address is host and port"), "{text}");
+            assert!(text.contains("expected host and port"), "{text}");
             assert!(text.contains("example.com:4000"), "{text}");
         }
     }
@@ -47,7 +47,7 @@ async fn address_without_host_is_refused_with_the_form_that_is_allowed() {
     ] {
         assert_eq!(kind, io::ErrorKind::InvalidInput, "{text}");
         assert!(text.starts_with("no host before the port"), "{text}");
-        assert!(text.contains("an address is host and port"), "{text}");
+        assert!(text.contains("expected host and port"), "{text}");
     }
     let (_, text) = refusal(KcpListener::bind(":4000", CLEAR)).await;
     assert!(
@@ -62,7 +62,7 @@ async fn unknown_host_is_distinguished_from_one_that_does_not_answer() {
     let (kind, text) = refusal(KcpStream::connect("no-such-host.invalid:9", CLEAR)).await;
     assert_eq!(kind, io::ErrorKind::NotFound, "{text}");
     assert!(
-        text.starts_with("cannot find the addresses of no-such-host.invalid: "),
+        text.starts_with("cannot resolve no-such-host.invalid: "),
         "{text}"
     );
     let none: &[SocketAddr] = &[];
