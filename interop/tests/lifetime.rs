@@ -1,4 +1,4 @@
-//! Our connections when a kcp-go peer dies or restarts.
+//! Connections to kcp-go peers that are killed, restarted or reached from another address.
 
 mod support;
 
@@ -39,7 +39,7 @@ async fn stream_to_a_killed_server_times_out() {
     round_trip(&mut stream).await.expect("echoes");
     server.kill().await.expect("dies");
 
-    let error = ends(stream).await;
+    let error = first_error(stream).await;
     assert_eq!(error, ConnectionError::PeerUnresponsive);
 }
 
@@ -54,7 +54,7 @@ async fn call_to_a_killed_server_fails() {
     };
     let server = start(programs, "grpc-server", None).await;
     let channel = KcpChannel::builder(&case.security().expect("known"))
-        .config(&impatient())
+        .config(&short_user_timeout())
         .connect(format!("kcp://{}", server.addr()))
         .await
         .expect("connects");
@@ -73,15 +73,15 @@ async fn call_to_a_killed_server_fails() {
     server.kill().await.expect("dies");
 
     sender.send(request()).await.expect("there is room");
-    let ended = timeout(PATIENCE, replies.message()).await.expect("in time");
-    let status = ended.expect_err("nobody answers");
+    let ended = timeout(LIMIT, replies.message()).await.expect("in time");
+    let status = ended.expect_err("the server is gone");
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("user time-out"), "{status:?}");
 }
 
 #[tokio::test]
-async fn server_that_starts_anew_is_noticed_and_reached() {
-    let Some(programs) = support::peers("a kcp-go that starts anew") else {
+async fn restarted_server_ends_old_connections_and_accepts_new_ones() {
+    let Some(programs) = support::peers("a restarted kcp-go") else {
         return;
     };
     let server = start(programs, "echo-server", None).await;
@@ -96,17 +96,17 @@ async fn server_that_starts_anew_is_noticed_and_reached() {
 
     let mut new = connect(addr).await;
     round_trip(&mut new).await.expect("the new one echoes");
-    let error = ends(old).await;
-    let noticed = [
+    let error = first_error(old).await;
+    let expected = [
         ConnectionError::PeerRestarted,
         ConnectionError::PeerUnresponsive,
     ];
-    assert!(noticed.contains(&error), "{error:?}");
-    round_trip(&mut new).await.expect("and still does");
+    assert!(expected.contains(&error), "{error:?}");
+    round_trip(&mut new).await.expect("the new one still echoes");
 }
 
 #[tokio::test]
-async fn shutdown_returns_when_the_server_has_everything() {
+async fn shutdown_returns_after_the_server_has_acknowledged_everything() {
     let Some(programs) = support::peers("shutdown against kcp-go") else {
         return;
     };
@@ -124,10 +124,10 @@ async fn shutdown_returns_when_the_server_has_everything() {
 
     let stats = stream.info().stats();
     assert_eq!((stats.in_flight, stats.queued), (0, 0));
-    // What comes back is the proof; reading goes on after a shutdown.
+    // The echo proves that everything has arrived. Reading continues after a shutdown.
     let mut received = vec![0; data.len()];
     let reading = stream.read_exact(&mut received);
-    timeout(PATIENCE, reading)
+    timeout(LIMIT, reading)
         .await
         .expect("in time")
         .expect("reads");
@@ -135,7 +135,7 @@ async fn shutdown_returns_when_the_server_has_everything() {
 }
 
 #[tokio::test]
-async fn stream_to_kcp_go_from_a_changed_address_ends_with_a_clear_error() {
+async fn stream_to_kcp_go_from_a_changed_address_ends_with_an_error() {
     let Some(programs) = support::peers("a changed address") else {
         return;
     };
@@ -147,9 +147,9 @@ async fn stream_to_kcp_go_from_a_changed_address_ends_with_a_clear_error() {
     }
     nat.rebind();
 
-    // To kcp-go a new address is a new session, without the state of the old one.
+    // kcp-go accepts a new session from the new address, without the state of the old one.
     let started = Instant::now();
-    let error = ends(stream).await;
+    let error = first_error(stream).await;
     let clear = [
         ConnectionError::PeerRestarted,
         ConnectionError::PeerUnresponsive,
@@ -162,13 +162,13 @@ async fn stream_to_kcp_go_from_a_changed_address_ends_with_a_clear_error() {
     ];
     assert!(clear.contains(&kind), "{kind:?}");
     println!("{error:?} after {:?}", started.elapsed());
-    // The way itself is a good one.
+    // The path itself works.
     let mut new = connect(nat.addr()).await;
     round_trip(&mut new).await.expect("echoes");
 }
 
 #[tokio::test]
-async fn channel_to_grpc_go_reconnects_by_itself_from_a_changed_address() {
+async fn channel_to_grpc_go_reconnects_from_a_changed_address() {
     let Some(programs) = support::peers("a channel from a changed address") else {
         return;
     };
@@ -179,7 +179,7 @@ async fn channel_to_grpc_go_reconnects_by_itself_from_a_changed_address() {
     let server = start(programs, "grpc-server", None).await;
     let nat = Nat::to(server.addr()).await;
     let channel = KcpChannel::builder(&case.security().expect("known"))
-        .config(&impatient())
+        .config(&short_user_timeout())
         .connect(format!("kcp://{}", nat.addr()))
         .await
         .expect("connects");
@@ -190,11 +190,11 @@ async fn channel_to_grpc_go_reconnects_by_itself_from_a_changed_address() {
     client.unary_echo(request()).await.expect("answers");
     nat.rebind();
 
-    // The call that meets the error has been sent, and may have been executed.
-    let lost = timeout(PATIENCE, client.unary_echo(request())).await;
+    // The failed call is not repeated, because it was sent and may have been executed.
+    let lost = timeout(LIMIT, client.unary_echo(request())).await;
     let status = lost.expect("in time").expect_err("its session is gone");
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    let next = timeout(PATIENCE, client.unary_echo(request())).await;
+    let next = timeout(LIMIT, client.unary_echo(request())).await;
     let reply = next.expect("in time").expect("reconnects").into_inner();
     assert_eq!(reply.message, "ping");
 }
@@ -213,14 +213,14 @@ async fn start(programs: &Programs, command: &str, addr: Option<SocketAddr>) -> 
 async fn connect(addr: SocketAddr) -> KcpStream {
     let security = CASE.security().expect("known");
     KcpStream::builder(&security)
-        .config(&impatient())
+        .config(&short_user_timeout())
         .connect(addr)
         .await
         .expect("connects")
 }
 
-/// Notices a death within a second.
-fn impatient() -> Config {
+/// The configuration of the case with a user time-out of one second.
+fn short_user_timeout() -> Config {
     let config = CASE.config().expect("in range").to_builder();
     let config = config.user_timeout(Duration::from_secs(1)).build();
     config.expect("in range")
@@ -235,8 +235,8 @@ async fn round_trip(stream: &mut KcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes until the stream ends, and returns its error.
-async fn ends(mut stream: KcpStream) -> ConnectionError {
+/// Makes round trips until one fails, and returns the error.
+async fn first_error(mut stream: KcpStream) -> ConnectionError {
     let failing = async {
         loop {
             if let Err(error) = round_trip(&mut stream).await {
@@ -244,10 +244,10 @@ async fn ends(mut stream: KcpStream) -> ConnectionError {
             }
         }
     };
-    let error = timeout(PATIENCE, failing).await.expect("in time");
+    let error = timeout(LIMIT, failing).await.expect("in time");
     let source = error.get_ref().and_then(|source| source.downcast_ref());
-    *source.unwrap_or_else(|| panic!("{error:?} is no error of a connection"))
+    *source.unwrap_or_else(|| panic!("{error:?} is not a ConnectionError"))
 }
 
-/// The user time-out, and room for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit of a step: the user time-out, and room for a busy machine.
+const LIMIT: Duration = Duration::from_secs(5);

@@ -1,6 +1,5 @@
-//! A subset of the matrix of which every cipher, FEC setting, direction, peer and kind of call is
-//! part.
-//! `cargo run --release --bin interop` runs all of it.
+//! Runs a subset of the matrix that covers every cipher, FEC setting, direction, peer and kind of call.
+//! `cargo run --release --bin interop` runs the whole matrix.
 
 mod support;
 

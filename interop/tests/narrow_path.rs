@@ -1,8 +1,7 @@
-//! Paths that carry less than an Ethernet frame, to and from stock kcp-go, between two network
-//! namespaces.
+//! Paths with an MTU below Ethernet's, to and from stock kcp-go, between two network namespaces.
 //!
-//! `cargo test -p kcp-interop --test narrow_path`; without the right to make a namespace the test is
-//! left out and prints so. It runs itself again in one namespace, and kcp-go in another:
+//! `cargo test -p kcp-interop --test narrow_path` runs this. Without the privilege to create a namespace, the test
+//! prints that it was left out. Otherwise it runs itself again in one namespace, and kcp-go in another:
 //!
 //! ```text
 //! this crate, 10.79.0.1 [near] -------- veth -------- [far] 10.79.0.2, kcp-go
@@ -53,7 +52,7 @@ fn kcp_go_is_reached_and_served_through_narrow_paths() {
     assert!(status.expect("unshare runs").success());
 }
 
-/// The namespace of kcp-go. It exists as long as this process in it.
+/// The namespace of kcp-go, which exists as long as this child process in it.
 struct Far(Child);
 
 impl Far {
@@ -81,7 +80,7 @@ impl Far {
         far
     }
 
-    /// A command line that runs a program there.
+    /// A command line that runs a program in the namespace.
     fn within(&self, program: &str, args: impl IntoIterator<Item = String>) -> Vec<String> {
         let enter = ["-n".to_owned(), "-t".to_owned(), self.0.id().to_string()];
         let program = program.to_owned();

@@ -1,5 +1,5 @@
-//! Pitfalls of stock kcp-go, and how we avoid them. Each test shows one, and fails when kcp-go no longer
-//! behaves so.
+//! Pitfalls of stock kcp-go, and how this implementation avoids them. Each test demonstrates one, and fails if kcp-go
+//! changes its behaviour.
 
 mod support;
 
@@ -20,11 +20,11 @@ use tokio::time::timeout;
 
 use support::nat::{EmptyPushes, Frames, Nat};
 
-/// Plain KCP, so that datagrams can be made by hand.
+/// Plain KCP, so that the tests can construct datagrams.
 const CASE: Case = Case::new(Peer::KcpGo, Direction::RustToPeer);
 
 #[tokio::test]
-async fn kcp_go_has_one_session_per_address_and_we_a_socket_per_session() {
+async fn kcp_go_has_one_session_per_address_and_each_of_our_connections_its_own_socket() {
     let Some(programs) = support::peers("sessions of one address") else {
         return;
     };
@@ -32,7 +32,7 @@ async fn kcp_go_has_one_session_per_address_and_we_a_socket_per_session() {
     let raw = Raw::to(server.addr()).await;
     raw.push(1, 0, b"one").await;
     timed(raw.until((1, 0))).await;
-    // The other conversation takes the address over. The first one is gone for good.
+    // The second conversation replaces the first one of this address for ever.
     raw.push(2, 0, b"two").await;
     timed(raw.until((2, 0))).await;
     raw.push(1, 1, b"more of one").await;
@@ -40,7 +40,7 @@ async fn kcp_go_has_one_session_per_address_and_we_a_socket_per_session() {
     let came = timed(raw.until((2, 1))).await;
     assert!(!came.contains(&(1, 1)), "{came:?}");
 
-    // Two connections of ours come from two addresses, and live side by side.
+    // Two of our connections have two addresses, and do not affect each other.
     let (mut one, mut two) = (connect(server.addr()).await, connect(server.addr()).await);
     for _ in 0..3 {
         round_trip(&mut one).await;
@@ -48,11 +48,11 @@ async fn kcp_go_has_one_session_per_address_and_we_a_socket_per_session() {
     }
 }
 
-/// We do send empty pushes: a server challenges a client's address with one. They carry the number before
-/// the first segment, which the peer acknowledges and never reads. This checks that none carries a
-/// number that the peer expects now or later.
+/// Our servers send empty pushes to challenge a client's address. These carry the sequence number before the
+/// first segment, which the peer acknowledges and never delivers. The test checks that no empty push carries a
+/// number that the peer has yet to receive.
 #[tokio::test]
-async fn empty_push_stalls_kcp_gos_reader_and_we_send_none_that_it_comes_to_read() {
+async fn empty_push_stalls_kcp_gos_reader_and_we_send_none_that_it_would_deliver() {
     let Some(programs) = support::peers("empty pushes") else {
         return;
     };
@@ -76,9 +76,9 @@ async fn empty_push_stalls_kcp_gos_reader_and_we_send_none_that_it_comes_to_read
     stream.shutdown().await.expect("drains");
     assert_eq!(nat.empty_pushes_to_server().ahead, 0);
 
-    // Of none, and of as many as there are by default, an address is taken on trust.
-    for trusted in [0, ListenerConfig::default().max_unvalidated()] {
-        let config = ListenerConfig::builder().max_unvalidated(trusted).build();
+    // With a challenge for every client, and with the default limit.
+    for unvalidated in [0, ListenerConfig::default().max_unvalidated()] {
+        let config = ListenerConfig::builder().max_unvalidated(unvalidated).build();
         let config = config.expect("in range");
         let (addr, _serving) = serve_with(&config).await;
         let nat = Nat::to(addr).await;
@@ -88,8 +88,8 @@ async fn empty_push_stalls_kcp_gos_reader_and_we_send_none_that_it_comes_to_read
         let report = timed(report).await.expect("reports");
         assert_eq!(report["ok"], true, "{report}");
         let pushes = nat.empty_pushes_to_client();
-        assert_eq!(pushes.ahead, 0, "{trusted} trusted: {pushes:?}");
-        assert!(trusted > 0 || pushes.old > 0, "was not asked: {pushes:?}");
+        assert_eq!(pushes.ahead, 0, "max_unvalidated {unvalidated}: {pushes:?}");
+        assert!(unvalidated > 0 || pushes.old > 0, "was not challenged: {pushes:?}");
     }
 }
 
@@ -102,7 +102,7 @@ async fn stray_datagram_closes_kcp_gos_session_and_not_ours() {
     let theirs = Raw::to(server.addr()).await;
     theirs.push(1, 0, b"one").await;
     timed(theirs.until((1, 0))).await;
-    // One datagram, which any host can forge, and nothing more of its conversation.
+    // A single datagram of another conversation, which any host can forge.
     theirs.push(9, 0, b"stray").await;
     timed(theirs.until((9, 0))).await;
     theirs.push(1, 1, b"more").await;
@@ -119,7 +119,7 @@ async fn stray_datagram_closes_kcp_gos_session_and_not_ours() {
 }
 
 #[tokio::test]
-async fn kcp_gos_close_loses_the_tail_and_our_reader_gets_an_error() {
+async fn kcp_gos_close_loses_the_tail_and_our_reader_returns_an_error() {
     let Some(programs) = support::peers("the tail after a close") else {
         return;
     };
@@ -155,32 +155,32 @@ async fn kcp_gos_close_loses_the_tail_and_our_reader_gets_an_error() {
         (received, result)
     };
     let (report, (received, result)) = tokio::join!(client, timed(reading));
-    // All was written without an error, and most is lost.
+    // kcp-go wrote everything without an error, and most of it is lost.
     assert_eq!(report.expect("reports")["ok"], true);
     assert!(received.len() < WRITTEN, "{} bytes came", received.len());
-    // What came is right, and its end is no end of the stream.
+    // The received bytes are correct, and no end of stream is reported.
     assert!(data::bytes(1, WRITTEN).starts_with(&received));
-    let error = result.expect_err("the stream did not end well");
+    let error = result.expect_err("the end of the data is lost");
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error:?}");
 }
 
 #[tokio::test]
 async fn clients_of_every_kind_validate_their_address_when_challenged() {
-    let Some(programs) = support::peers("proofs of addresses") else {
+    let Some(programs) = support::peers("address validation") else {
         return;
     };
     for peer in Peer::ALL {
-        // Another kind of payload; its peer is kcp-go too.
+        // Covered by kcp-go, over which it runs.
         if peer == Peer::GrpcGo {
             continue;
         }
         let case = Case::new(peer, Direction::PeerToRust);
         let config = case.config().expect("in range");
-        let distrustful = ListenerConfig::builder().max_unvalidated(0).build();
+        let validate_all = ListenerConfig::builder().max_unvalidated(0).build();
         let security = case.security().expect("known");
         let listener = KcpListener::builder(&security)
             .config(&config)
-            .listener_config(&distrustful.expect("in range"))
+            .listener_config(&validate_all.expect("in range"))
             .bind("127.0.0.1:0")
             .await
             .expect("a socket");
@@ -212,8 +212,8 @@ async fn clients_of_every_kind_validate_their_address_when_challenged() {
 }
 
 #[tokio::test]
-async fn our_peers_accept_nothing_from_foreign_addresses() {
-    let Some(programs) = support::peers("datagrams of strangers") else {
+async fn rust_peers_ignore_datagrams_from_foreign_addresses() {
+    let Some(programs) = support::peers("datagrams from foreign addresses") else {
         return;
     };
     for peer in Peer::PLAIN {
@@ -238,9 +238,9 @@ async fn our_peers_accept_nothing_from_foreign_addresses() {
             let (mut stream, from) = listener.accept().await.expect("a connection");
             let mut data = [0; FIRST];
             stream.read_exact(&mut data).await.expect("something");
-            // As from a session that had this port before, and repeats itself.
-            let stranger = Raw::to(from).await;
-            stranger.push(9, 1, &[b'?'; SEGMENT]).await;
+            // Like a retransmission of an earlier session with this port.
+            let foreign = Raw::to(from).await;
+            foreign.push(9, 1, &[b'?'; SEGMENT]).await;
             stream.write_all(&data).await.expect("there is room");
             stream.flush().await.expect("is sent");
             stream
@@ -252,7 +252,7 @@ async fn our_peers_accept_nothing_from_foreign_addresses() {
 }
 
 #[tokio::test]
-async fn other_servers_get_a_few_hellos_and_other_clients_none() {
+async fn other_servers_receive_a_few_hellos_and_other_clients_none() {
     let Some(programs) = support::peers("hellos") else {
         return;
     };
@@ -260,7 +260,7 @@ async fn other_servers_get_a_few_hellos_and_other_clients_none() {
     let others = others.filter(|peer| !matches!(peer, Peer::GrpcGo | Peer::Ours));
     let mut checks: JoinSet<()> = others.map(|peer| check_hellos(programs, peer)).collect();
     while let Some(check) = checks.join_next().await {
-        check.expect("hellos as they should be");
+        check.expect("the expected number of hellos");
     }
 }
 
@@ -270,7 +270,7 @@ async fn check_hellos(programs: &'static Programs, peer: Peer) {
     let server = PeerServer::start(programs.of(peer), &args).await;
     let nat = Nat::to(server.as_ref().expect("starts").addr()).await;
     let mut stream = connect(nat.addr()).await;
-    // For longer than all hellos take.
+    // Longer than the time in which all hellos are sent.
     for _ in 0..30 {
         round_trip(&mut stream).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -288,8 +288,8 @@ async fn check_hellos(programs: &'static Programs, peer: Peer) {
     let mut args = case.peer_args("echo-client");
     args.push(format!("--connect={}", nat.addr()));
     let report = run_client::<serde_json::Value>(programs.of(peer), &args);
-    let report = timeout(PATIENCE, report).await;
-    let report = report.unwrap_or_else(|_| panic!("{peer:?} is not done in time"));
+    let report = timeout(LIMIT, report).await;
+    let report = report.unwrap_or_else(|_| panic!("{peer:?} has not finished in time"));
     let report = report.expect("reports");
     assert_eq!(report["ok"], true, "{peer:?}: {report}");
     let silence = Frames {
@@ -316,7 +316,7 @@ async fn connect(addr: SocketAddr) -> KcpStream {
         .expect("connects")
 }
 
-/// Our echo server, of any number of connections, until the set is dropped.
+/// Our echo server for any number of connections. Dropping the set stops it.
 async fn serve() -> (SocketAddr, JoinSet<()>) {
     serve_with(&ListenerConfig::default()).await
 }
@@ -359,10 +359,10 @@ async fn round_trip(stream: &mut KcpStream) {
 }
 
 async fn timed<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("in time")
+    timeout(LIMIT, future).await.expect("in time")
 }
 
-/// A socket for segments made by hand.
+/// A socket for constructed segments.
 struct Raw(UdpSocket);
 
 impl Raw {
@@ -377,7 +377,7 @@ impl Raw {
         segment.extend([PUSH, 0]);
         segment.extend(128_u16.to_le_bytes());
         let len = u32::try_from(data.len()).expect("short");
-        // Time, and what is expected next: echoes of all before.
+        // ts, sn, una and length. The una acknowledges the echoes so far.
         for word in [0, sn, sn, len] {
             segment.extend(u32::to_le_bytes(word));
         }
@@ -385,7 +385,7 @@ impl Raw {
         self.0.send(&segment).await.expect("is sent");
     }
 
-    /// Waits for the data with this conversation and number; all data that came until then.
+    /// Waits for the data segment with this conversation and number. Returns all data segments received until then.
     async fn until(&self, awaited: (u32, u32)) -> BTreeSet<(u32, u32)> {
         let mut came = BTreeSet::new();
         let mut datagram = [0; 2000];
@@ -423,14 +423,14 @@ const ACK: u8 = 82;
 /// Bytes of data in a full segment.
 const SEGMENT: usize = 1376;
 
-/// Bytes after which we answer.
+/// Bytes that a server reads before it answers.
 const FIRST: usize = 4000;
 
-/// More than both windows hold.
+/// Bytes that the client writes: more than both windows hold.
 const WRITTEN: usize = 1 << 20;
 
-/// Several times what an answer takes, in which none comes.
+/// Time in which no answer must arrive: several times longer than an answer takes.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// For what must come on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit of a step, with room for a busy machine.
+const LIMIT: Duration = Duration::from_secs(10);

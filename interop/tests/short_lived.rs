@@ -1,4 +1,4 @@
-//! Short sessions of stock kcp-go clients, one after the other.
+//! Short sessions of a stock kcp-go client, one at a time.
 
 mod support;
 
@@ -10,11 +10,11 @@ use tokio::task::JoinSet;
 
 const CASE: Case = Case::new(Peer::KcpGo, Direction::PeerToRust);
 
-/// kcp-go's Close drops its last acknowledgement, so each of these sessions stays with a peer that is
-/// not validated, until the user time-out. Above the limit of those, a session begins a round trip and
-/// an interval of kcp-go's flushes later, and 200 ms later if its first datagram is not kept.
+/// kcp-go's Close drops its last acknowledgement, so that the peer of each session stays unvalidated until the
+/// user time-out. Above the limit of such sessions, opening takes a round trip and a flush interval of kcp-go
+/// longer, and 200 ms longer if the first datagram is not kept.
 #[tokio::test]
-async fn sessions_that_are_closed_at_once_delay_no_later_ones() {
+async fn sessions_closed_at_once_do_not_delay_later_ones() {
     let Some(programs) = support::peers("short sessions") else {
         return;
     };
@@ -29,7 +29,7 @@ async fn sessions_that_are_closed_at_once_delay_no_later_ones() {
         "--connect={}",
         listener.local_addr().expect("bound")
     ));
-    // As many as 12 a second open within the user time-out.
+    // Opens as many within the user time-out as 12 per second for ever.
     args.extend(["--cycles=360", "--rate=80"].map(str::to_owned));
     let client = run_client::<serde_json::Value>(programs.of(CASE.peer), &args);
     let mut echoing = JoinSet::new();

@@ -1,4 +1,4 @@
-//! What the tests against Go peers share.
+//! Code that the tests against Go peers share.
 
 #[allow(dead_code, reason = "each test uses some of it")]
 pub(crate) mod nat;
@@ -8,18 +8,17 @@ use std::path::Path;
 
 use kcp_interop::go::{GoError, Programs};
 
-/// The peers; `None` on a machine without Go, which is printed.
+/// The peers, or `None` on a machine without Go. In that case it prints what is not tested.
 ///
-/// In continuous integration (`CI` is set) there must be a Go: a test that silently does nothing
-/// there would go unnoticed.
+/// In continuous integration (`CI` is set) Go is required: there, a test that does nothing would not be noticed.
 pub(crate) fn peers(left_out: &str) -> Option<&'static Programs> {
     match Programs::build(Path::new(env!("CARGO_BIN_EXE_interop"))) {
         Ok(programs) => Some(programs),
         Err(error @ GoError::Missing) if std::env::var_os("CI").is_none() => {
-            // Not `eprintln!`, whose output the test harness keeps to itself when a test passes.
+            // Not `eprintln!`, whose output the test harness captures if the test passes.
             let _ = writeln!(io::stderr(), "NOT TESTED: {left_out}: {error}");
             None
         }
-        Err(error) => panic!("no Go peers: {error}"),
+        Err(error) => panic!("cannot build the Go peers: {error}"),
     }
 }

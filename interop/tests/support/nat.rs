@@ -1,5 +1,4 @@
-//! A way to a server that can change the address its clients come from, as a NAT does, and counts
-//! what passes of plain KCP.
+//! A relay that can change the source addresses of clients, like a NAT, and counts segments of plain KCP.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,7 +8,7 @@ use kcp_transport::wire::{Command, ConversationId, Segments};
 use tokio::net::UdpSocket;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// A running NAT; it stops when dropped.
+/// A running NAT, which stops when dropped.
 pub(crate) struct Nat {
     addr: SocketAddr,
     state: Arc<State>,
@@ -18,40 +17,39 @@ pub(crate) struct Nat {
 
 #[derive(Default)]
 struct State {
-    /// What each client's datagrams leave from.
+    /// The socket towards the server for each client.
     mappings: Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>,
-    ways: Mutex<Ways>,
+    traffic: Mutex<Traffic>,
 }
 
-/// What passed in each direction.
+/// Counters of both directions.
 #[derive(Default)]
-struct Ways {
-    to_server: Way,
-    to_client: Way,
+struct Traffic {
+    to_server: Counts,
+    to_client: Counts,
 }
 
 #[derive(Default)]
-struct Way {
+struct Counts {
     frames: u64,
     empty: EmptyPushes,
-    /// The first segment of each conversation that the receiver has not acknowledged.
+    /// The first unacknowledged segment of each conversation.
     expected: HashMap<ConversationId, u32>,
 }
 
-/// Window updates with a payload, which plain KCP has no use for, in each direction.
+/// Number of window updates with a payload in each direction. Plain KCP sends none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frames {
     pub(crate) to_server: u64,
     pub(crate) to_client: u64,
 }
 
-/// Pushes without data that passed in one direction.
+/// Number of pushes without data in one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct EmptyPushes {
-    /// With a number before the one that the receiver expects next: it acknowledges them,
-    /// and no more.
+    /// With a sequence number before the next one that the receiver expects: it only acknowledges them.
     pub(crate) old: u64,
-    /// With that number, or one after it: its reader will come to them.
+    /// With the next expected number or a later one: the receiver delivers them.
     pub(crate) ahead: u64,
 }
 
@@ -68,32 +66,32 @@ impl Nat {
         }
     }
 
-    /// Where clients connect to.
+    /// The address to which clients connect.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Every client comes from another port from now on; what is sent to the old ones is lost.
+    /// Assigns a new port to every client. Datagrams to the old ports are lost.
     pub(crate) fn rebind(&self) {
         let mut mappings = self.state.mappings();
-        assert!(!mappings.is_empty(), "nobody was here");
+        assert!(!mappings.is_empty(), "no client has sent anything");
         mappings.clear();
     }
 
     pub(crate) fn frames(&self) -> Frames {
-        let ways = self.state.ways();
+        let traffic = self.state.traffic();
         Frames {
-            to_server: ways.to_server.frames,
-            to_client: ways.to_client.frames,
+            to_server: traffic.to_server.frames,
+            to_client: traffic.to_client.frames,
         }
     }
 
     pub(crate) fn empty_pushes_to_server(&self) -> EmptyPushes {
-        self.state.ways().to_server.empty
+        self.state.traffic().to_server.empty
     }
 
     pub(crate) fn empty_pushes_to_client(&self) -> EmptyPushes {
-        self.state.ways().to_client.empty
+        self.state.traffic().to_client.empty
     }
 }
 
@@ -108,12 +106,12 @@ impl State {
         self.mappings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ways(&self) -> MutexGuard<'_, Ways> {
-        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ways {
+impl Traffic {
     fn watch_to_server(&mut self, datagram: &[u8]) {
         watch(&mut self.to_server, &mut self.to_client, datagram);
     }
@@ -123,32 +121,32 @@ impl Ways {
     }
 }
 
-/// Counts what a datagram brings one way, and notes what its sender expects on the way back.
-fn watch(way: &mut Way, back: &mut Way, datagram: &[u8]) {
+/// Counts the segments of a datagram, and records the sequence numbers that its sender expects in return.
+fn watch(counts: &mut Counts, back: &mut Counts, datagram: &[u8]) {
     for (header, data) in Segments::new(datagram).map_while(Result::ok) {
         let conversation = header.conversation;
         let una = header.unacknowledged;
         let expected = back.expected.entry(conversation).or_default();
-        // Datagrams may overtake each other.
+        // Ignores old values, because datagrams may be reordered.
         if !is_before(una, *expected) {
             *expected = una;
         }
         match header.command {
             Command::Push if data.is_empty() => {
-                let expected = way.expected.get(&conversation).copied();
+                let expected = counts.expected.get(&conversation).copied();
                 if is_before(header.sequence, expected.unwrap_or_default()) {
-                    way.empty.old += 1;
+                    counts.empty.old += 1;
                 } else {
-                    way.empty.ahead += 1;
+                    counts.empty.ahead += 1;
                 }
             }
-            Command::WindowUpdate if !data.is_empty() => way.frames += 1,
+            Command::WindowUpdate if !data.is_empty() => counts.frames += 1,
             _ => {}
         }
     }
 }
 
-/// Whether one sequence number comes before another, round the end of 32 bits.
+/// Whether one sequence number is before another, modulo 2^32.
 fn is_before(one: u32, other: u32) -> bool {
     one.wrapping_sub(other) > u32::MAX / 2
 }
@@ -160,7 +158,7 @@ async fn forward(front: Arc<UdpSocket>, server: SocketAddr, state: Arc<State>) {
         let Ok((len, client)) = front.recv_from(&mut datagram).await else {
             continue;
         };
-        state.ways().watch_to_server(&datagram[..len]);
+        state.traffic().watch_to_server(&datagram[..len]);
         let known = state.mappings().get(&client).cloned();
         let mapping = match known {
             Some(mapping) => mapping,
@@ -173,7 +171,7 @@ async fn forward(front: Arc<UdpSocket>, server: SocketAddr, state: Arc<State>) {
                 mapping
             }
         };
-        // If the server is gone, its clients notice by themselves.
+        // An error means that the server is gone, which the clients detect themselves.
         let _ = mapping.send(&datagram[..len]).await;
     }
 }
@@ -193,7 +191,7 @@ async fn back(
         if !current.is_some_and(|current| Arc::ptr_eq(&current, &mapping)) {
             return;
         }
-        state.ways().watch_to_client(&datagram[..len]);
+        state.traffic().watch_to_client(&datagram[..len]);
         let _ = front.send_to(&datagram[..len], client).await;
     }
 }
