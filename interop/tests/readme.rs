@@ -1,12 +1,12 @@
-//! What documents name exists: the README's table of kcp-go's API has all that kcp-go exports, and names
-//! of ours; the tests in SECURITY.md are there.
+//! Names in documents exist: the README's table of kcp-go's API lists everything that kcp-go exports, its second
+//! column names items of this project, and the tests in SECURITY.md exist.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 #[test]
-fn table_names_all_that_kcp_go_exports_and_nothing_else() {
+fn table_lists_exactly_the_names_that_kcp_go_exports() {
     let api = exported();
     let mut named = BTreeSet::new();
     for (theirs, _) in table() {
@@ -20,11 +20,11 @@ fn table_names_all_that_kcp_go_exports_and_nothing_else() {
             named.extend(found);
         }
     }
-    // A method of a type names the type.
+    // An entry for a method or field covers its type.
     let holders = named.clone();
     let holders = holders.iter().filter_map(|name| name.split_once('.'));
     named.extend(holders.map(|(holder, _)| holder.to_owned()));
-    // The counters are in the documentation of `stats`, and tested there.
+    // The counters are listed in the documentation of `stats`, and tested there.
     let missing: Vec<&String> = api
         .iter()
         .filter(|name| !name.starts_with("Snmp.") || METHODS_OF_SNMP.contains(&&name[5..]))
@@ -34,7 +34,7 @@ fn table_names_all_that_kcp_go_exports_and_nothing_else() {
 }
 
 #[test]
-fn names_of_ours_in_the_table_exist() {
+fn our_names_in_the_table_exist() {
     let mut declared = BTreeSet::new();
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kcp-transport/src");
     declared_in(&sources, &mut declared);
@@ -60,7 +60,7 @@ fn tests_named_in_the_security_notes_exist() {
     }
     let notes = read("../SECURITY.md");
     let named = code(&notes).filter_map(|it| it.rsplit_once("::"));
-    // Types have no underscore in their names, and all of these tests have.
+    // The names of all these tests contain an underscore; those of types do not.
     let named: Vec<&str> = named
         .map(|(_, name)| name)
         .filter(|name| name.contains('_'))
@@ -70,7 +70,7 @@ fn tests_named_in_the_security_notes_exist() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// The columns of each row.
+/// The two columns of each row.
 fn table() -> Vec<(String, String)> {
     let readme = read("../README.md");
     let (_, section) = readme.split_once(SECTION).expect("the section");
@@ -84,7 +84,7 @@ fn table() -> Vec<(String, String)> {
     .collect()
 }
 
-/// What is between backticks.
+/// The texts between backticks.
 fn code(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
@@ -94,7 +94,7 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
-/// Names of all that kcp-go exports, those of methods and fields behind that of their type.
+/// The names that kcp-go exports. Methods and fields have the form `Type.name`.
 fn exported() -> BTreeSet<String> {
     let api: serde_json::Value =
         serde_json::from_str(&read("vectors/v5.7/api.json")).expect("is JSON");
@@ -110,13 +110,13 @@ fn exported() -> BTreeSet<String> {
         .collect()
 }
 
-/// What a word of the table stands for: a name, one of the type that the row named last, or all
-/// that begin like it.
+/// The exported names for a word of the table: a member of `holder`, the type named last in the row; a name; or,
+/// for `PREFIX_*`, all constants with the prefix.
 fn resolve(api: &BTreeSet<String>, holder: &str, word: &str) -> Vec<String> {
     if let Some(prefix) = word.strip_suffix('*') {
         assert!(
             prefix.ends_with('_'),
-            "only constants come in families: {word}"
+            "a prefix ends with an underscore: {word}"
         );
         let constants = api.iter().filter(|name| name.starts_with(prefix));
         return constants.cloned().collect();
@@ -126,7 +126,7 @@ fn resolve(api: &BTreeSet<String>, holder: &str, word: &str) -> Vec<String> {
     names.filter(|name| api.contains(name)).take(1).collect()
 }
 
-/// Collects what the sources in a directory declare: items, fields and variants.
+/// Collects the items, fields and variants that the sources in a directory declare.
 fn declared_in(directory: &Path, declared: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).expect("is a directory") {
         let path = entry.expect("is readable").path();
@@ -160,14 +160,14 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-const SECTION: &str = "## kcp-go's API, and what takes its place";
+const SECTION: &str = "## kcp-go's API and its equivalents";
 
 const METHODS_OF_SNMP: &[&str] = &["Copy", "Header", "Reset", "ToSlice"];
 
-/// What stands before the name of an item.
+/// Keywords before the name of an item.
 const DECLARING: &[&str] = &["fn", "struct", "enum", "trait", "mod", "const"];
 
-/// Words of the table that are not this project's.
+/// Words of the table that are not names of this project.
 const FOREIGN: &[&str] = &[
     "AsyncRead",
     "AsyncWrite",
