@@ -1,21 +1,21 @@
 #!/bin/sh
 # Runs fuzz targets one after the other: run.sh SECONDS [TARGET...]
 #
-# Without names, all of them. What is found is written to artifacts/TARGET.
+# Without names, it runs all targets. Findings are written to artifacts/TARGET.
 set -eu
 cd "$(dirname "$0")"
 seconds=${1:?"usage: run.sh SECONDS [TARGET...]"}
 shift
 [ $# -gt 0 ] || set -- $(find fuzz_targets -name '*.rs' -exec basename {} .rs \; | sort)
-# The sanitizers of the compiler are not stable; the compiler is.
+# Allows the unstable sanitizer options in the stable compiler.
 export RUSTC_BOOTSTRAP=1
 for target in "$@"; do
-    # Pointers are met in the kernels and the ciphers; elsewhere speed finds more.
+    # Only the kernels and the ciphers use pointers. Other targets find more without a sanitizer, which is faster.
     case $target in
     field_kernels | fec_* | open_each_cipher | cipher_batch) sanitizer=address ;;
     *) sanitizer=none ;;
     esac
-    # What is new is kept apart from the inputs under version control.
+    # New inputs are kept apart from the inputs under version control.
     mkdir -p "found/$target"
     echo "== $target"
     cargo fuzz run -s "$sanitizer" "$target" "found/$target" "corpus/$target" -- \
