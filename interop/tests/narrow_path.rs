@@ -252,7 +252,7 @@ async fn messages_of_many_fragments_reach_kcp_go_on_a_narrow_path_that_loses_pac
 
 const BYTES: usize = 500_000;
 
-/// Of a hundred and more fragments.
+/// Length of a message, in bytes: more than a hundred fragments.
 const MESSAGE: usize = 200_000;
 
 const PATIENCE: Duration = Duration::from_secs(10);

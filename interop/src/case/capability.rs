@@ -10,7 +10,7 @@ impl Peer {
     pub fn max_fragments(self, case: &Case) -> u16 {
         let window = case.windows.theirs.min(case.windows.ours);
         match self {
-            // ikcp_send unsupported 128 fragments, whatever the windows are.
+            // ikcp_send refuses 128 fragments with any window.
             Self::Ikcp | Self::TokioKcp => window.min(127),
             Self::KcpTokio => window.min(128),
             // kcp-go sends each segment of a write as a message of its own, but receives longer messages.
