@@ -67,7 +67,7 @@ pub(in crate::net) fn spelled_for(
 /// [`io::ErrorKind::InvalidInput`].
 pub(super) fn check_peer(peer: SocketAddr) -> io::Result<()> {
     if peer.port() == 0 {
-        return Err(refused("port of the peer is 0; allowed: 1 to 65535"));
+        return Err(refused("a peer cannot have port 0; allowed: 1 to 65535"));
     }
     let ip = peer.ip().to_canonical();
     let group = ip.is_multicast() || matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
