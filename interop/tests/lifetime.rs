@@ -102,7 +102,9 @@ async fn restarted_server_ends_old_connections_and_accepts_new_ones() {
         ConnectionError::PeerUnresponsive,
     ];
     assert!(expected.contains(&error), "{error:?}");
-    round_trip(&mut new).await.expect("the new one still echoes");
+    round_trip(&mut new)
+        .await
+        .expect("the new one still echoes");
 }
 
 #[tokio::test]

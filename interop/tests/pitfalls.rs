@@ -78,7 +78,9 @@ async fn empty_push_stalls_kcp_gos_reader_and_we_send_none_that_it_would_deliver
 
     // With a challenge for every client, and with the default limit.
     for unvalidated in [0, ListenerConfig::default().max_unvalidated()] {
-        let config = ListenerConfig::builder().max_unvalidated(unvalidated).build();
+        let config = ListenerConfig::builder()
+            .max_unvalidated(unvalidated)
+            .build();
         let config = config.expect("in range");
         let (addr, _serving) = serve_with(&config).await;
         let nat = Nat::to(addr).await;
@@ -89,7 +91,10 @@ async fn empty_push_stalls_kcp_gos_reader_and_we_send_none_that_it_would_deliver
         assert_eq!(report["ok"], true, "{report}");
         let pushes = nat.empty_pushes_to_client();
         assert_eq!(pushes.ahead, 0, "max_unvalidated {unvalidated}: {pushes:?}");
-        assert!(unvalidated > 0 || pushes.old > 0, "was not challenged: {pushes:?}");
+        assert!(
+            unvalidated > 0 || pushes.old > 0,
+            "was not challenged: {pushes:?}"
+        );
     }
 }
 
