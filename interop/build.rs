@@ -1,10 +1,10 @@
-//! Generates client and server of grpc-go's echo service, without protoc.
+//! Generates clients and servers of the gRPC services, without protoc.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=proto");
-    let descriptors = match protox::compile(["echo.proto"], ["proto"]) {
+    let descriptors = match protox::compile(["echo.proto", "test.proto"], ["proto"]) {
         Ok(descriptors) => descriptors,
         Err(error) => {
             println!("cargo::error={error}");

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"kcp-interop/conformance"
 	"kcp-interop/echo"
 	"kcp-interop/lab"
 	"kcp-interop/peer"
@@ -40,6 +41,8 @@ var commands = []command{
 	{"echo-cycles", "open, use and close short sessions with an echo server, one at a time", echo.SetupCycles},
 	{"grpc-server", "serve the Greeter and Echo services until standard input closes", rpc.SetupServer},
 	{"grpc-client", "call the Greeter and Echo services and check the replies", rpc.SetupClient},
+	{"grpc-interop-server", "serve grpc-go's test service until standard input closes", conformance.SetupServer},
+	{"grpc-interop-client", "run one case of grpc-go's interoperability client", conformance.SetupClient},
 	{"lab-server", "answer the requests of the lab until standard input closes", lab.SetupServer},
 	{"lab-client", "measure calls and uploads, then wait until standard input closes", lab.SetupClient},
 	{"vectors", "generate the golden vectors", vectors.Setup},
@@ -90,6 +93,6 @@ func (c command) run(args []string, out, diagnostics io.Writer) int {
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "usage: kcp-interop COMMAND [flags]; COMMAND -h lists the flags")
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.summary)
+		fmt.Fprintf(w, "  %-20s %s\n", c.name, c.summary)
 	}
 }

@@ -75,7 +75,7 @@ impl Programs {
     #[must_use]
     pub fn of(&self, peer: Peer) -> &Path {
         match peer {
-            Peer::KcpGo | Peer::GrpcGo => &self.kcp_go,
+            Peer::KcpGo | Peer::GrpcGo | Peer::GrpcInterop => &self.kcp_go,
             Peer::KcpGo5_7 => &self.kcp_go_5_7,
             Peer::KcpGo5_4 => &self.kcp_go_5_4,
             Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio | Peer::Ours => &self.native,

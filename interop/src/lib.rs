@@ -9,7 +9,7 @@
 //! | [`case`] | descriptions of cases, the matrix, and the limits of each peer |
 //! | [`run`] | running cases, each with its own ports and time limit, and checks that options had an effect |
 //! | [`data`] | the data that is sent |
-//! | [`echo`], [`messages`], [`out_of_band`], [`grpc`] | our side of a case, and its checks |
+//! | [`echo`], [`messages`], [`out_of_band`], [`grpc`], [`conformance`] | our side of a case, and its checks |
 //! | [`serve`] | our echo server |
 //! | [`report`] | tables, JSON and HTML |
 //!
@@ -23,6 +23,7 @@
 
 pub mod case;
 mod comparison;
+pub mod conformance;
 pub mod data;
 pub mod echo;
 mod failure;

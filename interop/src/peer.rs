@@ -19,13 +19,15 @@ pub enum Peer {
     KcpTokio,
     /// grpc-go over kcp-go v5.6.72.
     GrpcGo,
+    /// The interoperability tests of grpc-go, over kcp-go v5.6.72.
+    GrpcInterop,
     /// kcp-transport, with extensions on.
     Ours,
 }
 
 impl Peer {
     /// All peers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::KcpGo,
         Self::KcpGo5_7,
         Self::KcpGo5_4,
@@ -33,6 +35,7 @@ impl Peer {
         Self::TokioKcp,
         Self::KcpTokio,
         Self::GrpcGo,
+        Self::GrpcInterop,
         Self::Ours,
     ];
 
@@ -54,6 +57,7 @@ impl Peer {
             Self::TokioKcp => "tokio_kcp",
             Self::KcpTokio => "kcp-tokio",
             Self::GrpcGo => "grpc-go",
+            Self::GrpcInterop => "grpc-interop",
             Self::Ours => "kcp-transport",
         }
     }

@@ -14,9 +14,12 @@ impl Peer {
             Self::Ikcp | Self::TokioKcp => window.min(127),
             Self::KcpTokio => window.min(128),
             // kcp-go sends each segment of a write as a message of its own, but receives longer messages.
-            Self::KcpGo | Self::KcpGo5_7 | Self::KcpGo5_4 | Self::GrpcGo | Self::Ours => {
-                window.min(255)
-            }
+            Self::KcpGo
+            | Self::KcpGo5_7
+            | Self::KcpGo5_4
+            | Self::GrpcGo
+            | Self::GrpcInterop
+            | Self::Ours => window.min(255),
         }
     }
 
@@ -33,7 +36,7 @@ impl Peer {
         match self {
             Self::KcpGo | Self::KcpGo5_7 | Self::GrpcGo if empty => Some(EMPTY_STALLS),
             Self::Ours if empty => Some("kcp-transport sends no empty messages"),
-            Self::KcpGo | Self::KcpGo5_7 | Self::GrpcGo | Self::Ours => None,
+            Self::KcpGo | Self::KcpGo5_7 | Self::GrpcGo | Self::GrpcInterop | Self::Ours => None,
             Self::KcpGo5_4 => {
                 // Only AEAD ciphers have a tag at the end.
                 let aead = case.overhead().back > 0;

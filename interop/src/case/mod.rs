@@ -1,6 +1,7 @@
 //! Descriptions of cases. A case is data; [`run`](crate::run) runs it.
 
 mod capability;
+mod interop;
 mod matrix;
 mod name;
 mod options;
@@ -21,9 +22,11 @@ use kcp_transport::packet::PacketLayout;
 use options::PAUSE;
 
 pub use crate::peer::Peer;
+pub use interop::InteropCase;
 pub use matrix::{
-    CALL_KINDS, DIRECTIONS, FECS, PRESETS, all, covering, echo_matrix, filled_windows, grpc_matrix,
-    options, ours, parameters, parameters_of_others, plain_peers, version_5_4, version_5_7,
+    CALL_KINDS, DIRECTIONS, FECS, PRESETS, all, covering, echo_matrix, filled_windows,
+    grpc_interop, grpc_matrix, options, ours, parameters, parameters_of_others, plain_peers,
+    version_5_4, version_5_7,
 };
 pub use name::NameError;
 pub use options::Options;
@@ -45,6 +48,8 @@ pub enum Payload {
     Echo(Shape),
     /// gRPC calls of one kind.
     Grpc(CallKind),
+    /// One of gRPC's interoperability cases.
+    Interop(InteropCase),
 }
 
 /// The data of an echo client.
@@ -278,7 +283,7 @@ impl Case {
     pub const fn mode(&self) -> Mode {
         match self.payload {
             Payload::Echo(shape) => shape.mode,
-            Payload::Grpc(_) => Mode::Stream,
+            Payload::Grpc(_) | Payload::Interop(_) => Mode::Stream,
         }
     }
 

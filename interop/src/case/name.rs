@@ -6,7 +6,9 @@ use std::str::FromStr;
 use kcp_transport::config::{Mode, Preset};
 use kcp_transport::crypto::Security;
 
-use super::{CALL_KINDS, Case, DIRECTIONS, Direction, Fec, Network, Payload, Peer, Shape};
+use super::{
+    CALL_KINDS, Case, DIRECTIONS, Direction, Fec, InteropCase, Network, Payload, Peer, Shape,
+};
 
 /// Error for a text that is not the name of a case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,8 +31,10 @@ impl fmt::Display for Direction {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.peer, self.direction)?;
-        if let Payload::Grpc(kind) = self.payload {
-            write!(f, "/{}", kind.name())?;
+        match self.payload {
+            Payload::Echo(_) => {}
+            Payload::Grpc(kind) => write!(f, "/{}", kind.name())?,
+            Payload::Interop(case) => write!(f, "/{}", case.name())?,
         }
         let fec = self.fec.to_string().replace(" against ", "-");
         let fec = fec.replace('/', "-");
@@ -150,6 +154,13 @@ fn parse(name: &str) -> Result<Case, String> {
         let kind = next("the kind of call")?;
         let kind = CALL_KINDS.into_iter().find(|known| known.name() == kind);
         case.payload = Payload::Grpc(kind.ok_or("the kind of call is unknown")?);
+    }
+    if case.peer == Peer::GrpcInterop {
+        let name = next("the interoperability case")?;
+        let known = InteropCase::ALL
+            .into_iter()
+            .find(|known| known.name() == name);
+        case.payload = Payload::Interop(known.ok_or("the interoperability case is unknown")?);
     }
     let cipher = next("the cipher")?;
     let cipher = Security::NAMES.iter().find(|known| **known == cipher);

@@ -28,6 +28,8 @@ pub struct Options {
     pub fec_then: Option<(usize, usize)>,
     /// Whether out-of-band datagrams are exchanged beside the stream.
     pub datagrams: bool,
+    /// Whether the gRPC connection uses TLS with certificates on both sides.
+    pub mtls: bool,
     /// Our extensions. A peer of this workspace has them on.
     pub extensions: Extensions,
 }
@@ -43,6 +45,7 @@ impl Options {
         conversation: None,
         fec_then: None,
         datagrams: false,
+        mtls: false,
         extensions: Extensions::Migration,
     };
 
@@ -79,6 +82,7 @@ impl Options {
             ("delayed-writes", self.coalescing != default.coalescing),
             ("congestion-window", self.congestion != default.congestion),
             ("datagrams", self.datagrams),
+            ("mtls", self.mtls),
             ("extensions-off", self.extensions == Extensions::Off),
             ("extensions-on", self.extensions == Extensions::On),
         ] {
@@ -109,6 +113,7 @@ impl Options {
             ("delayed", "writes") => self.coalescing = WriteCoalescing::Delayed,
             ("congestion", "window") => self.congestion = Congestion::Kcp,
             ("datagrams", "") => self.datagrams = true,
+            ("mtls", "") => self.mtls = true,
             ("extensions", "off") => self.extensions = Extensions::Off,
             ("extensions", "on") => self.extensions = Extensions::On,
             ("rate", _) => self.rate = some(value)?,

@@ -39,7 +39,9 @@ fn draw(rng: &mut SplitMix) -> Case {
     let smallest = match peer {
         // They silently ignore an MTU below 50, and their subtraction of the headers wraps around.
         Peer::KcpGo5_4 | Peer::Ikcp | Peer::TokioKcp | Peer::KcpTokio => 100,
-        Peer::KcpGo | Peer::KcpGo5_7 | Peer::GrpcGo | Peer::Ours => smallest_mtu(&case).into(),
+        Peer::KcpGo | Peer::KcpGo5_7 | Peer::GrpcGo | Peer::GrpcInterop | Peer::Ours => {
+            smallest_mtu(&case).into()
+        }
     };
     case.mtu = rng.between(smallest, peer.max_mtu().into());
     case.windows = windows(rng, 1);

@@ -102,6 +102,15 @@ impl Cell {
                 row: format!("{direction} {}", kind.name()),
                 column: format!("{cipher} {path}"),
             },
+            (Payload::Interop(interop), _) => Position {
+                table: name.to_owned(),
+                row: format!("{direction} {}", interop.name()),
+                column: if unusual.is_empty() {
+                    format!("{cipher} {path}")
+                } else {
+                    format!("{cipher} {path} {unusual}")
+                },
+            },
             (_, Peer::KcpGo | Peer::KcpGo5_7 | Peer::KcpGo5_4) if unusual.is_empty() => Position {
                 table: name.to_owned(),
                 row: format!("{direction} {cipher}"),

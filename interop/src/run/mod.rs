@@ -14,11 +14,12 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use crate::case::{Case, Direction, Network, Payload, Shape};
+use crate::case::{Case, Direction, InteropCase, Network, Payload, Shape};
+use crate::conformance::Identities;
 use crate::go::Programs;
 use crate::process::{PeerServer, run_client};
 use crate::report::{Cell, Verdict};
-use crate::{Failure, data, echo, grpc, messages, out_of_band, serve};
+use crate::{Failure, conformance, data, echo, grpc, messages, out_of_band, serve};
 use watch::Watch;
 
 /// Settings of a run.
@@ -96,7 +97,7 @@ async fn attempt(case: Case, plan: Plan<'_>) -> Result<(), Failure> {
         (Payload::Echo(shape), Direction::RustToPeer) => echo_to_peer(&case, shape, plan).await,
         (Payload::Echo(shape), Direction::PeerToRust) => echo_to_rust(&case, shape, plan).await,
         (Payload::Grpc(kind), Direction::RustToPeer) => {
-            let server = start_server(&case, plan, "grpc-server").await?;
+            let server = start_server(&case, plan, "grpc-server", []).await?;
             let path = Route::to(server.addr(), &case, plan.seed)?;
             grpc::call(&case, path.addr, kind).await?;
             Ok(server.kill().await?)
@@ -109,11 +110,50 @@ async fn attempt(case: Case, plan: Plan<'_>) -> Result<(), Failure> {
             let report: grpc::Report = run_client(plan.programs.of(case.peer), &args).await?;
             report.check(kind)
         }
+        (Payload::Interop(interop), Direction::RustToPeer) => {
+            interop_to_peer(&case, interop, plan).await
+        }
+        (Payload::Interop(interop), Direction::PeerToRust) => {
+            interop_to_rust(&case, interop, plan).await
+        }
     }
 }
 
-async fn start_server(case: &Case, plan: Plan<'_>, command: &str) -> Result<PeerServer, Failure> {
+async fn interop_to_peer(case: &Case, interop: InteropCase, plan: Plan<'_>) -> Result<(), Failure> {
+    let identities = identities(case)?;
+    let flags = identities.as_ref().map(Identities::server_flags);
+    let flags = flags.transpose()?.into_iter().flatten();
+    let server = start_server(case, plan, "grpc-interop-server", flags).await?;
+    let path = Route::to(server.addr(), case, plan.seed)?;
+    conformance::call(case, path.addr, interop, identities.as_ref()).await?;
+    Ok(server.kill().await?)
+}
+
+async fn interop_to_rust(case: &Case, interop: InteropCase, plan: Plan<'_>) -> Result<(), Failure> {
+    let identities = identities(case)?;
+    let (addr, _serving) = conformance::serve(case, identities.as_ref()).await?;
+    let path = Route::to(addr, case, plan.seed)?;
+    let mut args = client_args(case, "grpc-interop-client", path.addr);
+    args.push(format!("--case={}", interop.name()));
+    if let Some(identities) = &identities {
+        args.extend(identities.client_flags()?);
+    }
+    let report: conformance::Report = run_client(plan.programs.of(case.peer), &args).await?;
+    report.check(interop.name())
+}
+
+fn identities(case: &Case) -> Result<Option<Identities>, Failure> {
+    case.options.mtls.then(Identities::new).transpose()
+}
+
+async fn start_server(
+    case: &Case,
+    plan: Plan<'_>,
+    command: &str,
+    flags: impl IntoIterator<Item = String>,
+) -> Result<PeerServer, Failure> {
     let mut args = case.peer_args(command);
+    args.extend(flags);
     args.push(format!("--listen={}", listen_addr(case)));
     Ok(PeerServer::start(plan.programs.of(case.peer), &args).await?)
 }
@@ -135,7 +175,7 @@ fn client_args(case: &Case, command: &str, server: SocketAddr) -> Vec<String> {
 async fn echo_to_peer(case: &Case, shape: Shape, plan: Plan<'_>) -> Result<(), Failure> {
     let security = case.security().map_err(Failure::Unsupported)?;
     let config = case.config().map_err(Failure::Unsupported)?;
-    let server = start_server(case, plan, "echo-server").await?;
+    let server = start_server(case, plan, "echo-server", []).await?;
     let path = Route::to(server.addr(), case, plan.seed)?;
     let start = Instant::now();
     let conversation = case.options.conversation.map(ConversationId::new);

@@ -27,7 +27,7 @@ impl Watch {
     pub(super) fn new(case: &Case, info: ConnectionInfo, start: Instant) -> Self {
         let shape = match case.payload {
             Payload::Echo(shape) => shape,
-            Payload::Grpc(_) => Shape::STREAM,
+            Payload::Grpc(_) | Payload::Interop(_) => Shape::STREAM,
         };
         Self {
             case: *case,

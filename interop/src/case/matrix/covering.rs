@@ -61,6 +61,7 @@ fn traits(case: &Case) -> BTreeSet<String> {
     }
     match case.payload {
         Payload::Grpc(kind) => traits.push(format!("{direction}, {kind:?}")),
+        Payload::Interop(case) => traits.push(format!("{direction}, {}", case.name())),
         Payload::Echo(shape) => {
             let write = match shape.mode {
                 Mode::Message => "message",
@@ -165,6 +166,11 @@ mod tests {
         for mtu in [128, 576, 1350, 1472, 1500] {
             met(&format!("mtu {mtu}"), &|case| case.mtu == mtu);
         }
+        for interop in crate::case::InteropCase::ALL {
+            met(interop.name(), &|case| {
+                case.payload == Payload::Interop(interop)
+            });
+        }
         for peer in Peer::PLAIN {
             for mode in [Mode::Stream, Mode::Message] {
                 met(peer.name(), &|case| {
@@ -182,6 +188,7 @@ mod tests {
             conversation: _,
             fec_then: _,
             datagrams: _,
+            mtls: _,
             extensions: _,
         } = crate::case::Options::DEFAULT;
         for option in [
@@ -193,6 +200,7 @@ mod tests {
             "conversation-",
             "then-",
             "datagrams",
+            "mtls",
             "extensions-on",
             "extensions-off",
         ] {

@@ -7,7 +7,7 @@ mod parameters;
 use kcp_transport::config::{Mode, Preset};
 use kcp_transport::crypto::Security;
 
-use super::{CallKind, Case, Direction, Fec, Payload, Peer, Shape, Windows};
+use super::{CallKind, Case, Direction, Fec, InteropCase, Payload, Peer, Shape, Windows};
 
 pub use covering::covering;
 pub use options::{options, ours};
@@ -27,6 +27,7 @@ pub fn all() -> Vec<Case> {
         options(),
         ours(),
         grpc_matrix(),
+        grpc_interop(),
     ];
     lists.concat()
 }
@@ -172,6 +173,32 @@ pub fn grpc_matrix() -> Vec<Case> {
                     ..Case::new(Peer::GrpcGo, direction)
                 }));
             }
+        }
+    }
+    cases
+}
+
+/// All of gRPC's interoperability cases in both directions, at several rates of loss, and once through mutual TLS.
+#[must_use]
+pub fn grpc_interop() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for direction in DIRECTIONS {
+        for interop in InteropCase::ALL {
+            let (cipher, fec) = SETUPS[0];
+            let case = Case {
+                payload: Payload::Interop(interop),
+                cipher,
+                fec,
+                ..Case::new(Peer::GrpcInterop, direction)
+            };
+            for loss in [0, 5, 20] {
+                let mut case = case;
+                case.impairments.loss = loss;
+                cases.push(case);
+            }
+            let mut case = case;
+            case.options.mtls = true;
+            cases.push(case);
         }
     }
     cases

@@ -11,7 +11,9 @@ pub fn options() -> Vec<Case> {
     let mut cases = Vec::new();
     for direction in DIRECTIONS {
         let others = Peer::ALL.into_iter();
-        for peer in others.filter(|peer| !matches!(peer, Peer::GrpcGo | Peer::Ours)) {
+        for peer in
+            others.filter(|peer| !matches!(peer, Peer::GrpcGo | Peer::GrpcInterop | Peer::Ours))
+        {
             cases.extend(with_common_options(Case::new(peer, direction)));
         }
         for peer in Peer::GO {
