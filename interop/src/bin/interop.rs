@@ -16,8 +16,8 @@ use kcp_interop::report::{self, Cell};
 use kcp_interop::run::{Plan, run_all};
 
 /// Tests interoperability with other implementations of KCP: three versions of kcp-go with every cipher, FEC
-/// setting and option, the C reference, two Rust crates, grpc-go over kcp-go, and this workspace itself. Cases run
-/// in both directions, with and without loss.
+/// setting and option, the C reference, two Rust crates, grpc-go over kcp-go, gRPC's own interoperability cases,
+/// and this workspace itself. Cases run in both directions, with and without loss.
 ///
 /// Ctrl-C prints the results so far. Exit status: 0 if no case fails, 1 if a case fails, 2 if no case could
 /// run, 130 after Ctrl-C.
