@@ -445,6 +445,11 @@ impl Arq {
         self.send.memory() + self.receive.memory() + self.buffers.held() + congestion
     }
 
+    /// Bytes of buffers that hold no data.
+    pub(crate) fn spare(&self) -> usize {
+        self.buffers.held()
+    }
+
     /// Sets whether memory is short elsewhere.
     ///
     /// While it is, the advertised window is at most 8 segments, and at most that many segments are

@@ -1,5 +1,7 @@
 //! Memory use of a session, and releasing it.
 
+use std::time::Duration;
+
 use super::{Session, out_of_band};
 
 impl Session {
@@ -55,6 +57,17 @@ impl Session {
         self.lifetime.is_shrunk()
     }
 
+    /// How long an idle session keeps the buffers that it does not need.
+    pub(super) fn keeps_buffers(&self) -> Duration {
+        if self.encoder.is_some() || self.decoder.is_some() {
+            SHRINK_FEC_AFTER
+        } else if self.arq.spare() > MUCH {
+            SHRINK_MUCH_AFTER
+        } else {
+            SHRINK_AFTER
+        }
+    }
+
     /// Releases memory that an idle session does not need.
     pub(super) fn shrink(&mut self) {
         self.arq.shrink();
@@ -69,3 +82,17 @@ impl Session {
         }
     }
 }
+
+/// An idle session keeps few buffers for this long, so that one that sends a little now and then
+/// neither allocates each time nor has a timer for it.
+const SHRINK_AFTER: Duration = Duration::from_millis(100);
+
+/// The same with many, which cost a hundredth of what was sent and received in them. What many
+/// sessions hold at the same time, the allocator may keep.
+const SHRINK_MUCH_AFTER: Duration = Duration::from_millis(2);
+
+/// The same with FEC, whose groups may still be completed by packets that are late.
+const SHRINK_FEC_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes of buffers that are many: a few segments.
+const MUCH: usize = 8 << 10;

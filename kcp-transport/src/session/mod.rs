@@ -441,8 +441,7 @@ impl Session {
 
     /// Records that the session was used, and updates its life cycle.
     fn note_activity(&mut self, now: Time) {
-        let uses_fec = self.encoder.is_some() || self.decoder.is_some();
-        self.lifetime.note_activity(now, uses_fec);
+        self.lifetime.note_activity(now, self.keeps_buffers());
         self.update_lifetime(now);
     }
 

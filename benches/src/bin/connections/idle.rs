@@ -1,6 +1,5 @@
 //! Memory of idle client connections.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -34,18 +33,20 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: &Options) -> Result<(), AnyError> {
     let server = Server::start()?;
+    let security = Arc::new(security()?);
     // Excludes memory that does not depend on the number of connections.
-    let mut first = connect(server.addr).await?;
+    let mut first = KcpStream::connect(server.addr, &security).await?;
     echo(&mut first, options.burst).await?;
     let before = resident()?;
     let left = Arc::new(AtomicUsize::new(options.connections));
     let mut opening = JoinSet::new();
     for _ in 0..options.at_once {
-        let (left, addr, len) = (Arc::clone(&left), server.addr, options.burst);
+        let (left, security) = (Arc::clone(&left), Arc::clone(&security));
+        let (addr, len) = (server.addr, options.burst);
         opening.spawn(async move {
             let mut streams = Vec::new();
             while take_one(&left) {
-                let mut stream = connect(addr).await?;
+                let mut stream = KcpStream::connect(addr, &security).await?;
                 echo(&mut stream, len).await?;
                 streams.push(stream);
             }
@@ -68,10 +69,6 @@ pub(crate) async fn run(options: &Options) -> Result<(), AnyError> {
         echo(&mut stream, 100).await?;
     }
     Ok(())
-}
-
-async fn connect(server: SocketAddr) -> Result<KcpStream, AnyError> {
-    Ok(KcpStream::connect(server, &security()?).await?)
 }
 
 /// Writes and reads concurrently.

@@ -139,19 +139,26 @@ impl Ingress {
 
     /// When memory is to be freed, if there is any to free.
     pub(in crate::net) fn release_at(&self, spare: bool) -> Option<Time> {
-        let held = spare || self.buffers.is_held() || self.admission.holds_datagrams();
-        held.then_some(self.last_received + RELEASE_AFTER)
+        let buffers = spare || self.buffers.is_held();
+        let after = match (buffers, self.admission.holds_datagrams()) {
+            (true, _) => RELEASE_AFTER,
+            (false, true) => RELEASE_DATAGRAMS_AFTER,
+            (false, false) => return None,
+        };
+        Some(self.last_received + after)
     }
 
     /// Frees the receive buffers after a period without datagrams. Returns whether it did.
     pub(in crate::net) fn release(&mut self, now: Time) -> bool {
-        let silent = now - self.last_received >= RELEASE_AFTER;
-        if silent {
+        let silence = now - self.last_received;
+        if silence >= RELEASE_AFTER {
             self.buffers.release();
-            self.admission.release();
             self.routed = Vec::new();
         }
-        silent
+        if silence >= RELEASE_DATAGRAMS_AFTER {
+            self.admission.release();
+        }
+        silence >= RELEASE_AFTER
     }
 }
 
@@ -446,5 +453,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 /// a second.
 const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
-/// Time without datagrams after which the receive buffers are freed.
-const RELEASE_AFTER: Duration = Duration::from_secs(1);
+/// Time without datagrams after which buffers for receiving and sending are freed: longer than most
+/// pauses of a busy socket.
+const RELEASE_AFTER: Duration = Duration::from_millis(100);
+
+/// The same for first datagrams of peers that are challenged: longer than most round trips.
+const RELEASE_DATAGRAMS_AFTER: Duration = Duration::from_secs(1);

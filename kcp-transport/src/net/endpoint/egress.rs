@@ -197,9 +197,11 @@ impl Egress {
         !lock(&self.queue).spares.is_empty()
     }
 
-    /// Frees the spare batches.
+    /// Frees the spare batches, and the room for those that waited for the socket.
     pub(in crate::net) fn shrink(&self) {
-        lock(&self.queue).spares = Vec::new();
+        let mut queue = lock(&self.queue);
+        queue.spares = Vec::new();
+        queue.blocked.shrink_to_fit();
     }
 
     fn count_errors(&self, datagrams: usize) {

@@ -411,14 +411,9 @@ impl Lifetime {
         self.suspected = inputs.regressed;
     }
 
-    /// Records that the session was used, so that it keeps its buffers for a while.
-    pub(super) fn note_activity(&mut self, now: Time, uses_fec: bool) {
-        let after = if uses_fec {
-            SHRINK_FEC_AFTER
-        } else {
-            SHRINK_AFTER
-        };
-        self.shrink_at = Some(now + after);
+    /// Records that the session was used, so that it keeps its buffers for that long.
+    pub(super) fn note_activity(&mut self, now: Time, keeps_buffers: Duration) {
+        self.shrink_at = Some(now + keeps_buffers);
     }
 
     pub(super) fn handle_timeout(&mut self, now: Time, inputs: &LivenessInputs) -> Action {
@@ -498,13 +493,6 @@ const MAX_CONNECT_PROBE: Duration = Duration::from_secs(1);
 
 /// Shortest interval between unanswered keepalives.
 const MIN_KEEPALIVE_REPEAT: Duration = Duration::from_millis(100);
-
-/// An idle session keeps its buffers for this long, so that the pauses of a busy one do not cause
-/// allocations. What many sessions hold at the same time, the allocator may keep.
-const SHRINK_AFTER: Duration = Duration::from_millis(100);
-
-/// The same with FEC, whose groups may still be completed by packets that are late.
-const SHRINK_FEC_AFTER: Duration = Duration::from_secs(1);
 
 /// An end that is handled later than this counts as a pause of this side.
 ///
