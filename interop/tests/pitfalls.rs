@@ -276,6 +276,9 @@ async fn check_hellos(programs: &'static Programs, peer: Peer) {
     let server = PeerServer::start(programs.of(peer), &args).await;
     let nat = Nat::to(server.as_ref().expect("starts").addr()).await;
     let mut stream = connect(nat.addr()).await;
+    round_trip(&mut stream).await;
+    // One goes with each probe of a connection that is not answered yet, however many those are.
+    let connecting = nat.frames().to_server;
     // Longer than the time in which all hellos are sent.
     for _ in 0..30 {
         round_trip(&mut stream).await;
@@ -285,7 +288,11 @@ async fn check_hellos(programs: &'static Programs, peer: Peer) {
         to_server,
         to_client,
     } = nat.frames();
-    assert!((1..=6).contains(&to_server), "{peer:?}: {to_server}");
+    assert!(connecting >= 1, "{peer:?}");
+    assert!(
+        to_server <= connecting + 5,
+        "{peer:?}: {to_server} after {connecting}"
+    );
     assert_eq!(to_client, 0, "{peer:?}");
 
     let case = Case::new(peer, Direction::PeerToRust);
