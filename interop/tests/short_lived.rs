@@ -52,6 +52,11 @@ async fn sessions_closed_at_once_do_not_delay_later_ones() {
     };
     let stats = listener.stats();
     assert_eq!(report["ok"], true, "{report}");
-    assert_eq!(report["slow"], 0, "{report}\n{stats}");
-    assert_eq!(stats.addresses_challenged, 0, "{report}\n{stats}");
+    // What a session may wait for: a challenge of its address, or room.
+    let waited_for = [
+        stats.addresses_challenged,
+        stats.over_rate,
+        stats.backlog_full,
+    ];
+    assert_eq!(waited_for, [0; 3], "{report}\n{stats}");
 }
