@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use crate::peer::Peer;
@@ -83,6 +83,21 @@ impl Programs {
     }
 }
 
+/// Builds a Go program of another project, given as `package@version`, into the directory of the peers.
+///
+/// # Errors
+///
+/// As [`Programs::build`].
+pub fn install(package: &str, name: &str) -> Result<PathBuf, GoError> {
+    let directory = target_dir().join("interop-go");
+    let _lock = lock(&directory)?;
+    let output = Command::new("go")
+        .args(["install", package])
+        .env("GOBIN", &directory)
+        .output();
+    finish(output, &directory, executable(&directory, name))
+}
+
 /// Builds the sources with the dependencies of `modfile`, a path relative to them.
 fn build_into(
     directory: &Path,
@@ -90,32 +105,48 @@ fn build_into(
     modfile: &str,
     name: &str,
 ) -> Result<PathBuf, GoError> {
-    let unprepared = |source| GoError::Directory {
-        path: directory.to_owned(),
-        source,
-    };
-    fs::create_dir_all(directory).map_err(unprepared)?;
-    let lock = File::create(directory.join("lock")).map_err(unprepared)?;
-    // Held until the end of this function, which closes the file.
-    lock.lock().map_err(unprepared)?;
-
-    let program = directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let _lock = lock(directory)?;
+    let program = executable(directory, name);
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(sources);
     let output = Command::new("go")
         .args(["build", "-modfile", modfile, "-o"])
         .arg(&program)
         .arg(".")
         .current_dir(&sources)
-        .output()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => GoError::Missing,
-            _ => GoError::Run(error),
-        })?;
+        .output();
+    finish(output, &sources, program)
+}
+
+/// Creates the directory, and locks it until the returned file is closed.
+fn lock(directory: &Path) -> Result<File, GoError> {
+    let unprepared = |source| GoError::Directory {
+        path: directory.to_owned(),
+        source,
+    };
+    fs::create_dir_all(directory).map_err(unprepared)?;
+    let lock = File::create(directory.join("lock")).map_err(unprepared)?;
+    lock.lock().map_err(unprepared)?;
+    Ok(lock)
+}
+
+fn executable(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+fn finish(
+    output: io::Result<Output>,
+    sources: &Path,
+    program: PathBuf,
+) -> Result<PathBuf, GoError> {
+    let output = output.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => GoError::Missing,
+        _ => GoError::Run(error),
+    })?;
     if output.status.success() {
         Ok(program)
     } else {
         Err(GoError::Build {
-            path: sources,
+            path: sources.to_owned(),
             output: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
     }
