@@ -23,7 +23,7 @@ pub(crate) struct Bench {
     pub(crate) ours: PathBuf,
     /// The Go program; `None` if no cell needs it.
     pub(crate) go: Option<PathBuf>,
-    /// Words before each command line, from [`priority::prefix`].
+    /// Words before each command line, from `priority::prefix`.
     pub(crate) prefix: &'static [&'static str],
 }
 
