@@ -391,7 +391,7 @@ impl Arq {
     /// one `last` ago: an estimate of the round-trip time, until data is acknowledged.
     pub(crate) fn on_handshake(&mut self, first: Duration, last: Duration) {
         let trip = handshake_trip(first, last);
-        self.send.path_mut().on_handshake(trip);
+        self.send.path_mut().on_handshake(trip, last);
     }
 
     /// The peer has answered something of which the last repetition left `trip` ago, so the round-trip

@@ -16,11 +16,15 @@ pub(in crate::arq) struct PathModel {
     srtt: u64,
     /// Mean deviation in microseconds.
     rttvar: u64,
+    /// How many samples there were, up to [`FEW_SAMPLES`].
+    samples: u8,
     /// The last sample, in microseconds.
     latest: u64,
     least: WindowedMin,
     /// What the handshake took in microseconds; 0 if it was not measured.
-    initial: u64,
+    initial: u32,
+    /// The same, since its last repetition.
+    initial_last: u32,
     /// In microseconds.
     probe_timeout: u64,
     no_delay: bool,
@@ -33,9 +37,11 @@ impl PathModel {
         Self {
             srtt: 0,
             rttvar: 0,
+            samples: 0,
             latest: 0,
             least: WindowedMin::default(),
             initial: 0,
+            initial_last: 0,
             probe_timeout: micros(INITIAL_TIMEOUT),
             no_delay,
             loss: LossRate::default(),
@@ -56,43 +62,58 @@ impl PathModel {
         self.probe_timeout = micros(timeout.clamp(least, MAX_TIMEOUT));
     }
 
-    /// Takes the time that the handshake took as a first estimate, unless there is a better one.
+    /// Takes the time that the handshake took as a first estimate, unless there is a better one;
+    /// `last` is the time since its last repetition, which the answer may belong to as well.
     ///
     /// kcp-go answers a window probe up to one of its ticks late, so this is replaced by the first
     /// sample and not averaged with it.
-    pub(in crate::arq) fn on_handshake(&mut self, trip: Duration) {
+    pub(in crate::arq) fn on_handshake(&mut self, trip: Duration, last: Duration) {
         if self.srtt > 0 {
             return;
         }
+        self.initial_last = narrow_micros(last);
         let trip = trip.clamp(GRANULARITY, MAX_TIMEOUT);
         // The longest of several answers counts, since some may answer an earlier probe. A lost
         // probe makes the time longer than the path, which the bound limits.
         let trip = trip
-            .max(Duration::from_micros(self.initial))
+            .max(Duration::from_micros(self.initial.into()))
             .min(MOST_INITIAL);
-        self.initial = micros(trip);
+        self.initial = narrow_micros(trip);
         self.set_probe_timeout(trip + trip / 2);
     }
 
     /// Takes one sample into account.
     ///
     /// kcp-go v5 kcp.go, update_ack: a sample below the range the deviation spans moves the
-    /// deviation by 1/32 instead of 1/4, so that one quick answer does not widen the time-out.
+    /// deviation by 1/32 instead of 1/4, so that one quick answer does not widen the time-out. Of the
+    /// first few samples the mean counts, what is assumed at first included: a new connection on a
+    /// steady path would otherwise wait too long for its first losses.
     /// We keep microseconds where kcp-go keeps milliseconds. Where kcp-go adds one of its ticks, we
     /// add four deviations: a peer that acknowledges late makes those larger.
     pub(in crate::arq) fn on_sample(&mut self, now: Time, sample: Duration) {
         let rtt = micros(sample.min(MAX_TIMEOUT)).max(1);
         if self.srtt == 0 {
             self.srtt = rtt;
+            let diff = |initial: u32| rtt.abs_diff(initial.into());
             self.rttvar = match self.initial {
-                0 => rtt / 2,
+                // The time-out of a first probe in RFC 8985, section 7.2: two round trips.
+                0 => rtt / 4,
                 // Two measurements that agree say more than one.
-                initial => (rtt.abs_diff(initial) / 2).clamp(rtt / 8, rtt / 2),
+                initial => {
+                    let deviation = diff(initial).min(diff(self.initial_last));
+                    (deviation / 2).clamp(rtt / 16, rtt / 2)
+                }
             };
+            self.samples = 1;
         } else {
             let deviation = rtt.abs_diff(self.srtt);
             self.srtt = approach(self.srtt, rtt, 8);
-            let weight = if rtt + self.rttvar < self.srtt { 32 } else { 4 };
+            self.samples = (self.samples + 1).min(FEW_SAMPLES);
+            let weight = if rtt + self.rttvar < self.srtt {
+                32
+            } else {
+                self.samples.into()
+            };
             self.rttvar = approach(self.rttvar, deviation, weight);
         }
         self.latest = rtt;
@@ -114,7 +135,7 @@ impl PathModel {
 
     /// The best estimate of the round-trip time: from samples, else from the handshake.
     pub(in crate::arq) fn estimate(&self) -> Option<Duration> {
-        self.smoothed().or(known(self.initial))
+        self.smoothed().or(known(self.initial.into()))
     }
 
     /// The longer of the smoothed and the latest round-trip time.
@@ -124,7 +145,7 @@ impl PathModel {
 
     /// The shortest round-trip time of the last ten seconds or more.
     pub(in crate::arq) fn least(&self) -> Option<Duration> {
-        known(self.least.get()).or(known(self.initial))
+        known(self.least.get()).or(known(self.initial.into()))
     }
 
     /// What came of one transmission.
@@ -231,6 +252,10 @@ fn known(micros: u64) -> Option<Duration> {
     (micros > 0).then(|| Duration::from_micros(micros))
 }
 
+fn narrow_micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}
+
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -238,6 +263,9 @@ fn micros(duration: Duration) -> u64 {
 /// Longest time-out, also one that was backed off.
 #[doc(alias = "IKCP_RTO_MAX")]
 pub(in crate::arq) const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Samples after which the deviation is a moving average.
+const FEW_SAMPLES: u8 = 4;
 
 /// Time-out before anything is measured.
 #[doc(alias = "IKCP_RTO_DEF")]
@@ -301,25 +329,47 @@ mod tests {
         let mut path = PathModel::new(true);
         sample(&mut path, ms(80));
         let first = (path.smoothed(), path.probe_timeout());
-        assert_eq!(first, (Some(ms(80)), ms(241)));
+        assert_eq!(first, (Some(ms(80)), ms(161)));
+    }
+
+    #[test]
+    fn deviation_of_the_first_samples_is_their_mean() {
+        let mut path = PathModel::new(true);
+        let mut time_outs = Vec::new();
+        for _ in 0..6 {
+            sample(&mut path, ms(96));
+            time_outs.push(path.probe_timeout().as_millis());
+        }
+        // Of 24, a half, a third, a quarter; then three quarters of the one before.
+        assert_eq!(time_outs, [193, 145, 129, 121, 115, 110]);
     }
 
     #[test]
     fn handshake_gives_a_time_out_until_the_first_sample() {
         let mut path = PathModel::new(true);
-        path.on_handshake(ms(50));
-        assert_eq!((path.least(), path.smoothed()), (Some(ms(50)), None));
-        assert_eq!(path.probe_timeout(), ms(75));
-        sample(&mut path, ms(50));
-        assert_eq!(path.probe_timeout(), ms(76), "an eighth, four times");
-        path.on_handshake(ms(500));
-        assert_eq!(path.probe_timeout(), ms(76));
+        path.on_handshake(ms(80), ms(80));
+        assert_eq!((path.least(), path.smoothed()), (Some(ms(80)), None));
+        assert_eq!(path.probe_timeout(), ms(120));
+        sample(&mut path, ms(80));
+        assert_eq!(path.probe_timeout(), ms(101), "a sixteenth, four times");
+        path.on_handshake(ms(500), ms(500));
+        assert_eq!(path.probe_timeout(), ms(101));
+    }
+
+    #[test]
+    fn first_sample_may_agree_with_either_repetition_of_the_handshake() {
+        for (first, last) in [(80, 30), (130, 80)] {
+            let mut path = PathModel::new(true);
+            path.on_handshake(ms(first), ms(last));
+            sample(&mut path, ms(80));
+            assert_eq!(path.probe_timeout(), ms(101), "{first} {last}");
+        }
     }
 
     #[test]
     fn handshake_that_disagrees_with_the_first_sample_widens_the_time_out() {
         let mut path = PathModel::new(true);
-        path.on_handshake(ms(80));
+        path.on_handshake(ms(80), ms(80));
         sample(&mut path, ms(50));
         assert_eq!(path.probe_timeout(), ms(50 + 4 * 15 + 1));
     }
@@ -337,6 +387,7 @@ mod tests {
     fn sample_below_the_range_weighs_an_eighth() {
         let settled = || PathModel {
             srtt: 100_000,
+            samples: FEW_SAMPLES,
             ..PathModel::new(true)
         };
         let (mut slow, mut quick) = (settled(), settled());
@@ -351,7 +402,7 @@ mod tests {
         sample(&mut path, Duration::MAX);
         assert_eq!(path.probe_timeout(), MAX_TIMEOUT);
         let mut path = PathModel::new(true);
-        path.on_handshake(Duration::MAX);
+        path.on_handshake(Duration::MAX, Duration::MAX);
         assert_eq!(path.probe_timeout(), MOST_INITIAL + MOST_INITIAL / 2);
     }
 

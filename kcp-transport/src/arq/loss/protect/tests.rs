@@ -67,7 +67,7 @@ fn short_and_unknown_paths_are_not_protected() {
 #[test]
 fn new_path_is_protected_until_enough_has_arrived() {
     let mut path = PathModel::new(true);
-    path.on_handshake(ms(50));
+    path.on_handshake(ms(50), ms(50));
     let mut clean = 0;
     while copies(adaptive(100), &path) > 0 {
         path.on_outcome(false);
@@ -202,7 +202,7 @@ fn outcomes_on(
 #[test]
 fn acks_of_the_first_copy_are_awaited_for_two_round_trips_of_the_handshake() {
     let mut path = PathModel::new(true);
-    path.on_handshake(ms(400));
+    path.on_handshake(ms(400), ms(400));
     let mut protector = Protector::new(adaptive(100), 1000);
     let sequence = SeqNumber::first(1);
     let stamps = [0, 2].map(Timestamp::from_wire);
