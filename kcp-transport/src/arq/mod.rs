@@ -126,12 +126,18 @@ impl Arq {
         Self::starting_at(config, conversation, timestamp_offset, first)
     }
 
-    /// The first segment opens a session at the peer, so no copy of it is sent beforehand.
+    /// The first segment opens a session at the peer, so a copy of it is sent only with the mark of
+    /// [`Self::poll_transmit_marked`].
     ///
     /// A copy that arrives after the peer has restarted would open a second session there, which
     /// answers as the first would: this side could not tell them apart.
     pub(crate) fn set_opens_session(&mut self) {
         self.send.set_opens_session();
+    }
+
+    /// Whether the segment that opens the session at the peer is not yet known to have arrived.
+    pub(crate) fn is_opening(&self) -> bool {
+        self.send.is_opening()
     }
 
     fn starting_at(

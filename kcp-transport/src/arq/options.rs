@@ -121,8 +121,9 @@ names!(Congestion, "congestion", { "kcp" => Kcp, "unlimited" => Unlimited, "mode
 /// Only flushes of up to four segments with at most sixteen in flight are copied, on paths with a
 /// round trip of 8 ms or more. A copy is not sent once its segment is acknowledged. Every KCP peer
 /// drops the second of two equal segments and acknowledges it; kcp-go counts it as `RepeatSegs`.
-/// The first segment of the side that connects is never copied: a copy that arrives after the peer has
-/// restarted would open a second session there.
+/// The first segment of the side that connects is copied only if the peer is one of this crate that has
+/// answered, and beside a mark: a copy that arrives after another peer has restarted would open a second
+/// session there.
 ///
 /// Over time, copies take no more than `overhead` percent of the bytes of data, and 16 datagrams.
 /// Nothing is copied for five seconds on a path that loses about a quarter of what is sent, or on

@@ -8,6 +8,8 @@ use crate::wire::{Command, Received, SEGMENT_HEADER_LEN, SegmentHeader, Timestam
 /// A datagram payload being filled.
 struct Payload<'a> {
     out: &'a mut [u8],
+    /// The payload of the window update that follows a copy of the opening segment.
+    mark: &'a [u8],
     len: usize,
     /// Bytes reserved at the end.
     reserved: usize,
@@ -53,7 +55,21 @@ impl Arq {
     /// It comes last, so that a peer that rejects it has processed the rest. Room is reserved for
     /// it, so every datagram laid out includes it if header and payload fit into `segments_len`.
     pub fn poll_transmit_with(&mut self, now: Time, extension: &[u8], out: &mut [u8]) -> usize {
+        self.poll_transmit_marked(now, extension, &[], out)
+    }
+
+    /// As [`Self::poll_transmit_with`]. A copy of the segment that opens the session at the peer is
+    /// followed by a window update that carries `mark`, which shows a peer that has restarted that the
+    /// copy opens no session. Without a mark it is not copied.
+    pub(crate) fn poll_transmit_marked(
+        &mut self,
+        now: Time,
+        extension: &[u8],
+        mark: &[u8],
+        out: &mut [u8],
+    ) -> usize {
         self.notice_time(now);
+        self.send.set_mark_len(mark.len());
         let blocked = self.is_blocked();
         self.probe.update(now, blocked);
         let limit = self.limit();
@@ -68,6 +84,7 @@ impl Arq {
         let mut payload = Payload {
             most: out.len().min(self.segments_len()),
             out: &mut *out,
+            mark,
             len: 0,
             reserved: match extension.len() {
                 0 => 0,
@@ -130,6 +147,7 @@ impl Arq {
         let mut payload = Payload {
             most: out.len(),
             out,
+            mark: &[],
             len: 0,
             reserved: 0,
         };
@@ -287,6 +305,18 @@ impl Arq {
             let Some((cause, len)) = self.send.peek(now, limit, payload.len > 0) else {
                 break;
             };
+            let mark = match cause == Cause::Copy && self.send.copies_opening(now) {
+                true => payload.mark,
+                false => &[],
+            };
+            if !mark.is_empty() && !payload.has_room(len + SEGMENT_HEADER_LEN + mark.len()) {
+                if payload.len + payload.reserved > 0 {
+                    break;
+                }
+                // The path has become narrower meanwhile.
+                self.send.drop_copy(now);
+                continue;
+            }
             if !payload.has_room(len) && !payload.is_free_for_larger(len) {
                 break;
             }
@@ -302,6 +332,10 @@ impl Arq {
                 header.payload_len = len as u32;
                 payload.push(&header, &sent.data);
                 self.on_transmitted(now, cause, len, (limit, in_flight));
+                if !mark.is_empty() {
+                    let header = self.header(Command::WindowUpdate);
+                    self.push_control(Command::WindowUpdate, header, mark, payload);
+                }
             }
         }
         payload.len > before

@@ -63,7 +63,8 @@ pub enum Unsolicited {
     /// It starts with the first data segment, or with the window probe of a connecting peer of this
     /// crate. Anything else may be left over from a conversation that ended, for which kcp-go would
     /// open a session that acknowledges data and never delivers it. If the first data segment is
-    /// overtaken by others, those are retransmitted.
+    /// overtaken by others, those are retransmitted. A first segment beside a hello that echoes a token
+    /// is a copy for the session that has sent the token, and opens no other.
     Opening,
     /// An acknowledgement of the segment before the first, with this timestamp: the answer to a
     /// challenge that was sent before a session exists.
@@ -104,7 +105,10 @@ impl Unsolicited {
         };
         let (sequence, fresh) = (first.sequence, first.unacknowledged == 0);
         match first.command {
-            Command::Push if fresh && sequence == 0 => Self::Opening,
+            Command::Push if fresh && sequence == 0 => match names_session(payload) {
+                true => Self::Other,
+                false => Self::Opening,
+            },
             // The challenge of a session that has not validated its peer, or the probe of one that
             // has received later segments but not the first. Any answer would keep such a session
             // alive forever, since it has sent nothing whose loss it could detect.
@@ -131,6 +135,11 @@ pub fn opening_token(payload: &[u8]) -> Option<Token> {
         Frame::Hello(hello) if hello.echo.is_none() => Some(hello.token),
         _ => None,
     })
+}
+
+/// Whether a payload contains a hello of a peer that has received one of a session here.
+fn names_session(payload: &[u8]) -> bool {
+    frames(payload).any(|frame| matches!(frame, Frame::Hello(hello) if hello.echo.is_some()))
 }
 
 /// The tag and the data of a path response in a decrypted payload, if it contains one.
@@ -160,7 +169,7 @@ fn frames(payload: &[u8]) -> impl Iterator<Item = Frame> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{SEGMENT_HEADER_LEN, Timestamp};
+    use crate::wire::{FrameWriter, Hello, SEGMENT_HEADER_LEN, Timestamp};
 
     fn segment(command: Command, sequence: u32, unacknowledged: u32) -> Vec<u8> {
         let header = SegmentHeader {
@@ -192,6 +201,29 @@ mod tests {
         assert_eq!(Unsolicited::of(&question), Unsolicited::Other);
         let question = segment(Command::Push, Unsolicited::BEFORE_FIRST, 0);
         assert_eq!(Unsolicited::of(&question), Unsolicited::Other);
+    }
+
+    #[test]
+    fn first_segment_beside_a_hello_that_echoes_a_token_opens_nothing() {
+        let payload = |echo| {
+            let mut frames = FrameWriter::new(100);
+            let mut hello = Hello::new(Token::new(7));
+            hello.echo = echo;
+            assert!(frames.push(&Frame::Hello(hello)));
+            let mut payload = segment(Command::Push, 0, 0);
+            let mut update = segment(Command::WindowUpdate, 0, 0);
+            let len = u32::try_from(frames.payload().len()).expect("short");
+            update[20..24].copy_from_slice(&len.to_le_bytes());
+            payload.extend(update);
+            payload.extend(frames.payload());
+            payload
+        };
+        let (first, copy) = (payload(None), payload(Some(Token::new(8))));
+        assert_eq!(Unsolicited::of(&first), Unsolicited::Opening);
+        assert_eq!(Unsolicited::of(&copy), Unsolicited::Other);
+        for (kind, payload) in [(Unsolicited::Opening, first), (Unsolicited::Other, copy)] {
+            assert_eq!(Unsolicited::of(&shard(ShardKind::Data, &payload)), kind);
+        }
     }
 
     #[test]

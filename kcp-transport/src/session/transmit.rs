@@ -132,20 +132,23 @@ impl Session {
         let due = |it: &&mut Box<Extension>| {
             room > limit && (it.is_due(now) || (it.tells_received() && arq.wants_received(now)))
         };
+        let opening = self.extension.as_ref().filter(|_| arq.is_opening());
+        let mark = opening.and_then(|it| it.opening_mark(limit));
         let mut extension = self.extension.as_mut().filter(due);
         batch.push_with(|packet| {
             let end = packet.len().min(header.saturating_add(room));
+            let mark = mark.as_ref().map_or(&[][..], FrameWriter::payload);
             let mut used = 0;
             if arq.is_data_next() {
                 // Frames may be due every time and leave no room for data.
-                used = arq.poll_transmit(now, &mut packet[header..end]);
+                used = arq.poll_transmit_marked(now, &[], mark, &mut packet[header..end]);
             }
             if used == 0 {
                 let frames = extension
                     .as_mut()
                     .map(|extension| extension.fill_with_acks(now, arq, limit));
                 let frames = frames.as_ref().map_or(&[][..], FrameWriter::payload);
-                used = arq.poll_transmit_with(now, frames, &mut packet[header..end]);
+                used = arq.poll_transmit_marked(now, frames, mark, &mut packet[header..end]);
             }
             if used == 0 {
                 return 0;

@@ -45,8 +45,10 @@ pub(super) struct Sender {
     /// The path is too short for the model: only a window limits.
     is_local: bool,
     no_delay: bool,
-    /// The first segment opens a session at the peer, and is not copied.
+    /// The first segment opens a session at the peer, and is copied only with a mark.
     opens_session: bool,
+    /// Bytes of that mark, 0 while there is none.
+    mark_len: u8,
     /// Bytes queued and in flight.
     buffered: usize,
     capacity: usize,
@@ -72,6 +74,7 @@ impl Sender {
             is_local: false,
             no_delay: config.no_delay,
             opens_session: false,
+            mark_len: 0,
             buffered: 0,
             capacity: config.send_buffer,
             waiting_since: Time::ZERO,
@@ -80,6 +83,15 @@ impl Sender {
 
     pub(super) fn set_opens_session(&mut self) {
         self.opens_session = true;
+    }
+
+    pub(super) fn set_mark_len(&mut self, len: usize) {
+        self.mark_len = u8::try_from(len).unwrap_or(0);
+    }
+
+    /// Whether the segment that opens a session is not yet known to have arrived.
+    pub(super) fn is_opening(&self) -> bool {
+        self.opens_session && self.flight.una().to_wire() == self.flight.first()
     }
 
     /// Changes the options, except for the size of segments.

@@ -49,6 +49,21 @@ impl Sender {
         (ride || self.is_released(now)).then_some((Cause::New, front.data.len()))
     }
 
+    /// Whether the next copy is of the segment that opens a session.
+    pub(in crate::arq) fn copies_opening(&mut self, now: Time) -> bool {
+        let first = self.flight.first();
+        self.opens_session && self.peek_copy(now).is_some_and(|it| it.to_wire() == first)
+    }
+
+    /// Does not send the next copy.
+    pub(in crate::arq) fn drop_copy(&mut self, now: Time) {
+        if let Some(sequence) = self.peek_copy(now)
+            && let Some(protector) = &mut self.protector
+        {
+            protector.drop_copies(sequence);
+        }
+    }
+
     fn peek_copy(&mut self, now: Time) -> Option<SeqNumber> {
         self.protector.as_mut()?.peek(now, &self.flight)
     }
@@ -110,7 +125,8 @@ impl Sender {
         self.timer.on_sent(now);
         if self.redundancy != Redundancy::Off {
             let (redundancy, mss) = (self.redundancy, self.queue.mss());
-            let opening = Some(sequence).filter(|_| self.opens_session);
+            let is_marked = self.has_room_for_mark(queued.data.len());
+            let opening = Some(sequence).filter(|_| self.opens_session && !is_marked);
             let new = || {
                 let mut protector = Protector::new(redundancy, mss);
                 if let Some(opening) = opening {
@@ -130,6 +146,12 @@ impl Sender {
         let sent = Sent::new(queued.data, queued.fragments_left, transmission);
         self.flight.push(sent);
         Some(sequence)
+    }
+
+    /// Whether a copy of a segment with so much data can be marked as one.
+    fn has_room_for_mark(&self, len: usize) -> bool {
+        let mark = usize::from(self.mark_len);
+        mark > 0 && len + SEGMENT_HEADER_LEN + mark <= self.queue.mss()
     }
 
     /// Counts a transmission of a segment that takes so many bytes.

@@ -56,6 +56,60 @@ fn segment_that_opens_a_session_is_not_copied_and_the_next_one_is() {
     assert_eq!(stats(&arq).redundant_sent, 1);
 }
 
+/// Commands and payload lengths of what is laid out with a mark.
+fn marked(arq: &mut Arq, now: Time, extension: &[u8]) -> Vec<Vec<(Command, usize)>> {
+    let mut out = [0; MSS + SEGMENT_HEADER_LEN];
+    let mut datagrams = Vec::new();
+    loop {
+        let used = arq.poll_transmit_marked(now, extension, &[9; 28], &mut out);
+        if used == 0 {
+            return datagrams;
+        }
+        let segments = Segments::new(&out[..used]).map(|it| it.expect("laid out"));
+        datagrams.push(segments.map(|(it, data)| (it.command, data.len())).collect());
+    }
+}
+
+#[test]
+fn copy_of_the_segment_that_opens_a_session_has_a_mark_and_no_other_transmission_has() {
+    let push = (Command::Push, 40);
+    let mark = (Command::WindowUpdate, 28);
+    let mut arq = protected(ADAPTIVE);
+    arq.set_opens_session();
+    arq.write(&[7; 40]);
+    assert_eq!(marked(&mut arq, at(100), &[]), [[push]]);
+    assert_eq!(marked(&mut arq, at(102), &[]), [[push, mark]]);
+    assert_eq!(marked(&mut arq, at(175), &[]), [[push]]);
+    assert_eq!(marked(&mut arq, at(177), &[]), [[push, mark]]);
+    arq.write(&[7; 40]);
+    assert_eq!(marked(&mut arq, at(178), &[]), [[push]]);
+    assert_eq!(marked(&mut arq, at(180), &[]), [[push]]);
+    assert_eq!(stats(&arq).redundant_sent, 3);
+}
+
+#[test]
+fn segment_that_opens_a_session_is_not_copied_if_it_leaves_no_room_for_a_mark() {
+    for (len, copies) in [(MSS - 24 - 28, 1), (MSS - 24 - 27, 0), (MSS, 0)] {
+        let mut arq = protected(ADAPTIVE);
+        arq.set_opens_session();
+        arq.write(&vec![7; len]);
+        assert_eq!(marked(&mut arq, at(100), &[]).len(), 1);
+        assert_eq!(marked(&mut arq, at(102), &[]).len(), copies, "{len} bytes");
+        assert_eq!(arq.poll_timeout(), Some(at(175)));
+    }
+}
+
+#[test]
+fn marked_copy_that_no_longer_fits_is_not_sent() {
+    let mut arq = protected(ADAPTIVE);
+    arq.set_opens_session();
+    arq.write(&[7; MSS - 24 - 28]);
+    assert_eq!(marked(&mut arq, at(100), &[]).len(), 1);
+    arq.set_segments_len(MSS + SEGMENT_HEADER_LEN - 1, MSS);
+    assert!(marked(&mut arq, at(102), &[]).is_empty());
+    assert_eq!(arq.poll_timeout(), Some(at(175)));
+}
+
 #[test]
 fn ack_of_segment_or_copy_acknowledges_and_gives_a_sample() {
     for echo in [100, 102] {

@@ -94,6 +94,26 @@ impl Extension {
         frames
     }
 
+    /// The frame that goes with a copy of the segment that opens the session at the peer: a hello that
+    /// echoes the peer's token, once the peer has confirmed ours. A peer that has restarted has another
+    /// token and opens no session for it. It also repeats the confirmation to the peer.
+    pub(in crate::session) fn opening_mark(&self, limit: usize) -> Option<FrameWriter> {
+        if !self.initiates || !self.confirmed {
+            return None;
+        }
+        let mut frames = FrameWriter::new(limit);
+        frames.push(&Frame::Hello(self.own_hello())).then_some(frames)
+    }
+
+    fn own_hello(&self) -> Hello {
+        Hello {
+            confirmed: self.confirmed,
+            capabilities: self.offer.capabilities,
+            token: self.offer.token,
+            echo: self.peer.map(|peer| peer.token),
+        }
+    }
+
     fn fill_hello(&mut self, now: Time, rto: Duration, frames: &mut FrameWriter) {
         let repeated = self.hello.is_due(now);
         // A peer that may not have our token needs it with the first frame that depends on it.
@@ -101,13 +121,7 @@ impl Extension {
         if !repeated && !self.hello_due && !unheard {
             return;
         }
-        let hello = Hello {
-            confirmed: self.confirmed,
-            capabilities: self.offer.capabilities,
-            token: self.offer.token,
-            echo: self.peer.map(|peer| peer.token),
-        };
-        if !frames.push(&Frame::Hello(hello)) {
+        if !frames.push(&Frame::Hello(self.own_hello())) {
             return;
         }
         self.hello_due = false;

@@ -273,6 +273,11 @@ impl Protector {
         }
     }
 
+    /// A segment is not copied after all.
+    pub(in crate::arq) fn drop_copies(&mut self, sequence: SeqNumber) {
+        self.pending.retain(|copy| copy.sequence != sequence);
+    }
+
     /// Something was acknowledged: its copies are not needed.
     pub(in crate::arq) fn drop_acknowledged(&mut self, flight: &Flight) {
         self.pending
