@@ -101,7 +101,7 @@ impl PathModel {
                 // Two measurements that agree say more than one.
                 initial => {
                     let deviation = diff(initial).min(diff(self.initial_last));
-                    (deviation / 2).clamp(rtt / 16, rtt / 2)
+                    (deviation / 2).clamp(rtt / 32, rtt / 2)
                 }
             };
             self.samples = 1;
@@ -351,9 +351,9 @@ mod tests {
         assert_eq!((path.least(), path.smoothed()), (Some(ms(80)), None));
         assert_eq!(path.probe_timeout(), ms(120));
         sample(&mut path, ms(80));
-        assert_eq!(path.probe_timeout(), ms(101), "a sixteenth, four times");
+        assert_eq!(path.probe_timeout(), ms(91), "an eighth");
         path.on_handshake(ms(500), ms(500));
-        assert_eq!(path.probe_timeout(), ms(101));
+        assert_eq!(path.probe_timeout(), ms(91));
     }
 
     #[test]
@@ -362,7 +362,7 @@ mod tests {
             let mut path = PathModel::new(true);
             path.on_handshake(ms(first), ms(last));
             sample(&mut path, ms(80));
-            assert_eq!(path.probe_timeout(), ms(101), "{first} {last}");
+            assert_eq!(path.probe_timeout(), ms(91), "{first} {last}");
         }
     }
 
