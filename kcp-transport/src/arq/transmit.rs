@@ -10,6 +10,7 @@ struct Payload<'a> {
     out: &'a mut [u8],
     /// The payload of the window update that follows a copy of the opening segment.
     mark: &'a [u8],
+    is_marked: bool,
     len: usize,
     /// Bytes reserved at the end.
     reserved: usize,
@@ -85,6 +86,7 @@ impl Arq {
             most: out.len().min(self.segments_len()),
             out: &mut *out,
             mark,
+            is_marked: false,
             len: 0,
             reserved: match extension.len() {
                 0 => 0,
@@ -103,6 +105,9 @@ impl Arq {
             self.crowded_out = data_due && !laid;
         }
         payload.reserved = 0;
+        if payload.is_marked {
+            self.push_control(Command::WindowUpdate, header, mark, &mut payload);
+        }
         if !extension.is_empty() && payload.has_room(extension.len()) {
             self.push_control(Command::WindowUpdate, header, extension, &mut payload);
         }
@@ -148,6 +153,7 @@ impl Arq {
             most: out.len(),
             out,
             mark: &[],
+            is_marked: false,
             len: 0,
             reserved: 0,
         };
@@ -309,8 +315,13 @@ impl Arq {
                 true => payload.mark,
                 false => &[],
             };
-            if !mark.is_empty() && !payload.has_room(len + SEGMENT_HEADER_LEN + mark.len()) {
+            let marked = match mark.len() {
+                0 => 0,
+                len => SEGMENT_HEADER_LEN + len,
+            };
+            if marked > 0 && (payload.reserved > 0 || !payload.has_room(len + marked)) {
                 if payload.len + payload.reserved > 0 {
+                    // Frames of both kinds would not be the last.
                     break;
                 }
                 // The path has become narrower meanwhile.
@@ -332,10 +343,8 @@ impl Arq {
                 header.payload_len = len as u32;
                 payload.push(&header, &sent.data);
                 self.on_transmitted(now, cause, len, (limit, in_flight));
-                if !mark.is_empty() {
-                    let header = self.header(Command::WindowUpdate);
-                    self.push_control(Command::WindowUpdate, header, mark, payload);
-                }
+                payload.is_marked |= marked > 0;
+                payload.reserved += marked;
             }
         }
         payload.len > before
