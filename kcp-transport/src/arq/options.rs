@@ -119,8 +119,9 @@ names!(Congestion, "congestion", { "kcp" => Kcp, "unlimited" => Unlimited, "mode
 /// A lost segment is noticed by what is acknowledged after it. Where nothing follows, as in a call
 /// of one datagram, each loss costs more than a round trip; a copy costs a few milliseconds instead.
 /// Only flushes of up to four segments with at most sixteen in flight are copied, on paths with a
-/// round trip of 8 ms or more. A copy is not sent once its segment is acknowledged. Every KCP peer
-/// drops the second of two equal segments and acknowledges it; kcp-go counts it as `RepeatSegs`.
+/// round trip of 8 ms or more. The first copy follows its segment after a 25th of the round trip, at
+/// most 5 ms; if both are often lost together, later, after a third of the round trip at most. A copy
+/// is not sent once its segment is acknowledged. Every KCP peer drops the second of two equal segments and acknowledges it; kcp-go counts it as `RepeatSegs`.
 /// The first segment of the side that connects is copied only if the peer is one of this crate that has
 /// answered, and beside a mark: a copy that arrives after another peer has restarted would open a second
 /// session there.
@@ -134,7 +135,8 @@ names!(Congestion, "congestion", { "kcp" => Kcp, "unlimited" => Unlimited, "mode
 pub enum Redundancy {
     /// Nothing is sent twice without a reason. What kcptun's presets use.
     Off,
-    /// As many copies as the measured loss calls for: none below 0.25 %, one up to 5 %, then more.
+    /// As many copies as the measured loss calls for: one up to 5 %, then more. None below 0.25 %, once
+    /// none of the last 400 transmissions was lost.
     Adaptive {
         /// The budget, at most 400 %. Below 200 % no segment has more than one copy.
         overhead: Percent,

@@ -15,18 +15,18 @@ pub(in crate::arq) struct PathModel {
     #[doc(alias = "rx_srtt")]
     srtt: u64,
     /// Mean deviation in microseconds.
-    rttvar: u64,
+    rttvar: u32,
     /// How many samples there were, up to [`FEW_SAMPLES`].
     samples: u8,
     /// The last sample, in microseconds.
-    latest: u64,
+    latest: u32,
     least: WindowedMin,
     /// What the handshake took in microseconds; 0 if it was not measured.
     initial: u32,
     /// The same, since its last repetition.
     initial_last: u32,
     /// In microseconds.
-    probe_timeout: u64,
+    probe_timeout: u32,
     no_delay: bool,
     loss: LossRate,
 }
@@ -42,7 +42,7 @@ impl PathModel {
             least: WindowedMin::default(),
             initial: 0,
             initial_last: 0,
-            probe_timeout: micros(INITIAL_TIMEOUT),
+            probe_timeout: narrow_micros(INITIAL_TIMEOUT),
             no_delay,
             loss: LossRate::default(),
         }
@@ -59,7 +59,7 @@ impl PathModel {
         } else {
             MIN_TIMEOUT
         };
-        self.probe_timeout = micros(timeout.clamp(least, MAX_TIMEOUT));
+        self.probe_timeout = narrow_micros(timeout.clamp(least, MAX_TIMEOUT));
     }
 
     /// Takes the time that the handshake took as a first estimate, unless there is a better one;
@@ -95,7 +95,7 @@ impl PathModel {
         if self.srtt == 0 {
             self.srtt = rtt;
             let diff = |initial: u32| rtt.abs_diff(initial.into());
-            self.rttvar = match self.initial {
+            let deviation = match self.initial {
                 // The time-out of a first probe in RFC 8985, section 7.2: two round trips.
                 0 => rtt / 4,
                 // Two measurements that agree say more than one.
@@ -104,28 +104,30 @@ impl PathModel {
                     (deviation / 2).clamp(rtt / 32, rtt / 2)
                 }
             };
+            self.rttvar = narrow(deviation);
             self.samples = 1;
         } else {
             let deviation = rtt.abs_diff(self.srtt);
             self.srtt = approach(self.srtt, rtt, 8);
             self.samples = (self.samples + 1).min(FEW_SAMPLES);
-            let weight = if rtt + self.rttvar < self.srtt {
+            let rttvar = u64::from(self.rttvar);
+            let weight = if rtt + rttvar < self.srtt {
                 32
             } else {
                 self.samples.into()
             };
-            self.rttvar = approach(self.rttvar, deviation, weight);
+            self.rttvar = narrow(approach(rttvar, deviation, weight));
         }
-        self.latest = rtt;
+        self.latest = narrow(rtt);
         self.least.on_sample(now, rtt);
-        let variance = Duration::from_micros(4 * self.rttvar) + TIMER_GRAIN;
+        let variance = Duration::from_micros(4 * u64::from(self.rttvar)) + TIMER_GRAIN;
         let variance = variance.max(GRANULARITY);
         self.set_probe_timeout(Duration::from_micros(self.srtt) + variance);
     }
 
     /// How long after the last transmission the peer is probed, if nothing is acknowledged.
     pub(in crate::arq) fn probe_timeout(&self) -> Duration {
-        Duration::from_micros(self.probe_timeout)
+        Duration::from_micros(self.probe_timeout.into())
     }
 
     /// Smoothed round-trip time, once there is a sample.
@@ -140,7 +142,7 @@ impl PathModel {
 
     /// The longer of the smoothed and the latest round-trip time.
     pub(in crate::arq) fn current(&self) -> Duration {
-        Duration::from_micros(self.srtt.max(self.latest))
+        Duration::from_micros(self.srtt.max(self.latest.into()))
     }
 
     /// The shortest round-trip time of the last ten seconds or more.
@@ -156,6 +158,11 @@ impl PathModel {
     /// One transmission that counted as lost had arrived.
     pub(in crate::arq) fn on_spurious(&mut self) {
         self.loss.on_spurious();
+    }
+
+    /// Whether something was lost among the last few hundred transmissions.
+    pub(in crate::arq) fn lost_lately(&self) -> bool {
+        self.loss.since < LATELY
     }
 
     /// The part of transmissions whose data or acknowledgement is lost, 0 to 1.
@@ -204,6 +211,9 @@ struct LossRate {
     weight: u32,
     /// By how much the last loss raised it, so that it can be taken back.
     step: u32,
+    /// Transmissions since the last loss, and from the one before to that.
+    since: u16,
+    before: u16,
 }
 
 impl LossRate {
@@ -215,12 +225,16 @@ impl LossRate {
         if lost {
             self.step = (Self::ONE / self.weight).min(Self::ONE - self.rate);
             self.rate += self.step;
+            (self.before, self.since) = (self.since, 0);
+        } else {
+            self.since = self.since.saturating_add(1);
         }
         self.weight = (self.weight + 1).min(LOSS_WEIGHT);
     }
 
     fn on_spurious(&mut self) {
         self.rate = self.rate.saturating_sub(self.step);
+        self.since = self.since.max(self.before);
     }
 
     fn get(&self) -> f64 {
@@ -234,6 +248,8 @@ impl Default for LossRate {
             rate: Self::ONE / PRIOR_LOSS,
             weight: PRIOR_WEIGHT,
             step: 0,
+            since: LATELY,
+            before: LATELY,
         }
     }
 }
@@ -252,8 +268,13 @@ fn known(micros: u64) -> Option<Duration> {
     (micros > 0).then(|| Duration::from_micros(micros))
 }
 
+/// As [`micros`]: no time here is longer than [`MAX_TIMEOUT`].
 fn narrow_micros(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+    narrow(micros(duration))
+}
+
+fn narrow(micros: u64) -> u32 {
+    u32::try_from(micros).unwrap_or(u32::MAX)
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -289,6 +310,11 @@ const MIN_RTT_SPAN: Duration = Duration::from_secs(10);
 
 /// Transmissions that the average of losses reaches back to.
 const LOSS_WEIGHT: u32 = 256;
+
+/// Transmissions for which a loss is remembered. Where one in a hundred is lost in each direction, few
+/// losses are further apart: of 10 000 calls with a copy of each, nineteen runs of twenty have fewer
+/// than ten that wait for a time-out, where an average alone has eleven.
+const LATELY: u16 = 400;
 
 /// One in so many transmissions is taken to be lost before any outcome is known.
 const PRIOR_LOSS: u32 = 100;
@@ -445,7 +471,20 @@ mod tests {
             path.on_outcome(false);
         }
         path.on_outcome(true);
+        assert!(path.lost_lately());
         path.on_spurious();
-        assert!(path.loss() < 0.001);
+        assert!(path.loss() < 0.001 && !path.lost_lately());
+    }
+
+    #[test]
+    fn loss_is_remembered_for_four_hundred_transmissions() {
+        let mut path = PathModel::new(true);
+        assert!(!path.lost_lately());
+        path.on_outcome(true);
+        for _ in 0..400 {
+            assert!(path.lost_lately());
+            path.on_outcome(false);
+        }
+        assert!(!path.lost_lately());
     }
 }

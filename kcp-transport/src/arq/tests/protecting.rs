@@ -66,7 +66,11 @@ fn marked(arq: &mut Arq, now: Time, extension: &[u8]) -> Vec<Vec<(Command, usize
             return datagrams;
         }
         let segments = Segments::new(&out[..used]).map(|it| it.expect("laid out"));
-        datagrams.push(segments.map(|(it, data)| (it.command, data.len())).collect());
+        datagrams.push(
+            segments
+                .map(|(it, data)| (it.command, data.len()))
+                .collect(),
+        );
     }
 }
 

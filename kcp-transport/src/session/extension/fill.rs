@@ -102,7 +102,9 @@ impl Extension {
             return None;
         }
         let mut frames = FrameWriter::new(limit);
-        frames.push(&Frame::Hello(self.own_hello())).then_some(frames)
+        frames
+            .push(&Frame::Hello(self.own_hello()))
+            .then_some(frames)
     }
 
     fn own_hello(&self) -> Hello {

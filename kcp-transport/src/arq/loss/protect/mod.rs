@@ -134,7 +134,11 @@ impl Protector {
         // An acknowledgement may be lost as well as what it answers.
         let loss = 1.0 - (1.0 - loss).max(0.0).sqrt();
         let mut copies = 0;
-        let mut remaining = loss;
+        // An average of few losses comes down between them.
+        let mut remaining = match path.lost_lately() {
+            true => loss.max(2.0 * REMAINING_LOSS),
+            false => loss,
+        };
         while remaining > REMAINING_LOSS && copies < MOST_COPIES {
             remaining *= loss;
             copies += 1;

@@ -43,7 +43,7 @@ fn flight(count: u32) -> Flight {
 
 #[test]
 fn number_of_copies_follows_the_loss_and_the_budget() {
-    let expected = [(0, 0), (500, 0), (100, 1), (20, 1), (8, 2), (5, 2)];
+    let expected = [(0, 0), (500, 1), (100, 1), (20, 1), (8, 2), (5, 2)];
     for (one_in, copied) in expected {
         let path = path(ms(50), one_in);
         assert_eq!(copies(adaptive(400), &path), copied, "1 in {one_in}");
@@ -56,6 +56,16 @@ fn number_of_copies_follows_the_loss_and_the_budget() {
         };
         assert_eq!(copies(always, &path), copied.max(1));
     }
+}
+
+#[test]
+fn path_that_loses_little_is_protected_for_four_hundred_transmissions_after_a_loss() {
+    let mut path = path(ms(50), 500);
+    for _ in 0..400 {
+        assert_eq!(copies(adaptive(100), &path), 1);
+        path.on_outcome(false);
+    }
+    assert_eq!(copies(adaptive(100), &path), 0);
 }
 
 #[test]
