@@ -3,6 +3,7 @@
 mod broken;
 mod flood;
 mod forgery;
+mod held_acks;
 pub(crate) mod memory;
 mod migration;
 mod pressure;
