@@ -32,7 +32,22 @@ fn over(
 
 fn failover(setup: &Setup) -> KcpChannelBuilder {
     let failure = Failure::failover().tries(6).budget(1.0, 100);
-    setup.connecting().failure(failure).idempotent([SAY_HELLO])
+    let connecting = setup.connecting().ejection(Ejection::off());
+    connecting.failure(failure).idempotent([SAY_HELLO])
+}
+
+/// Waits until the channel has found all its servers again.
+async fn all_reachable(channel: &KcpChannel) {
+    let reachable = || {
+        let stats = channel.balance_stats().unwrap();
+        stats
+            .endpoints
+            .iter()
+            .all(|it| it.unreachable.is_none() && !it.ejected)
+    };
+    while !reachable() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
@@ -45,7 +60,9 @@ async fn calls_are_answered_while_servers_are_killed_and_started() {
         servers.push(server);
         addresses.push(addr);
     }
-    let client = over(failover(&setup), &addresses);
+    let list = addresses.iter().map(|addr| format!("kcp://{addr}"));
+    let channel = failover(&setup).connect_list(list).unwrap();
+    let client = GreeterClient::new(channel.clone());
     for victim in [0, 1, 2, 0] {
         let calls = |client: GreeterClient<KcpChannel>| {
             tokio::spawn(async move {
@@ -62,6 +79,7 @@ async fn calls_are_answered_while_servers_are_killed_and_started() {
         }
         let (server, _) = Process::start(&setup, addresses[victim], Hello::default()).await;
         servers.insert(victim, server);
+        timeout(PATIENCE, all_reachable(&channel)).await.unwrap();
     }
     for server in servers {
         server.kill().await;
@@ -115,25 +133,18 @@ async fn dead_servers_fail_calls_at_once_until_one_is_back() {
 #[tokio::test]
 async fn unavailable_from_the_server_repeats_idempotent_calls_only() {
     let setup = Setup::plaintext();
-    let greeter = Hello::named("busy");
-    let addr = setup.serve(greeter.clone()).await;
-    let failtry = || setup.connecting().failure(Failure::failtry());
-    let mut once = over(failtry(), &[addr]);
-    let status = say(&mut once, "unavailable").await.unwrap_err();
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::Unavailable, "busy")
-    );
-    greeter.waiting.notified().await;
-    let again = timeout(Duration::from_millis(50), greeter.waiting.notified());
-    assert!(again.await.is_err());
-
-    let mut several = over(failtry().idempotent(["/helloworld.Greeter/"]), &[addr]);
-    let failing = tokio::spawn(async move { say(&mut several, "unavailable").await });
-    for _ in 0..2 {
-        greeter.waiting.notified().await;
+    let addr = setup.serve(Hello::named("busy")).await;
+    for (methods, tries) in [("/helloworld.Other/", 1), ("/helloworld.Greeter/", 3)] {
+        let connecting = setup.connecting().failure(Failure::failtry());
+        let connecting = connecting.idempotent([methods]);
+        let channel = connecting.connect_list([format!("kcp://{addr}")]).unwrap();
+        let mut client = GreeterClient::new(channel.clone());
+        let status = say(&mut client, "unavailable").await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.message(), "busy");
+        let stats = channel.balance_stats().unwrap();
+        assert_eq!(stats.endpoints[0].tries, tries);
     }
-    failing.await.unwrap().unwrap_err();
 }
 
 #[tokio::test]
@@ -149,11 +160,16 @@ async fn hedge_is_answered_by_the_other_server_and_cancels_the_call() {
     ];
     let failure = Failure::failbackup(Duration::from_millis(20)).budget(1.0, 10);
     let connecting = setup.connecting().failure(failure);
-    let mut client = over(
-        connecting.idempotent_if(|path| path == SAY_HELLO),
-        &addresses,
-    );
+    let list = addresses.map(|addr| format!("kcp://{addr}"));
+    let connecting = connecting.idempotent_if(|path| path == SAY_HELLO);
+    let channel = connecting.connect_list(list).unwrap();
+    let mut client = GreeterClient::new(channel.clone());
     assert_eq!(say(&mut client, "who").await.unwrap(), "quick");
+    let stats = channel.balance_stats().unwrap();
+    assert_eq!((stats.requests, stats.retries, stats.hedges), (1, 0, 1));
+    let succeeded = stats.endpoints.iter().map(|it| (it.tries, it.succeeded));
+    assert_eq!(succeeded.collect::<Vec<_>>(), [(1, 0), (1, 1)]);
+    assert!(stats.endpoints[1].link.is_some());
     stuck.waiting.notified().await;
     timeout(PATIENCE, stuck.cancelled.notified()).await.unwrap();
 }

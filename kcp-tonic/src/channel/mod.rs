@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Uri;
-use kcp_tower::balance::{Balance, Endpoint};
+use kcp_tower::balance::{Balance, BalanceStats, Endpoint};
 use kcp_tower::{BoxError, ConnectionInfo, KcpConnector, Security};
 use tonic::transport::Channel;
 
@@ -132,6 +132,16 @@ impl KcpChannel {
     #[must_use]
     pub fn stats(&self) -> ChannelStats {
         self.calls.stats()
+    }
+
+    /// The counters of a channel over several servers and of each of them; `None` for a channel to one
+    /// destination. With the feature `metrics`, `BalanceStats::publish` passes them on.
+    #[must_use]
+    pub fn balance_stats(&self) -> Option<BalanceStats> {
+        match &self.route {
+            Route::One { .. } => None,
+            Route::Set(balance) => Some(balance.stats()),
+        }
     }
 
     /// The connections that have not ended, for their addresses and statistics.

@@ -120,6 +120,7 @@ impl<P: Protocol> BalanceBuilder<P> {
             tries: Arc::new(self.failure.build(self.seed)),
             ejection: self.ejection,
             dice: Dice::new(self.seed),
+            counts: Arc::default(),
             discovery,
         };
         Balance {

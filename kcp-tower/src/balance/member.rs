@@ -103,7 +103,6 @@ impl<P: Protocol> Core<P> {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn connections(&self) -> usize {
         lock(&self.connections).len()
     }

@@ -31,6 +31,7 @@ mod protocol;
 mod reconnect;
 mod select;
 mod set;
+mod stats;
 mod sync;
 mod track;
 
@@ -58,6 +59,8 @@ pub use self::reconnect::Reconnect;
 use self::select::Dice;
 pub use self::select::{Candidate, Select, Selection};
 use self::set::{Set, why_not};
+use self::stats::Counts;
+pub use self::stats::{BalanceStats, EndpointStats};
 pub use self::track::RequestGuard;
 #[doc(no_inline)]
 pub use tower::discover::{Change, Discover};
@@ -78,6 +81,7 @@ struct Shared<P: Protocol> {
     tries: Arc<Tries>,
     ejection: Ejection,
     dice: Dice,
+    counts: Arc<Counts>,
     /// The task that follows discovery.
     discovery: Option<AbortHandle>,
 }

@@ -12,9 +12,11 @@ use std::time::Duration;
 use tower::load::peak_ewma::{Cost, Handle};
 use tower::load::{Load, PeakEwma, TrackCompletion};
 use tower_service::Service;
+use tracing::debug;
 
 use super::failure::{Ejection, Health, Standing, Verdict};
 use super::member::Measured;
+use super::stats::EndpointCounts;
 use super::sync::{lock, now};
 
 /// The requests of one endpoint. It stays the same when discovery changes the endpoint's description.
@@ -23,6 +25,7 @@ pub(super) struct Track {
     in_flight: AtomicUsize,
     meter: Mutex<PeakEwma<Nothing, KeepHandle>>,
     health: Mutex<Health>,
+    pub(super) counts: EndpointCounts,
 }
 
 impl Track {
@@ -33,6 +36,7 @@ impl Track {
             in_flight: AtomicUsize::new(0),
             meter: Mutex::new(PeakEwma::new(Nothing, DEFAULT_RTT, decay, KeepHandle)),
             health: Mutex::default(),
+            counts: EndpointCounts::default(),
         })
     }
 
@@ -47,14 +51,17 @@ impl Track {
 
     /// Takes the outcome of a request into account.
     pub(super) fn judge(&self, ejection: &Ejection, verdict: Verdict) {
+        self.counts.judge(verdict);
         let mut health = lock(&self.health);
-        match verdict {
-            Verdict::Success | Verdict::Rejected => health.on_success(now()),
-            _ if verdict.is_failure() => {
-                health.on_failure(ejection, now());
-            }
-            _ => {}
+        if matches!(verdict, Verdict::Success | Verdict::Rejected) {
+            health.on_success(now());
+        } else if verdict.is_failure() && health.on_failure(ejection, now()) {
+            debug!(endpoint = self.id, "ejected after failures");
         }
+    }
+
+    pub(super) fn ejections(&self) -> u64 {
+        lock(&self.health).total
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -64,6 +71,7 @@ impl Track {
     /// Counts a request until the guard is dropped.
     pub(super) fn start(self: &Arc<Self>) -> RequestGuard {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.counts.start();
         RequestGuard {
             latency: measure(&self.meter),
             track: Arc::clone(self),

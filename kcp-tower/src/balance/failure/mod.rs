@@ -74,7 +74,7 @@ impl Failure {
     }
 
     /// Another endpoint at once, those that were tried left out. If none is left, all of them again
-    /// after a pause. 3 tries.
+    /// after a pause; if all are unreachable then, the pause counts as a try. 3 tries.
     #[must_use]
     pub fn failover() -> Self {
         Self::new(Mode::Over, 3)

@@ -10,6 +10,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep};
 use tower::retry::backoff::Backoff;
 use tower_service::Service;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug_span};
 
 use super::{Attempts, Mode, Verdict};
 use crate::balance::error::BalanceError;
@@ -48,6 +50,7 @@ impl<P: Protocol> Run<P> {
         let idempotent = shared.tries.repeat() && protocol.idempotent(&request);
         let attempts = protocol.attempts(request);
         shared.tries.deposit();
+        shared.counts.request();
         Self {
             attempts,
             key,
@@ -107,19 +110,27 @@ impl<P: Protocol> Run<P> {
         backoff: &mut Option<impl Backoff>,
     ) -> bool {
         let same = self.shared.tries.mode == Mode::Try && verdict != Verdict::Overloaded;
-        let none_left = !same && !self.shared.has_choice(&self.tried);
-        if none_left && !self.flying.is_empty() || !self.may_repeat(verdict) {
-            return false;
+        let again = |run: &Self| same && run.shared.takes_requests(member);
+        loop {
+            let none_left = !again(self) && !self.shared.has_choice(&self.tried);
+            if none_left && !self.flying.is_empty() || !self.may_repeat(verdict) {
+                return false;
+            }
+            if none_left {
+                self.tried.clear();
+            }
+            if let Some(backoff) = backoff
+                && (same || none_left)
+            {
+                backoff.next_backoff().await;
+            }
+            let again = again(self).then_some(member);
+            if again.is_some() || self.shared.has_choice(&self.tried) {
+                return self.start(again).is_ok();
+            }
+            // All endpoints are unreachable or ejected. The pause counts as a try.
+            self.tries += 1;
         }
-        if none_left {
-            self.tried.clear();
-        }
-        if let Some(backoff) = backoff
-            && (same || none_left)
-        {
-            backoff.next_backoff().await;
-        }
-        self.start(same.then_some(member)).is_ok()
     }
 
     /// Whether a failure with this verdict leads to another try, which the budget then pays for.
@@ -153,7 +164,15 @@ impl<P: Protocol> Run<P> {
         let refuse = |reason| self.shared.protocol.refuse(reason);
         let member = match again.filter(|it| self.shared.takes_requests(it)) {
             Some(member) => Arc::clone(member),
-            None => self.shared.select(self.key, &self.tried).map_err(refuse)?,
+            None => {
+                let selected = self.shared.select(self.key, &self.tried);
+                selected.map_err(|reason| {
+                    if self.tries == 0 {
+                        self.shared.counts.refused();
+                    }
+                    refuse(reason)
+                })?
+            }
         };
         let left = self.deadline.map(|at| at.saturating_duration_since(now()));
         let concurrent = !self.flying.is_empty();
@@ -162,7 +181,14 @@ impl<P: Protocol> Run<P> {
         };
         self.tried.push(member.core.track.id);
         self.tries += 1;
+        if self.tries > 1 {
+            self.shared.counts.another(concurrent);
+        }
+        let address = &member.core.address;
+        let verdict = Empty;
+        let span = debug_span!("try", endpoint = %address, number = self.tries, verdict);
         let flight = fly(Arc::clone(&self.shared), member, request, self.idempotent);
+        let flight = flight.instrument(span);
         self.flying.push(Box::pin(flight));
         Ok(())
     }
@@ -206,8 +232,11 @@ async fn fly<P: Protocol>(
     let answer = answer.await;
     let verdict = protocol.judge(&answer);
     if verdict == Verdict::Success {
-        shared.tries.latencies.record(now() - start);
+        let latency = now() - start;
+        shared.tries.latencies.record(latency);
+        member.core.track.counts.took(latency);
     }
+    Span::current().record("verdict", tracing::field::debug(verdict));
     member.core.track.judge(&shared.ejection, verdict);
     let answer = answer.map(|response| protocol.track(response, guard));
     Landed {

@@ -45,6 +45,7 @@ impl<P: Protocol> Balance<P> {
                 tries: Arc::clone(&shared.tries),
                 ejection: shared.ejection,
                 dice: Dice::new(None),
+                counts: Arc::default(),
                 discovery: None,
             };
             let shared = Arc::new(shared);

@@ -60,6 +60,14 @@ async fn failtry_sends_to_the_same_endpoint_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn failtry_needs_no_other_endpoint() {
+    let servers = judged([("a", Verdict::Failed)]);
+    let balance = over(&servers, Failure::failtry());
+    assert_eq!(send(&balance, IDEMPOTENT).await.1, Verdict::Failed);
+    assert_eq!(requests(&servers), [3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failover_sends_to_those_not_tried_yet() {
     let servers = judged([
         ("a", Verdict::Failed),
@@ -70,6 +78,15 @@ async fn failover_sends_to_those_not_tried_yet() {
     let balance = over(&servers, Failure::failover().tries(4));
     assert_eq!(send(&balance, IDEMPOTENT).await.0, "d");
     assert_eq!(requests(&servers), [1, 1, 1, 1]);
+    let stats = balance.stats();
+    assert_eq!((stats.requests, stats.retries, stats.hedges), (1, 3, 0));
+    let [a, b, c, d] = &stats.endpoints[..] else {
+        panic!("{stats:?}")
+    };
+    assert_eq!(
+        (a.failed, b.overloaded, c.unsent, d.succeeded),
+        (1, 1, 1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,6 +99,23 @@ async fn failover_begins_again_when_none_is_left() {
     }
     servers.set("b", |it| it.verdict = None);
     assert_eq!(answering.await.unwrap().0, "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failover_waits_for_an_endpoint_that_comes_back_as_long_as_it_has_tries() {
+    for (tries, expected) in [(2, Verdict::Unsent), (6, Verdict::Success)] {
+        let servers = judged([("a", Verdict::Unsent)]);
+        let balance = over(&servers, Failure::failover().tries(tries));
+        let answering = tokio::spawn(async move { send(&balance, IDEMPOTENT).await });
+        while requests(&servers) != [1] {
+            tokio::task::yield_now().await;
+        }
+        let gone = Some("gone".to_owned());
+        servers.set("a", |it| it.unreachable = gone);
+        tokio::time::sleep(millis(50)).await;
+        servers.set("a", |it| (it.unreachable, it.verdict) = (None, None));
+        assert_eq!(answering.await.unwrap().1, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,6 +284,9 @@ async fn open_circuit_fails_at_once_and_closes_after_a_good_answer() {
     let error = balance.clone().oneshot(IDEMPOTENT).await.unwrap_err();
     let text = "none of 1 endpoints takes requests: a is ejected after failures";
     assert_eq!(error.to_string(), text);
+    let stats = balance.stats();
+    assert_eq!((stats.requests, stats.refused), (4, 1));
+    assert!(stats.endpoints[0].ejected && stats.endpoints[0].ejections == 1);
     tokio::time::sleep(Duration::from_secs(2)).await;
     send(&balance, IDEMPOTENT).await;
     assert!(balance.clone().oneshot(IDEMPOTENT).await.is_err());

@@ -1,0 +1,71 @@
+//! A greeter on servers that come and go while it is called.
+//!
+//! cargo run -p kcp-tonic --example balanced
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::helloworld::{HelloRequest, greeter_client::GreeterClient};
+use common::{Error, SAY_HELLO, Server, loopback};
+use kcp_tonic::balance::{Change, Endpoint};
+use kcp_tonic::{Failure, KcpChannel, Security, Selection};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+#[tokio::main]
+pub(crate) async fn main() -> Result<(), Error> {
+    // Anything that produces changes is a discovery. Here it is this function.
+    let (changes, changed) = mpsc::unbounded_channel();
+    let channel = KcpChannel::builder(&Security::Plaintext)
+        .selection(Selection::LeastInFlight)
+        .failure(Failure::failover())
+        .idempotent([SAY_HELLO])
+        .connect_discover(UnboundedReceiverStream::new(changed));
+    let mut client = GreeterClient::new(channel.clone());
+
+    let mut servers = Vec::new();
+    for number in 0..3 {
+        let server = Server::start(loopback(), Duration::ZERO).await?;
+        let endpoint = Endpoint::parse(server.uri())?;
+        changes.send(Ok::<_, Error>(Change::Insert(number, endpoint)))?;
+        servers.push(server);
+    }
+    report("three servers", &greet(&mut client).await?);
+
+    // Killed, without a word to the discovery: calls find other servers.
+    let addr = servers.remove(0).addr;
+    report("one was killed", &greet(&mut client).await?);
+
+    // Started again, at the same address. Connecting to it goes on in the background.
+    servers.push(Server::start(addr, Duration::ZERO).await?);
+    report("it is back", &greet(&mut client).await?);
+
+    // Taken out of the set: calls in flight end, and there are no new ones.
+    changes.send(Ok(Change::Remove(1)))?;
+    while channel.endpoints().len() > 2 {
+        tokio::task::yield_now().await;
+    }
+    report("one was removed", &greet(&mut client).await?);
+    Ok(())
+}
+
+/// Sixty calls; counts the answers by what stands in them.
+async fn greet(client: &mut GreeterClient<KcpChannel>) -> Result<BTreeMap<String, u32>, Error> {
+    let mut answers = BTreeMap::new();
+    for _ in 0..60 {
+        let name = "world".to_owned();
+        let reply = client.say_hello(HelloRequest { name }).await?.into_inner();
+        *answers.entry(reply.message).or_default() += 1;
+    }
+    Ok(answers)
+}
+
+fn report(when: &str, answers: &BTreeMap<String, u32>) {
+    println!("{when}:");
+    for (answer, count) in answers {
+        println!("  {count:2} times {answer}");
+    }
+}

@@ -1,0 +1,103 @@
+//! A greeter for the examples, which can be slow, and stopped like a process that is killed.
+#![allow(dead_code, reason = "not every example uses everything")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use kcp_tonic::{KcpIncoming, Security, serve, server_builder};
+use tokio::task::JoinHandle;
+use tonic::{Request, Response, Status, Streaming};
+
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub(crate) mod helloworld {
+    include!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/generated/helloworld.rs"
+    ));
+}
+
+use helloworld::greeter_server::{Greeter, GreeterServer};
+use helloworld::{HelloReply, HelloRequest};
+
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// The path of the method that the examples call.
+pub(crate) const SAY_HELLO: &str = "/helloworld.Greeter/SayHello";
+
+/// A server that runs until it is dropped.
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Starts a server on an address; one with port 0 gets a free one.
+    pub(crate) async fn start(addr: SocketAddr, delay: Duration) -> Result<Self, Error> {
+        let incoming = KcpIncoming::bind(addr, &Security::Plaintext).await?;
+        let addr = incoming.local_addr()?;
+        let greeter = GreeterServer::new(Hello { addr, delay });
+        let router = server_builder().add_service(greeter);
+        let task = tokio::spawn(serve(incoming, router).into_future());
+        Ok(Self { addr, task })
+    }
+
+    pub(crate) fn uri(&self) -> String {
+        format!("kcp://{}", self.addr)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Any free port of this machine.
+pub(crate) fn loopback() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+struct Hello {
+    addr: SocketAddr,
+    delay: Duration,
+}
+
+type Replies = tokio_stream::Empty<Result<HelloReply, Status>>;
+
+#[tonic::async_trait]
+impl Greeter for Hello {
+    async fn say_hello(
+        &self,
+        request: Request<HelloRequest>,
+    ) -> Result<Response<HelloReply>, Status> {
+        tokio::time::sleep(self.delay).await;
+        let name = request.into_inner().name;
+        let message = format!("Hello {name}, this is {}", self.addr);
+        Ok(Response::new(HelloReply { message }))
+    }
+
+    type LotsOfRepliesStream = Replies;
+
+    async fn lots_of_replies(
+        &self,
+        _request: Request<HelloRequest>,
+    ) -> Result<Response<Replies>, Status> {
+        Err(Status::unimplemented("see say_hello"))
+    }
+
+    async fn lots_of_greetings(
+        &self,
+        _request: Request<Streaming<HelloRequest>>,
+    ) -> Result<Response<HelloReply>, Status> {
+        Err(Status::unimplemented("see say_hello"))
+    }
+
+    type BidiHelloStream = Replies;
+
+    async fn bidi_hello(
+        &self,
+        _request: Request<Streaming<HelloRequest>>,
+    ) -> Result<Response<Replies>, Status> {
+        Err(Status::unimplemented("see say_hello"))
+    }
+}

@@ -1,0 +1,40 @@
+//! The examples, run to their end.
+#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "each example is a program of its own, with the same server"
+)]
+
+#[path = "../examples/balanced.rs"]
+mod balanced;
+#[path = "../examples/broadcast.rs"]
+mod broadcast;
+#[path = "../examples/failover.rs"]
+mod failover;
+
+#[test]
+fn balanced_greeter_is_answered_while_servers_come_and_go() {
+    balanced::main().unwrap();
+}
+
+#[test]
+fn calls_are_answered_by_another_server() {
+    failover::main().unwrap();
+}
+
+#[test]
+fn all_servers_are_called() {
+    broadcast::main().unwrap();
+}
+
+/// Examples are for reading.
+#[test]
+fn examples_are_shorter_than_eighty_lines() {
+    for text in [
+        include_str!("../examples/balanced.rs"),
+        include_str!("../examples/broadcast.rs"),
+        include_str!("../examples/failover.rs"),
+    ] {
+        assert!(text.lines().count() < 80);
+    }
+}

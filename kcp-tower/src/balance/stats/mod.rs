@@ -1,0 +1,173 @@
+//! What a balancer and its endpoints have done.
+
+#[cfg(feature = "metrics")]
+mod publish;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::member::Core;
+use super::{Balance, Endpoint, Link, Origin, Protocol, Standing, Verdict};
+
+/// The counters of a [`Balance`] and its clones.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct BalanceStats {
+    /// Requests, without those to all endpoints.
+    pub requests: u64,
+    /// Tries after the first one because a try failed.
+    pub retries: u64,
+    /// Tries beside another one because an answer was late.
+    pub hedges: u64,
+    /// Requests that ended because no endpoint took requests.
+    pub refused: u64,
+    /// The endpoints of the set, and the removed ones that have requests in flight.
+    pub endpoints: Vec<EndpointStats>,
+}
+
+/// The counters of one endpoint, from when it joined the set.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Host and port.
+    pub address: String,
+    /// Its description; `None` if discovery has removed it.
+    pub endpoint: Option<Endpoint>,
+    /// Requests without a complete response.
+    pub in_flight: usize,
+    /// Connections made or to be made with the next request.
+    pub connections: usize,
+    /// Requests sent, retries and hedges included.
+    pub tries: u64,
+    /// Of these, with [`Verdict::Success`].
+    pub succeeded: u64,
+    /// Of these, with [`Verdict::Rejected`].
+    pub rejected: u64,
+    /// Of these, with [`Verdict::Unsent`].
+    pub unsent: u64,
+    /// Of these, with [`Verdict::Failed`].
+    pub failed: u64,
+    /// Of these, with [`Verdict::Overloaded`].
+    pub overloaded: u64,
+    /// Of these, with [`Verdict::Late`].
+    pub late: u64,
+    /// The sum of the times to the answers that succeeded. Divided by their number, it is the mean
+    /// latency.
+    pub latency: Duration,
+    /// How often the endpoint was ejected.
+    pub ejections: u64,
+    /// Whether it is ejected now.
+    pub ejected: bool,
+    /// Why no connection can be made now.
+    pub unreachable: Option<String>,
+    /// Round-trip time and loss, once there is a connection that has measured them.
+    pub link: Option<Link>,
+}
+
+impl<P: Protocol> Balance<P> {
+    /// The counters of this balancer and its clones.
+    #[must_use]
+    pub fn stats(&self) -> BalanceStats {
+        let shared = &self.shared;
+        let members = shared.set.members();
+        let here = members
+            .iter()
+            .map(|it| of_endpoint(&it.core, Some(it.endpoint.clone())));
+        let draining = shared.set.draining();
+        let removed = draining.iter().map(|it| of_endpoint(it, None));
+        let counts = &shared.counts;
+        BalanceStats {
+            requests: get(&counts.requests),
+            retries: get(&counts.retries),
+            hedges: get(&counts.hedges),
+            refused: get(&counts.refused),
+            endpoints: here.chain(removed).collect(),
+        }
+    }
+}
+
+fn of_endpoint<P: Protocol>(core: &Core<P>, endpoint: Option<Endpoint>) -> EndpointStats {
+    let counts = &core.track.counts;
+    EndpointStats {
+        address: core.address.clone(),
+        endpoint,
+        in_flight: core.track.in_flight(),
+        connections: core.connections(),
+        tries: get(&counts.tries),
+        succeeded: get(&counts.succeeded),
+        rejected: get(&counts.rejected),
+        unsent: get(&counts.unsent),
+        failed: get(&counts.failed),
+        overloaded: get(&counts.overloaded),
+        late: get(&counts.late),
+        latency: Duration::from_micros(get(&counts.latency_micros)),
+        ejections: core.track.ejections(),
+        ejected: matches!(core.track.standing(), Standing::Ejected(_)),
+        unreachable: core.origin.unreachable(),
+        link: core.origin.link(),
+    }
+}
+
+fn get(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+/// Counts of a balancer.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    requests: AtomicU64,
+    retries: AtomicU64,
+    hedges: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn another(&self, hedge: bool) {
+        let count = if hedge { &self.hedges } else { &self.retries };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts of an endpoint.
+#[derive(Debug, Default)]
+pub(super) struct EndpointCounts {
+    tries: AtomicU64,
+    succeeded: AtomicU64,
+    rejected: AtomicU64,
+    unsent: AtomicU64,
+    failed: AtomicU64,
+    overloaded: AtomicU64,
+    late: AtomicU64,
+    latency_micros: AtomicU64,
+}
+
+impl EndpointCounts {
+    pub(super) fn start(&self) {
+        self.tries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn judge(&self, verdict: Verdict) {
+        let count = match verdict {
+            Verdict::Success => &self.succeeded,
+            Verdict::Rejected => &self.rejected,
+            Verdict::Unsent => &self.unsent,
+            Verdict::Failed => &self.failed,
+            Verdict::Overloaded => &self.overloaded,
+            Verdict::Late => &self.late,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn took(&self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.latency_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+}
