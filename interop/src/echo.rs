@@ -8,7 +8,7 @@ use crate::case::{Case, Shape};
 use crate::comparison::Comparison;
 use crate::data::bytes;
 
-/// Writes [`bytes`] in the given shape, with the pause of the case after half of them, and concurrently reads the
+/// Writes [`bytes()`] in the given shape, with the pause of the case after half of them, and concurrently reads the
 /// echo and compares it. Then shuts down; a peer with extensions must shut down too.
 ///
 /// # Errors
