@@ -58,6 +58,12 @@ impl TransmitBatch {
         self.filled
     }
 
+    /// Bytes of memory that the datagrams have room in.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn room(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// The layout of each datagram.
     #[must_use]
     pub fn layout(&self) -> PacketLayout {

@@ -66,11 +66,11 @@ impl Connection {
     fn dispatch(&self, now: Time, mut batch: TransmitBatch) {
         let endpoint = &self.endpoint;
         if batch.is_empty() {
-            endpoint.egress.recycle(batch);
+            self.recycle(batch);
             return;
         }
         if let Err(error) = endpoint.sealer.seal(&mut batch) {
-            endpoint.egress.recycle(batch);
+            self.recycle(batch);
             self.abort(error.into());
             // This may be the task of a writer; the driver removes the session.
             self.defer();
@@ -98,13 +98,26 @@ impl Connection {
             endpoint.mailbox.close(kind);
         }
         if sent.datagrams == batch.len() {
-            endpoint.egress.recycle(batch);
+            self.recycle(batch);
         } else {
             endpoint.egress.block(path, batch, sent.datagrams);
             endpoint.mailbox.wake();
         }
     }
+
+    /// Keeps a batch for reuse, unless it is a small one of a socket with one session.
+    ///
+    /// Many sockets that send little now and then must not hold a batch each. A new one of a few
+    /// datagrams costs a fiftieth of a system call.
+    fn recycle(&self, batch: TransmitBatch) {
+        if !self.endpoint.is_single() || batch.room() > SMALL {
+            self.endpoint.egress.recycle(batch);
+        }
+    }
 }
+
+/// Bytes of a small batch: a few datagrams.
+const SMALL: usize = 8 << 10;
 
 /// Batches that one call sends before it leaves the rest to the driver, so that a writer with a
 /// large window does not occupy its thread for long.
