@@ -8,14 +8,15 @@ use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use kcp_tower::balance;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::channel;
 use tower_service::Service;
 
 use super::calls::{OpenCall, WaitingCall};
-use super::set::Grpc;
-use super::status::status_of;
+use super::set::{Grpc, deadline};
+use super::status::{at_deadline, now, status_of};
 use super::{KcpChannel, Route};
 
 impl Service<Request<Body>> for KcpChannel {
@@ -34,6 +35,8 @@ impl Service<Request<Body>> for KcpChannel {
     }
 
     fn call(&mut self, request: Request<Body>) -> CallFuture {
+        let timeout = deadline::get(request.headers());
+        let deadline = timeout.and_then(|timeout| now().checked_add(timeout));
         let open = OpenCall::start(&self.calls);
         let waiting = Some(WaitingCall::start(&self.calls));
         let request = request.map(|inner| Body::new(RequestBody { inner, waiting }));
@@ -48,6 +51,7 @@ impl Service<Request<Body>> for KcpChannel {
         CallFuture {
             inner,
             open: Some(open),
+            deadline,
         }
     }
 }
@@ -59,6 +63,7 @@ pin_project! {
         #[pin]
         inner: Inner,
         open: Option<OpenCall>,
+        deadline: Option<Instant>,
     }
 }
 
@@ -82,12 +87,18 @@ impl Future for CallFuture {
             }
             InnerProjection::Set { inner } => ready!(inner.poll(cx)),
         };
-        let open = this.open.take();
+        let (open, deadline) = (this.open.take(), *this.deadline);
         Poll::Ready(match response {
-            Ok(response) => Ok(response.map(|inner| Body::new(ResponseBody { inner, open }))),
+            Ok(response) => Ok(response.map(|inner| {
+                Body::new(ResponseBody {
+                    inner,
+                    open,
+                    deadline,
+                })
+            })),
             Err(status) => {
                 open.iter().for_each(OpenCall::failed);
-                Err(status)
+                Err(at_deadline(status, deadline))
             }
         })
     }
@@ -127,6 +138,7 @@ impl http_body::Body for RequestBody {
 struct ResponseBody {
     inner: Body,
     open: Option<OpenCall>,
+    deadline: Option<Instant>,
 }
 
 impl http_body::Body for ResponseBody {
@@ -148,7 +160,7 @@ impl http_body::Body for ResponseBody {
             }
             Some(Err(error)) => {
                 this.open.take().iter().for_each(OpenCall::failed);
-                Some(Err(status_of(Box::new(error))))
+                Some(Err(at_deadline(status_of(Box::new(error)), this.deadline)))
             }
             None => {
                 this.open = None;

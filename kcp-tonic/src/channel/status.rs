@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use h2::Reason;
+use tokio::time::Instant;
 use tonic::{Code, Status, TimeoutExpired};
 
 /// The status of an error of the transport: by the table of gRPC's specification if its cause is
@@ -23,6 +24,30 @@ pub(super) fn status_of(error: Box<dyn Error + Send + Sync>) -> Status {
         }
         None => status,
     }
+}
+
+/// The status of a call with a deadline. A server whose own timer expires first resets the stream, which
+/// is the code CANCEL of HTTP/2.
+pub(super) fn at_deadline(status: Status, deadline: Option<Instant>) -> Status {
+    let passed = deadline.is_some_and(|deadline| now() >= deadline);
+    if !passed || status.code() != Code::Cancelled {
+        return status;
+    }
+    let mut late = Status::new(
+        Code::DeadlineExceeded,
+        "the server ended the call at its deadline",
+    );
+    late.set_source(Arc::new(status));
+    late
+}
+
+/// The time of deadlines.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "calls are timed in tokio's time, as tonic does; the protocol is not involved"
+)]
+pub(super) fn now() -> Instant {
+    Instant::now()
 }
 
 /// The first error of a chain whose status is known.
@@ -152,6 +177,20 @@ mod tests {
             status_below(TimeoutExpired(())).code(),
             Code::DeadlineExceeded
         );
+    }
+
+    #[test]
+    fn streams_that_the_server_cancels_at_the_deadline_have_exceeded_it() {
+        let passed = Some(now());
+        let ahead = now().checked_add(std::time::Duration::from_secs(3600));
+        for (deadline, status, code) in [
+            (passed, Status::cancelled("reset"), Code::DeadlineExceeded),
+            (ahead, Status::cancelled("reset"), Code::Cancelled),
+            (None, Status::cancelled("reset"), Code::Cancelled),
+            (passed, Status::unavailable("lost"), Code::Unavailable),
+        ] {
+            assert_eq!(at_deadline(status, deadline).code(), code);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The time that a call may take, if it has the header and it is valid.
-pub(super) fn get(headers: &HeaderMap) -> Option<Duration> {
+pub(in crate::channel) fn get(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     // At most eight digits, by gRPC over HTTP/2.

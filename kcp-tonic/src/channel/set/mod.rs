@@ -2,7 +2,7 @@
 
 mod body;
 mod builder;
-mod deadline;
+pub(super) mod deadline;
 mod judge;
 mod methods;
 mod origin;
