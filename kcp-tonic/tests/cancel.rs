@@ -99,6 +99,48 @@ fn call_that_is_dropped_harms_no_other_on_its_connection() {
     });
 }
 
+/// The second and third names are those of the functions of kcp-tower that the first one awaits.
+#[test]
+fn calls_of_all_servers_that_are_dropped_are_cancelled() {
+    const INFORM: [&str; 3] = ["KcpChannel::inform", "Balance::each", "kcp_tower::inform"];
+    const BROADCAST: [&str; 2] = ["KcpChannel::broadcast", "kcp_tower::broadcast"];
+    const FORK: [&str; 2] = ["KcpChannel::fork", "kcp_tower::fork"];
+    for name in [INFORM[0], BROADCAST[0], FORK[0]] {
+        sweep(name, 1, real, async |case: Case| {
+            let setup = Setup::plaintext();
+            let servers = [
+                setup.serve(Hello::default()).await,
+                setup.serve(Hello::default()).await,
+            ];
+            let list = servers.map(|addr| format!("kcp://{addr}"));
+            let channel = setup.connecting().connect_list(list).unwrap();
+            let call = |server| async move {
+                let mut client = GreeterClient::new(server);
+                client.say_hello(hello("x")).await
+            };
+            let answers = match name {
+                "KcpChannel::inform" => {
+                    let answers = case.drive(channel.inform(call)).await;
+                    answers.map(|answers| answers.unwrap().len())
+                }
+                "KcpChannel::broadcast" => {
+                    let answers = case.drive(channel.broadcast(call)).await;
+                    answers.map(|answers| answers.unwrap().len())
+                }
+                _ => {
+                    let answer = case.drive(channel.fork(call)).await;
+                    answer.map(|answer| usize::from(answer.is_ok()))
+                }
+            };
+            assert_eq!(channel.stats().open, 0);
+            let mut client = GreeterClient::new(channel);
+            let reply = client.say_hello(hello("y")).await.unwrap();
+            assert_eq!(reply.into_inner().message, "Hello y!");
+            answers.is_some_and(|answers| answers > 0)
+        });
+    }
+}
+
 #[test]
 fn next_connection_is_not_lost_with_the_future_that_waited_for_it() {
     sweep(

@@ -29,16 +29,16 @@ use super::{KcpChannel, Route};
 ///
 /// Inactive servers and those of weight 0 are left out. A call may have a timeout of its own; there
 /// is no other limit. Retries of the channel's [`Failure`](crate::Failure) go to the same server.
-///
-/// # Cancel safety
-///
-/// Dropping a future cancels the calls that have not ended.
 impl KcpChannel {
     /// Calls all servers, and returns what came of each, in the order of their ends.
     ///
     /// # Errors
     ///
     /// [`FanOutError::Set`] if there is no server.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the calls that have not ended. Others may have been processed.
     pub async fn inform<T, F>(
         &self,
         call: impl Fn(KcpChannel) -> F,
@@ -56,6 +56,10 @@ impl KcpChannel {
     /// - [`FanOutError::Set`] if there is no server.
     /// - [`FanOutError::Calls`] with the first error. The calls that have not ended are cancelled;
     ///   others may have been processed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the calls that have not ended. Others may have been processed.
     pub async fn broadcast<T, F>(
         &self,
         call: impl Fn(KcpChannel) -> F,
@@ -73,6 +77,10 @@ impl KcpChannel {
     ///
     /// - [`FanOutError::Set`] if there is no server.
     /// - [`FanOutError::Calls`] with all errors if no call has succeeded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the calls that have not ended. Others may have been processed.
     pub async fn fork<T, F>(
         &self,
         call: impl Fn(KcpChannel) -> F,

@@ -29,6 +29,10 @@ impl<P: Protocol> Balance<P> {
     ///
     /// [`BalanceError::Empty`], or [`BalanceError::NoneAvailable`] if all are inactive or without
     /// weight. Endpoints that are unreachable are there; their requests fail.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
     pub async fn each(&self) -> Result<Vec<(Endpoint, Self)>, BalanceError> {
         let shared = &self.shared;
         shared.set.answered().await;
