@@ -347,6 +347,7 @@ impl Receiver {
     }
 
     /// Whether all that is to be acknowledged are a few segments, none of them beyond a gap.
+    #[cfg(feature = "tokio")]
     pub(super) fn owes_few_acks(&self) -> bool {
         (1..=FEW_ACKS).contains(&self.pending_acks.len()) && !self.has_gap()
     }
@@ -512,6 +513,7 @@ fn most_acks(config: &ArqConfig) -> u32 {
 }
 
 /// What a call of one datagram and its copy need.
+#[cfg(feature = "tokio")]
 const FEW_ACKS: usize = 2;
 
 /// The share of the receive budget for pending acks: 1/48.
