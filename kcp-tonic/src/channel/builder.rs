@@ -4,13 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
-use kcp_tower::{BoxError, Config, KcpConnector, KcpConnectorBuilder, Security};
+use kcp_tower::{BoxError, Config, KcpConnectorBuilder, Security};
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 use tonic::transport::ClientTlsConfig;
-use tonic::transport::Endpoint;
 
 use super::destination::Destination;
 use super::error::ConnectFailure;
+use super::recipe::Recipe;
 use super::set::SetOptions;
 use super::{ChannelError, KcpChannel};
 
@@ -36,39 +36,10 @@ pub struct KcpChannelBuilder {
     pub(super) set: SetOptions,
 }
 
-/// What the connections of a channel have in common.
-#[derive(Clone)]
-pub(super) struct Recipe {
-    connector: KcpConnectorBuilder,
-    settings: Settings,
-    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
-    tls: Option<ClientTlsConfig>,
-}
-
-/// Settings for tonic's endpoint; what is `None` is left to tonic.
-#[derive(Clone, Default)]
-struct Settings {
-    timeout: Option<Duration>,
-    user_agent: Option<HeaderValue>,
-    origin: Option<Uri>,
-    concurrency_limit: Option<usize>,
-    rate_limit: Option<(u64, Duration)>,
-    buffer_size: Option<usize>,
-    max_frame_size: Option<u32>,
-    max_header_list_size: Option<u32>,
-    keep_alive_interval: Option<Duration>,
-}
-
 impl KcpChannelBuilder {
     pub(super) fn new(security: &Security) -> Self {
-        let recipe = Recipe {
-            connector: KcpConnector::builder(security),
-            settings: Settings::default(),
-            #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
-            tls: None,
-        };
         Self {
-            recipe,
+            recipe: Recipe::new(security),
             set: SetOptions::default(),
         }
     }
@@ -205,71 +176,6 @@ impl KcpChannelBuilder {
     }
 }
 
-impl Recipe {
-    /// How long a call may take.
-    pub(super) fn timeout(&self) -> Option<Duration> {
-        self.settings.timeout
-    }
-
-    /// tonic's endpoint for a destination, and the connector of its connections.
-    pub(super) fn build(&self, to: Destination) -> Result<(Endpoint, KcpConnector), ChannelError> {
-        // tonic does TLS around the connector, by the scheme that is checked here.
-        let connector = self.connector.clone().enforce_http(false).build()?;
-        let windows = connector.http2_windows();
-        let endpoint = Endpoint::from(to.uri.clone())
-            .initial_stream_window_size(windows.stream)
-            .initial_connection_window_size(windows.connection)
-            .http2_adaptive_window(false);
-        let endpoint = self.settings.apply(endpoint);
-        #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
-        let endpoint = match (&self.tls, to.tls) {
-            (Some(tls), true) => endpoint
-                .tls_config(tls.clone())
-                .map_err(ChannelError::Tls)?,
-            (Some(_), false) => return Err(ChannelError::TlsUnused { uri: to.uri }),
-            (None, true) => return Err(ChannelError::TlsMissing { uri: to.uri }),
-            (None, false) => endpoint,
-        };
-        #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
-        if to.tls {
-            return Err(ChannelError::TlsMissing { uri: to.uri });
-        }
-        Ok((endpoint, connector))
-    }
-}
-
-impl Settings {
-    fn apply(&self, mut endpoint: Endpoint) -> Endpoint {
-        if let Some(timeout) = self.timeout {
-            endpoint = endpoint.timeout(timeout);
-        }
-        if let Some(user_agent) = self.user_agent.clone() {
-            // A header value cannot be refused: it is one already.
-            endpoint = endpoint.clone().user_agent(user_agent).unwrap_or(endpoint);
-        }
-        if let Some(origin) = self.origin.clone() {
-            endpoint = endpoint.origin(origin);
-        }
-        if let Some(calls) = self.concurrency_limit {
-            endpoint = endpoint.concurrency_limit(calls);
-        }
-        if let Some((calls, within)) = self.rate_limit {
-            endpoint = endpoint.rate_limit(calls, within);
-        }
-        if let Some(bytes) = self.max_header_list_size {
-            endpoint = endpoint.http2_max_header_list_size(bytes);
-        }
-        if let Some(interval) = self.keep_alive_interval {
-            endpoint = endpoint
-                .http2_keep_alive_interval(interval)
-                .keep_alive_timeout(interval.max(MIN_KEEP_ALIVE_TIMEOUT));
-        }
-        endpoint
-            .buffer_size(self.buffer_size)
-            .max_frame_size(self.max_frame_size)
-    }
-}
-
 impl fmt::Debug for KcpChannelBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KcpChannelBuilder")
@@ -278,6 +184,3 @@ impl fmt::Debug for KcpChannelBuilder {
             .finish_non_exhaustive()
     }
 }
-
-/// hyper's default.
-const MIN_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);

@@ -5,6 +5,7 @@ mod calls;
 mod destination;
 mod error;
 mod fan_out;
+mod recipe;
 mod service;
 mod set;
 mod status;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::protocol::{Link, Origin, Protocol};
+use super::protocol::{Link, Measured, Origin, Protocol};
 use super::select::Candidate;
 use super::sync::lock;
 use super::track::{RequestGuard, Track};
@@ -106,11 +106,6 @@ impl<P: Protocol> Core<P> {
     pub(super) fn connections(&self) -> usize {
         lock(&self.connections).len()
     }
-}
-
-/// An origin of any protocol, as selections see it.
-pub(super) trait Measured: Send + Sync {
-    fn link(&self) -> Option<Link>;
 }
 
 impl<P: Protocol> Measured for Core<P> {

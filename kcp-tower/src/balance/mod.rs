@@ -2,8 +2,9 @@
 //!
 //! A [`Balance`] is a tower service over all endpoints of a set. The set is a fixed list, or follows
 //! any [`Discover`] of tower. For each request a [`Selection`] picks one of the endpoints that take
-//! requests, and a [`Failure`] decides what happens to requests that fail. What depends on the protocol, such as how a connection is made and when a response is
-//! complete, is a [`Protocol`]; kcp-tonic has the one of gRPC.
+//! requests, and a [`Failure`] decides what happens to requests that fail. What depends on the
+//! protocol, such as how a connection is made and when a response is complete, is a [`Protocol`];
+//! kcp-tonic has the one of gRPC.
 //!
 //! # The set
 //!
@@ -21,6 +22,7 @@
 //!   [`Reconnect`]; meanwhile it gets no requests.
 
 mod builder;
+mod counts;
 mod discover;
 mod endpoint;
 mod error;
@@ -48,6 +50,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 pub use self::builder::BalanceBuilder;
+use self::counts::Counts;
 pub use self::endpoint::Endpoint;
 pub use self::error::{BalanceError, SetError};
 pub use self::failure::{Attempts, Cloned, Ejection, Failure, Verdict};
@@ -59,7 +62,6 @@ pub use self::reconnect::Reconnect;
 use self::select::Dice;
 pub use self::select::{Candidate, Select, Selection};
 use self::set::{Set, why_not};
-use self::stats::Counts;
 pub use self::stats::{BalanceStats, EndpointStats};
 pub use self::track::RequestGuard;
 #[doc(no_inline)]

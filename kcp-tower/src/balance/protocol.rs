@@ -141,3 +141,8 @@ fn hash(seed: u64, bytes: &[u8]) -> u64 {
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ (hash >> 31)
 }
+
+/// An origin of any protocol, as selections see it.
+pub(super) trait Measured: Send + Sync {
+    fn link(&self) -> Option<Link>;
+}

@@ -14,9 +14,9 @@ use tower::load::{Load, PeakEwma, TrackCompletion};
 use tower_service::Service;
 use tracing::debug;
 
+use super::counts::EndpointCounts;
 use super::failure::{Ejection, Health, Standing, Verdict};
-use super::member::Measured;
-use super::stats::EndpointCounts;
+use super::protocol::Measured;
 use super::sync::{lock, now};
 
 /// The requests of one endpoint. It stays the same when discovery changes the endpoint's description.

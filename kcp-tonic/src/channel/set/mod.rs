@@ -24,8 +24,8 @@ use self::body::TrackedBody;
 pub(super) use self::methods::Methods;
 pub(super) use self::origin::GrpcOrigin;
 use self::replay::Calls;
-use super::builder::Recipe;
 use super::destination::Destination;
+use super::recipe::Recipe;
 
 /// What a builder knows about sets.
 #[derive(Default)]

@@ -22,7 +22,7 @@ use tower::load::peak_ewma::Cost;
 use tower::util::rng::{HasherRng, Rng};
 
 use super::Endpoint;
-use super::member::Measured;
+use super::protocol::Measured;
 use super::protocol::{Key, Link};
 use super::track::Track;
 

@@ -3,11 +3,11 @@
 #[cfg(feature = "metrics")]
 mod publish;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::counts::get;
 use super::member::Core;
-use super::{Balance, Endpoint, Link, Origin, Protocol, Standing, Verdict};
+use super::{Balance, Endpoint, Link, Origin, Protocol, Standing};
 
 /// The counters of a [`Balance`] and its clones.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,17 +39,17 @@ pub struct EndpointStats {
     pub connections: usize,
     /// Requests sent, retries and hedges included.
     pub tries: u64,
-    /// Of these, with [`Verdict::Success`].
+    /// Of these, with [`Verdict::Success`](super::Verdict::Success).
     pub succeeded: u64,
-    /// Of these, with [`Verdict::Rejected`].
+    /// Of these, with [`Verdict::Rejected`](super::Verdict::Rejected).
     pub rejected: u64,
-    /// Of these, with [`Verdict::Unsent`].
+    /// Of these, with [`Verdict::Unsent`](super::Verdict::Unsent).
     pub unsent: u64,
-    /// Of these, with [`Verdict::Failed`].
+    /// Of these, with [`Verdict::Failed`](super::Verdict::Failed).
     pub failed: u64,
-    /// Of these, with [`Verdict::Overloaded`].
+    /// Of these, with [`Verdict::Overloaded`](super::Verdict::Overloaded).
     pub overloaded: u64,
-    /// Of these, with [`Verdict::Late`].
+    /// Of these, with [`Verdict::Late`](super::Verdict::Late).
     pub late: u64,
     /// The sum of the times to the answers that succeeded. Divided by their number, it is the mean
     /// latency.
@@ -105,69 +105,5 @@ fn of_endpoint<P: Protocol>(core: &Core<P>, endpoint: Option<Endpoint>) -> Endpo
         ejected: matches!(core.track.standing(), Standing::Ejected(_)),
         unreachable: core.origin.unreachable(),
         link: core.origin.link(),
-    }
-}
-
-fn get(count: &AtomicU64) -> u64 {
-    count.load(Ordering::Relaxed)
-}
-
-/// Counts of a balancer.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    requests: AtomicU64,
-    retries: AtomicU64,
-    hedges: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl Counts {
-    pub(super) fn request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn another(&self, hedge: bool) {
-        let count = if hedge { &self.hedges } else { &self.retries };
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Counts of an endpoint.
-#[derive(Debug, Default)]
-pub(super) struct EndpointCounts {
-    tries: AtomicU64,
-    succeeded: AtomicU64,
-    rejected: AtomicU64,
-    unsent: AtomicU64,
-    failed: AtomicU64,
-    overloaded: AtomicU64,
-    late: AtomicU64,
-    latency_micros: AtomicU64,
-}
-
-impl EndpointCounts {
-    pub(super) fn start(&self) {
-        self.tries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn judge(&self, verdict: Verdict) {
-        let count = match verdict {
-            Verdict::Success => &self.succeeded,
-            Verdict::Rejected => &self.rejected,
-            Verdict::Unsent => &self.unsent,
-            Verdict::Failed => &self.failed,
-            Verdict::Overloaded => &self.overloaded,
-            Verdict::Late => &self.late,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn took(&self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.latency_micros.fetch_add(micros, Ordering::Relaxed);
     }
 }
