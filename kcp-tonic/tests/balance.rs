@@ -31,7 +31,7 @@ fn uri(addr: &SocketAddr) -> String {
     format!("kcp://{addr}")
 }
 
-async fn who(client: &mut GreeterClient<KcpChannel>) -> Result<String, Status> {
+async fn answering_server(client: &mut GreeterClient<KcpChannel>) -> Result<String, Status> {
     let reply = client.say_hello(hello("who")).await?;
     Ok(reply.into_inner().message)
 }
@@ -40,7 +40,9 @@ async fn who(client: &mut GreeterClient<KcpChannel>) -> Result<String, Status> {
 async fn counts(client: &mut GreeterClient<KcpChannel>, calls: usize) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for _ in 0..calls {
-        *counts.entry(who(client).await.unwrap()).or_default() += 1;
+        *counts
+            .entry(answering_server(client).await.unwrap())
+            .or_default() += 1;
     }
     counts
 }
@@ -87,7 +89,7 @@ async fn changes_of_the_set_are_followed_and_streams_of_removed_servers_go_on() 
         changes.send(Ok(Change::Insert(at, endpoint))).unwrap();
     };
     insert(0);
-    assert_eq!(who(&mut client).await.unwrap(), "one");
+    assert_eq!(answering_server(&mut client).await.unwrap(), "one");
     let replies = client.lots_of_replies(hello("x")).await.unwrap();
     let mut replies = replies.into_inner();
     replies.next().await.unwrap().unwrap();
@@ -109,7 +111,7 @@ async fn changes_of_the_set_are_followed_and_streams_of_removed_servers_go_on() 
     while !channel.endpoints().is_empty() {
         tokio::task::yield_now().await;
     }
-    let status = who(&mut client).await.unwrap_err();
+    let status = answering_server(&mut client).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.message(), "the set of endpoints is empty");
 }
@@ -153,7 +155,7 @@ async fn key_of_the_metadata_or_the_extensions_selects_the_server() {
         used.insert(by_metadata.message, ());
     }
     assert_eq!(used.len(), 3);
-    let status = who(&mut client).await.unwrap_err();
+    let status = answering_server(&mut client).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 }
 

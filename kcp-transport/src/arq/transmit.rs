@@ -142,7 +142,6 @@ impl Arq {
     /// Where the path loses, an ack by itself is worth its bytes: it often arrives when the data does
     /// not, and saves the peer from sending its own again. A side that has sent little does not know.
     #[cfg(feature = "tokio")]
-    #[cfg(feature = "tokio")]
     pub(crate) fn owes_few_acks(&self, now: Time) -> bool {
         let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
         self.receive.owes_few_acks()

@@ -10,7 +10,9 @@ use kcp_tower::balance::{self, Discover, Ejection, Failure, Selection};
 use super::Methods;
 use crate::channel::{ChannelError, KcpChannel, KcpChannelBuilder};
 
-/// Channels over several servers.
+/// Channels over several servers. The options here have no effect on the channels of
+/// [`connect`](Self::connect) and [`connect_lazy`](Self::connect_lazy): a channel to one server that is to send
+/// calls again is made by [`connect_list`](Self::connect_list).
 impl KcpChannelBuilder {
     /// A channel over a fixed list of servers, each connected to at its first call. Must be called
     /// within a tokio runtime.
