@@ -256,9 +256,7 @@ names!(Mode, "stream mode", { "stream" => Stream, "message" => Message });
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AckPolicy {
-    /// After each received batch, so that the sender learns of losses as early as possible. Where
-    /// nothing is lost, one or two acks wait until the task that reads has run, to go with what it
-    /// answers.
+    /// After each received batch, so that the sender learns of losses as early as possible.
     Immediate,
     /// At most one flush interval later, or as soon as they fill a datagram. kcp-go's behaviour
     /// unless `SetACKNoDelay(true)` is called.

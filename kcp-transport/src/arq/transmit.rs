@@ -136,20 +136,6 @@ impl Arq {
         acks_due.is_some_and(|at| at <= now) && self.receive.wants_received(now)
     }
 
-    /// Whether nothing is due but a few acks, which lose nothing if they wait a moment for data that
-    /// they can go with.
-    ///
-    /// Where the path loses, an ack by itself is worth its bytes: it often arrives when the data does
-    /// not, and saves the peer from sending its own again. A side that has sent little does not know.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn owes_few_acks(&self, now: Time) -> bool {
-        let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        self.receive.owes_few_acks()
-            && self.send.path().is_clean()
-            && !is_due(self.probe.next(self.is_blocked()))
-            && !is_due(self.send.next(self.limit()))
-    }
-
     /// Which segments have arrived beyond a gap, the last `most` from the first missing one on, to be
     /// sent now with the acks. `None` if there is no gap.
     ///

@@ -55,19 +55,6 @@ impl Session {
         self.transmit_at().is_some_and(|at| at <= now)
     }
 
-    /// Whether nothing is due but acks that can wait a moment for an answer of the user, to go with it.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn owes_few_acks(&self, now: Time) -> bool {
-        let is_due = |at: Option<Time>| at.is_some_and(|at| at <= now);
-        let waits = self.out_of_band.as_ref().is_some_and(|it| it.is_due())
-            || self.encoder.as_ref().is_some_and(|it| it.has_parity());
-        !waits
-            && !self.lifetime.is_closed()
-            && !is_due(self.frame_at())
-            && !is_due(self.path_probe_at())
-            && self.arq.owes_few_acks(now)
-    }
-
     /// When something is due and may be sent.
     fn transmit_at(&self) -> Option<Time> {
         let validation = self.validation.as_ref();

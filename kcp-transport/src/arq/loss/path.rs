@@ -165,12 +165,6 @@ impl PathModel {
         self.loss.since < LATELY
     }
 
-    /// Whether so little is lost that a segment needs no copy. Not before it is known.
-    #[cfg(feature = "tokio")]
-    pub(in crate::arq) fn is_clean(&self) -> bool {
-        self.loss() <= CLEAN_LOSS && !self.lost_lately()
-    }
-
     /// The part of transmissions whose data or acknowledgement is lost, 0 to 1.
     pub(in crate::arq) fn loss(&self) -> f64 {
         self.loss.get()
@@ -327,10 +321,6 @@ const PRIOR_LOSS: u32 = 100;
 
 /// Transmissions that this counts for. Little: half of it is gone after as many without a loss.
 const PRIOR_WEIGHT: u32 = 32;
-
-/// Loss of round trips at which no segment is copied.
-#[cfg(feature = "tokio")]
-const CLEAN_LOSS: f64 = 0.005;
 
 /// The first estimate is no longer than what RFC 6298 begins with, section 2.1.
 const MOST_INITIAL: Duration = Duration::from_secs(1);

@@ -346,12 +346,6 @@ impl Receiver {
         Some(self.acks_since + config.flush_interval)
     }
 
-    /// Whether all that is to be acknowledged are a few segments, none of them beyond a gap.
-    #[cfg(feature = "tokio")]
-    pub(super) fn owes_few_acks(&self) -> bool {
-        (1..=FEW_ACKS).contains(&self.pending_acks.len()) && !self.has_gap()
-    }
-
     /// The next ack to send.
     ///
     /// kcp-go v5 kcp.go, flush: acks that `una` covers are left out, except for the last one, which
@@ -511,10 +505,6 @@ fn most_acks(config: &ArqConfig) -> u32 {
     // Windows have sixteen bits.
     most as u32
 }
-
-/// What a call of one datagram and its copy need.
-#[cfg(feature = "tokio")]
-const FEW_ACKS: usize = 2;
 
 /// The share of the receive budget for pending acks: 1/48.
 const ACKS_SHARE: usize = 48;

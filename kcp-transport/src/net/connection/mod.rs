@@ -62,8 +62,6 @@ pub(super) struct Inner {
     armed: Option<Time>,
     /// The session is queued for sending at the driver.
     deferred: bool,
-    /// Acks wait for the driver's next turn, to go with what the reader answers until then.
-    acks_held: bool,
     /// The reader waits for the first packet of the peer.
     connecting: bool,
 }
@@ -113,7 +111,6 @@ impl Connection {
             config: None,
             armed: None,
             deferred: false,
-            acks_held: false,
             connecting,
         };
         Self {
@@ -164,22 +161,11 @@ impl Connection {
         let _span = self.span.enter();
         let mut inner = lock(&self.inner);
         inner.session.handle_datagrams(now, payloads);
-        inner.acks_held = inner.reader.is_some() && inner.session.owes_few_acks(now);
         let state = inner.session.state();
         let wakers = inner.take_wakers();
         drop(inner);
         wakers.wake();
         state
-    }
-
-    /// Whether acks wait for the driver's next turn.
-    pub(super) fn holds_acks(&self) -> bool {
-        lock(&self.inner).acks_held
-    }
-
-    /// The driver has its next turn. Returns whether acks have waited for it.
-    pub(super) fn release_acks(&self) -> bool {
-        std::mem::take(&mut lock(&self.inner).acks_held)
     }
 
     /// Handles a deadline that has passed. Returns the state of the session, or `None` if the

@@ -73,14 +73,13 @@ impl Connection {
         let (due, over) = (inner.session.is_due(now), inner.session.is_over());
         let emptied = !due && !inner.session.is_readable();
         let deadline = emptied.then(|| inner.rearm()).flatten();
-        let held = inner.acks_held;
         drop(inner);
         if let Some(at) = deadline {
             self.endpoint.mailbox.arm(at, self.key);
         }
         if over {
             self.release();
-        } else if due && !held {
+        } else if due {
             self.transmit();
         }
     }

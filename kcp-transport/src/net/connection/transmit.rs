@@ -49,7 +49,6 @@ impl Connection {
         let _span = self.span().enter();
         let mut inner = lock(&self.inner);
         inner.deferred = false;
-        inner.acks_held = false;
         let before = inner.session.state();
         inner.session.poll_transmit(now, batch);
         let deadline = inner.rearm();

@@ -49,8 +49,6 @@ pub(super) struct Driver {
     timers: Timers,
     refusals: NamedRefusals,
     dirty: Vec<SessionKey>,
-    /// Sessions with acks that wait for what their readers answer, until the next poll.
-    holding: Vec<SessionKey>,
     deadlines: Vec<(Time, SessionKey)>,
     sleep: Pin<Box<Sleep>>,
     sleeping_until: Option<Time>,
@@ -73,7 +71,6 @@ impl Driver {
             timers: Timers::default(),
             refusals: NamedRefusals::default(),
             dirty: Vec::new(),
-            holding: Vec::new(),
             deadlines: Vec::new(),
             sleep,
             sleeping_until: None,
@@ -270,10 +267,6 @@ impl Driver {
             let Some(connection) = self.sessions.get(key) else {
                 return false;
             };
-            if connection.holds_acks() {
-                self.holding.push(key);
-                return false;
-            }
             let done = connection.transmit_some();
             if connection.is_over() {
                 self.sessions
@@ -284,16 +277,6 @@ impl Driver {
         });
         self.dirty = dirty;
         Poll::Ready(())
-    }
-
-    /// Has the acks sent that have waited since the last poll, unless they have gone with an answer.
-    fn release_acks(&mut self) {
-        for key in self.holding.drain(..) {
-            let connection = self.sessions.get(key);
-            if connection.is_some_and(|it| it.release_acks()) {
-                self.dirty.push(key);
-            }
-        }
     }
 
     /// Handles the deadlines that have passed.
@@ -370,7 +353,6 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = &mut *self;
-        driver.release_acks();
         for _ in 0..MAX_ROUNDS_PER_POLL {
             let received = driver.poll_receive(cx);
             if let Poll::Ready(Err(error)) = &received {
@@ -405,10 +387,6 @@ impl Future for Driver {
             // The waker is not registered with the new socket yet.
             let more = more || rebound;
             if received.is_pending() && !more && driver.poll_sleep(cx).is_pending() {
-                if !driver.holding.is_empty() {
-                    // After the readers that were woken.
-                    cx.waker().wake_by_ref();
-                }
                 return Poll::Pending;
             }
         }

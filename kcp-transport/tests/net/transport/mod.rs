@@ -3,7 +3,6 @@
 mod broken;
 mod flood;
 mod forgery;
-mod held_acks;
 pub(crate) mod memory;
 mod migration;
 mod pressure;
