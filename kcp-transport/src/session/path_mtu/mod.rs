@@ -10,8 +10,6 @@ mod search;
 
 pub(super) use search::PathMtu;
 
-use std::time::Duration;
-
 use super::{Session, State};
 use crate::packet::TransmitBatch;
 use crate::time::Time;
@@ -93,8 +91,7 @@ impl Session {
             (probe.sequence, probe.timestamp) = (sequence, timestamp);
         }
         let name = (probe.sequence, probe.timestamp);
-        let timeout = self.arq.rto().max(SHORTEST_WAIT);
-        self.path_mtu.on_sent(now, timeout, name);
+        self.path_mtu.on_sent(now, self.arq.rto(), name);
         batch.push_probe_with(|packet| {
             probe.encode(packet);
             packet[SEGMENT_HEADER_LEN..len].fill(0);
@@ -118,8 +115,3 @@ impl Session {
         }
     }
 }
-
-/// Shortest wait for the acknowledgement of a probe. On a short path the probe time-out is a few
-/// milliseconds, which a busy host may take to answer, and a size that counts as too large is not tried
-/// again for a minute.
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);

@@ -127,37 +127,6 @@ fn largest_datagram_that_passes_is_found_in_two_seconds() {
     }
 }
 
-/// A busy host takes longer to answer than the probe time-out of a short path.
-#[test]
-fn probe_on_a_short_path_is_awaited_for_a_tenth_of_a_second() {
-    for side in SIDES {
-        // A size of 1400 does not pass, so that all of its probes are sent.
-        let mut pair = pair(&Config::default(), 1300);
-        for side in SIDES {
-            pair.peer(side).link.set_config(LinkConfig {
-                delay: Duration::from_micros(50),
-                mtu: 1300,
-                ..LinkConfig::default()
-            });
-        }
-        let talk = |pair: &mut Pair, time| {
-            let end = pair.now() + time;
-            while pair.now() < end {
-                send(pair, Side::Client, 100, ms(200));
-                send(pair, Side::Server, 100, ms(200));
-                pair.run_for(ms(1));
-            }
-        };
-        talk(&mut pair, ms(50));
-        send(&mut pair, side, 3000, ms(1000));
-        talk(&mut pair, ms(90));
-        assert_eq!(pair.peer(side).session.stats().path_probes_sent, 1);
-        talk(&mut pair, ms(2000));
-        let found = pair.peer(side).session.path_mtu();
-        assert!(found <= 1300 && 1300 - found < 24, "{found}");
-    }
-}
-
 #[test]
 fn jumbo_frames_are_used_where_they_pass() {
     for (mtu, expected) in [(9000, 9000), (8980, 8972), (1500, 1472), (1460, 1452)] {
