@@ -35,7 +35,7 @@ pub(crate) async fn main() -> Result<(), Error> {
     }
     report("three servers", &greet(&mut client).await?);
 
-    // Killed, without a word to the discovery: calls find other servers.
+    // Killed, while discovery still lists it: calls go to other servers.
     drop(servers.remove(0));
     report("one was killed", &greet(&mut client).await?);
 

@@ -1,4 +1,4 @@
-//! A call to all servers: until all have answered, until one has, and with what came of each.
+//! A call to all servers: broadcast, fork, and inform.
 //!
 //! cargo run -p kcp-tonic --example broadcast
 

@@ -1,4 +1,4 @@
-//! A call that goes to another server: because the first one is not there, and because it is slow.
+//! A call that goes to another server because the first one is down, and because it is slow.
 //!
 //! cargo run -p kcp-tonic --example failover
 

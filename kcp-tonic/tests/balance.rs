@@ -191,9 +191,12 @@ async fn lists_that_can_never_work_are_errors() {
     assert_eq!(list(&[]).to_string(), "the list of endpoints is empty");
     assert!(matches!(list(&["kcp://not a uri"]), ChannelError::Uri(_)));
     for (bad, problem) in [
-        ("kcps://a.example:9", "means TLS, but none is configured"),
+        (
+            "kcps://a.example:9",
+            "requires TLS, but TLS is not configured",
+        ),
         ("kcp://a.example", "the URI has no port"),
-        ("ws://a.example:9", "the scheme is none of"),
+        ("ws://a.example:9", "unsupported scheme"),
     ] {
         let error = list(&["kcp://b.example:9", bad]);
         let cause = std::error::Error::source(&error).unwrap().to_string();

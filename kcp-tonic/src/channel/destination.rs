@@ -31,12 +31,12 @@ impl Destination {
             Some("kcps") => (true, true),
             Some("http") => (false, false),
             Some("https") => (true, false),
-            Some(_) => return Err(invalid("the scheme is none of kcp, kcps, http and https")),
+            Some(_) => return Err(invalid("unsupported scheme; use kcp, kcps, http or https")),
         };
         let host = uri.host().filter(|host| !host.is_empty());
         host.ok_or_else(|| invalid("the URI has no host"))?;
         if needs_port && uri.port().is_none() {
-            return Err(invalid("the URI has no port"));
+            return Err(invalid("the URI has no port; use kcp://host:port"));
         }
         let mut parts = uri.clone().into_parts();
         let scheme = if tls { Scheme::HTTPS } else { Scheme::HTTP };
@@ -71,11 +71,14 @@ mod tests {
     fn destinations_without_a_place_to_connect_to_are_refused() {
         for (given, problem) in [
             ("/path", "the URI has no host"),
-            ("kcp://a.example", "the URI has no port"),
-            ("a.example", "the URI has no port"),
+            (
+                "kcp://a.example",
+                "the URI has no port; use kcp://host:port",
+            ),
+            ("a.example", "the URI has no port; use kcp://host:port"),
             (
                 "ws://a.example:9",
-                "the scheme is none of kcp, kcps, http and https",
+                "unsupported scheme; use kcp, kcps, http or https",
             ),
         ] {
             let error = Destination::parse(given).unwrap_err().to_string();

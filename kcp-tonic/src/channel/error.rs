@@ -14,7 +14,7 @@ pub enum ChannelError {
     /// The destination is not a URI.
     #[error("the destination is not a URI")]
     Uri(#[source] BoxError),
-    /// The destination is a URI, but no channel leads there.
+    /// The destination is a URI, but no connection can be made to it.
     #[error("cannot connect to {uri}: {problem}")]
     Destination {
         /// The URI that was given.
@@ -23,15 +23,15 @@ pub enum ChannelError {
         problem: &'static str,
     },
     /// TLS is configured, but the scheme of the destination does not use it.
-    #[error("TLS is configured, but {uri} does not use it; write kcps:// or https://")]
+    #[error("TLS is configured, but {uri} does not use it; use kcps:// or https://")]
     TlsUnused {
         /// The destination.
         uri: Uri,
     },
-    /// The scheme of the destination means TLS, but there is no TLS configuration.
+    /// The scheme of the destination requires TLS, but there is no TLS configuration.
     #[error(
-        "{uri} means TLS, but none is configured; \
-         enable tls-ring or tls-aws-lc and call tls_config, or write kcp:// or http://"
+        "{uri} requires TLS, but TLS is not configured; \
+         enable tls-ring or tls-aws-lc and call tls_config, or use kcp:// or http://"
     )]
     TlsMissing {
         /// The destination.
@@ -43,7 +43,7 @@ pub enum ChannelError {
     /// The configuration of the transport does not fit the cipher.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A list of endpoints is empty, has an endpoint twice, or has one that cannot be used.
+    /// A list of endpoints is empty, has a duplicate, or has an invalid endpoint.
     #[error(transparent)]
     Set(#[from] SetError),
     /// No connection was made.

@@ -27,10 +27,10 @@ use super::{KcpChannel, Route};
 /// # }
 /// ```
 ///
-/// Inactive servers and those of weight 0 are left out. A call may have a timeout of its own; there
-/// is no other limit. Retries of the channel's [`Failure`](crate::Failure) go to the same server.
+/// Inactive servers and those of weight 0 are left out. A call is limited only by its own timeout.
+/// Retries of the channel's [`Failure`](crate::Failure) go to the same server.
 impl KcpChannel {
-    /// Calls all servers, and returns what came of each, in the order of their ends.
+    /// Calls all servers and returns the result of each, in the order in which they ended.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl KcpChannel {
         Ok(balance::inform(self.each(call).await?).await)
     }
 
-    /// Calls all servers, and returns their answers when all have succeeded.
+    /// Calls all servers and returns their answers when all have succeeded.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl KcpChannel {
         answers.map_err(|error| FanOutError::Calls(vec![error]))
     }
 
-    /// Calls all servers, returns the first good answer, and cancels the other calls.
+    /// Calls all servers, returns the first successful answer, and cancels the other calls.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl KcpChannel {
     }
 }
 
-/// Why a call to all servers has failed.
+/// Why a fan-out call has failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FanOutError {

@@ -124,7 +124,7 @@ impl KcpChannel {
         Self::builder(security).connect_lazy(destination)
     }
 
-    /// Everything else: configuration, TLS, timeouts, limits, resolver.
+    /// A builder, for configuration, TLS, timeouts, limits, a resolver, or several servers.
     pub fn builder(security: &Security) -> KcpChannelBuilder {
         KcpChannelBuilder::new(security)
     }

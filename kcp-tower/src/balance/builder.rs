@@ -51,7 +51,7 @@ impl<P: Protocol> BalanceBuilder<P> {
         self
     }
 
-    /// When an endpoint that fails is left alone. Default [`Ejection::default`].
+    /// When an endpoint that fails is ejected. Default [`Ejection::default`].
     pub fn ejection(mut self, ejection: Ejection) -> Self {
         self.ejection = ejection;
         self

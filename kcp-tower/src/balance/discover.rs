@@ -1,4 +1,4 @@
-//! Keeps a set as discovery has it.
+//! Applies the changes that discovery reports to a set.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,13 +13,14 @@ use std::time::Duration;
 use tower::discover::{Change, Discover};
 use tracing::{debug, warn};
 
+use super::error::with_sources;
 use super::member::Member;
 use super::protocol::Protocol;
 use super::set::Set;
 use super::{Endpoint, SetError};
 use crate::BoxError;
 
-/// Applies changes to a set until discovery ends, or for ever.
+/// Applies changes to a set until discovery ends.
 pub(super) async fn follow<P, D>(protocol: Arc<P>, set: Arc<Set<P>>, discover: D)
 where
     P: Protocol,
@@ -31,8 +32,8 @@ where
     let mut keyed = Keyed::new(protocol);
     while let Some(first) = poll_fn(|cx| discover.as_mut().poll_discover(cx)).await {
         let mut result = keyed.apply_any(first);
-        // What is there already becomes one change of the set, so that the first requests do not all
-        // go to the first endpoint.
+        // Changes that are ready are applied together. Otherwise the first requests would all go to
+        // the first endpoint.
         for _ in 0..CHANGES_AT_ONCE {
             match ready_now(discover.as_mut()) {
                 Some(next) if result.is_ok() => result = keyed.apply_any(next),
@@ -44,18 +45,19 @@ where
             set.replace(keyed.members());
         }
         if let Err(error) = result {
-            warn!(%error, "discovery failed; the endpoints stay as they were");
-            set.failed(error.to_string());
+            let error = with_sources(&*error);
+            warn!(error, "discovery failed; keeping the known endpoints");
+            set.failed(error);
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
         }
     }
-    debug!("discovery has ended; the endpoints stay as they are");
+    debug!("discovery ended; keeping the known endpoints");
     set.ended();
 }
 
 type Item<D> = Result<Change<<D as Discover>::Key, Endpoint>, <D as Discover>::Error>;
 
-/// The next change, if it is there already.
+/// The next change, if one is ready.
 fn ready_now<D: Discover<Service = Endpoint>>(discover: Pin<&mut D>) -> Option<Item<D>> {
     match discover.poll_discover(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(item) => item,
@@ -63,7 +65,7 @@ fn ready_now<D: Discover<Service = Endpoint>>(discover: Pin<&mut D>) -> Option<I
     }
 }
 
-/// Members by the keys of discovery, in the order of their arrival.
+/// Members by the keys of discovery.
 struct Keyed<K, P: Protocol> {
     protocol: Arc<P>,
     members: HashMap<K, Arc<Member<P>>>,
@@ -94,8 +96,8 @@ impl<K: Hash + Eq, P: Protocol> Keyed<K, P> {
         }
     }
 
-    /// A key that is there already gets another description. Its connections stay unless the URI is
-    /// another one.
+    /// Inserts an endpoint, or replaces the description of a known key. The connections stay unless the
+    /// URI has changed.
     fn insert(&mut self, key: K, endpoint: Endpoint) -> Result<(), SetError> {
         let mut entry = self.members.entry(key);
         if let Entry::Occupied(known) = &mut entry
@@ -130,5 +132,5 @@ impl<K, P: Protocol> fmt::Debug for Keyed<K, P> {
 /// Changes that are applied before requests see any of them.
 const CHANGES_AT_ONCE: usize = 1024;
 
-/// A registry that fails is not called again at once.
+/// The pause before discovery is polled again after an error.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);

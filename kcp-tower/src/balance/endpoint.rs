@@ -55,8 +55,8 @@ impl Endpoint {
         self
     }
 
-    /// Whether it gets new requests. Default true. An inactive endpoint stays connected, and requests
-    /// in flight go on.
+    /// Whether it gets new requests. Default true. An inactive endpoint stays connected, and its
+    /// requests in flight continue.
     #[must_use]
     pub fn active(mut self, active: bool) -> Self {
         self.active = active;

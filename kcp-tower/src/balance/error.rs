@@ -12,19 +12,19 @@ pub enum BalanceError {
         /// The last error of discovery, if it failed.
         problem: Option<String>,
     },
-    /// The set has endpoints, but none of them takes requests.
-    #[error("none of {endpoints} endpoints takes requests: {reasons}")]
+    /// The set has endpoints, but none of them can take a request now.
+    #[error("no usable endpoint: {reasons}")]
     NoneAvailable {
         /// How many endpoints the set has.
         endpoints: usize,
-        /// How many of them do not take requests for which reason, with the last errors.
+        /// The reason of each, with its last error. Beyond four endpoints only the number of the others.
         reasons: String,
     },
     /// The selection needs a key, and the request has none.
-    #[error("the selection of an endpoint needs a key, and the request has none")]
+    #[error("the request has no key, which the configured selection needs")]
     NoKey,
-    /// There was no answer in time.
-    #[error("no answer before the deadline, in {tries} tries")]
+    /// The deadline of the request passed without an answer.
+    #[error("deadline exceeded after {tries} tries")]
     Deadline {
         /// How often the request was sent.
         tries: u32,
@@ -41,11 +41,12 @@ pub enum SetError {
     /// A list without endpoints: no request could ever be sent.
     #[error("the list of endpoints is empty")]
     Empty,
-    /// A list that has an address twice. Use a weight to send an endpoint more requests.
-    #[error("the list has the endpoint {0} twice; give it a weight instead")]
+    /// The list has the same address twice. A weight sends more requests to an endpoint.
+    #[error("duplicate endpoint {0} in the list; a weight sends it more requests")]
     Duplicate(String),
-    /// An endpoint that cannot be connected to, whatever the state of the network.
-    #[error("the endpoint {endpoint} cannot be used")]
+    /// No connection can be made to this endpoint in any state of the network: its URI is wrong, or TLS
+    /// is missing.
+    #[error("invalid endpoint {endpoint}")]
     Endpoint {
         /// The endpoint.
         endpoint: String,
@@ -53,6 +54,18 @@ pub enum SetError {
         #[source]
         error: BoxError,
     },
+}
+
+/// An error with its sources, for messages.
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
 }
 
 fn because(problem: Option<&str>) -> String {

@@ -9,13 +9,13 @@ use super::sync::lock;
 use super::track::{RequestGuard, Track};
 use super::{Endpoint, SetError};
 
-/// An endpoint as it is described now. Its connections outlive the description.
+/// An endpoint with its current description. Its connections outlive the description.
 pub(super) struct Member<P: Protocol> {
     pub(super) endpoint: Endpoint,
     pub(super) core: Arc<Core<P>>,
 }
 
-/// What stays when an endpoint gets another weight, zone or state.
+/// The part of an endpoint that survives a change of its weight, zone or state.
 pub(super) struct Core<P: Protocol> {
     pub(super) track: Arc<Track>,
     pub(super) address: String,

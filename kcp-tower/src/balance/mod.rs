@@ -14,12 +14,12 @@
 //!   and keeps its connections; with another URI it is another endpoint.
 //! - The same address under two keys is two endpoints.
 //! - Inactive endpoints and those of weight 0 get no new requests.
-//! - When discovery fails, the set stays as it was. It is polled again a second later.
-//! - Requests wait for the first answer of discovery. After that a request that finds no endpoint
-//!   fails at once with a [`BalanceError`].
-//! - An endpoint that fails is left alone for a while, see [`Ejection`].
-//! - A host that cannot be reached is connected to again and again in the background, see
-//!   [`Reconnect`]; meanwhile it gets no requests.
+//! - When discovery fails, the set stays as it is, and discovery is polled again a second later.
+//! - Requests wait for the first report of discovery, a change or an error. After that a request that
+//!   finds no usable endpoint fails at once with a [`BalanceError`].
+//! - An endpoint that fails is ejected for a time, see [`Ejection`].
+//! - An unreachable host is reconnected to in the background, see [`Reconnect`]. Until that succeeds it
+//!   gets no requests.
 
 mod builder;
 mod counts;
@@ -130,7 +130,7 @@ impl<P: Protocol> Shared<P> {
         !self.able(&self.set.members(), tried).is_empty()
     }
 
-    /// The members that take requests and are not left out, by index.
+    /// The indices of the usable members that have not been tried.
     fn able(&self, members: &[Arc<Member<P>>], tried: &[u64]) -> Vec<usize> {
         let usable = |&at: &usize| {
             let member = &members[at];
@@ -149,12 +149,12 @@ impl<P: Protocol> Shared<P> {
                 Standing::Ejected(until) => ejected.push((until, at)),
             }
         }
-        // Those whose ejection ends first are not ejected if there are too many.
+        // If too many are ejected, those whose ejection ends first are used again.
         ejected.sort_unstable();
         let most = self.ejection.most_of(members.len());
         let surplus = ejected.len().saturating_sub(most);
         able.extend(ejected[..surplus].iter().map(|(_, at)| at));
-        // An endpoint that comes back is better than none.
+        // An endpoint with a reduced share is better than none.
         if able.is_empty() { returning } else { able }
     }
 
@@ -165,7 +165,7 @@ impl<P: Protocol> Shared<P> {
         why_not(member).is_none() && (!ejected || alone)
     }
 
-    /// Takes the outcome of a request into account that has no answer.
+    /// Records the verdict on a request without an answer.
     fn judge(&self, id: u64, verdict: Verdict) {
         let members = self.set.members();
         let member = members.iter().find(|it| it.core.track.id == id);
@@ -208,7 +208,7 @@ impl<P: Protocol> fmt::Debug for Balance<P> {
     }
 }
 
-/// A request of a [`Balance`] that waits for its response.
+/// The future of a request to a [`Balance`].
 ///
 /// # Cancel safety
 ///

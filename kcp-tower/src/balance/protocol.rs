@@ -1,4 +1,4 @@
-//! What the balancer has to know about requests, responses and connections.
+//! What the balancer needs to know about requests, responses and connections.
 
 use std::future::ready;
 use std::time::Duration;
@@ -24,11 +24,11 @@ pub trait Protocol: Send + Sync + 'static {
     /// A request that can be sent several times: [`Cloned`](super::Cloned) if it can be cloned.
     type Attempts: Attempts<Self::Request>;
 
-    /// Prepares for connections to an endpoint. It makes none yet.
+    /// Prepares connections to an endpoint without making one.
     ///
     /// # Errors
     ///
-    /// No connection could be made to such an endpoint, whatever the state of the network.
+    /// No connection can be made to this endpoint in any state of the network.
     fn origin(&self, endpoint: &Endpoint) -> Result<Self::Origin, BoxError>;
 
     /// The error of a request that was sent to no endpoint.
@@ -37,14 +37,14 @@ pub trait Protocol: Send + Sync + 'static {
     /// The key of a request, for selections by key: equal keys lead to the same endpoint.
     fn key(&self, request: &Self::Request) -> Option<Key>;
 
-    /// Prepares a request for being sent, and perhaps being sent again.
+    /// Prepares a request so that it can be sent, possibly several times.
     fn attempts(&self, request: Self::Request) -> Self::Attempts;
 
-    /// How an answer is judged.
+    /// The verdict on an answer.
     fn judge(&self, answer: &Result<Self::Response, Self::Error>) -> Verdict;
 
-    /// Whether a request may be processed twice. Default false: it is sent again only if it was
-    /// certainly not processed.
+    /// Whether a request may be processed twice. Default false: it is sent again only if it certainly
+    /// was not processed.
     fn idempotent(&self, request: &Self::Request) -> bool {
         let _ = request;
         false
@@ -56,8 +56,8 @@ pub trait Protocol: Send + Sync + 'static {
         None
     }
 
-    /// Waits for all of the response to an idempotent request, so that a failure in the middle of it
-    /// leads to another try. Default: at once.
+    /// Reads the response to an idempotent request to its end, so that a failure in the middle of it
+    /// leads to another try. Default: returns the response at once.
     fn complete(
         &self,
         response: Self::Response,
@@ -84,13 +84,13 @@ pub trait Origin<P: Protocol + ?Sized>: Send + Sync + 'static {
     /// Another connection to the endpoint.
     fn connection(&self) -> Self::Service;
 
-    /// What is known about the path to the endpoint, for
-    /// [`Selection::LinkQuality`](super::Selection::LinkQuality). Default: nothing.
+    /// The measured quality of the path to the endpoint, for
+    /// [`Selection::LinkQuality`](super::Selection::LinkQuality). Default: `None`.
     fn link(&self) -> Option<Link> {
         None
     }
 
-    /// Why no connection can be made at present, if that is known. Such an endpoint gets no requests.
+    /// Why no connection can be made at present. Such an endpoint gets no requests.
     /// Default: `None`.
     fn unreachable(&self) -> Option<String> {
         None
@@ -106,9 +106,9 @@ pub struct Link {
     pub loss: f64,
 }
 
-/// What stands for the content of a request when an endpoint is selected by key.
+/// The hash of the part of a request by which an endpoint is selected.
 ///
-/// Equal on every machine and in every version, so that different clients select alike.
+/// It is the same on every machine and in every version, so that all clients select the same endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(u64);
 

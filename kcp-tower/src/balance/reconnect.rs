@@ -18,12 +18,12 @@ use super::select::Seeded;
 use super::sync::lock;
 use crate::BoxError;
 
-/// A connector that does not make requests wait for a host that was not reached.
+/// A connector that fails at once while its host is unreachable.
 ///
 /// When a connection fails, a task tries again until one succeeds: after 100 ms and then after twice
-/// the time each, up to 10 s, each time up to half as long again at random. That connection is closed
-/// again. Until then, connecting fails at once with the last error, and
-/// [`unreachable`](Self::unreachable) has its text.
+/// the previous pause, up to 10 s, plus up to half of the pause at random. The connection of a
+/// successful try is closed again. Until then connecting fails at once with the last error, and
+/// [`unreachable`](Self::unreachable) returns its text.
 ///
 /// Must be used within a tokio runtime. The task ends with the last clone.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub struct Reconnect<C> {
 }
 
 struct State {
-    /// The last error, while there is no connection to be had.
+    /// The last error, while the host is unreachable.
     error: Mutex<Option<Failed>>,
     prober: Mutex<Option<AbortHandle>>,
     seed: Option<u64>,
@@ -195,5 +195,5 @@ const FIRST: Duration = Duration::from_millis(100);
 
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Clients that lost a server at the same time do not come back at the same time.
+/// Clients that lost a server at the same time reconnect at different times.
 const JITTER: f64 = 0.5;

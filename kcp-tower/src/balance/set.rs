@@ -1,4 +1,4 @@
-//! The endpoints of a balancer, as discovery has them now.
+//! The current endpoints of a balancer.
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -19,7 +19,7 @@ pub(super) struct Set<P: Protocol> {
 
 struct Known<P: Protocol> {
     members: Arc<[Arc<Member<P>>]>,
-    /// Whether discovery has given an answer, if only an error.
+    /// Whether discovery has reported anything yet, a change or an error.
     answered: bool,
     /// The last error of discovery, until it works again.
     problem: Option<String>,
@@ -56,7 +56,7 @@ impl<P: Protocol> Set<P> {
         });
     }
 
-    /// Keeps the members, and the error for requests that find none.
+    /// Keeps the members, and records the error for requests that find no endpoint.
     pub(super) fn failed(&self, problem: String) {
         self.known.send_modify(|known| {
             known.answered = true;
@@ -64,12 +64,12 @@ impl<P: Protocol> Set<P> {
         });
     }
 
-    /// Discovery has ended; what is known stays.
+    /// Discovery has ended; the members stay.
     pub(super) fn ended(&self) {
         self.known.send_modify(|known| known.answered = true);
     }
 
-    /// Waits until discovery has given its first answer.
+    /// Waits for the first report of discovery.
     pub(super) async fn answered(&self) {
         let mut known = self.known.subscribe();
         // The sender is in `self`, so this cannot fail.
@@ -87,7 +87,7 @@ impl<P: Protocol> Set<P> {
         alive.filter(|it| it.track.in_flight() > 0).collect()
     }
 
-    /// Selects one of the endpoints that `able` leaves, by their indices.
+    /// Selects one of the endpoints whose indices `able` returns.
     pub(super) fn select(
         &self,
         select: &dyn Select,
@@ -138,7 +138,7 @@ impl<P: Protocol> Set<P> {
     }
 }
 
-/// Why an endpoint takes no requests, apart from its ejection.
+/// Why an endpoint cannot take requests, apart from ejection.
 pub(super) fn why_not<P: Protocol>(member: &Member<P>) -> Option<String> {
     if !member.endpoint.is_active() {
         return Some("is inactive".to_owned());
@@ -150,7 +150,7 @@ pub(super) fn why_not<P: Protocol>(member: &Member<P>) -> Option<String> {
     Some(format!("is unreachable ({problem})"))
 }
 
-/// The members of a list that must be right as it is.
+/// The members of a fixed list; any invalid entry is an error.
 pub(super) fn members_of_list<P: Protocol>(
     protocol: &P,
     list: Vec<super::Endpoint>,

@@ -49,7 +49,7 @@ impl Track {
         lock(&self.meter).load()
     }
 
-    /// Takes the outcome of a request into account.
+    /// Records the verdict on a request.
     pub(super) fn judge(&self, ejection: &Ejection, verdict: Verdict) {
         self.counts.judge(verdict);
         let mut health = lock(&self.health);

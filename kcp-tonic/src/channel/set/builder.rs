@@ -34,8 +34,8 @@ impl KcpChannelBuilder {
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Set`]: the list is empty, has an endpoint twice, or has one that cannot be
-    /// connected to, for the same reasons as in [`connect`](Self::connect).
+    /// [`ChannelError::Set`]: the list is empty, has a duplicate, or has an invalid destination, for the
+    /// same reasons as in [`connect`](Self::connect).
     pub fn connect_list<I>(self, endpoints: I) -> Result<KcpChannel, ChannelError>
     where
         I: IntoIterator,
@@ -52,8 +52,7 @@ impl KcpChannelBuilder {
     /// runtime, which polls `discover` until the last clone of the channel is dropped.
     ///
     /// [`balance`](kcp_tower::balance) describes what happens to calls when the set changes, is empty,
-    /// or cannot be found out. An endpoint that cannot be connected to, whatever the state of the
-    /// network, is left out with a warning.
+    /// or discovery fails. An endpoint with an invalid destination is left out with a warning.
     ///
     /// ```no_run
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -102,11 +101,11 @@ impl KcpChannelBuilder {
 
     /// What happens to calls that fail. Default [`Failure::failfast`].
     ///
-    /// A call is sent again only if it is [idempotent](Self::idempotent), or if the server has
-    /// certainly not processed it: there was no connection, or the server refused its stream. The
-    /// statuses that lead to another try are `Unavailable` and, on another server, `ResourceExhausted`.
+    /// A call is sent again only if it is [idempotent](Self::idempotent), or if the server certainly
+    /// has not processed it: there was no connection, or the server refused its stream. The codes that
+    /// lead to another try are `Unavailable` and, on another server, `ResourceExhausted`.
     ///
-    /// All tries share the timeout of the call or of the channel. Each one sends the rest of it as
+    /// All tries share the timeout of the call or of the channel. Each try sends the remaining time as
     /// `grpc-timeout`.
     pub fn failure(mut self, failure: Failure) -> Self {
         self.set.failure = failure;
@@ -116,7 +115,7 @@ impl KcpChannelBuilder {
     /// The methods that may be processed twice, as `/package.Service/Method`; a service and a slash,
     /// `/package.Service/`, stands for all its methods. Default: none.
     ///
-    /// Methods with streaming responses do not belong here. The response of an idempotent method is
+    /// Do not list methods with streaming responses. The response of an idempotent method is
     /// passed on once it is complete or longer than 4 MiB, so that a connection that is lost in the
     /// middle of it leads to another try.
     ///
@@ -150,7 +149,7 @@ impl KcpChannelBuilder {
         self
     }
 
-    /// When a server that fails is left alone. Default [`Ejection::default`].
+    /// When a server that fails is ejected. Default [`Ejection::default`].
     pub fn ejection(mut self, ejection: Ejection) -> Self {
         self.set.ejection = ejection;
         self

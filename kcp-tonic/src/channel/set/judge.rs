@@ -1,4 +1,4 @@
-//! What the outcome of a call means.
+//! The verdict on the outcome of a call.
 
 use std::error::Error;
 

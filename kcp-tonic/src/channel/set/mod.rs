@@ -27,7 +27,7 @@ use self::replay::Calls;
 use super::destination::Destination;
 use super::recipe::Recipe;
 
-/// What a builder knows about sets.
+/// The options of a builder for sets.
 #[derive(Default)]
 pub(super) struct SetOptions {
     pub(super) selection: Selection,
@@ -67,7 +67,7 @@ impl SetOptions {
 /// gRPC over KCP.
 pub(super) struct Grpc {
     recipe: Recipe,
-    /// The metadata that has the key of a call.
+    /// The metadata whose value is the key of a call.
     key: Option<HeaderName>,
     idempotent: Methods,
     /// Bytes of a call that are kept for another try; `None` if there is only one.

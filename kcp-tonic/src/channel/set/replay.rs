@@ -63,7 +63,7 @@ impl Attempts<Request<Body>> for Calls {
     }
 }
 
-/// What has been read of a body, and the rest of it.
+/// The part of a body that has been read, and the rest.
 pub(in crate::channel) struct Kept {
     /// `None` once all of it is in `frames`.
     rest: Option<Body>,
@@ -137,7 +137,7 @@ impl http_body::Body for ReplayedBody {
             return Poll::Ready(None);
         };
         if !current {
-            let status = Status::cancelled("another try has replaced this one");
+            let status = Status::cancelled("superseded by a later try");
             return Poll::Ready(Some(Err(status)));
         }
         let frame = match ready!(Pin::new(&mut *rest).poll_frame(cx)) {

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 
 use super::judge::FinalCode;
 
-/// Reads a response to its end, and notes its status; a long one only in part.
+/// Reads a response to its end and records its status. A long response is read in part.
 pub(super) async fn read(response: Response<Body>) -> Result<Response<Body>, Status> {
     let (mut parts, mut body) = response.into_parts();
     let mut read = VecDeque::new();
@@ -29,7 +29,7 @@ pub(super) async fn read(response: Response<Body>) -> Result<Response<Body>, Sta
         }
         read.push_back(frame);
         if size > LONGEST {
-            // From here on it is passed on as it comes, so another try is not possible.
+            // The rest is passed on as it arrives, so another try is not possible.
             parts.extensions.insert(FinalCode(Code::Ok));
             break Some(body);
         }

@@ -1,10 +1,10 @@
-//! Endpoints that fail get no requests for a while.
+//! Ejection of endpoints that fail.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When an endpoint that fails is ejected, and how it comes back.
+/// When an endpoint that fails is ejected, and how its share of the requests grows afterwards.
 ///
 /// An ejected endpoint gets no requests for a time that grows with each ejection in a row. Then it
 /// gets a tenth of its share, growing to all of it. A failure before that ejects it again at once.
@@ -36,8 +36,8 @@ impl Ejection {
         }
     }
 
-    /// A circuit breaker for each endpoint: after so many failures in a row it is left alone for a
-    /// time, even if it is the only one. Requests that find no other endpoint fail at once meanwhile.
+    /// A circuit breaker for each endpoint: it is ejected for `time` after this many failures in a row,
+    /// even if it is the only one. Until then requests that find no other endpoint fail at once.
     #[must_use]
     pub fn circuit_breaker(failures: u32, time: Duration) -> Self {
         let default = Self::default().failures_in_a_row(failures).time(time);
@@ -67,7 +67,7 @@ impl Ejection {
         self
     }
 
-    /// How long it takes after an ejection until an endpoint has its full share again. Default 10 s.
+    /// The time in which the share of an endpoint grows to its full size after an ejection. Default 10 s.
     #[must_use]
     pub fn slow_return(mut self, time: Duration) -> Self {
         self.slow_return = time;
@@ -75,8 +75,8 @@ impl Ejection {
     }
 
     /// The share of the endpoints of a set that may be ejected at a time, 0.0 to 1.0. Default 0.5: if
-    /// most of them fail, the cause is probably common to all, and ejecting them would not help. Those
-    /// ejected last stay out.
+    /// most of them fail, the cause is probably common to all, and ejecting them would not help. If more
+    /// fail, those that were ejected last stay ejected.
     #[must_use]
     pub fn max_share(mut self, share: f64) -> Self {
         self.max_share = share;
@@ -103,7 +103,7 @@ impl Default for Ejection {
     }
 }
 
-/// How well an endpoint does.
+/// The health of an endpoint, judged by its answers.
 ///
 /// ```text
 ///            failures              time is over
@@ -217,7 +217,7 @@ impl Window {
     }
 }
 
-/// Of its share, when an endpoint comes back.
+/// The part of its share that an endpoint gets first after an ejection.
 const FIRST_SHARE: f64 = 0.1;
 
 /// The longest ejection, in times of the first one.

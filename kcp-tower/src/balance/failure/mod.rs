@@ -73,8 +73,8 @@ impl Failure {
         Self::new(Mode::Try, 3)
     }
 
-    /// Another endpoint at once, those that were tried left out. If none is left, all of them again
-    /// after a pause; if all are unreachable then, the pause counts as a try. 3 tries.
+    /// Another endpoint at once, without those already tried. If none is left, all of them again after
+    /// a pause. If all are unreachable then, the pause counts as a try. 3 tries.
     #[must_use]
     pub fn failover() -> Self {
         Self::new(Mode::Over, 3)
@@ -105,11 +105,10 @@ impl Failure {
     }
 
     /// How many requests may be sent again: a share of all requests of the last 10 s, 0.0 to 1000.0,
-    /// and besides a number in each second. Default 0.2 and 10, as in tower. A share beyond its
+    /// plus a number per second. Default 0.2 and 10, as in tower. A share beyond its
     /// range becomes the nearest limit.
     ///
-    /// Without a budget, requests that are repeated because endpoints are overloaded would overload
-    /// them more.
+    /// Without a budget, retries would add load to endpoints that fail because they are overloaded.
     #[must_use]
     pub fn budget(mut self, share: f32, per_second: u32) -> Self {
         let share = if share.is_nan() { 0.0 } else { share };
@@ -201,27 +200,27 @@ impl Tries {
     }
 }
 
-/// How the outcome of a request is judged.
+/// The verdict on the outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A good answer.
+    /// A successful answer.
     Success,
-    /// An error that another endpoint would answer too: a request that is wrong.
+    /// An error that any endpoint would return: the request itself is wrong.
     Rejected,
     /// A failure before the request was processed: no connection, or a stream that the endpoint
     /// refused. It is safe to send any request again.
     Unsent,
     /// A failure after which it is unknown whether the request was processed.
     Failed,
-    /// An endpoint that has too much to do. The request is sent to another one if it is idempotent,
-    /// and not to the same one again.
+    /// The endpoint is overloaded. An idempotent request is sent to another one, never to the same one
+    /// again.
     Overloaded,
     /// No answer in time. There is no time for another try, but the endpoint counts as failing.
     Late,
 }
 
 impl Verdict {
-    /// Whether the endpoint did not do its work.
+    /// Whether the verdict counts against the endpoint.
     pub(super) fn is_failure(self) -> bool {
         matches!(self, Self::Unsent | Self::Failed | Self::Late)
     }

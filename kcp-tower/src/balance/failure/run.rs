@@ -63,7 +63,7 @@ impl<P: Protocol> Run<P> {
         }
     }
 
-    /// Tries until there is an answer, no try is left, or the deadline is over.
+    /// Tries until there is an answer, no try is left, or the deadline has passed.
     ///
     /// Dropping the future cancels all tries.
     pub(in crate::balance) async fn answer(mut self) -> Answer<P> {
@@ -133,7 +133,7 @@ impl<P: Protocol> Run<P> {
         }
     }
 
-    /// Whether a failure with this verdict leads to another try, which the budget then pays for.
+    /// Whether a failure with this verdict leads to another try. That is then withdrawn from the budget.
     fn may_repeat(&self, verdict: Verdict) -> bool {
         let safe = match verdict {
             Verdict::Unsent => true,
@@ -159,7 +159,7 @@ impl<P: Protocol> Run<P> {
         }
     }
 
-    /// Starts a try, on a given endpoint if that still takes requests.
+    /// Starts a try, on a given endpoint if that is still usable.
     fn start(&mut self, again: Option<&Arc<Member<P>>>) -> Result<(), P::Error> {
         let refuse = |reason| self.shared.protocol.refuse(reason);
         let member = match again.filter(|it| self.shared.takes_requests(it)) {
@@ -195,7 +195,7 @@ impl<P: Protocol> Run<P> {
 
     /// Counts the deadline as a failure of the endpoints that did not answer.
     fn flying_are_late(&self) {
-        // Those that were tried and are not in flight have been judged already; only the latest are.
+        // All but the latest have been judged.
         let late = self.tried.iter().rev().take(self.flying.len());
         for id in late {
             self.shared.judge(*id, Verdict::Late);

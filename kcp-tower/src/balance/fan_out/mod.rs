@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use super::select::Dice;
 use super::{Balance, BalanceError, Endpoint, Protocol, Set, Shared};
 
-/// What came of a call to one endpoint.
+/// The result of a call to one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt<R> {
     /// The endpoint, as it was described when the call began.
@@ -22,13 +22,13 @@ pub struct Receipt<R> {
 
 impl<P: Protocol> Balance<P> {
     /// A balancer for each single endpoint of the set that is active and has a weight, with the same
-    /// connections. Waits for the first answer of discovery. Later changes of the set do not matter to
+    /// connections. Waits for the first report of discovery. Later changes of the set have no effect on
     /// them.
     ///
     /// # Errors
     ///
     /// [`BalanceError::Empty`], or [`BalanceError::NoneAvailable`] if all are inactive or without
-    /// weight. Endpoints that are unreachable are there; their requests fail.
+    /// weight. Unreachable endpoints are included; their requests fail.
     ///
     /// # Cancel safety
     ///
@@ -63,7 +63,7 @@ impl<P: Protocol> Balance<P> {
     }
 }
 
-/// Waits for all calls, and returns what came of each, in the order of their ends.
+/// Waits for all calls and returns the result of each, in the order in which they ended.
 ///
 /// # Cancel safety
 ///
@@ -77,7 +77,7 @@ where
     start(calls).collect().await
 }
 
-/// Waits until all calls have succeeded, and returns their answers in the order of their ends.
+/// Waits until all calls have succeeded and returns their answers in the order in which they ended.
 ///
 /// # Errors
 ///

@@ -26,7 +26,7 @@ use super::protocol::Measured;
 use super::protocol::{Key, Link};
 use super::track::Track;
 
-/// How an endpoint is selected for each request, among those that take requests.
+/// How an endpoint is selected for each request, among the usable ones.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Selection {
@@ -40,7 +40,7 @@ pub enum Selection {
     WeightedRoundRobin,
     /// The one with the fewest requests in flight; equal ones in turn.
     LeastInFlight,
-    /// The better of two at random, by latency and requests in flight, as in tower's
+    /// The better of two random ones, by latency and requests in flight, as in tower's
     /// [`PeakEwma`](tower::load::PeakEwma). A slower server gets fewer requests.
     PeakEwma,
     /// By the [`Key`] of the request: the same endpoint for the same key, for all clients that know
@@ -54,22 +54,22 @@ pub enum Selection {
         bound: f64,
     },
     /// By the [`Key`] of the request: the first time the endpoint with the fewest requests in flight,
-    /// and afterwards the same one as long as it takes requests. The 65 536 keys used last are
+    /// and afterwards the same one as long as it is usable. The 65 536 keys used last are
     /// remembered. Requests without a key fail with
     /// [`BalanceError::NoKey`](super::BalanceError::NoKey).
     Sticky,
-    /// At random, in proportion to the quality of the path: round-trip time and loss of the KCP
-    /// connections, and weight. Endpoints not yet measured count as the best.
+    /// At random, in proportion to weight and quality of the path, which is the round-trip time and the
+    /// loss of the KCP connections. An endpoint without a measurement counts as the best one.
     LinkQuality,
-    /// Those in the first of the zones that has an endpoint which takes requests, in order of
-    /// nearness; all endpoints if none of the zones has one. `then` selects among them.
+    /// An endpoint of the first zone in the list that has a usable one; any endpoint if none of the
+    /// zones has one, so that an unknown zone is no error. `then` selects within the zone.
     NearestZone {
         /// The zones, nearest first.
         zones: Vec<String>,
         /// How to select within a zone.
         then: Box<Selection>,
     },
-    /// By code of your own.
+    /// By an implementation of [`Select`].
     Custom(Arc<dyn Select>),
 }
 
@@ -157,7 +157,7 @@ impl fmt::Debug for Selection {
 /// let selection = Selection::Custom(Arc::new(Largest));
 /// ```
 pub trait Select: Send + Sync {
-    /// The index of one of the candidates, which are all endpoints that take requests, at least one
+    /// The index of one of the candidates, which are the usable endpoints, at least one
     /// of them. An index beyond the last, or `None`, is an error of the request:
     /// [`BalanceError::NoneAvailable`](super::BalanceError::NoneAvailable).
     ///

@@ -1,4 +1,4 @@
-//! What a balancer and its endpoints have done.
+//! Statistics of a balancer and its endpoints.
 
 #[cfg(feature = "metrics")]
 mod publish;
@@ -13,13 +13,13 @@ use super::{Balance, Endpoint, Link, Origin, Protocol, Standing};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct BalanceStats {
-    /// Requests, without those to all endpoints.
+    /// Requests. Fan-out calls are not counted.
     pub requests: u64,
     /// Tries after the first one because a try failed.
     pub retries: u64,
     /// Tries beside another one because an answer was late.
     pub hedges: u64,
-    /// Requests that ended because no endpoint took requests.
+    /// Requests that failed because no endpoint was usable.
     pub refused: u64,
     /// The endpoints of the set, and the removed ones that have requests in flight.
     pub endpoints: Vec<EndpointStats>,
@@ -35,7 +35,7 @@ pub struct EndpointStats {
     pub endpoint: Option<Endpoint>,
     /// Requests without a complete response.
     pub in_flight: usize,
-    /// Connections made or to be made with the next request.
+    /// Connections, including those that are made with the next request.
     pub connections: usize,
     /// Requests sent, retries and hedges included.
     pub tries: u64,
@@ -60,7 +60,7 @@ pub struct EndpointStats {
     pub ejected: bool,
     /// Why no connection can be made now.
     pub unreachable: Option<String>,
-    /// Round-trip time and loss, once there is a connection that has measured them.
+    /// Round-trip time and loss, once a connection has measured them.
     pub link: Option<Link>,
 }
 

@@ -282,7 +282,7 @@ async fn open_circuit_fails_at_once_and_closes_after_a_good_answer() {
         send(&balance, IDEMPOTENT).await;
     }
     let error = balance.clone().oneshot(IDEMPOTENT).await.unwrap_err();
-    let text = "none of 1 endpoints takes requests: a is ejected after failures";
+    let text = "no usable endpoint: a is ejected after failures";
     assert_eq!(error.to_string(), text);
     let stats = balance.stats();
     assert_eq!((stats.requests, stats.refused), (4, 1));

@@ -37,11 +37,11 @@ async fn lists_that_can_never_work_are_errors() {
     let error = twice.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the list has the endpoint a:1 twice; give it a weight instead"
+        "duplicate endpoint a:1 in the list; a weight sends it more requests"
     );
     let bad = Endpoint::parse("bad://c:1").unwrap();
     let error = servers.builder().list(vec![bad]).unwrap_err();
-    assert_eq!(error.to_string(), "the endpoint c:1 cannot be used");
+    assert_eq!(error.to_string(), "invalid endpoint c:1");
     assert!(std::error::Error::source(&error).is_some());
 }
 
@@ -56,7 +56,7 @@ async fn connections_are_made_at_the_first_request() {
 }
 
 #[tokio::test]
-async fn full_connections_get_company_up_to_a_limit() {
+async fn connections_are_added_up_to_a_limit_when_all_are_full() {
     let servers = Servers::default();
     let builder = servers.builder().requests_per_connection(2);
     let balance = builder
@@ -90,7 +90,7 @@ async fn inactive_endpoints_and_those_of_weight_0_get_no_requests() {
     let error = ask(&balance).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "none of 3 endpoints takes requests: a:1 is inactive, b:1 has weight 0, \
+        "no usable endpoint: a:1 is inactive, b:1 has weight 0, \
          c:1 is unreachable (no route)"
     );
 }
@@ -198,7 +198,7 @@ async fn unusable_endpoint_of_discovery_is_left_out_and_named() {
     let error = ask(&balance).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the set of endpoints is empty; discovery failed: the endpoint c:1 cannot be used"
+        "the set of endpoints is empty; discovery failed: invalid endpoint c:1: no such scheme"
     );
 }
 
