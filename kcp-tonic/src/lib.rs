@@ -72,7 +72,8 @@
 //!
 //! With one of the features `tls-ring` and `tls-aws-lc`, a channel to `kcps://host:port` with
 //! `KcpChannelBuilder::tls_config`, and a server with `Server::tls_config`, use TLS inside KCP, with
-//! client certificates if wanted. [`Security::Plaintext`] below is enough then.
+//! client certificates if wanted; `KcpRequestExt::kcp_peer_certs` gives them to handlers.
+//! [`Security::Plaintext`] below is enough then.
 //!
 //! # HTTP/2 over KCP
 //!

@@ -102,6 +102,29 @@ async fn client_certificates_are_demanded_and_checked() {
 }
 
 #[tokio::test]
+async fn handlers_see_the_certificate_of_the_client() {
+    let authority = Authority::new("ours");
+    let known = authority.issue("client.example");
+    let shown = format!("1 of {}", known.certificate_der().len());
+    let known = Identity::from_pem(known.certificate_pem, known.key_pem);
+    for (demand, tls, expected) in [
+        (true, trusting(&authority).identity(known), shown.as_str()),
+        (false, trusting(&authority), "none"),
+    ] {
+        let addr = serve(&authority, demand).await;
+        let channel = connect(addr, tls).await.unwrap();
+        let mut client = GreeterClient::new(channel);
+        let reply = client.say_hello(hello("certificates")).await.unwrap();
+        assert_eq!(reply.into_inner().message, expected);
+    }
+    // Without TLS.
+    let addr = Setup::plaintext().serve(Hello::default()).await;
+    let mut client = Setup::plaintext().client(addr).await;
+    let reply = client.say_hello(hello("certificates")).await.unwrap();
+    assert_eq!(reply.into_inner().message, "none");
+}
+
+#[tokio::test]
 async fn tls_that_would_not_be_used_is_an_error() {
     let authority = Authority::new("ours");
     for destination in ["kcp://a.example:9", "http://a.example:9", "a.example:9"] {

@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::routing::get as handle;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -26,7 +28,7 @@ use kcp_tower::{KcpConnectInfo, KcpIo, KcpStream};
 use support::{Setup, serve_fn};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -141,6 +143,35 @@ async fn handlers_see_the_certificate_of_the_client() {
     let (mut client, local) = connect(server.addr, config).await.unwrap();
     let body = get(&mut client, "/").await.unwrap();
     assert_eq!(body, format!("{local} 1"));
+}
+
+/// What the handshake proved about a client.
+#[derive(Clone)]
+struct Client(Option<CertificateDer<'static>>);
+
+#[tokio::test]
+async fn axum_handlers_extract_the_certificate_of_the_client() {
+    let authority = Authority::new("ours");
+    let (incoming, addr) = Setup::plaintext().incoming().await;
+    let acceptor = TlsAcceptor::from(authority.server(&authority.issue("server.example"), true));
+    let handler =
+        handle(async |Extension(Client(shown)): Extension<Client>| shown.unwrap().to_vec());
+    let router = Router::new().route("/", handler);
+    let serving = kcp_tower::serve(incoming, router.into_make_service())
+        .with_handshake(move |io| acceptor.accept(io))
+        .with_handshake_info(|tls: &TlsStream<KcpIo>| {
+            let shown = tls.get_ref().1.peer_certificates();
+            Client(shown.and_then(<[_]>::first).cloned())
+        });
+    tokio::spawn(serving.into_future());
+    let identity = authority.issue("client.example");
+    let (mut client, _) = connect(addr, authority.client(Some(&identity)))
+        .await
+        .unwrap();
+    let request = Request::get("https://server.example/").body(Empty::new());
+    let response = client.send_request(request.unwrap()).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, identity.certificate_der());
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
 //! What handlers can learn about the connection of a request.
 
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kcp_tower::KcpConnectInfo;
 use tonic::transport::server::TcpConnectInfo;
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+use tonic::transport::{CertificateDer, server::TlsConnectInfo};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -11,11 +15,26 @@ use tower_service::Service;
 pub trait KcpRequestExt {
     /// Addresses and live statistics of the connection, if the request came over KCP.
     fn kcp_connect_info(&self) -> Option<&KcpConnectInfo>;
+
+    /// The certificates of the client, its own first; `None` if it has shown none, or without TLS.
+    ///
+    /// A server shows that it wants them by `ServerTlsConfig::client_ca_root`: then TLS has verified
+    /// that an authority of that configuration has signed the first one, and that the client has its
+    /// key. tonic's own `Request::peer_certs` is `None` over KCP, since it looks for connections of
+    /// TCP.
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))))]
+    fn kcp_peer_certs(&self) -> Option<Arc<Vec<CertificateDer<'static>>>>;
 }
 
 impl<T> KcpRequestExt for tonic::Request<T> {
     fn kcp_connect_info(&self) -> Option<&KcpConnectInfo> {
         self.extensions().get()
+    }
+
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+    fn kcp_peer_certs(&self) -> Option<Arc<Vec<CertificateDer<'static>>>> {
+        peer_certs(self.extensions())
     }
 }
 
@@ -23,6 +42,17 @@ impl<T> KcpRequestExt for http::Request<T> {
     fn kcp_connect_info(&self) -> Option<&KcpConnectInfo> {
         self.extensions().get()
     }
+
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+    fn kcp_peer_certs(&self) -> Option<Arc<Vec<CertificateDer<'static>>>> {
+        peer_certs(self.extensions())
+    }
+}
+
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+fn peer_certs(extensions: &http::Extensions) -> Option<Arc<Vec<CertificateDer<'static>>>> {
+    let info = extensions.get::<TlsConnectInfo<KcpConnectInfo>>()?;
+    info.peer_certs()
 }
 
 /// Makes `remote_addr()` and `local_addr()` of tonic's requests work over KCP.

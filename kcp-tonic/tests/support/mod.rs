@@ -151,6 +151,8 @@ fn reply(message: impl Into<String>) -> HelloReply {
 /// - "timeout": the answer is the header `grpc-timeout`.
 /// - "unavailable": the answer is this error, and `waiting` is notified.
 /// - "stats": the answer says how much the connection has read.
+/// - "certificates": the answer is how many certificates the caller has shown, and the length of the
+///   first.
 /// - "wait": the answer never comes; `waiting` is notified.
 /// - "flood": answers of 16 KiB without an end.
 /// - "hold": a stream of greetings that is not read and not answered.
@@ -212,6 +214,11 @@ impl Greeter for Hello {
                 self.waiting.notify_one();
                 return Err(Status::unavailable(self.name));
             }
+            #[cfg(feature = "tls-ring")]
+            "certificates" => match request.kcp_peer_certs() {
+                Some(shown) => format!("{} of {}", shown.len(), shown[0].len()),
+                None => "none".to_owned(),
+            },
             "wait" => {
                 self.waiting.notify_one();
                 std::future::pending().await

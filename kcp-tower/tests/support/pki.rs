@@ -20,6 +20,12 @@ pub struct Identity {
     key: PrivateKeyDer<'static>,
 }
 
+impl Identity {
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.certificate
+    }
+}
+
 impl Authority {
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
