@@ -11,6 +11,8 @@ mod balanced;
 mod broadcast;
 #[path = "../examples/failover.rs"]
 mod failover;
+#[path = "../examples/services.rs"]
+mod services;
 
 #[test]
 fn balanced_greeter_is_answered_while_servers_come_and_go() {
@@ -27,6 +29,11 @@ fn all_servers_are_called() {
     broadcast::main().unwrap();
 }
 
+#[test]
+fn server_authenticates_compresses_and_describes_itself() {
+    services::main().unwrap();
+}
+
 /// Examples are for reading.
 #[test]
 fn examples_are_shorter_than_eighty_lines() {
@@ -34,6 +41,7 @@ fn examples_are_shorter_than_eighty_lines() {
         include_str!("../examples/balanced.rs"),
         include_str!("../examples/broadcast.rs"),
         include_str!("../examples/failover.rs"),
+        include_str!("../examples/services.rs"),
     ] {
         assert!(text.lines().count() < 80);
     }

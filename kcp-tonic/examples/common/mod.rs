@@ -16,7 +16,8 @@ pub(crate) mod helloworld {
     ));
 }
 
-use helloworld::greeter_server::{Greeter, GreeterServer};
+use helloworld::greeter_server::Greeter;
+pub(crate) use helloworld::greeter_server::GreeterServer as Service;
 use helloworld::{HelloReply, HelloRequest};
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -35,8 +36,7 @@ impl Server {
     pub(crate) async fn start(addr: SocketAddr, delay: Duration) -> Result<Self, Error> {
         let incoming = KcpIncoming::bind(addr, &Security::Plaintext).await?;
         let addr = incoming.local_addr()?;
-        let greeter = GreeterServer::new(Hello { addr, delay });
-        let router = server_builder().add_service(greeter);
+        let router = server_builder().add_service(greeter(addr, delay));
         let task = tokio::spawn(serve(incoming, router).into_future());
         Ok(Self { addr, task })
     }
@@ -52,12 +52,18 @@ impl Drop for Server {
     }
 }
 
+/// The service of a server, without the server.
+pub(crate) fn greeter(addr: SocketAddr, delay: Duration) -> Service<Hello> {
+    Service::new(Hello { addr, delay })
+}
+
 /// Any free port of this machine.
 pub(crate) fn loopback() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-struct Hello {
+/// Greets after a delay, and names the address of its server.
+pub(crate) struct Hello {
     addr: SocketAddr,
     delay: Duration,
 }
