@@ -11,8 +11,8 @@ use kcp_tower::{BoxError, ConfigError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelError {
-    /// The destination is not a URI.
-    #[error("the destination is not a URI")]
+    /// The destination is not a URI, or the options of an endpoint are wrong.
+    #[error("invalid destination: {0}")]
     Uri(#[source] BoxError),
     /// The destination is a URI, but no connection can be made to it.
     #[error("cannot connect to {uri}: {problem}")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tower::discover::Discover;
 
-use super::discover::follow;
+use super::discovery::follow;
 use super::member::PoolLimits;
 use super::select::Dice;
 use super::set::{Set, members_of_list};

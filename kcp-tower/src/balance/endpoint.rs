@@ -2,42 +2,47 @@
 
 use http::Uri;
 
+use super::EndpointError;
+
 /// One server of a set: where it is, and how much it should be used.
 ///
 /// ```
 /// use kcp_tower::balance::Endpoint;
 ///
 /// let endpoint = Endpoint::parse("kcp://10.0.0.7:4000")?.weight(3).zone("eu-1");
-/// # Ok::<_, http::uri::InvalidUri>(())
+/// # Ok::<_, kcp_tower::balance::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     uri: Uri,
     weight: u32,
-    zone: Option<String>,
+    zone: Option<Box<str>>,
+    priority: u32,
     active: bool,
 }
 
 impl Endpoint {
-    /// An active endpoint of weight 1 without a zone.
+    /// An active endpoint of weight 1 and priority 0 without a zone.
     #[must_use]
     pub fn new(uri: Uri) -> Self {
         Self {
             uri,
             weight: 1,
             zone: None,
+            priority: 0,
             active: true,
         }
     }
 
-    /// As [`Endpoint::new`], from the text of a URI.
+    /// As [`Endpoint::new`], from the text of a URI and of options, such as
+    /// `kcp://10.0.0.7:4000 weight=3 zone=eu-1 priority=1 inactive`.
     ///
     /// # Errors
     ///
-    /// The text is not a URI. Whether a connection can be made to the URI is checked when the
-    /// endpoint joins a set.
-    pub fn parse(uri: impl AsRef<str>) -> Result<Self, http::uri::InvalidUri> {
-        uri.as_ref().parse().map(Self::new)
+    /// The text does not have this form. Whether a connection can be made to the URI is checked when
+    /// the endpoint joins a set.
+    pub fn parse(text: impl AsRef<str>) -> Result<Self, EndpointError> {
+        text.as_ref().parse()
     }
 
     /// Its share of the requests relative to other endpoints, for the selections that use weights.
@@ -51,7 +56,15 @@ impl Endpoint {
     /// The zone it is in, for [`Selection::NearestZone`](super::Selection::NearestZone). Default: none.
     #[must_use]
     pub fn zone(mut self, zone: impl Into<String>) -> Self {
-        self.zone = Some(zone.into());
+        self.zone = Some(zone.into().into_boxed_str());
+        self
+    }
+
+    /// Its rank. Endpoints of priority 1 get requests only when none of priority 0 is usable, and so
+    /// on, as in DNS SRV records. Default 0.
+    #[must_use]
+    pub fn priority(mut self, priority: u32) -> Self {
+        self.priority = priority;
         self
     }
 
@@ -81,6 +94,12 @@ impl Endpoint {
         self.zone.as_deref()
     }
 
+    /// See [`Endpoint::priority`].
+    #[must_use]
+    pub fn get_priority(&self) -> u32 {
+        self.priority
+    }
+
     /// See [`Endpoint::active`].
     #[must_use]
     pub fn is_active(&self) -> bool {
@@ -108,7 +127,7 @@ impl From<Uri> for Endpoint {
 }
 
 impl TryFrom<&str> for Endpoint {
-    type Error = http::uri::InvalidUri;
+    type Error = EndpointError;
 
     fn try_from(uri: &str) -> Result<Self, Self::Error> {
         Self::parse(uri)
@@ -116,7 +135,7 @@ impl TryFrom<&str> for Endpoint {
 }
 
 impl TryFrom<String> for Endpoint {
-    type Error = http::uri::InvalidUri;
+    type Error = EndpointError;
 
     fn try_from(uri: String) -> Result<Self, Self::Error> {
         Self::parse(uri)

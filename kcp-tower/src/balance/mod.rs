@@ -1,7 +1,7 @@
 //! Requests distributed over a changing set of endpoints.
 //!
 //! A [`Balance`] is a tower service over all endpoints of a set. The set is a fixed list, or follows
-//! any [`Discover`] of tower. For each request a [`Selection`] picks one of the endpoints that take
+//! any [`Discover`] of tower, such as a [`Discovery`] from a file or DNS. For each request a [`Selection`] picks one of the endpoints that take
 //! requests, and a [`Failure`] decides what happens to requests that fail. What depends on the
 //! protocol, such as how a connection is made and when a response is complete, is a [`Protocol`];
 //! kcp-tonic has the one of gRPC.
@@ -14,16 +14,20 @@
 //!   and keeps its connections; with another URI it is another endpoint.
 //! - The same address under two keys is two endpoints.
 //! - Inactive endpoints and those of weight 0 get no new requests.
+//! - Endpoints of a lower [priority](Endpoint::priority) get requests only when no other endpoint is
+//!   usable.
 //! - When discovery fails, the set stays as it is, and discovery is polled again a second later.
 //! - Requests wait for the first report of discovery, a change or an error. After that a request that
-//!   finds no usable endpoint fails at once with a [`BalanceError`].
+//!   finds no usable endpoint fails at once with a [`BalanceError`]. A discovery that finds nothing
+//!   reports that by removing a key that it has not inserted.
 //! - An endpoint that fails is ejected for a time, see [`Ejection`].
 //! - An unreachable host is reconnected to in the background, see [`Reconnect`]. Until that succeeds it
 //!   gets no requests.
 
 mod builder;
 mod counts;
-mod discover;
+mod description;
+mod discovery;
 mod endpoint;
 mod error;
 mod failure;
@@ -51,6 +55,8 @@ use tower_service::Service;
 
 pub use self::builder::BalanceBuilder;
 use self::counts::Counts;
+pub use self::description::EndpointError;
+pub use self::discovery::Discovery;
 pub use self::endpoint::Endpoint;
 pub use self::error::{BalanceError, SetError};
 pub use self::failure::{Attempts, Cloned, Ejection, Failure, Verdict};
@@ -155,7 +161,11 @@ impl<P: Protocol> Shared<P> {
         let surplus = ejected.len().saturating_sub(most);
         able.extend(ejected[..surplus].iter().map(|(_, at)| at));
         // An endpoint with a reduced share is better than none.
-        if able.is_empty() { returning } else { able }
+        let mut able = if able.is_empty() { returning } else { able };
+        let priority = |at: &usize| members[*at].endpoint.get_priority();
+        let first = able.iter().map(priority).min();
+        able.retain(|at| Some(priority(at)) == first);
+        able
     }
 
     /// Whether an endpoint may get one more try.

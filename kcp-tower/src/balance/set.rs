@@ -64,6 +64,19 @@ impl<P: Protocol> Set<P> {
         });
     }
 
+    /// Discovery works, and the members are right.
+    pub(super) fn works(&self) {
+        self.known.send_modify(|known| {
+            known.answered = true;
+            known.problem = None;
+        });
+    }
+
+    /// The last error of discovery, until it works again.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.known.borrow().problem.clone()
+    }
+
     /// Discovery has ended; the members stay.
     pub(super) fn ended(&self) {
         self.known.send_modify(|known| known.answered = true);
@@ -114,7 +127,7 @@ impl<P: Protocol> Set<P> {
     /// Why no endpoint was selected.
     pub(super) fn none(&self, members: &[Arc<Member<P>>]) -> BalanceError {
         if members.is_empty() {
-            let problem = self.known.borrow().problem.clone();
+            let problem = self.problem();
             return BalanceError::Empty { problem };
         }
         let mut reasons: Vec<String> = Vec::new();

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 pub use self::builder::KcpConnectorBuilder;
-use self::resolve::{Lookup, Resolver};
+pub(crate) use self::resolve::{LookingUp, Lookup, Resolver};
 use self::target::Target;
 use crate::KcpIo;
 use crate::http2::Windows;

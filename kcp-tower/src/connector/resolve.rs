@@ -11,16 +11,16 @@ use tower_service::Service;
 use crate::BoxError;
 
 /// What [`Lookup::lookup`] returns.
-pub(super) type LookingUp = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+pub(crate) type LookingUp = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 /// A resolver of any type.
-pub(super) trait Lookup: Send + Sync {
+pub(crate) trait Lookup: Send + Sync {
     /// The addresses of `host`, with whatever port the resolver gives them.
     fn lookup(&self, host: &str) -> LookingUp;
 }
 
 /// A service of tower as a [`Lookup`].
-pub(super) struct Resolver<R>(pub(super) R);
+pub(crate) struct Resolver<R>(pub(crate) R);
 
 impl<R> Lookup for Resolver<R>
 where

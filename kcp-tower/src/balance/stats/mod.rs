@@ -21,6 +21,8 @@ pub struct BalanceStats {
     pub hedges: u64,
     /// Requests that failed because no endpoint was usable.
     pub refused: u64,
+    /// The last error of discovery, until discovery works again. The endpoints stay meanwhile.
+    pub problem: Option<String>,
     /// The endpoints of the set, and the removed ones that have requests in flight.
     pub endpoints: Vec<EndpointStats>,
 }
@@ -81,6 +83,7 @@ impl<P: Protocol> Balance<P> {
             retries: get(&counts.retries),
             hedges: get(&counts.hedges),
             refused: get(&counts.refused),
+            problem: shared.set.problem(),
             endpoints: here.chain(removed).collect(),
         }
     }

@@ -13,15 +13,15 @@ use std::time::Duration;
 use tower::discover::{Change, Discover};
 use tracing::{debug, warn};
 
-use super::error::with_sources;
-use super::member::Member;
-use super::protocol::Protocol;
-use super::set::Set;
-use super::{Endpoint, SetError};
 use crate::BoxError;
+use crate::balance::error::with_sources;
+use crate::balance::member::Member;
+use crate::balance::protocol::Protocol;
+use crate::balance::set::Set;
+use crate::balance::{Endpoint, SetError};
 
 /// Applies changes to a set until discovery ends.
-pub(super) async fn follow<P, D>(protocol: Arc<P>, set: Arc<Set<P>>, discover: D)
+pub(in crate::balance) async fn follow<P, D>(protocol: Arc<P>, set: Arc<Set<P>>, discover: D)
 where
     P: Protocol,
     D: Discover<Service = Endpoint>,
@@ -32,23 +32,36 @@ where
     let mut keyed = Keyed::new(protocol);
     while let Some(first) = poll_fn(|cx| discover.as_mut().poll_discover(cx)).await {
         let mut result = keyed.apply_any(first);
+        let mut ended = false;
         // Changes that are ready are applied together. Otherwise the first requests would all go to
         // the first endpoint.
         for _ in 0..CHANGES_AT_ONCE {
+            if result.is_err() {
+                break;
+            }
             match ready_now(discover.as_mut()) {
-                Some(next) if result.is_ok() => result = keyed.apply_any(next),
-                _ => break,
+                Poll::Ready(Some(next)) => result = keyed.apply_any(next),
+                Poll::Ready(None) => {
+                    ended = true;
+                    break;
+                }
+                Poll::Pending => break,
             }
         }
         if keyed.changed {
             keyed.changed = false;
             set.replace(keyed.members());
+        } else if result.is_ok() {
+            set.works();
         }
         if let Err(error) = result {
             let error = with_sources(&*error);
             warn!(error, "discovery failed; keeping the known endpoints");
             set.failed(error);
             tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+        }
+        if ended {
+            break;
         }
     }
     debug!("discovery ended; keeping the known endpoints");
@@ -57,12 +70,9 @@ where
 
 type Item<D> = Result<Change<<D as Discover>::Key, Endpoint>, <D as Discover>::Error>;
 
-/// The next change, if one is ready.
-fn ready_now<D: Discover<Service = Endpoint>>(discover: Pin<&mut D>) -> Option<Item<D>> {
-    match discover.poll_discover(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(item) => item,
-        Poll::Pending => None,
-    }
+/// Polls discovery once.
+fn ready_now<D: Discover<Service = Endpoint>>(discover: Pin<&mut D>) -> Poll<Option<Item<D>>> {
+    discover.poll_discover(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Members by the keys of discovery.

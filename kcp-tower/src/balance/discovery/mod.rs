@@ -1,0 +1,182 @@
+//! Where the endpoints of a set come from.
+
+mod addresses;
+mod changes;
+mod file;
+mod follow;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use http::Uri;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use tokio::sync::mpsc;
+use tower::discover::Change;
+use tower_service::Service;
+
+use self::changes::{Changes, Found};
+pub(super) use self::follow::follow;
+use super::Endpoint;
+use crate::BoxError;
+use crate::connector::{Lookup, Resolver};
+
+/// Endpoints from a file, from DNS, or from any registry that can be read.
+///
+/// It is a [`Discover`](super::Discover) for [`BalanceBuilder::discover`](super::BalanceBuilder::discover) and
+/// for the channels of kcp-tonic, and a stream of changes otherwise. It works only while it is polled,
+/// and within a tokio runtime.
+///
+/// A source that cannot be read leaves the endpoints as they are, at the start as an empty set. The
+/// error is reported once, until it changes or the source can be read again. A balancer logs it as a
+/// warning, names it in the errors of requests that find no endpoint, and has it in
+/// [`BalanceStats::problem`](super::BalanceStats::problem).
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use kcp_tower::balance::Discovery;
+///
+/// let file = Discovery::file("/etc/greeter/servers", Duration::from_secs(1));
+/// ```
+#[must_use = "a discovery does nothing unless polled"]
+pub struct Discovery {
+    task: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    found: mpsc::Receiver<Found>,
+}
+
+impl Discovery {
+    /// The endpoints of a file, which is read again after each `interval`. Changes of the content
+    /// count, not those of its times.
+    ///
+    /// Each line has one endpoint in the text form of [`Endpoint`]; empty lines and those that begin
+    /// with `#` are ignored:
+    ///
+    /// ```text
+    /// # Frankfurt
+    /// kcp://10.0.0.7:4000 weight=3 zone=eu-1
+    /// kcp://10.0.0.8:4000 zone=eu-1 inactive
+    /// # only if none of the others is usable
+    /// kcp://10.1.0.7:4000 zone=us-1 priority=1
+    /// ```
+    ///
+    /// A file that is missing, is longer than 1 MiB, has a wrong line, a duplicate or no endpoint at
+    /// all is an error, and the endpoints stay as they are. A file that is written in place is empty for a
+    /// moment; replace it by renaming another one. To take all servers out of use, mark them `inactive`.
+    pub fn file(path: impl Into<PathBuf>, interval: Duration) -> Self {
+        let path = path.into();
+        Self::poll(interval, move || file::read(path.clone()))
+    }
+
+    /// The addresses of the host of a URI, such as `kcp://greeter.example:4000`, resolved again after
+    /// each `interval` by the operating system. Each address is an endpoint of weight 1 with the scheme
+    /// and port of the URI.
+    ///
+    /// A name without addresses is an error, and the endpoints stay as they are. With TLS inside,
+    /// configure the name to check in the certificates, because the endpoints are addresses.
+    pub fn dns(uri: Uri, interval: Duration) -> Self {
+        Self::dns_with(GaiResolver::new(), uri, interval)
+    }
+
+    /// As [`Discovery::dns`], by a resolver of hyper-util's kind.
+    pub fn dns_with<R>(resolver: R, uri: Uri, interval: Duration) -> Self
+    where
+        R: Service<Name> + Clone + Send + Sync + 'static,
+        R::Response: Iterator<Item = std::net::SocketAddr>,
+        R::Error: Into<BoxError>,
+        R::Future: Send,
+    {
+        let resolver = Resolver(resolver);
+        Self::poll(interval, move || {
+            let host = addresses::host(&uri);
+            let looking_up = host.as_deref().map(|host| resolver.lookup(host));
+            addresses::resolve(uri.clone(), looking_up)
+        })
+    }
+
+    /// The endpoints that `read` returns, which is called again after each `interval`, at least 100 ms
+    /// after its end. Endpoints with the same URI are an error.
+    ///
+    /// This is the way to a registry that has no watch:
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use kcp_tower::balance::{Discovery, Endpoint};
+    ///
+    /// # async fn instances() -> Result<Vec<String>, std::io::Error> { Ok(Vec::new()) }
+    /// let discovery = Discovery::poll(Duration::from_secs(5), || async {
+    ///     let instances = instances().await?;
+    ///     let endpoints = instances.iter().map(Endpoint::parse);
+    ///     Ok::<_, kcp_tower::BoxError>(endpoints.collect::<Result<_, _>>()?)
+    /// });
+    /// ```
+    pub fn poll<F, E>(interval: Duration, mut read: impl FnMut() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<Vec<Endpoint>, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        let interval = interval.max(SHORTEST_INTERVAL);
+        Self::new(move |mut changes| async move {
+            loop {
+                match read().await.map_err(Into::into) {
+                    Ok(endpoints) => changes.replace(endpoints).await,
+                    Err(error) => changes.failed(error).await,
+                }
+                tokio::time::sleep(interval).await;
+            }
+        })
+    }
+
+    /// What a future reports.
+    fn new<F>(task: impl FnOnce(Changes) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (sender, found) = mpsc::channel(CHANGES_AT_ONCE);
+        Self {
+            task: Some(Box::pin(task(Changes::new(sender)))),
+            found,
+        }
+    }
+
+    /// The next change or error; `None` when the source has ended.
+    #[cfg(test)]
+    async fn next(&mut self) -> Option<Found> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for Discovery {
+    type Item = Result<Change<String, Endpoint>, BoxError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let found @ Poll::Ready(Some(_)) = self.found.poll_recv(cx) {
+            return found;
+        }
+        if let Some(task) = &mut self.task
+            && task.as_mut().poll(cx).is_ready()
+        {
+            self.task = None;
+        }
+        self.found.poll_recv(cx)
+    }
+}
+
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery").finish_non_exhaustive()
+    }
+}
+
+/// Changes that wait to be taken.
+const CHANGES_AT_ONCE: usize = 1024;
+
+/// A source is not read in a loop without a pause.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
