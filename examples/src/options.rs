@@ -75,7 +75,8 @@ pub struct Args {
     #[arg(value_parser = within(4096..=1_usize << 30))]
     pub sockbuf: usize,
 
-    /// Acknowledge each packet at once instead of at the next flush
+    /// Acknowledge each packet at once instead of at the next flush. With rpc, interactive and bulk
+    /// that is always done
     #[arg(long)]
     pub acknodelay: bool,
 
@@ -126,7 +127,9 @@ impl Args {
     ///
     /// If an option is out of range or conflicts with another.
     pub fn config(&self) -> Result<Config, OptionError> {
-        let acks = if self.acknodelay {
+        let is_ours = matches!(self.mode, Preset::Rpc | Preset::Interactive | Preset::Bulk);
+        // Their controller starts with a small window, and would wait for each tick of the peer.
+        let acks = if self.acknodelay || is_ours {
             AckPolicy::Immediate
         } else {
             AckPolicy::Batched
@@ -347,17 +350,17 @@ mod tests {
     #[test]
     fn mode_selects_the_defaults() {
         let modes = [
-            (&[][..], Preset::Rpc),
-            (&["--mode=rpc"], Preset::Rpc),
-            (&["--mode=fast2"], Preset::Fast2),
-            (&["--mode=bulk"], Preset::Bulk),
+            (&[][..], Preset::Rpc, AckPolicy::Immediate),
+            (&["--mode=rpc"], Preset::Rpc, AckPolicy::Immediate),
+            (&["--mode=fast2"], Preset::Fast2, AckPolicy::Batched),
+            (&["--mode=bulk"], Preset::Bulk, AckPolicy::Immediate),
         ];
-        for (flags, preset) in modes {
+        for (flags, preset, acks) in modes {
             let Transport { security, config } = parse(flags).unwrap();
             assert_eq!(security.name(), "aes");
             let expected = Config::builder()
                 .preset(preset)
-                .ack_policy(AckPolicy::Batched)
+                .ack_policy(acks)
                 .build()
                 .unwrap();
             assert_eq!(config, expected);
