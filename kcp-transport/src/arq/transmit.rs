@@ -18,9 +18,25 @@ struct Payload<'a> {
     most: usize,
 }
 
-impl Payload<'_> {
+impl<'a> Payload<'a> {
+    fn new(out: &'a mut [u8], most: usize) -> Self {
+        Self {
+            most: out.len().min(most),
+            out,
+            mark: &[],
+            is_marked: false,
+            len: 0,
+            reserved: 0,
+        }
+    }
+
     fn has_room(&self, data: usize) -> bool {
         self.most >= self.len + SEGMENT_HEADER_LEN + data + self.reserved
+    }
+
+    /// Whether there is room for some segment.
+    fn may_have_room(&self) -> bool {
+        self.len == 0 || self.has_room(0)
     }
 
     /// Whether a segment was cut for larger datagrams than there may be now, and nothing else is in
@@ -77,32 +93,27 @@ impl Arq {
         self.send.update(now, self.config.flush_interval);
 
         let acks_due = self.receive.acks_due(&self.config);
-        let data_due = self.send.peek(now, limit, false).is_some();
+        let data = self.send.peek(now, limit, false);
         let control_due = self.probe.is_due() || !extension.is_empty();
-        if !data_due && !control_due && acks_due.is_none_or(|at| at > now) {
+        if data.is_none() && !control_due && acks_due.is_none_or(|at| at > now) {
             return 0;
         }
-        let mut payload = Payload {
-            most: out.len().min(self.segments_len()),
-            out: &mut *out,
-            mark,
-            is_marked: false,
-            len: 0,
-            reserved: match extension.len() {
-                0 => 0,
-                len => SEGMENT_HEADER_LEN + len,
-            },
+        let mut payload = Payload::new(out, self.segments_len());
+        payload.mark = mark;
+        payload.reserved = match extension.len() {
+            0 => 0,
+            len => SEGMENT_HEADER_LEN + len,
         };
         let header = self.header(Command::Ack);
         let data_first = std::mem::take(&mut self.crowded_out);
         if data_first {
-            self.lay_data(now, header, &mut payload);
+            self.lay_data(now, header, data, &mut payload);
         }
         self.lay_acks(header, &mut payload);
         self.lay_probes(now, header, &mut payload);
         if !data_first {
-            let laid = self.lay_data(now, header, &mut payload);
-            self.crowded_out = data_due && !laid;
+            let laid = self.lay_data(now, header, data, &mut payload);
+            self.crowded_out = data.is_some() && !laid;
         }
         payload.reserved = 0;
         if payload.is_marked {
@@ -111,6 +122,35 @@ impl Arq {
         if !extension.is_empty() && payload.has_room(extension.len()) {
             self.push_control(Command::WindowUpdate, header, extension, &mut payload);
         }
+        self.finish(now, &header, &payload)
+    }
+
+    /// Lays out one datagram payload of data, after a call of [`Self::poll_transmit`] at the same time
+    /// that left [nothing else](Self::is_only_data_left). Returns its length, 0 when nothing is due.
+    ///
+    /// Most datagrams of a bulk transfer are laid out by this.
+    pub(crate) fn poll_transmit_data(&mut self, now: Time, out: &mut [u8]) -> usize {
+        let limit = self.limit();
+        let data = self.send.peek(now, limit, false);
+        if data.is_none() {
+            return 0;
+        }
+        let header = self.header(Command::Push);
+        let mut payload = Payload::new(out, self.segments_len());
+        self.lay_data(now, header, data, &mut payload);
+        self.finish(now, &header, &payload)
+    }
+
+    /// Whether nothing but data is due, as long as no time passes and nothing is received.
+    pub(crate) fn is_only_data_left(&self) -> bool {
+        !self.crowded_out
+            && !self.receive.has_acks()
+            && !self.probe.is_due()
+            && !self.send.is_opening()
+    }
+
+    /// Records that a payload is sent. Returns its length.
+    fn finish(&mut self, now: Time, header: &SegmentHeader, payload: &Payload<'_>) -> usize {
         let len = payload.len;
         if len > 0 {
             // The peer learns the window from this datagram.
@@ -118,7 +158,7 @@ impl Arq {
             let limit = self.limit();
             self.send.on_flushed(now, limit);
         }
-        trace::output(&out[..len], || self.limit());
+        trace::output(&payload.out[..len], || self.limit());
         len
     }
 
@@ -149,14 +189,8 @@ impl Arq {
     /// Lays out a payload that consists of a window update carrying `extension`. Returns its
     /// length, 0 if `out` has no room for it.
     pub fn transmit_extension(&mut self, extension: &[u8], out: &mut [u8]) -> usize {
-        let mut payload = Payload {
-            most: out.len(),
-            out,
-            mark: &[],
-            is_marked: false,
-            len: 0,
-            reserved: 0,
-        };
+        let most = out.len();
+        let mut payload = Payload::new(out, most);
         if payload.has_room(extension.len()) {
             let command = Command::WindowUpdate;
             let header = self.header(command);
@@ -296,19 +330,22 @@ impl Arq {
         self.counters.segments_sent += 1;
     }
 
-    /// Adds due data; returns whether any was added.
+    /// Adds due data; returns whether any was added. `first` is what comes first, if that is known.
     fn lay_data(
         &mut self,
         now: Time,
         mut header: SegmentHeader,
+        mut first: Option<(Cause, usize)>,
         payload: &mut Payload<'_>,
     ) -> bool {
         header.command = Command::Push;
         header.timestamp = self.stamp(now);
         let before = payload.len;
-        loop {
+        while payload.may_have_room() {
             let limit = self.limit();
-            let Some((cause, len)) = self.send.peek(now, limit, payload.len > 0) else {
+            let next = first.take();
+            let next = next.or_else(|| self.send.peek(now, limit, payload.len > 0));
+            let Some((cause, len)) = next else {
                 break;
             };
             let mark = match cause == Cause::Copy && self.send.copies_opening(now) {

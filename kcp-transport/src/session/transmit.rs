@@ -4,6 +4,7 @@ use super::amplification::Allowance;
 use super::extension::Extension;
 use super::{Session, trace};
 use crate::arq::is_traced;
+use crate::fec::FecEncoder;
 use crate::packet::TransmitBatch;
 use crate::time::Time;
 use crate::wire::{FrameWriter, SEGMENT_HEADER_LEN};
@@ -21,7 +22,8 @@ impl Session {
         if self.lifetime.is_closed() {
             self.push_final_reset(now, batch);
         } else {
-            while batch.remaining() > 0 && self.push(now, batch, before.1) {}
+            let mut run = false;
+            while batch.remaining() > 0 && self.push(now, batch, before.1, &mut run) {}
             self.check_path_mtu(now);
         }
         let added = batch.len() - before.0;
@@ -80,8 +82,15 @@ impl Session {
     }
 
     /// Adds one datagram if one is due and allowed by the send rate and the address validation. The
-    /// first `counted` bytes of the batch are already included in the counters.
-    fn push(&mut self, now: Time, batch: &mut TransmitBatch, counted: usize) -> bool {
+    /// first `counted` bytes of the batch are already included in the counters. In a `run`, no segments
+    /// but data are due.
+    fn push(
+        &mut self,
+        now: Time,
+        batch: &mut TransmitBatch,
+        counted: usize,
+        run: &mut bool,
+    ) -> bool {
         if self.pacer.as_mut().is_some_and(|it| !it.is_ready(now)) {
             return false;
         }
@@ -91,12 +100,13 @@ impl Session {
             Allowance::Full => {
                 self.push_out_of_band(batch) > 0
                     || self.push_parity(batch) > 0
-                    || self.push_segments(now, batch, usize::MAX) > 0
+                    || (*run && self.push_data(now, batch) > 0)
+                    || self.push_segments(now, batch, usize::MAX, run) > 0
                     || self.push_path_probe(now, batch) > 0
             }
             Allowance::Control => {
                 self.push_challenge(now, batch) > 0
-                    || self.push_segments(now, batch, SEGMENT_HEADER_LEN) > 0
+                    || self.push_segments(now, batch, SEGMENT_HEADER_LEN, run) > 0
             }
             Allowance::Challenge => self.push_challenge(now, batch) > 0,
             Allowance::Nothing => false,
@@ -123,8 +133,25 @@ impl Session {
         pushed
     }
 
-    /// Adds a datagram of at most `room` bytes of segments.
-    fn push_segments(&mut self, now: Time, batch: &mut TransmitBatch, room: usize) -> usize {
+    /// Adds a datagram of data.
+    fn push_data(&mut self, now: Time, batch: &mut TransmitBatch) -> usize {
+        let header = self.layout.shard_header();
+        let arq = &mut self.arq;
+        let encoder = &mut self.encoder;
+        batch.push_with(|packet| {
+            let used = arq.poll_transmit_data(now, &mut packet[header..]);
+            finish(now, encoder, packet, header, used)
+        })
+    }
+
+    /// Adds a datagram of at most `room` bytes of segments, and decides whether a run begins.
+    fn push_segments(
+        &mut self,
+        now: Time,
+        batch: &mut TransmitBatch,
+        room: usize,
+        run: &mut bool,
+    ) -> usize {
         let (header, limit) = (self.layout.shard_header(), self.layout.mss());
         let arq = &mut self.arq;
         let encoder = &mut self.encoder;
@@ -150,13 +177,25 @@ impl Session {
                 let frames = frames.as_ref().map_or(&[][..], FrameWriter::payload);
                 used = arq.poll_transmit_marked(now, frames, mark, &mut packet[header..end]);
             }
-            if used == 0 {
-                return 0;
-            }
-            if let Some(encoder) = encoder {
-                encoder.encode(now, &mut packet[..header + used]);
-            }
-            header + used
+            *run = extension.is_none() && room > limit && arq.is_only_data_left();
+            finish(now, encoder, packet, header, used)
         })
     }
+}
+
+/// Adds a payload of so many bytes to the FEC group. Returns the length of the packet.
+fn finish(
+    now: Time,
+    encoder: &mut Option<Box<FecEncoder>>,
+    packet: &mut [u8],
+    header: usize,
+    used: usize,
+) -> usize {
+    if used == 0 {
+        return 0;
+    }
+    if let Some(encoder) = encoder {
+        encoder.encode(now, &mut packet[..header + used]);
+    }
+    header + used
 }

@@ -21,8 +21,13 @@ fn session(config: &Config, role: Role, seed: u128) -> Session {
 
 /// All that is due, datagram by datagram.
 fn transmit(session: &mut Session, now: Time, config: &Config) -> Vec<Vec<u8>> {
+    transmit_by(session, now, config, 8)
+}
+
+/// All that is due, laid out so many datagrams at a time.
+fn transmit_by(session: &mut Session, now: Time, config: &Config, most: usize) -> Vec<Vec<u8>> {
     let layout = config.layout(PLAIN).expect("room for data");
-    let mut batch = TransmitBatch::new(layout, 8);
+    let mut batch = TransmitBatch::new(layout, most);
     let mut all = Vec::new();
     while session.poll_transmit(now, &mut batch) {
         all.extend(batch.datagrams().map(<[u8]>::to_vec));
@@ -131,4 +136,48 @@ fn session_that_ends_within_a_run_still_resets_its_peer() {
         !transmit(&mut server, now, &config).is_empty(),
         "a farewell"
     );
+}
+
+#[test]
+fn datagrams_laid_out_in_a_run_are_those_laid_out_one_by_one() {
+    let fec = Config::builder()
+        .fec(FecRatio::new(3, 2).expect("in range"))
+        .build()
+        .expect("in range");
+    for config in [Config::default(), fec] {
+        let mut alone = session(&config, Role::Connect, 1 | 1 << 64);
+        let mut together = session(&config, Role::Connect, 1 | 1 << 64);
+        let mut server = session(&config, Role::Accept, 2 | 2 << 64);
+        let mut bytes = vec![0; 100_000];
+        for step in 0..60 {
+            let now = Time::ZERO + Duration::from_millis(10 * step);
+            for client in [&mut alone, &mut together] {
+                client.handle_timeout(now);
+                client.write(now, &[step as u8; 20_000]);
+            }
+            let run = transmit_by(&mut together, now, &config, 64);
+            assert_eq!(run, transmit_by(&mut alone, now, &config, 1), "step {step}");
+            for (index, datagram) in run.iter().enumerate() {
+                if !(index as u64 + step).is_multiple_of(9) {
+                    server.handle_datagram(now, datagram);
+                }
+            }
+            server.handle_timeout(now);
+            server.read(now, &mut bytes);
+            // More acks than a datagram has room for, since the first segment is lost.
+            let answers: Vec<_> = (0..100)
+                .flat_map(|_| {
+                    server.write(now, &[2; 10]);
+                    transmit(&mut server, now, &config)
+                })
+                .collect();
+            for client in [&mut alone, &mut together] {
+                for answer in &answers[1..] {
+                    client.handle_datagram(now, answer);
+                }
+                client.read(now, &mut bytes);
+            }
+        }
+        assert_eq!(alone.stats(), together.stats());
+    }
 }

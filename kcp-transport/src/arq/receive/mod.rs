@@ -327,6 +327,11 @@ impl Receiver {
         self.promote(buffers);
     }
 
+    /// Whether there are acks to be sent, now or later.
+    pub(super) fn has_acks(&self) -> bool {
+        !self.pending_acks.is_empty()
+    }
+
     /// Makes the pending acks due now.
     pub(super) fn hasten_acks(&mut self) {
         self.acks_now = !self.pending_acks.is_empty();
