@@ -65,7 +65,7 @@
 //! Each module imports only those to its left, and `arq`, `fec` and `crypto` do not import each
 //! other:
 //!
-//! `error` | `time` | `stats` < `names` < `wire` < `arq` | `fec` | `crypto` < `packet` < `config`
+//! `error` | `time` | `stats` | `pages` < `names` < `wire` < `arq` | `fec` | `crypto` < `packet` < `config`
 //! < `session` < `net`
 //!
 //! `testing` stands above [`session`], beside `net`. Everything up to [`session`] takes bytes, time
@@ -84,6 +84,7 @@ mod names;
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub mod net;
 pub mod packet;
+mod pages;
 pub mod session;
 pub mod stats;
 #[cfg(any(test, feature = "testing"))]

@@ -1,6 +1,7 @@
 //! Outgoing datagrams, stored in one buffer.
 
 use super::PacketLayout;
+use crate::pages::Pages;
 
 /// Datagrams to one peer, one after the other in a single buffer.
 ///
@@ -10,7 +11,7 @@ use super::PacketLayout;
 #[derive(Debug)]
 pub struct TransmitBatch {
     /// The datagrams, followed by bytes of earlier ones, which are not cleared to avoid the cost.
-    buffer: Vec<u8>,
+    buffer: Pages,
     /// Bytes of all datagrams.
     filled: usize,
     lengths: Vec<u16>,
@@ -25,7 +26,7 @@ impl TransmitBatch {
     #[must_use]
     pub fn new(layout: PacketLayout, capacity: usize) -> Self {
         Self {
-            buffer: Vec::new(),
+            buffer: Pages::new(),
             filled: 0,
             lengths: Vec::new(),
             probe: None,
@@ -61,7 +62,7 @@ impl TransmitBatch {
     /// Bytes of memory that the datagrams have room in.
     #[cfg(feature = "tokio")]
     pub(crate) fn room(&self) -> usize {
-        self.buffer.capacity()
+        self.buffer.len()
     }
 
     /// The layout of each datagram.
@@ -93,7 +94,7 @@ impl TransmitBatch {
         let start = self.filled;
         let whole = start + self.layout.mtu();
         if self.buffer.len() < whole {
-            self.buffer.resize(whole, 0);
+            self.grow(whole);
         }
         let end = whole - overhead.back;
         let used = fill(&mut self.buffer[start + overhead.front..end]);
@@ -108,6 +109,19 @@ impl TransmitBatch {
                 .push(u16::try_from(total).expect("a datagram is at most the mtu"));
         }
         used
+    }
+
+    /// Makes room for `len` bytes: for a few datagrams, or for all, since those take memory only
+    /// when they are written.
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        let mtu = self.layout.mtu();
+        let room = if len <= FEW * mtu {
+            len.next_multiple_of(mtu)
+        } else {
+            len.max(self.capacity * mtu)
+        };
+        self.buffer.grow(room, self.filled);
     }
 
     /// The datagrams, each whole: front part, payload, back part.
@@ -214,6 +228,9 @@ impl<'a> Iterator for SegmentRuns<'a> {
         })
     }
 }
+
+/// A batch with more datagrams gets room for as many as it may have.
+const FEW: usize = 4;
 
 /// Maximum number of bytes in one run: segmentation offload first builds one IP packet, whose
 /// length has 16 bits.

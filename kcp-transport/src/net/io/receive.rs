@@ -8,12 +8,13 @@
 use std::io::{self, IoSliceMut};
 
 use super::transport::{Received, Transport};
+use crate::pages::Pages;
 
 /// The buffers of one socket.
 #[derive(Debug)]
 pub(in crate::net) struct ReceiveBuffers {
     /// Each has [`BUFFER_LEN`] bytes. None while the stack is enough.
-    buffers: Vec<Box<[u8]>>,
+    buffers: Vec<Pages>,
     /// As many as `buffers`.
     received: Vec<Received>,
     max: usize,
@@ -87,9 +88,8 @@ impl ReceiveBuffers {
     fn grow(&mut self) {
         self.full_calls = 0;
         let count = (self.buffers.len() * 2).clamp(MIN_BUFFERS, self.max.max(MIN_BUFFERS));
-        // One by one: memory that was freed in pieces is reused.
         self.buffers
-            .resize_with(count, || vec![0; BUFFER_LEN].into_boxed_slice());
+            .resize_with(count, || Pages::zeroed(BUFFER_LEN));
         self.received.resize(count, Received::default());
     }
 }
