@@ -207,8 +207,11 @@ pub enum ConnectionError {
     #[error("peer acknowledged nothing within the user time-out")]
     PeerUnresponsive,
     /// As [`PeerUnresponsive`](Self::PeerUnresponsive), though the peer answers probes of up to so many
-    /// bytes of UDP payload: the path has become too narrow for datagrams that were cut before, and
-    /// loses their fragments. [`io::ErrorKind::TimedOut`].
+    /// bytes of UDP payload: the path has become too narrow for datagrams that were cut before, or for
+    /// the fragments of a long message, and loses them. [`io::ErrorKind::TimedOut`].
+    ///
+    /// Not reported before the user time-out has passed: until then, a path that stays narrow looks like
+    /// one that is narrow for some seconds while routes change, and a connection outlives that.
     #[error(
         "peer acknowledged no data within the user time-out, but probes of {0} bytes: \
          the path carries no larger datagrams; set a smaller mtu on both sides"

@@ -226,6 +226,10 @@ macro_rules! impl_send {
             /// session. So the first message that is longer waits until the peer announces its real
             /// window, for little more than a second at most; the peer is probed meanwhile.
             ///
+            /// A long message on a narrow path may need more fragments than there may be. It then has
+            /// larger ones, which some paths lose: the connection ends by the user time-out with
+            /// [`PathTooNarrow`](crate::error::ConnectionError::PathTooNarrow).
+            ///
             /// # Errors
             ///
             /// [`io::ErrorKind::InvalidInput`] for an empty message and one longer than
