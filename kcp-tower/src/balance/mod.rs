@@ -56,7 +56,10 @@ use tower_service::Service;
 pub use self::builder::BalanceBuilder;
 use self::counts::Counts;
 pub use self::description::EndpointError;
-pub use self::discovery::Discovery;
+#[cfg(feature = "dns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+pub use self::discovery::DnsResolver;
+pub use self::discovery::{Changes, Discovery};
 pub use self::endpoint::Endpoint;
 pub use self::error::{BalanceError, SetError};
 pub use self::failure::{Attempts, Cloned, Ejection, Failure, Verdict};

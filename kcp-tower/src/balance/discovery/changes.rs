@@ -1,6 +1,7 @@
 //! From what a source contains to what has changed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use tokio::sync::mpsc;
 use tower::discover::Change;
@@ -11,9 +12,9 @@ use crate::balance::{Endpoint, SetError};
 
 pub(super) type Found = Result<Change<String, Endpoint>, BoxError>;
 
-/// Reports the changes of a source.
-pub(super) struct Changes {
-    sender: mpsc::Sender<Found>,
+/// Reports the changes of a source, each once. See [`Discovery::watch`](super::Discovery::watch).
+pub struct Changes {
+    sender: mpsc::UnboundedSender<Found>,
     known: BTreeMap<String, Endpoint>,
     /// The error that was reported last; `None` while the source works.
     problem: Option<String>,
@@ -22,7 +23,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    pub(super) fn new(sender: mpsc::Sender<Found>) -> Self {
+    pub(super) fn new(sender: mpsc::UnboundedSender<Found>) -> Self {
         Self {
             sender,
             known: BTreeMap::new(),
@@ -31,72 +32,85 @@ impl Changes {
         }
     }
 
-    /// Reports the difference to a list without keys; their URIs are the keys.
-    pub(super) async fn replace(&mut self, endpoints: Vec<Endpoint>) {
+    /// All endpoints of the source, by keys that are not empty. Reports what differs from before, and
+    /// that the source works.
+    pub fn replace(&mut self, endpoints: BTreeMap<String, Endpoint>) {
+        let known = self.known.keys();
+        let removed: Vec<_> = known
+            .filter(|it| !endpoints.contains_key(*it))
+            .cloned()
+            .collect();
+        for (key, endpoint) in endpoints {
+            self.insert(key, endpoint);
+        }
+        for key in removed {
+            self.remove(&key);
+        }
+        // If nothing else shows that the source works. No endpoint has this key.
+        if !self.reported || self.problem.is_some() {
+            self.report(Ok(Change::Remove(String::new())));
+        }
+    }
+
+    /// As [`Changes::replace`], with the URIs as keys.
+    pub(super) fn replace_all(&mut self, endpoints: Vec<Endpoint>) {
         let mut keyed = BTreeMap::new();
         for endpoint in endpoints {
             let uri = endpoint.uri().to_string();
-            if keyed.insert(uri, endpoint.clone()).is_some() {
-                let twice = endpoint.uri().to_string();
-                return self.failed(SetError::Duplicate(twice).into()).await;
+            if keyed.insert(uri.clone(), endpoint).is_some() {
+                return self.failed(SetError::Duplicate(uri));
             }
         }
-        self.replace_keyed(keyed).await;
+        self.replace(keyed);
     }
 
-    pub(super) async fn replace_keyed(&mut self, now: BTreeMap<String, Endpoint>) {
-        let removed: Vec<_> = self
-            .known
-            .keys()
-            .filter(|it| !now.contains_key(*it))
-            .collect();
-        let removed: Vec<_> = removed.into_iter().cloned().collect();
-        for (key, endpoint) in now {
-            self.insert(key, endpoint).await;
-        }
-        for key in removed {
-            self.remove(key).await;
-        }
-        self.works().await;
-    }
-
-    pub(super) async fn insert(&mut self, key: String, endpoint: Endpoint) {
-        if self.known.get(&key) == Some(&endpoint) {
-            return;
-        }
-        self.known.insert(key.clone(), endpoint.clone());
-        self.report(Ok(Change::Insert(key, endpoint))).await;
-    }
-
-    pub(super) async fn remove(&mut self, key: String) {
-        if self.known.remove(&key).is_some() {
-            self.report(Ok(Change::Remove(key))).await;
+    /// An endpoint that is new or has changed.
+    pub fn insert(&mut self, key: String, endpoint: Endpoint) {
+        if self.known.get(&key) != Some(&endpoint) {
+            self.known.insert(key.clone(), endpoint.clone());
+            self.report(Ok(Change::Insert(key, endpoint)));
         }
     }
 
-    /// Reports that the source works, if nothing else does: it is empty, or has not changed while it
-    /// could not be read. No endpoint has an empty key, so the change is none.
-    pub(super) async fn works(&mut self) {
-        if !self.reported || self.problem.is_some() {
-            self.report(Ok(Change::Remove(String::new()))).await;
+    /// An endpoint that is gone.
+    pub fn remove(&mut self, key: &str) {
+        if self.known.remove(key).is_some() {
+            self.report(Ok(Change::Remove(key.to_owned())));
         }
     }
 
-    /// Reports an error, unless it is the one that was reported last.
-    pub(super) async fn failed(&mut self, error: BoxError) {
+    /// The endpoint of a key as it was reported last.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Endpoint> {
+        self.known.get(key)
+    }
+
+    /// An error, after which the endpoints stay as they are. It is reported unless it has the same text
+    /// as the one before it.
+    pub fn failed(&mut self, error: impl Into<BoxError>) {
+        let error = error.into();
         let text = with_sources(&*error);
         if self.problem.as_ref() != Some(&text) {
-            self.report(Err(error)).await;
+            self.report(Err(error));
             self.problem = Some(text);
         }
     }
 
-    async fn report(&mut self, found: Found) {
+    fn report(&mut self, found: Found) {
         self.reported = true;
         if found.is_ok() {
             self.problem = None;
         }
         // The receiver lives as long as the future that this is in.
-        let _ = self.sender.send(found).await;
+        let _ = self.sender.send(found);
+    }
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changes")
+            .field("known", &self.known)
+            .field("problem", &self.problem)
+            .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,8 @@
 
 mod addresses;
 mod changes;
+#[cfg(feature = "dns")]
+mod dns;
 mod file;
 mod follow;
 
@@ -21,7 +23,10 @@ use tokio::sync::mpsc;
 use tower::discover::Change;
 use tower_service::Service;
 
-use self::changes::{Changes, Found};
+pub use self::changes::Changes;
+use self::changes::Found;
+#[cfg(feature = "dns")]
+pub use self::dns::DnsResolver;
 pub(super) use self::follow::follow;
 use super::Endpoint;
 use crate::BoxError;
@@ -48,7 +53,7 @@ use crate::connector::{Lookup, Resolver};
 #[must_use = "a discovery does nothing unless polled"]
 pub struct Discovery {
     task: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    found: mpsc::Receiver<Found>,
+    found: mpsc::UnboundedReceiver<Found>,
 }
 
 impl Discovery {
@@ -100,6 +105,39 @@ impl Discovery {
         })
     }
 
+    /// The targets of the SRV records of a name, such as `_greeter._udp.example.com`, resolved again
+    /// after each `interval`. The endpoints have the scheme `scheme`, such as `kcp`, and the weights and
+    /// [priorities](Endpoint::priority) of the records; a weight of 0 counts as 1. Their hosts are names,
+    /// which connectors resolve when they connect.
+    ///
+    /// A name without records is an error, and the endpoints stay as they are. A record whose target is
+    /// the root means that there is no server, and leads to an empty set.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use kcp_tower::balance::{Discovery, DnsResolver};
+    ///
+    /// # fn run() -> std::io::Result<()> {
+    /// let (resolver, interval) = (DnsResolver::system()?, Duration::from_secs(5));
+    /// let discovery = Discovery::srv(resolver, "_greeter._udp.example.com", "kcp", interval);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "dns")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+    pub fn srv(
+        resolver: DnsResolver,
+        name: impl Into<String>,
+        scheme: impl Into<String>,
+        interval: Duration,
+    ) -> Self {
+        let (name, scheme) = (name.into(), scheme.into());
+        Self::poll(interval, move || {
+            resolver.clone().srv(name.clone(), scheme.clone())
+        })
+    }
+
     /// The endpoints that `read` returns, which is called again after each `interval`, at least 100 ms
     /// after its end. Endpoints with the same URI are an error.
     ///
@@ -123,23 +161,48 @@ impl Discovery {
         E: Into<BoxError> + 'static,
     {
         let interval = interval.max(SHORTEST_INTERVAL);
-        Self::new(move |mut changes| async move {
+        Self::watch(move |mut changes| async move {
             loop {
                 match read().await.map_err(Into::into) {
-                    Ok(endpoints) => changes.replace(endpoints).await,
-                    Err(error) => changes.failed(error).await,
+                    Ok(endpoints) => changes.replace_all(endpoints),
+                    Err(error) => changes.failed(error),
                 }
                 tokio::time::sleep(interval).await;
             }
         })
     }
 
-    /// What a future reports.
-    fn new<F>(task: impl FnOnce(Changes) -> F) -> Self
+    /// What a task reports, which is a future that is polled with the discovery. It should return only
+    /// when the source has ended for good.
+    ///
+    /// This is the way to a registry that has a watch:
+    ///
+    /// ```no_run
+    /// use kcp_tower::balance::{Changes, Discovery, Endpoint};
+    ///
+    /// # struct Registry;
+    /// # impl Registry {
+    /// #     async fn next(&mut self) -> Result<(String, Option<Endpoint>), std::io::Error> {
+    /// #         std::future::pending().await
+    /// #     }
+    /// # }
+    /// # fn run(mut registry: Registry) {
+    /// let discovery = Discovery::watch(|mut changes| async move {
+    ///     loop {
+    ///         match registry.next().await {
+    ///             Ok((key, Some(endpoint))) => changes.insert(key, endpoint),
+    ///             Ok((key, None)) => changes.remove(&key),
+    ///             Err(error) => changes.failed(error),
+    ///         }
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn watch<F>(task: impl FnOnce(Changes) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (sender, found) = mpsc::channel(CHANGES_AT_ONCE);
+        let (sender, found) = mpsc::unbounded_channel();
         Self {
             task: Some(Box::pin(task(Changes::new(sender)))),
             found,
@@ -174,9 +237,6 @@ impl fmt::Debug for Discovery {
         f.debug_struct("Discovery").finish_non_exhaustive()
     }
 }
-
-/// Changes that wait to be taken.
-const CHANGES_AT_ONCE: usize = 1024;
 
 /// A source is not read in a loop without a pause.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
