@@ -1,4 +1,4 @@
-//! Endpoints from DNS servers that are asked directly.
+//! Endpoints from DNS, by queries to its servers.
 
 use std::fmt;
 use std::future::ready;
@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use std::vec;
 
 use hickory_resolver::TokioResolver;
@@ -41,7 +42,8 @@ impl DnsResolver {
         Ok(Self { inner })
     }
 
-    /// With these name servers, over UDP and, for long answers, over TCP.
+    /// With these name servers, over UDP and, for long answers, over TCP. A query is sent again after
+    /// a second without an answer.
     ///
     /// # Errors
     ///
@@ -59,7 +61,8 @@ impl DnsResolver {
         }
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
         let provider = TokioRuntimeProvider::default();
-        let builder = TokioResolver::builder_with_config(config, provider);
+        let mut builder = TokioResolver::builder_with_config(config, provider);
+        builder.options_mut().timeout = TIMEOUT;
         let inner = builder.build().map_err(io::Error::other)?;
         Ok(Self { inner })
     }
@@ -78,6 +81,9 @@ impl DnsResolver {
             .map_err(|error| format!("SRV {name} leads to no endpoint: {error}").into())
     }
 }
+
+/// A name server that is near answers in milliseconds, and one that forwards the query in less than this.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A weight of 0 becomes 1: RFC 2782 gives such a target a small share. A single record with the root
 /// as its target means that there is no server.
