@@ -1,5 +1,6 @@
 //! Handling received payloads.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::receive::{Ack, Arrival};
@@ -214,6 +215,8 @@ impl Arq {
         match arrival {
             Arrival::New => {
                 self.probe.on_data();
+                let trip = self.send.path().least();
+                self.receive.on_arrival(ack, trip);
                 if ack.rebuilt && ack.sequence < self.receive.next() {
                     // No ack follows, so a window update carries `una`.
                     self.probe.announce();
@@ -304,8 +307,11 @@ impl Arq {
         if direct && summary.segments > 0 {
             self.una_regressed = match self.una_regressed {
                 _ if summary.current => None,
-                Some((since, _)) => Some((since, now)),
-                None => Some((now, now)),
+                Some((since, _)) => {
+                    let micros = u32::try_from((now - since).as_micros()).unwrap_or(u32::MAX);
+                    Some((since, NonZeroU32::MIN.saturating_add(micros)))
+                }
+                None => Some((now, NonZeroU32::MIN)),
             };
         }
         summary.outcome.readable = self.receive.readable();

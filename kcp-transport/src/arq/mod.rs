@@ -22,6 +22,7 @@ mod stats;
 mod trace;
 mod transmit;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::time::Time;
@@ -95,8 +96,9 @@ pub struct Arq {
     last_call: Time,
     /// When this side last resumed after a pause. Acks that waited meanwhile give no RTT sample.
     woke_at: Time,
-    /// First and last arrival of the packets whose `una` is older than one seen before.
-    una_regressed: Option<(Time, Time)>,
+    /// The arrival of the first of the packets whose `una` is older than one seen before, and the time
+    /// until that of the last, in microseconds and one more.
+    una_regressed: Option<(Time, NonZeroU32)>,
     /// Data was due, but acks and probes filled the last datagram.
     crowded_out: bool,
     counters: Counters,
@@ -406,6 +408,11 @@ impl Arq {
         self.receive.on_answer(trip);
     }
 
+    /// The peer is told of what has arrived beyond gaps, so that it need not count acks.
+    pub(crate) fn set_told(&mut self) {
+        self.receive.set_told();
+    }
+
     /// Number of segments the peer can accept; 32 until it advertises a window.
     #[must_use]
     pub fn remote_window(&self) -> u16 {
@@ -440,8 +447,8 @@ impl Arq {
     /// describes: zero for a single late packet, however long ago it arrived.
     #[must_use]
     pub fn una_regressed_for(&self) -> Duration {
-        self.una_regressed
-            .map_or(Duration::ZERO, |(since, until)| until - since)
+        let micros = self.una_regressed.map_or(0, |(_, time)| time.get() - 1);
+        Duration::from_micros(micros.into())
     }
 
     /// Bytes of heap memory, spare capacity included. Takes constant time.

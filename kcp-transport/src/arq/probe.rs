@@ -13,8 +13,8 @@ pub(super) struct Probe {
     reopened: bool,
     /// When to send the next request; `None` while the sender is not blocked.
     request_at: Option<Time>,
-    /// The wait that `request_at` ends.
-    wait: Duration,
+    /// The wait that `request_at` ends, in microseconds.
+    wait: u32,
     announce_at: Option<Time>,
     /// The due announcement is a repetition. An answer to the peer's request does not count as one.
     repeating: bool,
@@ -55,10 +55,10 @@ impl Probe {
             self.request_at = None;
         } else if self.request_at.is_none() {
             self.wait = FIRST_WAIT;
-            self.request_at = Some(now + self.wait);
+            self.request_at = Some(now + Duration::from_micros(self.wait.into()));
         } else if self.request_at.is_some_and(|at| at <= now) {
             self.wait = (self.wait + self.wait / 2).min(LONGEST_WAIT);
-            self.request_at = Some(now + self.wait);
+            self.request_at = Some(now + Duration::from_micros(self.wait.into()));
             self.request = true;
         }
         if self.announce_at.is_some_and(|at| at <= now) {
@@ -152,16 +152,16 @@ pub(super) fn handshake_trip(first: Duration, last: Duration) -> Duration {
 /// Most paths on land are shorter.
 const LONG_TRIP: Duration = Duration::from_millis(200);
 
-/// Wait before the first request.
+/// Wait before the first request, in microseconds.
 #[doc(alias = "IKCP_PROBE_INIT")]
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+const FIRST_WAIT: u32 = 500_000;
 
-/// Longest wait between requests.
+/// Longest wait between requests, in microseconds.
 ///
 /// kcp-go backs off to 120 s, so one lost answer may stall it for that long. A probe has 24 bytes,
 /// so one every two seconds costs little.
 #[doc(alias = "IKCP_PROBE_LIMIT")]
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: u32 = 2_000_000;
 
 /// How often the announcement of a reopening is repeated.
 const REPEATS: u8 = 2;

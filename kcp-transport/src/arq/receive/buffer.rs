@@ -68,6 +68,15 @@ impl ReceiveBuffer {
         self.ring.len() - self.ready
     }
 
+    /// Number of segments that have arrived after a missing one.
+    pub(super) fn beyond(&self) -> usize {
+        if self.missing == 0 {
+            return 0;
+        }
+        // The missing ones are among those that wait.
+        self.waiting() - self.missing as usize
+    }
+
     /// The ready segments, in order.
     pub(super) fn ready_fragments(&self) -> impl Iterator<Item = &Fragment> {
         self.ring.iter().take(self.ready).flatten()

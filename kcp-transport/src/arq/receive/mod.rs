@@ -1,6 +1,7 @@
 //! The receiving half: puts segments in order and collects acknowledgements.
 
 mod buffer;
+mod gap;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{Received, SEGMENT_HEADER_LEN, SeqNumber, Timestamp};
 use buffer::{Fragment, PRESSED_SEGMENTS, ReceiveBuffer, grow};
+use gap::GapAck;
 
 /// What became of a data segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,8 @@ pub(super) struct Receiver {
     ready_offset: u32,
     /// Those of rebuilt segments come first.
     pending_acks: VecDeque<Ack>,
-    /// When the oldest pending ack was queued that is not of a rebuilt segment.
+    /// When the oldest pending ack was queued that is not of a rebuilt segment, or the oldest of those
+    /// that were sent last.
     acks_since: Time,
     /// The pending acks are sent at the next opportunity, whatever the ack policy.
     acks_now: bool,
@@ -55,6 +58,9 @@ pub(super) struct Receiver {
     /// too much.
     trip: u32,
     most_acks: u32,
+    gap_ack: GapAck,
+    /// The peer is told of what has arrived beyond gaps, and finds losses by time.
+    is_told: bool,
     capacity: u16,
     /// Memory is short, so the advertised window is small.
     pressed: bool,
@@ -81,6 +87,8 @@ impl Receiver {
             received_at: Time::ZERO,
             trip: u32::MAX,
             most_acks: most_acks(config),
+            gap_ack: GapAck::default(),
+            is_told: false,
             pressed: false,
             capacity: config.receive_window,
             advertised: config.receive_window,
@@ -241,6 +249,36 @@ impl Receiver {
         Arrival::New
     }
 
+    /// A new segment has arrived, on a path whose shortest round trip is `trip`, if known.
+    pub(super) fn on_arrival(&mut self, ack: Ack, trip: Option<Duration>) {
+        if self.is_told || self.buffer.beyond() != 1 {
+            self.gap_ack.cancel();
+        } else if ack.sequence >= self.next && !ack.rebuilt {
+            self.gap_ack.start(ack.timestamp, trip);
+        }
+    }
+
+    /// The peer is told of what has arrived beyond gaps.
+    pub(super) fn set_told(&mut self) {
+        self.is_told = true;
+        self.gap_ack.cancel();
+    }
+
+    /// Sends the ack of the only segment after a gap again, if it is time.
+    pub(super) fn update(&mut self, now: Time) {
+        if !self.has_due_acks() && self.gap_ack_at().is_some_and(|at| at <= now) {
+            let timestamp = self.gap_ack.take();
+            let last = self.buffer.waiting().saturating_sub(1);
+            let ack = Ack {
+                sequence: self.next.advance(last),
+                timestamp,
+                rebuilt: false,
+            };
+            self.push_ack(now, ack);
+            self.acks_now = true;
+        }
+    }
+
     /// Whether this segment is missing while a later one has arrived.
     pub(super) fn misses(&self, sequence: u32) -> bool {
         let index = self.next.widen(sequence).offset_from(self.next);
@@ -345,9 +383,8 @@ impl Receiver {
 
     /// When acks are due: the epoch if now, `None` if there are none.
     pub(super) fn acks_due(&self, config: &ArqConfig) -> Option<Time> {
-        // That of a rebuilt segment goes with the next of another.
-        if self.pending_acks.back().is_none_or(|ack| ack.rebuilt) {
-            return None;
+        if !self.has_due_acks() {
+            return self.gap_ack_at();
         }
         // kcp-go v5 kcp.go, Input: acks that fill a datagram do not wait for the tick.
         let full = self.pending_acks.len() >= config.segments_len / SEGMENT_HEADER_LEN;
@@ -355,6 +392,15 @@ impl Receiver {
             return Some(Time::ZERO);
         }
         Some(self.acks_since + config.flush_interval)
+    }
+
+    fn gap_ack_at(&self) -> Option<Time> {
+        self.gap_ack.due(self.acks_since)
+    }
+
+    /// Whether acks are to be sent. That of a rebuilt segment goes with the next of another.
+    fn has_due_acks(&self) -> bool {
+        self.pending_acks.back().is_some_and(|ack| !ack.rebuilt)
     }
 
     /// The next ack to send.
@@ -426,6 +472,7 @@ impl Receiver {
     pub(super) fn release(&mut self, buffers: &mut Buffers) {
         self.buffer.release(buffers);
         self.pending_acks.clear();
+        self.gap_ack.cancel();
     }
 
     /// Bytes of heap memory.
@@ -439,7 +486,7 @@ impl Receiver {
         if ack.rebuilt && ack.sequence < self.next {
             return;
         }
-        if self.pending_acks.back().is_none_or(|ack| ack.rebuilt) {
+        if !self.has_due_acks() {
             self.acks_since = now;
         }
         // So many pending acks include some for retransmissions. If the dropped ack mattered, the

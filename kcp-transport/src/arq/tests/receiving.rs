@@ -1,5 +1,6 @@
 //! Receiving, acknowledging and the advertised window.
 
+mod gap;
 mod received;
 
 use super::*;

@@ -267,6 +267,9 @@ pub(in crate::session) fn handle_payload(
     {
         arq.on_handshake(now - first, now - last);
         arq.on_answer(now - last);
+        if extension.tells_received() {
+            arq.set_told();
+        }
     }
     result
 }
