@@ -91,7 +91,7 @@ impl Arq {
         self.probe.update(now, blocked);
         let limit = self.limit();
         self.send.update(now, self.config.flush_interval);
-        self.receive.update(now);
+        self.receive.update(now, &self.config);
 
         let acks_due = self.receive.acks_due(&self.config);
         let data = self.send.peek(now, limit, false);
