@@ -19,10 +19,14 @@ use crate::http2::Windows;
 /// No single peer can make it fail. If the socket itself fails, the error is yielded once, then the
 /// stream ends. Dropping it stops accepting; accepted connections go on.
 ///
+/// Clones share the socket: each connection is accepted by one of them, and the last one that is
+/// dropped stops accepting. A clone lets another server take over within the same program, see
+/// [`Serve::with_graceful_shutdown`](crate::Serve::with_graceful_shutdown).
+///
 /// With feature `axum` it is an `axum::serve::Listener` as well.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KcpIncoming {
-    listener: KcpListener,
+    listener: Arc<KcpListener>,
     windows: Windows,
     first_byte_timeout: Option<Duration>,
     ended: bool,
@@ -69,10 +73,11 @@ impl KcpIncoming {
         &self.listener
     }
 
-    /// The listener inside.
+    /// The listener inside; `None` if there are clones. Of clones that are taken apart at the same time,
+    /// one returns the listener.
     #[must_use]
-    pub fn into_inner(self) -> KcpListener {
-        self.listener
+    pub fn into_inner(self) -> Option<KcpListener> {
+        Arc::into_inner(self.listener)
     }
 
     /// Waits for a connection; `None` after an error.
@@ -214,7 +219,7 @@ struct Options {
 impl Options {
     fn incoming(self, listener: KcpListener) -> KcpIncoming {
         KcpIncoming {
-            listener,
+            listener: Arc::new(listener),
             windows: self.windows,
             first_byte_timeout: self.first_byte_timeout,
             ended: false,
@@ -225,7 +230,7 @@ impl Options {
 impl From<KcpListener> for KcpIncoming {
     fn from(listener: KcpListener) -> Self {
         Self {
-            listener,
+            listener: Arc::new(listener),
             windows: Windows::default(),
             first_byte_timeout: Some(FIRST_BYTE_TIMEOUT),
             ended: false,

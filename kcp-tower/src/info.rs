@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 
 use kcp_transport::{Config, ConfigError, ConnectionInfo, ConversationId, Stats};
 
+#[cfg(feature = "server")]
+use crate::limits::OpenRequests;
+
 /// Addresses, conversation and live statistics of a connection.
 ///
 /// Found in the extensions of each request that [`serve`](crate::serve()) handles, and of each
@@ -13,6 +16,8 @@ use kcp_transport::{Config, ConfigError, ConnectionInfo, ConversationId, Stats};
 #[derive(Clone, Debug)]
 pub struct KcpConnectInfo {
     connection: ConnectionInfo,
+    #[cfg(feature = "server")]
+    requests: OpenRequests,
 }
 
 impl KcpConnectInfo {
@@ -66,10 +71,31 @@ impl KcpConnectInfo {
     pub fn stats(&self) -> Stats {
         self.connection.stats()
     }
+
+    /// Where a server counts the requests of this connection.
+    #[cfg(feature = "server")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn requests(&self) -> &OpenRequests {
+        &self.requests
+    }
+
+    /// With requests that are counted there.
+    #[cfg(feature = "server")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_requests(mut self, requests: &OpenRequests) -> Self {
+        self.requests = requests.clone();
+        self
+    }
 }
 
 impl From<ConnectionInfo> for KcpConnectInfo {
     fn from(connection: ConnectionInfo) -> Self {
-        Self { connection }
+        Self {
+            connection,
+            #[cfg(feature = "server")]
+            requests: OpenRequests::default(),
+        }
     }
 }

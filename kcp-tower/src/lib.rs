@@ -69,6 +69,8 @@ mod incoming;
 mod info;
 mod io;
 #[cfg(feature = "server")]
+mod limits;
+#[cfg(feature = "server")]
 mod serve;
 
 #[cfg(feature = "client")]
@@ -77,6 +79,12 @@ pub use crate::connector::{Connecting, KcpConnector, KcpConnectorBuilder};
 pub use crate::incoming::{KcpIncoming, KcpIncomingBuilder};
 pub use crate::info::KcpConnectInfo;
 pub use crate::io::KcpIo;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use crate::limits::{ConnectionLimits, ConnectionLimitsBuilder};
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub use crate::limits::{Counted, Expiry, OpenRequest, OpenRequests};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use crate::serve::{Serve, Serving, serve};

@@ -1,11 +1,13 @@
 //! Serving one connection.
 
+use std::pin::pin;
+
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -15,6 +17,7 @@ use super::handshake::{Established, Handshake};
 use super::http1_only::Http1Only;
 use super::with_info::WithInfo;
 use crate::http2::{MAX_CONCURRENT_STREAMS, Windows};
+use crate::limits::Expiry;
 use crate::{BoxError, KcpIo};
 
 /// The HTTP settings of all connections.
@@ -31,12 +34,12 @@ pub(super) enum Version {
     Http2,
 }
 
-/// How a connection learns that the server stops.
+/// How a connection learns that it has to end.
 pub(super) struct Ending {
-    /// For the connection once HTTP runs on it.
-    pub(super) watcher: Watcher,
-    /// For the time before that: closed when the server stops.
+    /// Closed when the server stops.
     pub(super) stopping: watch::Receiver<()>,
+    /// The connection's own limits.
+    pub(super) expiry: Expiry,
 }
 
 impl Server {
@@ -74,10 +77,7 @@ impl Server {
     {
         let info = io.info();
         let peer = info.peer_addr();
-        let Ending {
-            watcher,
-            mut stopping,
-        } = ending;
+        let mut stopping = ending.stopping.clone();
         let ready = async {
             let established = handshake.run(io).await?;
             Ok::<_, BoxError>((established, service.await?))
@@ -89,8 +89,9 @@ impl Server {
         };
         let ended = match ready {
             Ok((Established { io, extensions }, service)) => {
-                let service = WithInfo::new(service, info, extensions);
-                self.http(TokioIo::new(io), service, watcher).await
+                let requests = ending.expiry.requests();
+                let service = WithInfo::new(service, info, extensions, requests);
+                self.http(TokioIo::new(io), service, ending).await
             }
             Err(error) => Err(error),
         };
@@ -103,7 +104,7 @@ impl Server {
         self,
         io: TokioIo<I>,
         service: WithInfo<S>,
-        watcher: Watcher,
+        ending: Ending,
     ) -> Result<(), BoxError>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -119,19 +120,47 @@ impl Server {
         match version {
             Version::Any => {
                 let connection = builder.serve_connection_with_upgrades(io, service);
-                watcher.watch(connection).await
+                ending.run(connection).await
             }
             // The form with upgrades looks at the first bytes, whatever the builder is set to.
             Version::Http1 => {
                 let io = Http1Only::new(io);
                 let connection = builder.serve_connection_with_upgrades(io, service);
-                watcher.watch(connection).await
+                ending.run(connection).await
             }
             // Upgrades of HTTP/2 are streams of the connection, and need no other form.
             Version::Http2 => {
                 let builder = builder.http2_only();
-                watcher.watch(builder.serve_connection(io, service)).await
+                ending.run(builder.serve_connection(io, service)).await
             }
         }
     }
 }
+
+impl Ending {
+    /// Runs a connection, and ends it in good order once its time is over.
+    async fn run<C, E>(mut self, connection: C) -> Result<(), BoxError>
+    where
+        C: GracefulConnection<Error = E> + Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
+        let due = self.expiry.due();
+        let mut closing = pin!(self.expiry.closing());
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = &mut connection => return ended.map_err(Into::into),
+            _ = self.stopping.changed() => {}
+            () = due => {}
+            // Possible only without any grace.
+            () = &mut closing => return Err(TOO_OLD.into()),
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = &mut connection => ended.map_err(Into::into),
+            () = closing => Err(TOO_OLD.into()),
+        }
+    }
+}
+
+const TOO_OLD: &str =
+    "the connection has reached its greatest age, and requests did not finish in time";

@@ -23,7 +23,7 @@ use tower_service::Service;
 
 use self::connection::{Server, Version};
 use self::handshake::Handshake;
-use crate::{BoxError, KcpConnectInfo, KcpIncoming, KcpIo};
+use crate::{BoxError, ConnectionLimits, KcpConnectInfo, KcpIncoming, KcpIo};
 
 /// Serves HTTP/1 and HTTP/2 on the connections of `incoming`.
 ///
@@ -44,6 +44,7 @@ pub fn serve<M>(incoming: impl Into<KcpIncoming>, make_service: M) -> Serve<M> {
         incoming,
         make_service,
         handshake: Handshake::none(),
+        limits: ConnectionLimits::default(),
         signal: pending(),
         drain_timeout: Some(DRAIN_TIMEOUT),
     }
@@ -58,6 +59,7 @@ pub struct Serve<M, F = Pending<()>, I = KcpIo> {
     make_service: M,
     server: Server,
     handshake: Handshake<I>,
+    limits: ConnectionLimits,
     signal: F,
     drain_timeout: Option<Duration>,
 }
@@ -66,7 +68,12 @@ impl<M, F, I> Serve<M, F, I> {
     /// Stops when `signal` completes: the server refuses new connections at once, and requests that
     /// have begun and connections that were upgraded may finish within [`Serve::drain_timeout`].
     ///
-    /// When the server returns, its port is free.
+    /// When the server returns, its port is free, unless another server has a clone of its
+    /// [`KcpIncoming`]: then that one goes on accepting, and no client is refused. A new server in the
+    /// same program can so take over on every platform. Each request of HTTP/2 is then handled by one of
+    /// both, but for those that the client began after GOAWAY, which it can send again (RFC 9113,
+    /// section 6.8). A request of HTTP/1 is lost if it is on its way while its idle connection closes, as
+    /// over TCP.
     pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<M, G, I>
     where
         G: Future<Output = ()>,
@@ -76,6 +83,7 @@ impl<M, F, I> Serve<M, F, I> {
             make_service: self.make_service,
             server: self.server,
             handshake: self.handshake,
+            limits: self.limits,
             signal,
             drain_timeout: self.drain_timeout,
         }
@@ -87,6 +95,12 @@ impl<M, F, I> Serve<M, F, I> {
     /// no limit.
     pub fn drain_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.drain_timeout = timeout.into();
+        self
+    }
+
+    /// How many connections there may be, and how long. Default: no limits.
+    pub fn connection_limits(mut self, limits: ConnectionLimits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -121,6 +135,7 @@ impl<M, F, I> Serve<M, F, I> {
             make_service: self.make_service,
             server: self.server,
             handshake: Handshake::new(handshake),
+            limits: self.limits,
             signal: self.signal,
             drain_timeout: self.drain_timeout,
         }
