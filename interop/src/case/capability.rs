@@ -40,12 +40,14 @@ impl Peer {
             Self::KcpGo5_4 => {
                 // Only AEAD ciphers have a tag at the end.
                 let aead = case.overhead().back > 0;
-                let one_sided = case.fec.ours.is_some() != case.fec.theirs.is_some();
+                // Our listeners answer with the FEC of their peer.
+                let mirrored = case.direction == Direction::PeerToRust && case.fec.ours.is_none();
+                let one_sided = case.fec.ours.is_some() != case.fec.theirs.is_some() && !mirrored;
                 if aead {
                     Some("v5.4 has no AEAD ciphers")
                 } else if one_sided {
                     Some("v5.4 requires FEC on both sides or on neither")
-                } else if case.fec.ours != case.fec.theirs {
+                } else if case.fec.ours != case.fec.theirs && !mirrored {
                     Some("v5.4 does not detect the sender's FEC ratio")
                 } else if empty {
                     Some(EMPTY_STALLS)

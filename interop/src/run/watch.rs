@@ -7,7 +7,7 @@ use kcp_transport::net::ConnectionInfo;
 use kcp_transport::stats::Stats;
 
 use crate::Failure;
-use crate::case::{Case, Payload, Shape};
+use crate::case::{Case, Direction, Payload, Peer, Shape};
 
 /// Observes our side of the connection while a case runs.
 #[derive(Debug)]
@@ -81,8 +81,14 @@ impl Watch {
             Some(_) => !enough || parity > 0,
             None => parity == 0,
         };
-        if !expected(case.fec.ours, stats.fec_parity_sent)
-            || !expected(case.fec.theirs, stats.fec_parity_received)
+        // A listener of ours sends parity too once it knows the ratio of its peer.
+        let (ours, theirs) = (case.fec.ours, case.fec.theirs);
+        let (mirrored, mirrors) = match case.direction {
+            Direction::PeerToRust => (ours.is_none() && theirs.is_some(), false),
+            Direction::RustToPeer => (false, case.peer == Peer::Ours && theirs.is_none()),
+        };
+        if !(mirrored || expected(ours, stats.fec_parity_sent))
+            || !(mirrors || expected(theirs, stats.fec_parity_received))
         {
             return Some("parity was sent with FEC off, or none with FEC on");
         }

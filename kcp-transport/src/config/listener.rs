@@ -37,6 +37,7 @@ pub struct ListenerConfig {
     max_unvalidated: usize,
     shards: u16,
     share_port: bool,
+    mirror_fec: bool,
     memory_budget: usize,
 }
 
@@ -48,6 +49,7 @@ impl Default for ListenerConfig {
             max_unvalidated: 512,
             shards: 1,
             share_port: false,
+            mirror_fec: true,
             memory_budget: 512 << 20,
         }
     }
@@ -140,6 +142,19 @@ impl ListenerConfig {
         self.share_port
     }
 
+    /// Whether connections send FEC if their peers do, at the ratio of the peer. Default true. Has no
+    /// effect with [`Config::fec`], which sets a ratio.
+    ///
+    /// Some peers with FEC drop packets without: kcp-go v5.4, which rpcx uses, and C++ libraries with its
+    /// wire format. They also need their own ratio, or rebuild wrong data. So no parity is sent until the
+    /// ratio is known, which takes one to two groups of packets from the peer.
+    ///
+    /// [`Config::fec`]: super::Config::fec
+    #[must_use]
+    pub fn mirror_fec(&self) -> bool {
+        self.mirror_fec
+    }
+
     /// Maximum memory of all connections of the listener together, by the size of their buffers, in
     /// bytes. Default 512 MiB, at least 1 MiB.
     ///
@@ -189,6 +204,12 @@ impl ListenerConfigBuilder {
     /// Whether other sockets may be bound to the listener's address. Default false.
     pub fn share_port(mut self, share: bool) -> Self {
         self.config.share_port = share;
+        self
+    }
+
+    /// Whether connections send FEC if their peers do. Default true.
+    pub fn mirror_fec(mut self, mirror: bool) -> Self {
+        self.config.mirror_fec = mirror;
         self
     }
 

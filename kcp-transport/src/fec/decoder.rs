@@ -127,6 +127,15 @@ impl FecDecoder {
         self.detector.ratio()
     }
 
+    /// The sender's ratio, while no packet contradicts it.
+    pub(crate) const fn trusted_ratio(&self) -> Option<FecRatio> {
+        if self.detector.is_trusted() && !self.detector.is_contradicted() {
+            self.detector.ratio()
+        } else {
+            None
+        }
+    }
+
     /// A copy of the counters.
     #[must_use]
     pub const fn stats(&self) -> FecStats {

@@ -17,6 +17,8 @@ pub struct FecEncoder {
     ratio: FecRatio,
     /// Number of the next packet.
     next: u32,
+    /// Each packet is far from all others, so that none are in one group, whatever the ratio.
+    is_apart: bool,
     /// Data packets of the open group so far.
     filled: usize,
     /// Parity packets of the last group that were not sent yet.
@@ -35,12 +37,42 @@ impl FecEncoder {
         Self {
             ratio,
             next: 0,
+            is_apart: false,
             filled: 0,
             pending: 0,
             last_data: None,
             parity: Vec::new(),
             codec: None,
         }
+    }
+
+    /// An encoder for a peer whose ratio is not known yet: it sends no parity, and numbers that are so
+    /// far apart that the peer finds no two packets in one group.
+    ///
+    /// kcp-go v5.4 fec.go, decode: takes all packets of a group of its own ratio together, parity or not,
+    /// and rebuilds others from them as soon as they are enough. Of another ratio they are rebuilt wrong.
+    pub(crate) const fn apart() -> Self {
+        let mut encoder = Self::new(FecRatio { data: 1, parity: 1 });
+        encoder.is_apart = true;
+        encoder
+    }
+
+    /// Sends groups of `ratio` from now on.
+    pub(crate) fn set_ratio(&mut self, ratio: FecRatio) {
+        if !self.is_apart && ratio == self.ratio {
+            return;
+        }
+        // A group has at most 256 packets. None of those sent is in the next one.
+        let group = ratio.group() as u32;
+        let next = (self.next + MAX_GROUP).next_multiple_of(group);
+        *self = Self {
+            next: if next < ratio.sequence_period() {
+                next
+            } else {
+                0
+            },
+            ..Self::new(ratio)
+        };
     }
 
     /// Like [`new`](Self::new), but the first packet has number `sequence`, which must begin a
@@ -94,6 +126,11 @@ impl FecEncoder {
         header.encode(packet);
         let shard = &mut packet[SHARD_HEADER_LEN..];
         ShardHeader::encode_size(shard);
+        if self.is_apart {
+            let next = self.next + MAX_GROUP;
+            self.next = if next < u32::MAX / 2 { next } else { 0 };
+            return false;
+        }
         self.skip(1);
 
         // kcp-go v5 fec.go: the very first packet counts as late, which matters only for groups of
@@ -218,6 +255,9 @@ impl FecEncoder {
 /// kcp-go v5 sess.go passes this constant, although its comments describe a measured time-out.
 const MAX_PACKET_GAP: Duration = Duration::from_millis(500);
 
+/// The largest group: shards are numbered with eight bits.
+const MAX_GROUP: u32 = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +281,33 @@ mod tests {
             len => Some((ShardHeader::detect(&packet).expect("has a header").0, len)),
         })
         .collect()
+    }
+
+    #[test]
+    fn no_two_packets_are_in_one_group_of_any_ratio_until_the_ratio_is_set() {
+        let mut encoder = FecEncoder::apart();
+        let mut last = None;
+        for _ in 0..100 {
+            let (header, _, complete) = send(&mut encoder, 0, 30);
+            assert!(!complete && !encoder.has_parity());
+            assert!(last.is_none_or(|last| header.sequence - last >= 256));
+            last = Some(header.sequence);
+        }
+        for known in [ratio(3, 2), ratio(10, 3)] {
+            encoder.set_ratio(known);
+            let group = u32::try_from(known.group()).expect("small");
+            let (header, ..) = send(&mut encoder, 0, 30);
+            assert_eq!(header.sequence % group, 0);
+            assert!(last.is_none_or(|last| header.sequence / group > last / group));
+            for at in 1..known.data() {
+                encoder.set_ratio(known);
+                let (next, _, complete) = send(&mut encoder, 0, 30);
+                assert_eq!(next.sequence as usize, header.sequence as usize + at);
+                assert_eq!(complete, at + 1 == known.data());
+            }
+            assert_eq!(parity_of(&mut encoder).len(), known.parity());
+            last = Some(header.sequence + group - 1);
+        }
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl PacketLayout {
         Ok(layout)
     }
 
+    /// The same with FEC. `None` if there is no room for data then.
+    pub(crate) fn with_fec(self) -> Option<Self> {
+        Self::new(self.mtu, self.overhead, true).ok()
+    }
+
     /// Largest UDP payload, in bytes.
     #[must_use]
     pub const fn mtu(&self) -> usize {

@@ -4,7 +4,7 @@ use super::extension::handle_payload;
 use super::{Session, lifetime, trace};
 use crate::arq::{Provenance, is_traced};
 use crate::error::ConnectionError;
-use crate::fec::Rebuilt;
+use crate::fec::{FecEncoder, Rebuilt};
 use crate::time::Time;
 use crate::wire::{ShardHeader, ShardKind};
 
@@ -38,13 +38,33 @@ impl Session {
         self.counters.bytes_received += len as u64;
         self.on_arrival();
         match ShardHeader::detect(payload) {
-            None => self.handle_segments(now, payload),
-            Some((header, shard)) => self.handle_shard(now, header, shard),
+            None => {
+                self.mirror = self.mirror.filter(|_| self.encoder.is_some());
+                self.handle_segments(now, payload);
+            }
+            Some((header, shard)) => {
+                self.begin_mirroring();
+                self.handle_shard(now, header, shard);
+            }
         }
         if is_traced() {
             trace::datagram(self.arq.conversation(), len, "datagram in");
         }
         self.check_restart();
+    }
+
+    /// Answers with FEC from now on if the first packet of the peer has it.
+    ///
+    /// Some peers with FEC drop all packets without: kcp-go v5.4, and C++ ports of it. Parity is sent once
+    /// the ratio of the peer is known, since theirs must be the same.
+    fn begin_mirroring(&mut self) {
+        if self.encoder.is_none()
+            && let Some(layout) = self.mirror
+        {
+            self.layout = layout;
+            self.encoder = Some(Box::new(FecEncoder::apart()));
+            self.apply_path_mtu();
+        }
     }
 
     fn handle_shard(&mut self, now: Time, header: ShardHeader, shard: &[u8]) {
@@ -82,6 +102,12 @@ impl Session {
             }
             true
         });
+        if self.mirror.is_some()
+            && let Some(ratio) = decoder.trusted_ratio()
+            && let Some(encoder) = &mut self.encoder
+        {
+            encoder.set_ratio(ratio);
+        }
         self.counters.invalid_received += invalid;
         if delivered {
             self.lifetime.on_delivered(now);

@@ -87,6 +87,8 @@ pub struct Session {
     decoder: Option<Box<FecDecoder>>,
     lifetime: Lifetime,
     layout: PacketLayout,
+    /// The layout with FEC, if this side sends FEC as soon as its peer does.
+    mirror: Option<PacketLayout>,
     pacer: Option<Pacer>,
     path_mtu: PathMtu,
     /// Created by the first out-of-band datagram.
@@ -190,6 +192,7 @@ impl Session {
             decoder: None,
             lifetime: Lifetime::new(config, conversation, role, now),
             layout,
+            mirror: None,
             pacer: config
                 .send_rate()
                 .map(|rate| Pacer::new(rate, layout.mtu(), now)),
@@ -210,6 +213,14 @@ impl Session {
             session.request_answer();
         }
         session
+    }
+
+    /// Sends FEC too, at the ratio of the peer, if the peer does from its first packet on. Has no effect
+    /// on a session with a ratio of its own. Call it before anything is received.
+    pub fn mirror_fec(&mut self) {
+        if self.encoder.is_none() {
+            self.mirror = self.layout.with_fec();
+        }
     }
 
     /// Handles what became due by time alone: probes, and the end of a connection whose peer does
@@ -274,7 +285,8 @@ impl Session {
         };
         self.arq.set_config(arq);
         if layout.mtu() < self.layout.mtu() {
-            self.layout = layout;
+            let mirrored = self.mirror.and_then(|_| layout.with_fec());
+            self.layout = mirrored.unwrap_or(layout);
             self.path_mtu.lower_ceiling(layout.mtu());
             self.apply_path_mtu();
         }

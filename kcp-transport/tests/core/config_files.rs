@@ -169,6 +169,7 @@ fn options_of_a_listener_are_a_map_of_their_own() {
         .max_unvalidated(0)
         .shards(4)
         .share_port(true)
+        .mirror_fec(false)
         .memory_budget(1 << 24)
         .build()
         .expect("in range");

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use kcp_transport::arq::MessageError;
-use kcp_transport::config::{Config, Mode, WriteCoalescing};
+use kcp_transport::config::{Config, ListenerConfig, Mode, WriteCoalescing};
 use kcp_transport::crypto::Security;
 use kcp_transport::error::DatagramError;
 use kcp_transport::fec::FecRatio;
@@ -253,4 +253,36 @@ async fn send_rate_holds_over_a_real_socket() {
     let took = start.elapsed();
     // How much longer it takes depends on the machine; `options::pacing` checks that in virtual time.
     assert!(took >= Duration::from_millis(280), "{took:?}");
+}
+
+#[tokio::test]
+async fn listener_without_fec_sends_it_as_its_peer_does_unless_told_not_to() {
+    for mirrored in [true, false] {
+        let options = ListenerConfig::builder().mirror_fec(mirrored).build();
+        let listener = KcpListener::builder(&security())
+            .listener_config(&options.expect("in range"))
+            .bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("binds");
+        let addr = listener.local_addr().expect("bound");
+        let (security, config) = (security(), with_fec());
+        let (client, server) = tokio::join!(
+            KcpStream::builder(&security).config(&config).connect(addr),
+            listener.accept()
+        );
+        let (mut client, mut server) = (client.expect("connects"), server.expect("accepts").0);
+        let data = vec![7; 200_000];
+        let mut received = data.clone();
+        for _ in 0..2 {
+            let (wrote, read) =
+                tokio::join!(client.write_all(&data), server.read_exact(&mut received));
+            wrote.and(read.map(drop)).expect("arrives");
+            let (wrote, read) =
+                tokio::join!(server.write_all(&data), client.read_exact(&mut received));
+            wrote.and(read.map(drop)).expect("arrives");
+        }
+        assert_eq!(server.stats().fec_parity_sent > 0, mirrored);
+        assert_eq!(client.stats().invalid_received, 0);
+        assert_eq!(client.stats().fec_parity_received > 0, mirrored);
+    }
 }

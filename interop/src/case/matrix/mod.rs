@@ -70,7 +70,8 @@ pub fn version_5_7() -> Vec<Case> {
     cases
 }
 
-/// Every cipher against kcp-go v5.4, which rpcx links, including the ciphers that it lacks.
+/// Every cipher against kcp-go v5.4, which rpcx links, including the ciphers that it lacks, and its FEC against a
+/// listener without.
 #[must_use]
 pub fn version_5_4() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -85,6 +86,14 @@ pub fn version_5_4() -> Vec<Case> {
                 }));
             }
         }
+    }
+    for theirs in [(1, 1), (3, 2), (10, 3)] {
+        let fec = Fec {
+            ours: None,
+            theirs: Some(theirs),
+        };
+        let case = Case::new(Peer::KcpGo5_4, Direction::PeerToRust);
+        cases.extend(with_and_without_loss(Case { fec, ..case }));
     }
     cases
 }

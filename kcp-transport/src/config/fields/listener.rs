@@ -17,6 +17,7 @@ pub(in crate::config) struct ListenerFields {
     max_unvalidated: usize,
     shards: u64,
     share_port: bool,
+    mirror_fec: bool,
     memory_budget: usize,
 }
 
@@ -34,6 +35,7 @@ impl From<ListenerConfig> for ListenerFields {
             max_unvalidated: config.max_unvalidated(),
             shards: config.shards().into(),
             share_port: config.share_port(),
+            mirror_fec: config.mirror_fec(),
             memory_budget: config.memory_budget(),
         }
     }
@@ -51,6 +53,7 @@ impl TryFrom<ListenerFields> for ListenerConfig {
             // At most 256.
             .shards(fields.shards as u16)
             .share_port(fields.share_port)
+            .mirror_fec(fields.mirror_fec)
             .memory_budget(fields.memory_budget)
             .build()
     }

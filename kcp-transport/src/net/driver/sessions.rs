@@ -84,6 +84,9 @@ impl Sessions {
         if initiator == Initiator::ValidatedPeer {
             session.accept_validated();
         }
+        if role == Role::Accept && endpoint.listener.mirror_fec() {
+            session.mirror_fec();
+        }
         if endpoint.is_single() {
             session.set_alone();
         }
