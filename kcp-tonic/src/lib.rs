@@ -84,6 +84,9 @@
 
 #[cfg(feature = "channel")]
 mod channel;
+#[cfg(feature = "etcd")]
+#[cfg_attr(docsrs, doc(cfg(feature = "etcd")))]
+pub mod etcd;
 #[cfg(feature = "server")]
 mod server;
 
