@@ -6,6 +6,7 @@ pub(super) mod deadline;
 mod judge;
 mod methods;
 mod origin;
+mod recent;
 mod replay;
 mod whole;
 

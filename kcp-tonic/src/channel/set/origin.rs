@@ -1,5 +1,7 @@
 //! The connections to one server of a set.
 
+use std::sync::{Mutex, PoisonError};
+
 use kcp_tower::balance::{Link, Origin, Reconnect};
 use kcp_tower::{KcpConnector, Stats};
 use tonic::Status;
@@ -7,7 +9,8 @@ use tonic::transport::{Channel, Endpoint, Error};
 use tower::util::MapErr;
 
 use super::Grpc;
-use crate::channel::status::status_of;
+use super::recent::{RecentLoss, Segments};
+use crate::channel::status::{now, status_of};
 
 /// Makes tonic's channels to one server.
 #[derive(Debug)]
@@ -15,6 +18,7 @@ pub(in crate::channel) struct GrpcOrigin {
     endpoint: Endpoint,
     connector: KcpConnector,
     reconnect: Reconnect<KcpConnector>,
+    loss: Mutex<RecentLoss>,
 }
 
 impl GrpcOrigin {
@@ -23,6 +27,7 @@ impl GrpcOrigin {
             endpoint,
             reconnect: Reconnect::new(connector.clone()),
             connector,
+            loss: Mutex::default(),
         }
     }
 
@@ -44,24 +49,23 @@ impl Origin<Grpc> for GrpcOrigin {
         self.reconnect.unreachable()
     }
 
-    /// Of the connection that was made last and has measured its path.
+    /// Of the connection that was made last and has measured its path; the loss of the last 5 to 10 s.
     fn link(&self) -> Option<Link> {
         let connections = self.connector.connections();
-        let mut newest_first = connections.iter().rev();
-        newest_first.find_map(|it| link_of(&it.stats()))
+        let newest_first = connections.iter().rev().map(|it| it.stats());
+        let (rtt, stats) = newest_first
+            .filter_map(|stats| Some((stats.smoothed_rtt?, stats)))
+            .next()?;
+        let mut loss = self.loss.lock().unwrap_or_else(PoisonError::into_inner);
+        let loss = loss.update(segments(&stats), now());
+        Some(Link { rtt, loss })
     }
 }
 
-fn link_of(stats: &Stats) -> Option<Link> {
-    let rtt = stats.smoothed_rtt?;
-    let lost = stats
-        .retransmitted
-        .saturating_sub(stats.spurious_retransmitted);
-    let sent = stats.data_segments_sent + stats.retransmitted;
-    let loss = if sent == 0 {
-        0.0
-    } else {
-        lost as f64 / sent as f64
-    };
-    Some(Link { rtt, loss })
+fn segments(stats: &Stats) -> Segments {
+    let spurious = stats.spurious_retransmitted;
+    Segments {
+        sent: stats.data_segments_sent + stats.retransmitted,
+        lost: stats.retransmitted.saturating_sub(spurious),
+    }
 }
