@@ -1,5 +1,6 @@
 //! Counters of a balancer and of its endpoints.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(super) struct EndpointCounts {
     pub(super) overloaded: AtomicU64,
     pub(super) late: AtomicU64,
     pub(super) latency_micros: AtomicU64,
+    codes: [AtomicU64; 32],
 }
 
 impl EndpointCounts {
@@ -61,6 +63,20 @@ impl EndpointCounts {
             Verdict::Late => &self.late,
         };
         count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn answered(&self, code: Option<u8>) {
+        if let Some(count) = code.and_then(|code| self.codes.get(usize::from(code))) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The codes that were answered, and how often each.
+    pub(super) fn codes(&self) -> BTreeMap<u8, u64> {
+        let counted = (0_u8..)
+            .zip(&self.codes)
+            .map(|(code, count)| (code, get(count)));
+        counted.filter(|(_, count)| *count > 0).collect()
     }
 
     pub(super) fn took(&self, latency: Duration) {

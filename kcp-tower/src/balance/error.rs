@@ -29,6 +29,9 @@ pub enum BalanceError {
         /// How often the request was sent.
         tries: u32,
     },
+    /// The last try took longer than its limit, [`Failure::try_timeout`](super::Failure::try_timeout).
+    #[error("no answer within the limit of a try")]
+    TryTimeout,
     /// The request cannot be sent again. The error of its last try is returned in place of this one.
     #[error("the request cannot be sent again")]
     NotRepeatable,

@@ -43,6 +43,13 @@ pub trait Protocol: Send + Sync + 'static {
     /// The verdict on an answer.
     fn judge(&self, answer: &Result<Self::Response, Self::Error>) -> Verdict;
 
+    /// The number of an answer in the protocol, for statistics: the code of a status. At most 31;
+    /// larger ones are not counted. Default: none.
+    fn code(&self, answer: &Result<Self::Response, Self::Error>) -> Option<u8> {
+        let _ = answer;
+        None
+    }
+
     /// Whether a request may be processed twice. Default false: it is sent again only if it certainly
     /// was not processed.
     fn idempotent(&self, request: &Self::Request) -> bool {

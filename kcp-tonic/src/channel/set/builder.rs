@@ -142,6 +142,36 @@ impl KcpChannelBuilder {
         self
     }
 
+    /// Calls `change` with the headers of each try, within its tracing span, which is `try` with the
+    /// fields `endpoint` and `number`. This is the place to send W3C trace context: each try then is a
+    /// span of its own in the trace. The identifiers of a span belong to the library that exports it,
+    /// such as tracing-opentelemetry.
+    ///
+    /// ```
+    /// use http::HeaderValue;
+    /// use kcp_tonic::{KcpChannel, Security};
+    ///
+    /// /// Of the current span: for instance, a propagator of OpenTelemetry.
+    /// fn traceparent() -> Option<HeaderValue> {
+    ///     # None
+    /// }
+    ///
+    /// let builder = KcpChannel::builder(&Security::Plaintext).try_headers(|headers| {
+    ///     if let Some(value) = traceparent() {
+    ///         headers.insert("traceparent", value);
+    ///     }
+    /// });
+    /// ```
+    ///
+    /// Default: nothing.
+    pub fn try_headers(
+        mut self,
+        change: impl Fn(&mut http::HeaderMap) + Send + Sync + 'static,
+    ) -> Self {
+        self.set.try_headers = Some(Arc::new(change));
+        self
+    }
+
     /// How much of a call is kept for another try, in bytes. Default 65 536. A call that is longer is
     /// sent once.
     pub fn retry_buffer(mut self, bytes: usize) -> Self {

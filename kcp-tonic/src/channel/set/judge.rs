@@ -36,6 +36,18 @@ pub(super) fn judge(answer: &Result<Response<Body>, Status>) -> Verdict {
     }
 }
 
+/// The code of an answer, if it is known yet: a response whose end was not read has none.
+pub(super) fn code(answer: &Result<Response<Body>, Status>) -> Option<Code> {
+    let response = match answer {
+        Ok(response) => response,
+        Err(status) => return Some(status.code()),
+    };
+    if let Some(FinalCode(code)) = response.extensions().get() {
+        return Some(*code);
+    }
+    Status::from_header_map(response.headers()).map(|status| status.code())
+}
+
 fn of_code(code: Code) -> Verdict {
     match code {
         Code::Ok => Verdict::Success,

@@ -24,7 +24,7 @@ use tonic::body::Body;
 use self::body::TrackedBody;
 pub(super) use self::methods::Methods;
 pub(super) use self::origin::GrpcOrigin;
-use self::replay::Calls;
+use self::replay::{Calls, TryHeaders};
 use super::destination::Destination;
 use super::recipe::Recipe;
 
@@ -36,6 +36,7 @@ pub(super) struct SetOptions {
     pub(super) ejection: Ejection,
     pub(super) key: Option<HeaderName>,
     pub(super) idempotent: Methods,
+    pub(super) try_headers: Option<TryHeaders>,
     pub(super) retry_buffer: Option<usize>,
     pub(super) calls_per_connection: Option<usize>,
     pub(super) connections_per_endpoint: Option<usize>,
@@ -49,6 +50,7 @@ impl SetOptions {
             recipe,
             key: self.key,
             idempotent: self.idempotent,
+            try_headers: self.try_headers,
             retry_buffer: repeats.then_some(buffer),
         };
         let mut builder = Balance::builder(grpc)
@@ -71,6 +73,7 @@ pub(super) struct Grpc {
     /// The metadata whose value is the key of a call.
     key: Option<HeaderName>,
     idempotent: Methods,
+    try_headers: Option<TryHeaders>,
     /// Bytes of a call that are kept for another try; `None` if there is only one.
     retry_buffer: Option<usize>,
 }
@@ -94,7 +97,9 @@ impl Protocol for Grpc {
     fn refuse(&self, reason: BalanceError) -> Status {
         match reason {
             BalanceError::NoKey => Status::invalid_argument(reason.to_string()),
-            BalanceError::Deadline { .. } => Status::deadline_exceeded(reason.to_string()),
+            BalanceError::Deadline { .. } | BalanceError::TryTimeout => {
+                Status::deadline_exceeded(reason.to_string())
+            }
             _ => Status::unavailable(reason.to_string()),
         }
     }
@@ -108,14 +113,20 @@ impl Protocol for Grpc {
     }
 
     fn attempts(&self, request: Request<Body>) -> Calls {
-        match self.retry_buffer {
+        let calls = match self.retry_buffer {
             Some(limit) => Calls::replayed(request, limit),
             None => Calls::once(request),
-        }
+        };
+        calls.with_headers(self.try_headers.clone())
     }
 
     fn judge(&self, answer: &Result<Response<Body>, Status>) -> Verdict {
         judge::judge(answer)
+    }
+
+    fn code(&self, answer: &Result<Response<Body>, Status>) -> Option<u8> {
+        let code = judge::code(answer)?;
+        u8::try_from(i32::from(code)).ok()
     }
 
     fn idempotent(&self, request: &Request<Body>) -> bool {

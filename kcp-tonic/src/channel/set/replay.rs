@@ -15,8 +15,16 @@ use tonic::body::Body;
 
 use super::deadline;
 
+/// Changes the headers of a try.
+pub(super) type TryHeaders = Arc<dyn Fn(&mut HeaderMap) + Send + Sync>;
+
 /// The tries of one call.
-pub(in crate::channel) enum Calls {
+pub(in crate::channel) struct Calls {
+    content: Content,
+    headers: Option<TryHeaders>,
+}
+
+enum Content {
     /// Its body is passed on as it is, once.
     Once(Option<Request<Body>>),
     /// Its body is kept as it is read, up to a limit.
@@ -28,7 +36,7 @@ pub(in crate::channel) enum Calls {
 
 impl Calls {
     pub(super) fn once(request: Request<Body>) -> Self {
-        Self::Once(Some(request))
+        Self::of(Content::Once(Some(request)))
     }
 
     pub(super) fn replayed(request: Request<Body>, limit: usize) -> Self {
@@ -40,18 +48,29 @@ impl Calls {
             room: Some(limit),
             attempt: 0,
         };
-        Self::Replayed {
+        Self::of(Content::Replayed {
             parts,
             kept: Arc::new(Mutex::new(kept)),
-        }
+        })
+    }
+
+    /// Calls a hook with the headers of each try.
+    pub(super) fn with_headers(mut self, headers: Option<TryHeaders>) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    fn of(content: Content) -> Self {
+        let headers = None;
+        Self { content, headers }
     }
 }
 
 impl Attempts<Request<Body>> for Calls {
     fn next(&mut self, left: Option<Duration>, concurrent: bool) -> Option<Request<Body>> {
-        let mut request = match self {
-            Self::Once(request) => request.take()?,
-            Self::Replayed { parts, kept } => {
+        let mut request = match &mut self.content {
+            Content::Once(request) => request.take()?,
+            Content::Replayed { parts, kept } => {
                 let body = Kept::replay(kept, concurrent)?;
                 Request::from_parts(parts.clone(), Body::new(body))
             }
@@ -59,12 +78,15 @@ impl Attempts<Request<Body>> for Calls {
         if let Some(left) = left {
             deadline::set(request.headers_mut(), left);
         }
+        if let Some(change) = &self.headers {
+            change(request.headers_mut());
+        }
         Some(request)
     }
 }
 
 /// The part of a body that has been read, and the rest.
-pub(in crate::channel) struct Kept {
+struct Kept {
     /// `None` once all of it is in `frames`.
     rest: Option<Body>,
     frames: Vec<Part>,

@@ -39,6 +39,7 @@ use super::select::Seeded;
 pub struct Failure {
     mode: Mode,
     tries: u32,
+    try_timeout: Option<Duration>,
     /// Share of the requests that may be repeated, and how many in a second besides.
     budget: (f32, u32),
 }
@@ -104,6 +105,16 @@ impl Failure {
         self
     }
 
+    /// How long one try may take, within the deadline of the request. After that it counts as failed,
+    /// and an idempotent request is sent to another endpoint. Default: no limit.
+    ///
+    /// Unlike a hedge, it gives up the try that is late. It is not sent to the endpoint.
+    #[must_use]
+    pub fn try_timeout(mut self, limit: Duration) -> Self {
+        self.try_timeout = Some(limit);
+        self
+    }
+
     /// How many requests may be sent again: a share of all requests of the last 10 s, 0.0 to 1000.0,
     /// plus a number per second. Default 0.2 and 10, as in tower. A share beyond its
     /// range becomes the nearest limit.
@@ -126,6 +137,7 @@ impl Failure {
         Self {
             mode,
             tries,
+            try_timeout: None,
             budget: (0.2, 10),
         }
     }
@@ -137,6 +149,7 @@ impl Failure {
         Tries {
             mode: self.mode,
             most: self.tries,
+            try_timeout: self.try_timeout,
             budget: TpsBudget::new(BUDGET_WINDOW, per_second, share),
             backoff: ExponentialBackoffMaker::new(SHORTEST_PAUSE, LONGEST_PAUSE, 1.0, rng).ok(),
             latencies: Latencies::default(),
@@ -155,6 +168,7 @@ impl fmt::Debug for Failure {
         f.debug_struct("Failure")
             .field("mode", &self.mode)
             .field("tries", &self.tries)
+            .field("try_timeout", &self.try_timeout)
             .field("budget", &self.budget)
             .finish()
     }
@@ -166,6 +180,7 @@ type Rng = HasherRng<Seeded>;
 pub(super) struct Tries {
     mode: Mode,
     most: u32,
+    pub(super) try_timeout: Option<Duration>,
     budget: TpsBudget,
     /// `None` never happens: the limits are constants in the right order.
     backoff: Option<ExponentialBackoffMaker<Rng>>,
@@ -231,7 +246,8 @@ pub trait Attempts<R>: Send + 'static {
     /// The request for the next try, with the time that is left; `None` if it cannot be sent again. The
     /// first try always gets one.
     ///
-    /// `concurrent` means that another try still goes on.
+    /// `concurrent` means that another try still goes on. It is called within the tracing span of the
+    /// try.
     fn next(&mut self, left: Option<Duration>, concurrent: bool) -> Option<R>;
 }
 

@@ -176,7 +176,12 @@ impl<P: Protocol> Run<P> {
         };
         let left = self.deadline.map(|at| at.saturating_duration_since(now()));
         let concurrent = !self.flying.is_empty();
-        let Some(request) = self.attempts.next(left, concurrent) else {
+        let address = &member.core.address;
+        let verdict = Empty;
+        let span = debug_span!("try", endpoint = %address, number = self.tries + 1, verdict);
+        // Within the span, so that its context can be sent with the request.
+        let request = span.in_scope(|| self.attempts.next(left, concurrent));
+        let Some(request) = request else {
             return Err(refuse(BalanceError::NotRepeatable));
         };
         self.tried.push(member.core.track.id);
@@ -184,9 +189,6 @@ impl<P: Protocol> Run<P> {
         if self.tries > 1 {
             self.shared.counts.another(concurrent);
         }
-        let address = &member.core.address;
-        let verdict = Empty;
-        let span = debug_span!("try", endpoint = %address, number = self.tries, verdict);
         let flight = fly(Arc::clone(&self.shared), member, request, self.idempotent);
         let flight = flight.instrument(span);
         self.flying.push(Box::pin(flight));
@@ -211,6 +213,14 @@ async fn hedge(after: Option<Duration>) {
     }
 }
 
+/// The answer of a try, unless it takes longer than the limit.
+async fn in_time<T>(limit: Option<Duration>, answer: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, answer).await.ok(),
+        None => Some(answer.await),
+    }
+}
+
 /// One try.
 async fn fly<P: Protocol>(
     shared: Arc<Shared<P>>,
@@ -229,8 +239,17 @@ async fn fly<P: Protocol>(
         }
         Ok(response)
     };
-    let answer = answer.await;
-    let verdict = protocol.judge(&answer);
+    let (answer, verdict) = match in_time(shared.tries.try_timeout, answer).await {
+        Some(answer) => {
+            let verdict = protocol.judge(&answer);
+            member.core.track.counts.answered(protocol.code(&answer));
+            (answer, verdict)
+        }
+        None => (
+            Err(protocol.refuse(BalanceError::TryTimeout)),
+            Verdict::Failed,
+        ),
+    };
     if verdict == Verdict::Success {
         let latency = now() - start;
         shared.tries.latencies.record(latency);

@@ -3,6 +3,7 @@
 #[cfg(feature = "metrics")]
 mod publish;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::counts::get;
@@ -53,6 +54,8 @@ pub struct EndpointStats {
     pub overloaded: u64,
     /// Of these, with [`Verdict::Late`](super::Verdict::Late).
     pub late: u64,
+    /// How often each code was answered, for protocols that have codes: those of gRPC's statuses.
+    pub codes: BTreeMap<u8, u64>,
     /// The sum of the times to the answers that succeeded. Divided by their number, it is the mean
     /// latency.
     pub latency: Duration,
@@ -103,6 +106,7 @@ fn of_endpoint<P: Protocol>(core: &Core<P>, endpoint: Option<Endpoint>) -> Endpo
         failed: get(&counts.failed),
         overloaded: get(&counts.overloaded),
         late: get(&counts.late),
+        codes: counts.codes(),
         latency: Duration::from_micros(get(&counts.latency_micros)),
         ejections: core.track.ejections(),
         ejected: matches!(core.track.standing(), Standing::Ejected(_)),

@@ -12,6 +12,8 @@ impl BalanceStats {
         for (name, description) in COUNTERS {
             metrics::describe_counter!(name, Unit::Count, description);
         }
+        let answered = "Answers by the code of the protocol";
+        metrics::describe_counter!(ANSWERED, Unit::Count, answered);
         for (name, unit, description) in GAUGES {
             metrics::describe_gauge!(name, unit, description);
         }
@@ -52,6 +54,11 @@ impl EndpointStats {
         for ((name, _), value) in COUNTERS[OF_BALANCER..].iter().zip(counts) {
             metrics::counter!(*name, labels.iter()).absolute(value);
         }
+        for (code, count) in &self.codes {
+            let mut labels = labels.to_vec();
+            labels.push(Label::new("code", code.to_string()));
+            metrics::counter!(ANSWERED, labels.iter()).absolute(*count);
+        }
         let gauges = [
             Some(self.in_flight as f64),
             Some(self.connections as f64),
@@ -68,6 +75,9 @@ impl EndpointStats {
         }
     }
 }
+
+/// With the label `code` besides.
+const ANSWERED: &str = "kcp_balance_answered";
 
 /// Counters of the balancer; the others belong to endpoints.
 const OF_BALANCER: usize = 4;

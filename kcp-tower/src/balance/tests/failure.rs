@@ -1,6 +1,7 @@
 //! Tries, hedges, budgets, deadlines and ejection.
 
 use super::*;
+use crate::balance::sync::now;
 use crate::balance::{Ejection, Failure, Selection};
 
 fn millis(count: u64) -> Duration {
@@ -321,4 +322,44 @@ async fn unreachable_endpoint_is_not_selected() {
     for _ in 0..4 {
         assert_eq!(send(&balance, IDEMPOTENT).await.0, "b");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_try_is_given_up_and_sent_elsewhere_if_that_is_safe() {
+    let servers = Servers::default();
+    servers.set("a", |it| it.delay = Duration::from_secs(60));
+    let failure = Failure::failover().try_timeout(millis(100));
+    let builder = servers.builder().failure(failure);
+    let balance = builder.list(endpoints(["a", "b"])).unwrap();
+    let ask = |idempotent| {
+        balance.clone().oneshot(Ask {
+            idempotent,
+            ..Ask::default()
+        })
+    };
+    let start = now();
+    assert_eq!(ask(true).await.unwrap().address, "b");
+    assert_eq!(now() - start, millis(100));
+    assert_eq!(ask(false).await.unwrap().address, "b");
+    let error = ask(false).await.unwrap_err();
+    assert_eq!(error, BalanceError::TryTimeout);
+    let stats = balance.stats();
+    assert_eq!(
+        (stats.endpoints[0].failed, stats.endpoints[0].in_flight),
+        (2, 0)
+    );
+}
+
+#[tokio::test]
+async fn codes_of_answers_are_counted() {
+    let servers = judged([("a", Verdict::Rejected), ("b", Verdict::Success)]);
+    let balance = servers.builder().list(endpoints(["a", "b"])).unwrap();
+    for _ in 0..6 {
+        ask(&balance).await.unwrap();
+    }
+    let codes = balance.stats().endpoints.into_iter().map(|it| it.codes);
+    assert_eq!(
+        codes.collect::<Vec<_>>(),
+        [[(7, 3)].into(), [(0, 3)].into()]
+    );
 }

@@ -115,6 +115,11 @@ impl Protocol for Memory {
         }
     }
 
+    fn code(&self, answer: &Result<Answer, BalanceError>) -> Option<u8> {
+        let verdict = answer.as_ref().ok()?.verdict;
+        Some(if verdict == Verdict::Success { 0 } else { 7 })
+    }
+
     fn idempotent(&self, ask: &Ask) -> bool {
         ask.idempotent
     }
