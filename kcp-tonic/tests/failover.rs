@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kcp_tonic::balance::Ejection;
@@ -141,7 +143,49 @@ async fn unavailable_from_the_server_repeats_idempotent_calls_only() {
         assert_eq!(status.message(), "busy");
         let stats = channel.balance_stats().unwrap();
         assert_eq!(stats.endpoints[0].tries, tries);
+        // An answer to a call that is sent once is not read to its end before it is passed on, but
+        // this one is a head only.
+        let unavailable = Code::Unavailable as u8;
+        assert_eq!(stats.endpoints[0].codes, [(unavailable, tries)].into());
     }
+}
+
+#[tokio::test]
+async fn headers_can_be_added_to_each_try() {
+    let setup = Setup::plaintext();
+    let addr = setup.serve(Hello::named("busy")).await;
+    let count = Arc::new(AtomicU64::new(0));
+    let connecting = failover(&setup).try_headers({
+        let count = Arc::clone(&count);
+        move |headers| {
+            let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+            let value = format!("{number}S").parse().unwrap();
+            headers.insert("grpc-timeout", value);
+        }
+    });
+    let mut client = over(connecting, &[addr]);
+    assert_eq!(say(&mut client, "timeout").await.unwrap(), "1S");
+    say(&mut client, "unavailable").await.unwrap_err();
+    assert_eq!(count.load(Ordering::Relaxed), 7, "six tries more");
+    assert_eq!(say(&mut client, "timeout").await.unwrap(), "8S");
+}
+
+#[tokio::test]
+async fn call_to_a_stuck_server_is_given_up_and_sent_to_another() {
+    let setup = Setup::plaintext();
+    let stuck = Hello {
+        stuck: true,
+        ..Hello::default()
+    };
+    let servers = [
+        setup.serve(stuck.clone()).await,
+        setup.serve(Hello::named("two")).await,
+    ];
+    let connecting = setup.connecting().idempotent([SAY_HELLO]);
+    let failure = Failure::failover().try_timeout(Duration::from_millis(100));
+    let mut client = over(connecting.failure(failure), &servers);
+    assert_eq!(say(&mut client, "who").await.unwrap(), "two");
+    timeout(PATIENCE, stuck.cancelled.notified()).await.unwrap();
 }
 
 #[tokio::test]
