@@ -29,7 +29,7 @@ impl Receiver {
         if self.has_due_acks() {
             if self.acks_due(config).is_some_and(|at| at <= now) {
                 // They are sent now, and the wait begins.
-                self.acks_since = now;
+                (self.acks_since, self.acks_now) = (now, true);
             }
         } else if self.gap_ack_at().is_some_and(|at| at <= now) {
             let timestamp = self.gap_ack.take();
