@@ -229,7 +229,7 @@ fn poll_outside<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Whether the drivers of all connections are gone.
+/// Whether the drivers of all connections are gone, which count them last.
 fn have_ended(survivors: &Survivors) -> bool {
     let Survivors {
         client,
@@ -241,8 +241,8 @@ fn have_ended(survivors: &Survivors) -> bool {
     } = survivors;
     let streams = [client, server, blocked, draining].map(KcpStream::info);
     let infos = streams.into_iter().chain([messages.info()]);
-    let mut states = infos.map(|info| info.state());
-    states.all(|state| matches!(state, State::Closed(_) | State::Drained))
+    let mut infos = infos.map(|info| (info.state(), info.endpoint_stats().connections));
+    infos.all(|(state, count)| matches!(state, State::Closed(_) | State::Drained) && count == 0)
 }
 
 fn check_end(runtime: Runtime, how: End, outside: bool) {
