@@ -112,6 +112,10 @@ pub use kcp_tower::{
     ConnectionError, ConnectionInfo, ConversationId, FecRatio, KcpConnectInfo, KcpListener,
     ListenerConfig, ListenerConfigBuilder, Preset, Security, Stats, ToAddrs, Transport,
 };
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+#[doc(no_inline)]
+pub use kcp_tower::{ConnectionLimits, ConnectionLimitsBuilder};
 #[cfg(feature = "channel")]
 #[cfg_attr(docsrs, doc(cfg(feature = "channel")))]
 #[doc(no_inline)]

@@ -25,10 +25,18 @@ impl AbortHandle {
 
     /// For one connection.
     pub(super) fn signal(&self) -> AbortSignal {
+        self.signal_or(std::future::pending())
+    }
+
+    /// For one connection, which may also end by itself.
+    pub(super) fn signal_or(&self, end: impl Future<Output = ()> + Send + 'static) -> AbortSignal {
         let mut aborted = self.0.subscribe();
         AbortSignal(Box::pin(async move {
-            // An error means that the handle was dropped.
-            let _ = aborted.wait_for(|aborted| *aborted).await;
+            tokio::select! {
+                // An error means that the handle was dropped.
+                _ = aborted.wait_for(|aborted| *aborted) => {}
+                () = end => {}
+            }
         }))
     }
 }
@@ -37,7 +45,7 @@ impl AbortSignal {
     /// Ready with an error once the connection has to end.
     pub(super) fn poll<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         self.0.as_mut().poll(cx).map(|()| {
-            let stopped = "the server has stopped and drains no longer";
+            let stopped = "the server ends the connection, and waits for its calls no longer";
             Err(io::Error::new(io::ErrorKind::ConnectionAborted, stopped))
         })
     }

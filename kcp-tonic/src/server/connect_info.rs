@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use kcp_tower::KcpConnectInfo;
+use kcp_tower::{Counted, KcpConnectInfo, OpenRequest};
 use tonic::transport::server::TcpConnectInfo;
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 use tonic::transport::{CertificateDer, server::TlsConnectInfo};
@@ -55,10 +55,12 @@ fn peer_certs(extensions: &http::Extensions) -> Option<Arc<Vec<CertificateDer<'s
     info.peer_certs()
 }
 
-/// Makes `remote_addr()` and `local_addr()` of tonic's requests work over KCP.
+/// Makes `remote_addr()` and `local_addr()` of tonic's requests work over KCP, and counts the open
+/// requests of each connection.
 ///
-/// tonic looks for addresses in the [`TcpConnectInfo`] of a request only, so one is added. Part
-/// of [`server_builder`](crate::server_builder).
+/// tonic looks for addresses in the [`TcpConnectInfo`] of a request only, so one is added.
+/// [`ConnectionLimits`](kcp_tower::ConnectionLimits) need the count, for the idle time. Part of
+/// [`server_builder`](crate::server_builder).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct RemoteAddrLayer;
@@ -85,26 +87,28 @@ pub struct RemoteAddr<S> {
     inner: S,
 }
 
-impl<S, B> Service<http::Request<B>> for RemoteAddr<S>
+impl<S, B, R> Service<http::Request<B>> for RemoteAddr<S>
 where
-    S: Service<http::Request<B>>,
+    S: Service<http::Request<B>, Response = http::Response<R>>,
 {
-    type Response = S::Response;
+    type Response = http::Response<Counted<R>>;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Counted<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: http::Request<B>) -> S::Future {
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        let mut open = OpenRequest::default();
         if let Some(info) = request.kcp_connect_info() {
+            open = info.requests().begin();
             let info = TcpConnectInfo {
                 local_addr: info.local_addr(),
                 remote_addr: Some(info.peer_addr()),
             };
             request.extensions_mut().insert(info);
         }
-        self.inner.call(request)
+        Counted::new(self.inner.call(request), open)
     }
 }

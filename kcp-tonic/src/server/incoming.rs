@@ -23,7 +23,11 @@ use super::{KcpServerIo, RemoteAddrLayer, server_builder_for};
 /// [`serve`](crate::serve()) returns it.
 ///
 /// Dropping it stops accepting; accepted connections go on.
-#[derive(Debug)]
+///
+/// Clones share the socket: each connection is accepted by one of them, and the last one that is
+/// dropped stops accepting. A clone lets another server take over within the same program, see
+/// [`Serve::with_graceful_shutdown`](crate::Serve::with_graceful_shutdown).
+#[derive(Clone, Debug)]
 pub struct KcpIncoming {
     inner: kcp_tower::KcpIncoming,
 }
@@ -70,6 +74,13 @@ impl KcpIncoming {
     #[must_use]
     pub fn get_ref(&self) -> &KcpListener {
         self.inner.get_ref()
+    }
+
+    /// The listener inside; `None` if there are clones. Of clones that are taken apart at the same time,
+    /// one returns the listener.
+    #[must_use]
+    pub fn into_inner(self) -> Option<KcpListener> {
+        self.inner.into_inner()
     }
 }
 

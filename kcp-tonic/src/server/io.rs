@@ -1,11 +1,13 @@
 //! Accepted connections as tonic's server takes them.
 
+use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use kcp_tower::{KcpConnectInfo, KcpIo};
+use kcp_tower::{KcpConnectInfo, KcpIo, OpenRequests};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tonic::transport::server::Connected;
 
 use super::abort::AbortSignal;
@@ -18,6 +20,9 @@ use super::abort::AbortSignal;
 pub struct KcpServerIo {
     inner: KcpIo,
     abort: Option<AbortSignal>,
+    requests: OpenRequests,
+    /// Dropped with the connection.
+    _closed: Option<oneshot::Sender<Infallible>>,
 }
 
 impl KcpServerIo {
@@ -36,6 +41,17 @@ impl KcpServerIo {
     pub(super) fn with_abort(mut self, abort: AbortSignal) -> Self {
         self.abort = Some(abort);
         self
+    }
+
+    /// Counts the requests of the connection; the receiver fails when the connection has closed.
+    pub(super) fn counted(
+        mut self,
+        requests: &OpenRequests,
+    ) -> (Self, oneshot::Receiver<Infallible>) {
+        let (open, closed) = oneshot::channel();
+        self.requests = requests.clone();
+        self._closed = Some(open);
+        (self, closed)
     }
 
     fn io(self: Pin<&mut Self>) -> Pin<&mut KcpIo> {
@@ -57,7 +73,12 @@ impl KcpServerIo {
 
 impl From<KcpIo> for KcpServerIo {
     fn from(inner: KcpIo) -> Self {
-        Self { inner, abort: None }
+        Self {
+            inner,
+            abort: None,
+            requests: OpenRequests::default(),
+            _closed: None,
+        }
     }
 }
 
@@ -65,7 +86,7 @@ impl Connected for KcpServerIo {
     type ConnectInfo = KcpConnectInfo;
 
     fn connect_info(&self) -> KcpConnectInfo {
-        self.inner.info()
+        self.inner.info().with_requests(&self.requests)
     }
 }
 

@@ -1,26 +1,25 @@
 //! Serving tonic's router, with an end within bounds.
 
+mod each;
+mod together;
+
 use std::fmt;
 use std::future::{Pending, pending};
 use std::io;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_core::Stream;
 use http::{Request, Response};
-use kcp_tower::{BoxError, KcpListener};
-use tokio::sync::oneshot;
+use kcp_tower::{BoxError, ConnectionLimits, KcpListener};
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::server::Router;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::abort::AbortHandle;
-use super::{KcpIncoming, KcpServerIo};
+use super::KcpIncoming;
 
 /// Serves the services of a router on the connections of `incoming`.
 ///
@@ -41,6 +40,7 @@ pub fn serve<L>(incoming: impl Into<KcpIncoming>, router: Router<L>) -> Serve<L>
     Serve {
         incoming: incoming.into(),
         router,
+        limits: ConnectionLimits::default(),
         signal: pending(),
         drain_timeout: Some(DRAIN_TIMEOUT),
     }
@@ -51,6 +51,7 @@ pub fn serve<L>(incoming: impl Into<KcpIncoming>, router: Router<L>) -> Serve<L>
 pub struct Serve<L, F = Pending<()>> {
     incoming: KcpIncoming,
     router: Router<L>,
+    limits: ConnectionLimits,
     signal: F,
     drain_timeout: Option<Duration>,
 }
@@ -59,7 +60,10 @@ impl<L, F> Serve<L, F> {
     /// Stops when `signal` completes: the server refuses new connections at once, sends GOAWAY on
     /// those it has, and calls that have begun may finish within [`Serve::drain_timeout`].
     ///
-    /// When the server returns, its port is free.
+    /// When the server returns, its port is free, unless another server has a clone of its
+    /// [`KcpIncoming`]: then that one goes on accepting, and no client is refused. A new server in the
+    /// same program can so take over on every platform: each call is handled by one of both, but for
+    /// those that a client began after GOAWAY, which it can send again.
     pub fn with_graceful_shutdown<G>(self, signal: G) -> Serve<L, G>
     where
         G: Future<Output = ()>,
@@ -67,6 +71,7 @@ impl<L, F> Serve<L, F> {
         Serve {
             incoming: self.incoming,
             router: self.router,
+            limits: self.limits,
             signal,
             drain_timeout: self.drain_timeout,
         }
@@ -77,6 +82,20 @@ impl<L, F> Serve<L, F> {
     /// Default 30 s; `None` is no limit.
     pub fn drain_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.drain_timeout = timeout.into();
+        self
+    }
+
+    /// How many connections there may be, and how long. Default: no limits.
+    ///
+    /// An idle time needs a router of [`server_builder`](crate::server_builder), whose layer counts the
+    /// calls. With any limit, the layers of the router are applied for each connection anew: a layer
+    /// whose services share something through `clone` alone, such as tower's `ConcurrencyLimitLayer`,
+    /// then acts for one connection.
+    ///
+    /// These differ from the `max_connection_age` and `max_connection_age_grace` of tonic's server, which
+    /// sends no GOAWAY if both are set.
+    pub fn connection_limits(mut self, limits: ConnectionLimits) -> Self {
+        self.limits = limits;
         self
     }
 }
@@ -92,7 +111,7 @@ impl<L, F> fmt::Debug for Serve<L, F> {
 
 impl<L, F, S, B> IntoFuture for Serve<L, F>
 where
-    L: Layer<Routes, Service = S> + Send + 'static,
+    L: Layer<Routes, Service = S> + Clone + Send + 'static,
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError> + Send,
@@ -104,68 +123,13 @@ where
     type IntoFuture = Serving;
 
     fn into_future(self) -> Serving {
-        Serving {
-            run: Box::pin(self.run()),
-        }
-    }
-}
-
-impl<L, F> Serve<L, F> {
-    async fn run<S, B>(self) -> io::Result<()>
-    where
-        L: Layer<Routes, Service = S>,
-        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send,
-        S::Error: Into<BoxError> + Send,
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-        F: Future<Output = ()>,
-    {
-        let handle = Arc::new(AbortHandle::new());
-        let listening = Arc::new(Mutex::new(Listening {
-            incoming: Some(self.incoming),
-            failed: None,
-            stopped: false,
-        }));
-        let connections = Connections {
-            listening: Arc::clone(&listening),
-            handle: Arc::clone(&handle),
-        };
-        let (stopping, stopped) = oneshot::channel();
-        let stop = Arc::clone(&listening);
-        let signal = async move {
-            self.signal.await;
-            lock(&stop).stop_accepting();
-            // The receiver lives as long as the server runs.
-            let _ = stopping.send(());
-        };
-        let serving = self
-            .router
-            .serve_with_incoming_shutdown(connections, signal);
-        let mut serving = pin!(serving);
-        let late = async {
-            if stopped.await.is_err() {
-                // The server ends without a signal.
-                pending::<()>().await;
-            }
-            tokio::time::sleep(self.drain_timeout.unwrap_or(Duration::MAX)).await;
-        };
-        let mut late = pin!(late);
-        let (ended, late) = tokio::select! {
-            ended = &mut serving => (ended, Some(late)),
-            () = &mut late => {
-                tracing::warn!("connections closed after the drain time-out");
-                handle.abort();
-                (serving.await, None)
-            }
-        };
-        let incoming = lock(&listening).incoming.take();
-        if let Some(incoming) = incoming {
-            close(incoming.get_ref(), late).await;
-        }
-        ended.map_err(io::Error::other)?;
-        let failed = lock(&listening).failed.take();
-        failed.map_or(Ok(()), Err)
+        let run: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> =
+            if self.limits == ConnectionLimits::default() {
+                Box::pin(self.run_together())
+            } else {
+                Box::pin(self.run_each())
+            };
+        Serving { run }
     }
 }
 
@@ -178,56 +142,6 @@ async fn close(listener: &KcpListener, late: Option<impl Future<Output = ()>>) {
         }
     }
     listener.shutdown(Duration::ZERO).await;
-}
-
-/// The listener of a server, which tonic and the end of the server share.
-struct Listening {
-    /// Taken when no connection is accepted any more.
-    incoming: Option<KcpIncoming>,
-    /// tonic only logs errors of its stream of connections.
-    failed: Option<io::Error>,
-    stopped: bool,
-}
-
-impl Listening {
-    fn stop_accepting(&mut self) {
-        self.stopped = true;
-        if let Some(incoming) = &self.incoming {
-            incoming.get_ref().stop_accepting();
-        }
-    }
-
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<KcpServerIo>> {
-        let Some(incoming) = self.incoming.as_mut().filter(|_| !self.stopped) else {
-            return Poll::Ready(None);
-        };
-        Pin::new(incoming).poll_next(cx).map(|item| match item? {
-            Ok(io) => Some(io),
-            Err(error) => {
-                self.failed = Some(error);
-                None
-            }
-        })
-    }
-}
-
-fn lock(listening: &Mutex<Listening>) -> MutexGuard<'_, Listening> {
-    listening.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The connections of a server, which can all be ended.
-struct Connections {
-    listening: Arc<Mutex<Listening>>,
-    handle: Arc<AbortHandle>,
-}
-
-impl Stream for Connections {
-    type Item = io::Result<KcpServerIo>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let accepted = lock(&self.listening).poll_accept(cx);
-        accepted.map(|io| Some(Ok(io?.with_abort(self.handle.signal()))))
-    }
 }
 
 /// A running server, see [`serve()`].
