@@ -65,8 +65,9 @@ async fn limited(limits: ConnectionLimits, greeter: Hello) -> KcpChannel {
         .add_service(GreeterServer::new(greeter));
     let serving = kcp_tonic::serve(incoming, router).connection_limits(limits);
     tokio::spawn(serving.into_future());
-    let connecting = setup.connecting_in(&network);
-    connecting.connect(format!("kcp://{addr}")).await.unwrap()
+    // Calls that are begun while GOAWAY is on its way are sent again.
+    let connecting = setup.connecting_in(&network).failure(Failure::failtry());
+    connecting.connect_list([format!("kcp://{addr}")]).unwrap()
 }
 
 /// The ids of the channel's open connections.

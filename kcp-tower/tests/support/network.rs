@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -39,6 +40,7 @@ impl Link {
 pub struct Network {
     hosts: Arc<Mutex<HashMap<SocketAddr, Weak<Host>>>>,
     link: Link,
+    cut: Arc<AtomicBool>,
 }
 
 /// One host's transport.
@@ -63,7 +65,13 @@ impl Network {
         Self {
             hosts: Arc::default(),
             link,
+            cut: Arc::default(),
         }
+    }
+
+    /// From now on, all datagrams vanish.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
     }
 
     /// A host with an address of its own.
@@ -185,6 +193,9 @@ impl Transport for Host {
             let Some(left) = self.depart(datagram.len()) else {
                 continue;
             };
+            if self.network.cut.load(Ordering::Relaxed) {
+                continue;
+            }
             if let Some(host) = self.network.at(path.peer) {
                 host.deliver(left + self.network.link.delay, self.addr, datagram);
             }
