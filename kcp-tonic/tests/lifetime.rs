@@ -168,7 +168,10 @@ struct Sequence(u64);
 
 impl Sequence {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) % limit
     }
 }
@@ -201,7 +204,10 @@ async fn short_call(mut client: GreeterClient<KcpChannel>, kind: u64, after: Dur
 async fn give_up_calls(pair: &Pair, sequence: &mut Sequence, calls: usize) {
     let mut running = JoinSet::new();
     for _ in 0..calls {
-        let (kind, after) = (sequence.below(30), Duration::from_millis(sequence.below(50)));
+        let (kind, after) = (
+            sequence.below(30),
+            Duration::from_millis(sequence.below(50)),
+        );
         running.spawn(short_call(pair.client(), kind, after));
         if running.len() >= 50 {
             running.join_next().await;
@@ -225,6 +231,9 @@ async fn calls_that_are_given_up_leave_nothing() {
     assert!(grown < 64 << 10, "{grown} bytes");
     assert_eq!(pair.channel.stats().open, 0);
     assert_eq!(pair.channel.connections().len(), 1);
-    assert_eq!(std::sync::Arc::strong_count(&pair.greeter.waiting), handlers);
+    assert_eq!(
+        std::sync::Arc::strong_count(&pair.greeter.waiting),
+        handlers
+    );
     pair.check_stop(SECOND).await;
 }

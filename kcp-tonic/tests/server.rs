@@ -89,12 +89,14 @@ async fn connections_of_greatest_age_are_replaced_without_a_failed_call() {
     let stream = tokio_stream::wrappers::ReceiverStream::new(sent);
     let mut replies = client.bidi_hello(stream).await.unwrap().into_inner();
     let mut used = HashSet::new();
-    for _ in 0..300 {
+    let mut calls = 0;
+    while used.len() < 3 {
         client.say_hello(hello("x")).await.unwrap();
         used.extend(conversations(&channel));
         sleep(SECOND).await;
+        calls += 1;
     }
-    assert!((3..=4).contains(&used.len()), "{used:?}");
+    assert!((150..250).contains(&calls), "{calls}");
     assert_eq!(conversations(&channel).len(), 2);
     names.send(hello("still")).await.unwrap();
     let reply = replies.message().await.unwrap().unwrap();
