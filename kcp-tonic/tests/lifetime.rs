@@ -178,9 +178,9 @@ impl Sequence {
 
 /// One call that ends in one of several ways: by its answer, its deadline or its drop.
 async fn short_call(mut client: GreeterClient<KcpChannel>, kind: u64, after: Duration) {
-    let name = if kind % 2 == 0 { "x" } else { "wait" };
+    let name = if kind.is_multiple_of(2) { "x" } else { "wait" };
     let mut request = Request::new(hello(name));
-    if kind % 3 == 0 {
+    if kind.is_multiple_of(3) {
         request.set_timeout(after);
     }
     let call = async {
