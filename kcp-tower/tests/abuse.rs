@@ -224,7 +224,7 @@ async fn flood_unread(kind: u8, payload: &[u8]) {
         }
     };
     // The server stops reading.
-    timeout(FLOOD, flooding).await.map(|()| ()).unwrap_err();
+    timeout(FLOOD, flooding).await.unwrap_err();
     let honest = support::client(&connector, true);
     let uri = format!("http://{addr}/").parse().unwrap();
     timeout(PATIENCE, honest.get(uri)).await.unwrap().unwrap();
