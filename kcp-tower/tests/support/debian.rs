@@ -4,16 +4,22 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// A program of a package, which is installed if it is missing and that is possible. Without it, the
 /// test is left out with a notice; with `CI` in the environment, that is a failure.
 pub fn program(name: &str, package: &str) -> Option<PathBuf> {
+    // Tests of other threads install too.
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = find(name) {
         return Some(path);
     }
     let install = |arguments: &[&str]| {
         let mut apt = Command::new("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
+        apt.args(["-o", "DPkg::Lock::Timeout=120"]).args(arguments);
+        apt.env("DEBIAN_FRONTEND", "noninteractive");
         apt.stdout(Stdio::null()).stderr(Stdio::null()).status()
     };
     let _ = install(&["update"]);
