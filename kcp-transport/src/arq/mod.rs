@@ -276,7 +276,7 @@ impl Arq {
 
     /// As [`Self::read_with`], leaving the bytes where they are.
     pub fn peek_with(&self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
-        self.receive.peek_with(limit, sink, &self.buffers)
+        self.receive.peek_with(limit, sink)
     }
 
     /// Bytes that were read.
@@ -458,12 +458,6 @@ impl Arq {
         self.send.memory() + self.receive.memory() + self.buffers.held() + congestion
     }
 
-    /// The part of [`Self::memory`] that is in maps.
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn mapped_memory(&self) -> usize {
-        self.buffers.mapped()
-    }
-
     /// Bytes of buffers that hold no data.
     pub(crate) fn spare(&self) -> usize {
         self.buffers.held()
@@ -493,9 +487,8 @@ impl Arq {
     ///
     /// Only for a connection that has ended: nothing may be received or sent after this.
     pub fn release(&mut self) {
-        self.send.release(&mut self.buffers);
         self.send = Sender::new(&self.config, self.send.flight().una());
-        self.receive.release(&mut self.buffers);
+        self.receive.release();
         self.shrink();
     }
 

@@ -1,75 +1,26 @@
-//! Buffers for the data of segments, so that a busy connection does not allocate.
-
-mod slabs;
+//! Spare buffers, so that a busy connection does not allocate.
 
 use std::time::Duration;
 
 use crate::time::Time;
 
-use slabs::{SLOT_LEN, SLOTS, Slabs, Slot};
-
-/// The data of one segment. It must be returned by [`Buffers::give`].
-#[derive(Debug)]
-pub(super) struct Data(Place);
-
-#[derive(Debug)]
-enum Place {
-    Heap(Vec<u8>),
-    Slot(Slot),
-}
-
-impl Data {
-    /// Number of bytes.
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        match &self.0 {
-            Place::Heap(bytes) => bytes.len(),
-            Place::Slot(slot) => slot.len.into(),
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes of memory.
-    #[inline]
-    pub(super) fn capacity(&self) -> usize {
-        match &self.0 {
-            Place::Heap(bytes) => bytes.capacity(),
-            Place::Slot(_) => SLOT_LEN,
-        }
-    }
-}
-
-impl Default for Data {
-    fn default() -> Self {
-        Self(Place::Heap(Vec::new()))
-    }
-}
-
-/// Buffers of finished segments, which later ones use, in two classes of size.
+/// Buffers that held the data of finished segments, in two classes of size.
 ///
 /// A small segment never takes a large buffer: otherwise a peer or a writer of one-byte segments
 /// would hold a whole mtu of memory for each byte. Both classes are capped; buffers above the cap
 /// are freed.
 ///
-/// The first large buffers are from the allocator, and so are those of jumbo frames. Further ones are
-/// slots of maps: what many connections need for a moment would otherwise stay with the allocator, in
-/// pieces between small objects.
-///
 /// A window of large buffers is kept, since a busy connection fills and empties its windows once in
-/// a round trip. Maps that were not needed for a second are freed.
+/// a round trip. Large buffers that were not needed for a second are freed. Apart from a few, used
+/// and spare buffers together never exceed the largest number that was in use at one time.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
-    /// Made by the first segment that needs them.
-    slabs: Option<Box<Slabs>>,
-    /// Bytes of `small` and `large`.
+    /// Bytes of all of them.
     bytes: usize,
-    /// Large buffers in use that are from the allocator.
-    large_used: u32,
+    /// Large buffers that stayed unused since `counted_since`.
+    unneeded: usize,
     counted_since: Time,
     /// Memory is short, so only a few are kept.
     scarce: bool,
@@ -80,121 +31,31 @@ impl Buffers {
     ///
     /// Move the buffer to its final place before copying data into it. Moving it right after a copy
     /// stalls until the copied bytes have reached the cache.
-    pub(super) fn take(&mut self, len: usize) -> Data {
-        if len < LARGE {
-            return self.take_small(len);
-        }
-        if len <= SLOT_LEN
-            && self.large_used >= u32::from(MAX_HEAP)
-            && let Some(slot) = self.slabs.get_or_insert_default().take()
-        {
-            return Data(Place::Slot(slot));
-        }
-        let mut buffer = self.large.pop().unwrap_or_default();
+    pub(super) fn take(&mut self, len: usize) -> Vec<u8> {
+        let mut buffer = if len < LARGE {
+            let fits = |spare: &mut Vec<u8>| spare.capacity() <= true_size(len);
+            self.small.pop_if(fits).unwrap_or_else(|| {
+                // Keeps the total: a small buffer replaces a large one.
+                self.bytes -= self.large.pop().map_or(0, |spare| spare.capacity());
+                Vec::new()
+            })
+        } else {
+            self.large.pop().unwrap_or_default()
+        };
+        self.unneeded = self.unneeded.min(self.large.len());
         self.bytes -= buffer.capacity();
         buffer.reserve_exact(len);
-        self.large_used += u32::from(is_large(&buffer));
-        Data(Place::Heap(buffer))
-    }
-
-    /// As [`Self::take`], where no memory is to be added to what is held: a small segment may take a
-    /// large buffer that cannot be freed.
-    pub(super) fn take_held(&mut self, len: usize) -> Data {
-        let slabs = self.slabs.as_mut();
-        let slabs = slabs.filter(|_| (1..=SLOT_LEN).contains(&len));
-        match slabs.and_then(|slabs| slabs.take_spare()) {
-            Some(slot) => Data(Place::Slot(slot)),
-            None => self.take(len),
-        }
-    }
-
-    fn take_small(&mut self, len: usize) -> Data {
-        let fits = |spare: &mut Vec<u8>| spare.capacity() <= true_size(len);
-        let spare = self.small.pop_if(fits).or_else(|| {
-            // Keeps the total: a small buffer replaces a large one.
-            self.bytes -= self.large.pop().map_or(0, |spare| spare.capacity());
-            None
-        });
-        let mut buffer = spare.unwrap_or_default();
-        self.bytes -= buffer.capacity();
-        buffer.reserve_exact(len);
-        Data(Place::Heap(buffer))
-    }
-
-    /// Makes room for `more` bytes, in another buffer if there are too few.
-    pub(super) fn reserve(&mut self, data: &mut Data, more: usize) {
-        let needed = data.len() + more;
-        if needed <= data.capacity() {
-            return;
-        }
-        match &mut data.0 {
-            Place::Heap(bytes) if needed < LARGE => bytes.reserve_exact(more),
-            _ => {
-                let former = std::mem::replace(data, self.take(needed));
-                self.copy(&former, data);
-                self.give(former);
-            }
-        }
-    }
-
-    fn copy(&mut self, from: &Data, to: &mut Data) {
-        match &from.0 {
-            Place::Heap(bytes) => self.append(to, bytes),
-            // Only jumbo frames need more than a slot.
-            Place::Slot(_) => {
-                let bytes = self.bytes(from).to_vec();
-                self.append(to, &bytes);
-            }
-        }
-    }
-
-    /// Adds bytes. A buffer that has too little room becomes larger.
-    #[inline]
-    pub(super) fn append(&mut self, data: &mut Data, bytes: &[u8]) {
-        let needed = data.len() + bytes.len();
-        if needed > data.capacity() {
-            // Doubled within its class, so that adding bytes one by one takes linear time.
-            let most = match needed {
-                ..LARGE => LARGE - 1,
-                LARGE..=SLOT_LEN => SLOT_LEN,
-                _ => usize::MAX,
-            };
-            let room = (2 * data.capacity()).clamp(needed, most);
-            self.reserve(data, room - data.len());
-        }
-        match &mut data.0 {
-            Place::Heap(buffer) => buffer.extend_from_slice(bytes),
-            Place::Slot(slot) => {
-                if let Some(slabs) = &mut self.slabs {
-                    slabs.append(slot, bytes);
-                }
-            }
-        }
-    }
-
-    /// The bytes of a buffer.
-    #[inline]
-    pub(super) fn bytes<'a>(&'a self, data: &'a Data) -> &'a [u8] {
-        match &data.0 {
-            Place::Heap(bytes) => bytes,
-            Place::Slot(slot) => match &self.slabs {
-                Some(slabs) => slabs.bytes(slot),
-                None => &[],
-            },
-        }
+        buffer
     }
 
     /// Returns a buffer whose content is no longer needed.
-    pub(super) fn give(&mut self, data: Data) {
-        let mut buffer = match data.0 {
-            Place::Heap(buffer) => buffer,
-            Place::Slot(slot) => return self.give_slot(&slot),
-        };
-        let (class, most) = if is_large(&buffer) {
-            self.large_used -= 1;
-            (&mut self.large, usize::from(MAX_HEAP))
-        } else {
+    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
+        let (class, most) = if buffer.capacity() < LARGE {
             (&mut self.small, MAX_SPARE)
+        } else if self.scarce {
+            (&mut self.large, MAX_SPARE)
+        } else {
+            (&mut self.large, MAX_LARGE)
         };
         if (1..=LARGEST).contains(&buffer.capacity()) && class.len() < most {
             buffer.clear();
@@ -203,16 +64,7 @@ impl Buffers {
         }
     }
 
-    fn give_slot(&mut self, slot: &Slot) {
-        let Some(slabs) = &mut self.slabs else {
-            return;
-        };
-        slabs.give(slot);
-        let most = if self.scarce { MAX_SPARE } else { MAX_LARGE };
-        slabs.keep(most.div_ceil(SLOTS));
-    }
-
-    /// Frees maps that were not needed for a second.
+    /// Frees large buffers that were not needed for a second.
     #[inline]
     pub(super) fn age(&mut self, now: Time) {
         if now - self.counted_since >= KEPT_FOR {
@@ -222,10 +74,13 @@ impl Buffers {
 
     #[cold]
     fn free_unneeded(&mut self, now: Time) {
-        self.counted_since = now;
-        if let Some(slabs) = &mut self.slabs {
-            slabs.free_unneeded(MAX_SPARE.div_ceil(SLOTS));
+        let unneeded = self.unneeded.saturating_sub(MAX_SPARE);
+        // The oldest ones are in front.
+        for buffer in self.large.drain(..unneeded) {
+            self.bytes -= buffer.capacity();
         }
+        self.unneeded = self.large.len();
+        self.counted_since = now;
     }
 
     /// Sets whether memory is short elsewhere.
@@ -236,38 +91,20 @@ impl Buffers {
         }
     }
 
-    /// Whether memory is short elsewhere.
-    pub(super) fn is_scarce(&self) -> bool {
-        self.scarce
-    }
-
-    /// Frees everything that is not in use, except for what is in a map beside something in use.
+    /// Frees everything.
     pub(super) fn clear(&mut self) {
-        (self.small, self.large) = (Vec::new(), Vec::new());
-        self.bytes = 0;
-        if let Some(slabs) = &mut self.slabs {
-            slabs.keep(0);
-        }
-        self.slabs.take_if(|slabs| slabs.is_empty());
-    }
-
-    /// Bytes in maps, in use or not.
-    #[cfg(any(test, feature = "testing"))]
-    pub(super) fn mapped(&self) -> usize {
-        self.slabs.as_ref().map_or(0, |slabs| slabs.mapped())
+        *self = Self {
+            counted_since: self.counted_since,
+            scarce: self.scarce,
+            ..Self::default()
+        };
     }
 
     /// Bytes held in spare buffers.
     pub(super) fn held(&self) -> usize {
         let entries = self.small.capacity() + self.large.capacity();
-        let slabs = self.slabs.as_ref().map_or(0, |slabs| slabs.held());
-        self.bytes + entries * size_of::<Vec<u8>>() + slabs
+        self.bytes + entries * size_of::<Vec<u8>>()
     }
-}
-
-/// Whether this is a large buffer from the allocator, and not that of a jumbo frame.
-fn is_large(buffer: &Vec<u8>) -> bool {
-    (LARGE..=LARGEST).contains(&buffer.capacity())
 }
 
 /// Maximum capacity of a buffer for `len` bytes of data.
@@ -302,11 +139,89 @@ const MAX_SPARE: usize = 64;
 /// allocate.
 const MAX_LARGE: usize = 1024;
 
-/// Large buffers from the allocator: those of a connection that sends a little now and then.
-const MAX_HEAP: u16 = 4;
-
-/// How long unused maps are kept: longer than a round trip of any path.
+/// How long unused large buffers are kept: longer than a round trip of any path.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_data_never_takes_a_large_buffer() {
+        let mut buffers = Buffers::default();
+        buffers.give(vec![0; 1400]);
+        assert!(buffers.take(1300).capacity() >= 1400);
+        assert!(buffers.large.is_empty());
+        buffers.give(vec![0; 1400]);
+        assert!(buffers.take(1).capacity() < LARGE);
+    }
+
+    #[test]
+    fn spare_buffers_are_capped() {
+        let mut buffers = Buffers::default();
+        for _ in 0..10 * MAX_SPARE {
+            buffers.give(vec![0; 10]);
+        }
+        for _ in 0..2 * MAX_LARGE {
+            buffers.give(vec![0; 1400]);
+        }
+        assert_eq!(
+            (buffers.small.len(), buffers.large.len()),
+            (MAX_SPARE, MAX_LARGE)
+        );
+        assert!(buffers.held() <= MAX_LARGE * 1500 + 2 * MAX_SPARE * 24 + MAX_SPARE * 12);
+        buffers.clear();
+        assert_eq!(buffers.held(), 0);
+    }
+
+    #[test]
+    fn large_buffers_unused_for_a_second_are_freed_except_a_few() {
+        let mut buffers = Buffers::default();
+        let start = Time::from_millis(5000);
+        let second = |number| start + KEPT_FOR * number;
+        buffers.age(start);
+        for _ in 0..1000 {
+            buffers.give(vec![0; 1400]);
+        }
+        // They were returned during this period, so they do not count as unused yet.
+        buffers.age(second(1));
+        assert_eq!(buffers.large.len(), 1000);
+        let taken: Vec<_> = (0..600).map(|_| buffers.take(1400)).collect();
+        taken.into_iter().for_each(|buffer| buffers.give(buffer));
+        buffers.age(second(1) + Duration::from_millis(999));
+        assert_eq!(buffers.large.len(), 1000);
+        buffers.age(second(2));
+        assert_eq!(buffers.large.len(), 600 + MAX_SPARE);
+        buffers.age(second(3));
+        assert_eq!(buffers.large.len(), MAX_SPARE);
+        assert_eq!(buffers.bytes, MAX_SPARE * 1400);
+    }
+
+    #[test]
+    fn buffers_of_another_size_do_not_add_to_those_in_use() {
+        let mut buffers = Buffers::default();
+        for _ in 0..1000 {
+            buffers.give(vec![0; 1400]);
+        }
+        let before = buffers.held();
+        let small: Vec<_> = (0..1000).map(|_| buffers.take(100)).collect();
+        let used: usize = small.iter().map(Vec::capacity).sum();
+        assert!(buffers.large.is_empty());
+        assert!(buffers.held() + used < before);
+    }
+
+    #[test]
+    fn few_buffers_are_kept_while_memory_is_short() {
+        let mut buffers = Buffers::default();
+        for scarce in [true, false] {
+            buffers.set_scarce(scarce);
+            for _ in 0..2 * MAX_LARGE {
+                buffers.give(vec![0; 1400]);
+            }
+            let expected = if scarce { MAX_SPARE } else { MAX_LARGE };
+            assert_eq!(buffers.large.len(), expected);
+        }
+        buffers.set_scarce(true);
+        assert_eq!(buffers.held(), 0);
+    }
+}
