@@ -1,4 +1,4 @@
-//! How many connections a server has, how long, and who serves them.
+//! How many connections a server takes, how long they last, and how another server takes over.
 #![allow(clippy::unwrap_used)]
 
 mod support;
