@@ -11,8 +11,15 @@ mod balanced;
 mod broadcast;
 #[path = "../examples/failover.rs"]
 mod failover;
+#[path = "../examples/helloworld.rs"]
+mod helloworld;
 #[path = "../examples/services.rs"]
 mod services;
+
+#[test]
+fn greeter_is_answered() {
+    helloworld::main().unwrap();
+}
 
 #[test]
 fn balanced_greeter_is_answered_while_servers_come_and_go() {
@@ -41,8 +48,18 @@ fn examples_are_shorter_than_eighty_lines() {
         include_str!("../examples/balanced.rs"),
         include_str!("../examples/broadcast.rs"),
         include_str!("../examples/failover.rs"),
+        include_str!("../examples/helloworld.rs"),
         include_str!("../examples/services.rs"),
     ] {
         assert!(text.lines().count() < 80);
     }
+}
+
+/// Its code has a module of generated code, so it cannot be a documentation test.
+#[test]
+fn readme_shows_an_example() {
+    let readme = include_str!("../README.md");
+    let (_, code) = readme.split_once("```rust,ignore\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    assert!(include_str!("../examples/helloworld.rs").ends_with(code));
 }
