@@ -106,3 +106,8 @@ pub use kcp_transport::{
 
 /// An error of any type, as tower and hyper pass them.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The program in the README, compiled as a documentation test.
+#[cfg(all(doctest, feature = "client", feature = "server", feature = "axum"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -115,3 +115,8 @@ pub use net::{
     KcpStream, ListenerBuilder, MessageReceiver, MessageSender, OwnedReadHalf, OwnedWriteHalf,
     Path, Received, ReuniteError, ToAddrs, Transport, WeakConnectionInfo,
 };
+
+/// The program in the README, compiled as a documentation test.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
