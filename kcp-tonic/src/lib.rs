@@ -1,4 +1,17 @@
-//! gRPC over KCP: tonic's channels and servers, on reliable UDP.
+//! gRPC over KCP, the reliable-UDP protocol: channels and servers for tonic.
+//!
+//! Generated clients and services stay as they are over TCP. A [`KcpChannel`] stands in for tonic's `Channel`, and
+//! [`serve()`] for `Server::serve`. Peers may be programs with grpc-go over kcp-go. The layers below are
+//! [`kcp_tower`], which has HTTP/2, and [`kcp_transport`], whose page describes when to choose KCP, the
+//! ciphers and the presets.
+//!
+//! | here | what it is | for |
+//! |---|---|---|
+//! | [`KcpChannel`] | a connection to one server or to several, for generated clients | clients |
+//! | [`Selection`], [`Failure`], [`balance`] | which server gets a call, and what happens if it fails | clients |
+//! | [`KcpIncoming`], [`server_builder`], [`serve()`] | connections, tonic's `Server` with settings for KCP, a server that drains | servers |
+//! | [`KcpRequestExt`] | addresses, statistics and certificates of the peer, in a handler | servers |
+//! | `etcd` (feature) | registration and discovery of servers | both |
 //!
 //! # Server
 //!
@@ -63,6 +76,13 @@
 //! # }
 //! ```
 //!
+//! # When a server dies
+//!
+//! Calls fail with `Unavailable`, the code that retry policies look for; [`ConnectionError::find`] finds the
+//! reason among the sources of the status. A server that shuts down ends its connections in good order. One that was killed is noticed
+//! within two seconds after something is sent, one that has vanished by the time-outs of the [`Config`], and
+//! the next call connects anew. With [`Failure::failover`], calls go to another server instead.
+//!
 //! # Changing networks
 //!
 //! [`KcpChannel::rebind`] moves a channel to another socket when a client's network has changed. Calls
@@ -78,6 +98,17 @@
 //! # HTTP/2 over KCP
 //!
 //! [`http2`](kcp_tower::http2) of kcp-tower has the settings and their reasons.
+//!
+//! # Features
+//!
+//! | feature | default | contents |
+//! |---|---|---|
+//! | `channel` | yes | clients |
+//! | `server` | yes | servers |
+//! | `dns` | | servers by SRV records |
+//! | `etcd` | | the module `etcd` |
+//! | `tls-ring`, `tls-aws-lc`, `tls-native-roots`, `tls-webpki-roots` | | TLS inside, as in tonic |
+//! | `aead-ring`, `aead-rust`, `legacy-ciphers`, `metrics`, `serde` | first and third | those of [`kcp_transport`] |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

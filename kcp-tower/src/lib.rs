@@ -1,4 +1,10 @@
-//! KCP under [hyper], tower and axum: the same services and clients, over reliable UDP.
+//! HTTP/1 and HTTP/2 over KCP, the reliable-UDP protocol: a connector, incoming connections and a server
+//! for [hyper], tower and axum.
+//!
+//! Services, routers, layers and clients stay as they are over TCP; where a program binds and connects,
+//! it names a [`Security`] besides the address. [`kcp_transport`] is the layer below: its page describes
+//! when to choose KCP, the ciphers, the presets, and what happens when a peer dies. The crate
+//! [`kcp-tonic`](https://docs.rs/kcp-tonic) above carries gRPC.
 //!
 //! | here | what it is | for |
 //! |---|---|---|
@@ -7,6 +13,8 @@
 //! | [`serve()`] | HTTP/1 and HTTP/2 for any tower service, with TLS, upgrades and graceful shutdown | servers, axum routers among them |
 //! | [`KcpIo`] | a stream with the traits of tokio and of hyper | all of these |
 //! | [`KcpConnectInfo`] | addresses and live statistics, in the extensions of requests and responses | handlers |
+//! | [`ConnectionLimits`] | number, age and idle time of connections | servers |
+//! | `balance` (feature) | requests distributed over a changing set of servers, with retries and ejection | clients |
 //!
 //! # Server
 //!
@@ -47,12 +55,35 @@
 //! # }
 //! ```
 //!
+//! The client keeps connections and reuses them, as over TCP; with HTTP/2 one connection carries all requests
+//! to a server. It fails if nothing answers within [`connect_timeout`](kcp_transport::Config::connect_timeout),
+//! 10 s, and a connection whose server has died leaves the pool with an error. Options of connections are
+//! set with [`KcpConnector::builder`].
+//!
+//! # TLS
+//!
+//! `https` URIs need a connector that adds TLS: a [`KcpIo`] is a stream for `tokio_rustls`, on both sides, and
+//! [`serve()`] takes the result. [`Security::Plaintext`] below is enough then. Without TLS, all clients
+//! share the key of the [`Security`].
+//!
 //! # HTTP/2 over KCP
 //!
 //! [`http2`] has the settings that [`serve()`] and [`KcpConnector::client_builder`] use, and their
 //! reasons. Two matter most. All that HTTP/2's flow control lets through must fit into KCP's buffers,
 //! and hyper's client default of 5 MiB does not fit the default windows. The transport finds dead
 //! peers; a PING that waits behind data on a slow link would end a healthy connection.
+//!
+//! # Features
+//!
+//! | feature | default | contents |
+//! |---|---|---|
+//! | `client` | yes | [`KcpConnector`] |
+//! | `server` | yes | [`serve()`] |
+//! | `axum` | | [`KcpIncoming`] as a listener of `axum::serve`, [`KcpConnectInfo`] for extractors |
+//! | `balance` | | the module `balance` |
+//! | `dns` | | servers by SRV records |
+//! | `full` | | all of the above |
+//! | `aead-ring`, `aead-rust`, `legacy-ciphers`, `metrics`, `serde` | first and third | those of [`kcp_transport`] |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
