@@ -3,15 +3,20 @@
 
 mod support;
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kcp_tonic::balance::Ejection;
+use kcp_tonic::balance::{Ejection, EndpointStats};
 use kcp_tonic::{Failure, KcpChannel, KcpChannelBuilder};
 use support::helloworld::greeter_client::GreeterClient;
-use support::{Hello, Process, Setup, deaf_addr, hello, loopback};
-use tokio::time::timeout;
+use support::network::{Link, Network};
+use support::{Hello, Setup, hello};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Status};
 
 /// Far longer than the time-outs of [`Setup::impatient`], far shorter than a hang.
@@ -24,75 +29,104 @@ async fn say(client: &mut GreeterClient<KcpChannel>, name: &str) -> Result<Strin
     Ok(call.await.unwrap()?.into_inner().message)
 }
 
-fn over(
-    connecting: KcpChannelBuilder,
-    addresses: &[std::net::SocketAddr],
-) -> GreeterClient<KcpChannel> {
+fn over(connecting: KcpChannelBuilder, addresses: &[SocketAddr]) -> GreeterClient<KcpChannel> {
     let list = addresses.iter().map(|addr| format!("kcp://{addr}"));
     GreeterClient::new(connecting.connect_list(list).unwrap())
 }
 
-fn failover(setup: &Setup) -> KcpChannelBuilder {
+fn failover(connecting: KcpChannelBuilder) -> KcpChannelBuilder {
     let failure = Failure::failover().tries(6).budget(1.0, 100);
-    let connecting = setup.connecting().ejection(Ejection::off());
+    let connecting = connecting.ejection(Ejection::off());
     connecting.failure(failure).idempotent([SAY_HELLO])
 }
 
-/// Waits until the channel has found all its servers again.
-async fn all_reachable(channel: &KcpChannel) {
-    let reachable = || {
-        let stats = channel.balance_stats().unwrap();
-        stats
-            .endpoints
-            .iter()
-            .all(|it| it.unreachable.is_none() && !it.ejected)
-    };
-    while !reachable() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+/// Servers in a network in memory, which can be killed and started again.
+struct Servers {
+    setup: Setup,
+    network: Network,
+    running: HashMap<SocketAddr, AbortHandle>,
+}
+
+impl Servers {
+    fn new() -> Self {
+        Self {
+            setup: Setup::impatient(),
+            network: Network::new(Link::LAN),
+            running: HashMap::new(),
+        }
+    }
+
+    /// An address at which nothing listens yet.
+    fn free_addr(&self) -> SocketAddr {
+        self.network.host().addr()
+    }
+
+    fn start(&mut self, addr: SocketAddr, greeter: Hello) {
+        let incoming = self.setup.incoming_on(self.network.host_at(addr));
+        let server = tokio::spawn(support::serve(incoming, greeter));
+        self.running.insert(addr, server.abort_handle());
+    }
+
+    /// Ends a server without a word to its clients.
+    fn kill(&mut self, addr: SocketAddr) {
+        self.network.unplug(addr);
+        self.running.remove(&addr).unwrap().abort();
+    }
+
+    fn connecting(&self) -> KcpChannelBuilder {
+        self.setup.connecting_in(&self.network)
     }
 }
 
-#[tokio::test]
-async fn calls_are_answered_while_servers_are_killed_and_started() {
-    let setup = Setup::impatient();
-    let mut servers = Vec::new();
-    let mut addresses = Vec::new();
-    for _ in 0..3 {
-        let (server, addr) = Process::start(&setup, loopback(), Hello::default()).await;
-        servers.push(server);
-        addresses.push(addr);
+/// Waits until the channel has found all its servers again. The time is virtual.
+async fn all_reachable(channel: &KcpChannel) {
+    let found = |it: &EndpointStats| it.unreachable.is_none() && !it.ejected;
+    while !channel.balance_stats().unwrap().endpoints.iter().all(found) {
+        sleep(Duration::from_millis(10)).await;
     }
-    let list = addresses.iter().map(|addr| format!("kcp://{addr}"));
-    let channel = failover(&setup).connect_list(list).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_answered_while_servers_are_killed_and_started() {
+    let mut servers = Servers::new();
+    let addresses = [(); 3].map(|()| servers.free_addr());
+    for addr in addresses {
+        servers.start(addr, Hello::default());
+    }
+    let list = addresses.map(|addr| format!("kcp://{addr}"));
+    let channel = failover(servers.connecting()).connect_list(list).unwrap();
     let client = GreeterClient::new(channel.clone());
     for victim in [0, 1, 2, 0] {
-        let calls = |client: GreeterClient<KcpChannel>| {
-            tokio::spawn(async move {
-                let mut client = client;
+        let (begun, mut begins) = mpsc::unbounded_channel();
+        let calls = || {
+            let (mut client, begun) = (client.clone(), begun.clone());
+            async move {
                 for _ in 0..20 {
+                    let _ = begun.send(());
                     assert_eq!(say(&mut client, "x").await.unwrap(), "Hello x!");
                 }
-            })
+            }
         };
-        let running: Vec<_> = (0..10).map(|_| calls(client.clone())).collect();
-        servers.remove(victim).kill().await;
-        for calls in running {
-            calls.await.unwrap();
+        let running: JoinSet<()> = (0..10).map(|_| calls()).collect();
+        // In the middle of them.
+        for _ in 0..100 {
+            begins.recv().await.unwrap();
         }
-        let (server, _) = Process::start(&setup, addresses[victim], Hello::default()).await;
-        servers.insert(victim, server);
+        servers.kill(addresses[victim]);
+        running.join_all().await;
+        servers.start(addresses[victim], Hello::default());
         timeout(PATIENCE, all_reachable(&channel)).await.unwrap();
     }
-    for server in servers {
-        server.kill().await;
-    }
+    let stats = channel.balance_stats().unwrap();
+    assert!(stats.retries > 0, "{stats:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn call_that_found_no_connection_is_sent_elsewhere_whatever_it_is() {
-    let setup = Setup::impatient();
-    let addresses = [deaf_addr().await, setup.serve(Hello::named("alive")).await];
-    let connecting = setup.connecting().failure(Failure::failover());
+    let mut servers = Servers::new();
+    let addresses = [(); 2].map(|()| servers.free_addr());
+    servers.start(addresses[1], Hello::named("alive"));
+    let connecting = servers.connecting().failure(Failure::failover());
     let mut client = over(connecting, &addresses);
     for _ in 0..4 {
         assert_eq!(say(&mut client, "who").await.unwrap(), "alive");
@@ -103,11 +137,11 @@ async fn call_that_found_no_connection_is_sent_elsewhere_whatever_it_is() {
     assert_eq!(reply.into_inner().message, "3");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dead_servers_fail_calls_at_once_until_one_is_back() {
-    let setup = Setup::impatient();
-    let addresses = [deaf_addr().await, deaf_addr().await];
-    let mut client = over(failover(&setup), &addresses);
+    let mut servers = Servers::new();
+    let addresses = [(); 2].map(|()| servers.free_addr());
+    let mut client = over(failover(servers.connecting()), &addresses);
     say(&mut client, "x").await.unwrap_err();
     let status = say(&mut client, "x").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
@@ -116,17 +150,16 @@ async fn dead_servers_fail_calls_at_once_until_one_is_back() {
     let unreachable = format!("{} is unreachable", addresses[1]);
     assert!(text.contains(&unreachable), "{text}");
 
-    let (server, _) = Process::start(&setup, addresses[1], Hello::named("back")).await;
+    servers.start(addresses[1], Hello::named("back"));
     let answered = async {
         loop {
             match say(&mut client, "who").await {
                 Ok(name) => return name,
-                Err(_) => tokio::task::yield_now().await,
+                Err(_) => sleep(Duration::from_millis(10)).await,
             }
         }
     };
     assert_eq!(timeout(PATIENCE, answered).await.unwrap(), "back");
-    server.kill().await;
 }
 
 #[tokio::test]
@@ -155,7 +188,7 @@ async fn headers_can_be_added_to_each_try() {
     let setup = Setup::plaintext();
     let addr = setup.serve(Hello::named("busy")).await;
     let count = Arc::new(AtomicU64::new(0));
-    let connecting = failover(&setup).try_headers({
+    let connecting = failover(setup.connecting()).try_headers({
         let count = Arc::clone(&count);
         move |headers| {
             let number = count.fetch_add(1, Ordering::Relaxed) + 1;
@@ -223,7 +256,7 @@ async fn rest_of_the_time_is_sent_and_kept() {
         ..Hello::default()
     };
     let addr = setup.serve(stuck).await;
-    let connecting = failover(&setup).timeout(Duration::from_secs(60));
+    let connecting = failover(setup.connecting()).timeout(Duration::from_secs(60));
     let mut client = over(connecting, &[addr]);
     let sent = say(&mut client, "timeout").await.unwrap();
     let micros: u32 = sent.trim_end_matches('u').parse().unwrap();
@@ -241,7 +274,7 @@ async fn rest_of_the_time_is_sent_and_kept() {
     let micros: u32 = sent.trim_end_matches('u').parse().unwrap();
     assert!((1..=50_000_000).contains(&micros), "{micros}");
 
-    let connecting = failover(&setup).timeout(Duration::from_millis(100));
+    let connecting = failover(setup.connecting()).timeout(Duration::from_millis(100));
     let status = say(&mut over(connecting, &[addr]), "who")
         .await
         .unwrap_err();

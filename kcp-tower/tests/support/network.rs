@@ -48,6 +48,7 @@ pub struct Network {
 pub struct Host {
     addr: SocketAddr,
     network: Network,
+    plugged: AtomicBool,
     /// When the datagrams that wait for the link have left, in order.
     departures: Mutex<VecDeque<Instant>>,
     mailbox: Mutex<Mailbox>,
@@ -76,18 +77,31 @@ impl Network {
 
     /// A host with an address of its own.
     pub fn host(&self) -> Arc<Host> {
-        let mut hosts = lock(&self.hosts);
-        let number = u32::try_from(hosts.len()).unwrap() + 1;
+        let number = u32::try_from(lock(&self.hosts).len()).unwrap() + 1;
         let [_, a, b, c] = number.to_be_bytes();
-        let addr = (Ipv4Addr::new(10, a, b, c), 4000).into();
+        self.host_at((Ipv4Addr::new(10, a, b, c), 4000).into())
+    }
+
+    /// A host with a given address. A host that had it before is unplugged.
+    pub fn host_at(&self, addr: SocketAddr) -> Arc<Host> {
         let host = Arc::new(Host {
             addr,
             network: self.clone(),
+            plugged: AtomicBool::new(true),
             departures: Mutex::default(),
             mailbox: Mutex::default(),
         });
-        hosts.insert(addr, Arc::downgrade(&host));
+        self.unplug(addr);
+        lock(&self.hosts).insert(addr, Arc::downgrade(&host));
         host
+    }
+
+    /// From now on, all datagrams from and to the host with this address vanish.
+    pub fn unplug(&self, addr: SocketAddr) {
+        if let Some(host) = self.at(addr) {
+            host.plugged.store(false, Ordering::Relaxed);
+        }
+        lock(&self.hosts).insert(addr, Weak::new());
     }
 
     fn at(&self, addr: SocketAddr) -> Option<Arc<Host>> {
@@ -193,7 +207,8 @@ impl Transport for Host {
             let Some(left) = self.depart(datagram.len()) else {
                 continue;
             };
-            if self.network.cut.load(Ordering::Relaxed) {
+            let plugged = self.plugged.load(Ordering::Relaxed);
+            if !plugged || self.network.cut.load(Ordering::Relaxed) {
                 continue;
             }
             if let Some(host) = self.network.at(path.peer) {
