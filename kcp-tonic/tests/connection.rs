@@ -101,14 +101,23 @@ async fn status_of_the_server_is_kept() {
     assert_eq!(status.code(), Code::Unimplemented);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn channel_survives_a_restart_of_the_server() {
     let setup = Setup::impatient();
-    let (first, addr) = Process::start(&setup, loopback(), Hello::default()).await;
-    let mut client = setup.client(addr).await;
+    let network = Network::new(Link::LAN);
+    let addr = network.host().addr();
+    let start = || {
+        let incoming = setup.incoming_on(network.host_at(addr));
+        tokio::spawn(support::serve(incoming, Hello::default()))
+    };
+    let first = start();
+    let connecting = setup.connecting_in(&network);
+    let connecting = connecting.connect(format!("kcp://{addr}"));
+    let mut client = GreeterClient::new(connecting.await.unwrap());
     client.say_hello(hello("x")).await.unwrap();
-    first.kill().await;
-    let (second, _) = Process::start(&setup, addr, Hello::default()).await;
+    network.unplug(addr);
+    first.abort();
+    start();
 
     let answered = async {
         loop {
@@ -118,7 +127,6 @@ async fn channel_survives_a_restart_of_the_server() {
         }
     };
     assert_eq!(timeout(PATIENCE, answered).await.unwrap(), "Hello x!");
-    second.kill().await;
 }
 
 #[tokio::test]
