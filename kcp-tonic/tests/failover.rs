@@ -16,7 +16,7 @@ use support::network::{Link, Network};
 use support::{Hello, Setup, hello};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Request, Status};
 
 /// Far longer than the time-outs of [`Setup::impatient`], far shorter than a hang.
@@ -246,6 +246,22 @@ async fn hedge_is_answered_by_the_other_server_and_cancels_the_call() {
     assert!(stats.endpoints[1].link.is_some());
     stuck.waiting.notified().await;
     timeout(PATIENCE, stuck.cancelled.notified()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_waits_for_a_connection_is_hedged() {
+    let mut servers = Servers::new();
+    let addresses = [(); 2].map(|()| servers.free_addr());
+    servers.start(addresses[1], Hello::named("alive"));
+    let failure = Failure::failbackup(Duration::from_millis(20));
+    let connecting = servers.connecting().failure(failure);
+    let connecting = connecting.idempotent([SAY_HELLO]);
+    let begin = Instant::now();
+    let mut client = over(connecting, &addresses);
+    assert_eq!(say(&mut client, "who").await.unwrap(), "alive");
+    // Connecting to the other one would be given up after 500 ms.
+    let took = begin.elapsed();
+    assert!(took < Duration::from_millis(100), "{took:?}");
 }
 
 #[tokio::test]

@@ -2,13 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Request};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use kcp_tower::balance::Attempts;
 use tonic::Status;
 use tonic::body::Body;
@@ -41,12 +41,13 @@ impl Calls {
 
     pub(super) fn replayed(request: Request<Body>, limit: usize) -> Self {
         let (parts, body) = request.into_parts();
-        let rest = (!http_body::Body::is_end_stream(&body)).then_some(body);
+        let rest = (!body.is_end_stream()).then_some(body);
         let kept = Kept {
             rest,
             frames: Vec::new(),
             room: Some(limit),
             attempt: 0,
+            waker: None,
         };
         Self::of(Content::Replayed {
             parts,
@@ -94,19 +95,25 @@ struct Kept {
     room: Option<usize>,
     /// The try that reads the rest. A body of an earlier try that is still being read ends.
     attempt: u32,
+    /// Of that try, while it waits for the rest.
+    waker: Option<Waker>,
 }
 
 #[derive(Clone)]
 enum Part {
     Data(Bytes),
     Trailers(HeaderMap),
+    Failed(Status),
 }
 
 impl Kept {
-    /// The body for another try, unless it was too long, or another try still reads it.
+    /// The body for another try, unless it was too long, or another try waits for more of it.
     fn replay(kept: &Arc<Mutex<Self>>, concurrent: bool) -> Option<ReplayedBody> {
         let mut this = lock(kept);
         let first = this.attempt == 0;
+        if concurrent {
+            this.read_ready();
+        }
         if !first && (this.room.is_none() || concurrent && this.rest.is_some()) {
             return None;
         }
@@ -118,18 +125,64 @@ impl Kept {
         })
     }
 
+    /// Reads what is there already. A try that waits for its connection has read nothing, although the
+    /// content is complete.
+    fn read_ready(&mut self) {
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(waker.as_ref().unwrap_or(Waker::noop()));
+        while self.room.is_some() {
+            let Poll::Ready(Some(part)) = self.poll_rest(&mut cx) else {
+                return;
+            };
+            // The current try has not read it, so it stays even if it is beyond the limit.
+            self.count(&part);
+            self.frames.push(part);
+        }
+    }
+
+    /// A part of the rest; `None` if all of it has been read.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Part>> {
+        loop {
+            let Some(rest) = &mut self.rest else {
+                return Poll::Ready(None);
+            };
+            let frame = ready!(Pin::new(&mut *rest).poll_frame(cx));
+            if frame.is_none() || rest.is_end_stream() {
+                self.rest = None;
+            }
+            let part = match frame.map(|it| it.map(Frame::into_data)) {
+                None => return Poll::Ready(None),
+                Some(Ok(Ok(data))) => Part::Data(data),
+                Some(Ok(Err(frame))) => match frame.into_trailers() {
+                    Ok(trailers) => Part::Trailers(trailers),
+                    // There are no other frames.
+                    Err(_) => continue,
+                },
+                Some(Err(error)) => {
+                    self.rest = None;
+                    Part::Failed(error)
+                }
+            };
+            return Poll::Ready(Some(part));
+        }
+    }
+
     fn keep(&mut self, part: &Part) {
-        let size = match part {
-            Part::Data(data) => data.len(),
-            // Clients of gRPC send none.
-            Part::Trailers(_) => 0,
-        };
-        self.room = self.room.and_then(|room| room.checked_sub(size));
+        self.count(part);
         if self.room.is_some() {
             self.frames.push(part.clone());
         } else {
             self.frames = Vec::new();
         }
+    }
+
+    fn count(&mut self, part: &Part) {
+        let size = match part {
+            Part::Data(data) => data.len(),
+            // Clients of gRPC send no trailers.
+            Part::Trailers(_) | Part::Failed(_) => 0,
+        };
+        self.room = self.room.and_then(|room| room.checked_sub(size));
     }
 }
 
@@ -150,40 +203,22 @@ impl http_body::Body for ReplayedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         let mut kept = lock(&this.kept);
-        if let Some(part) = kept.frames.get(this.position) {
-            this.position += 1;
-            return Poll::Ready(Some(Ok(part.clone().into())));
-        }
-        let current = kept.attempt == this.attempt;
-        let Some(rest) = &mut kept.rest else {
-            return Poll::Ready(None);
-        };
-        if !current {
-            let status = Status::cancelled("superseded by a later try");
-            return Poll::Ready(Some(Err(status)));
-        }
-        let frame = match ready!(Pin::new(&mut *rest).poll_frame(cx)) {
-            Some(Ok(frame)) => frame,
-            end => {
-                kept.rest = None;
-                return Poll::Ready(end);
+        let part = match kept.frames.get(this.position) {
+            Some(part) => part.clone(),
+            None if kept.rest.is_some() && kept.attempt != this.attempt => {
+                Part::Failed(Status::cancelled("superseded by a later try"))
+            }
+            None => {
+                kept.waker = Some(cx.waker().clone());
+                let Some(part) = ready!(kept.poll_rest(cx)) else {
+                    return Poll::Ready(None);
+                };
+                kept.keep(&part);
+                part
             }
         };
-        let ended = http_body::Body::is_end_stream(rest);
-        let part = match frame.into_data() {
-            Ok(data) => Part::Data(data),
-            Err(frame) => match frame.into_trailers() {
-                Ok(trailers) => Part::Trailers(trailers),
-                // There are no other frames.
-                Err(frame) => return Poll::Ready(Some(Ok(frame))),
-            },
-        };
-        kept.keep(&part);
-        if ended {
-            kept.rest = None;
-        }
         this.position += 1;
-        Poll::Ready(Some(Ok(part.into())))
+        Poll::Ready(Some(part.into_frame()))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -192,11 +227,12 @@ impl http_body::Body for ReplayedBody {
     }
 }
 
-impl From<Part> for Frame<Bytes> {
-    fn from(part: Part) -> Self {
-        match part {
-            Part::Data(data) => Self::data(data),
-            Part::Trailers(trailers) => Self::trailers(trailers),
+impl Part {
+    fn into_frame(self) -> Result<Frame<Bytes>, Status> {
+        match self {
+            Self::Data(data) => Ok(Frame::data(data)),
+            Self::Trailers(trailers) => Ok(Frame::trailers(trailers)),
+            Self::Failed(status) => Err(status),
         }
     }
 }
@@ -208,9 +244,8 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::task::Waker;
 
-    use http_body::Body as _;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -233,6 +268,45 @@ mod tests {
                 None if self.ends => Poll::Ready(None),
                 None => Poll::Pending,
             }
+        }
+    }
+
+    /// A body whose frames come through a channel.
+    struct Channel(tokio::sync::mpsc::UnboundedReceiver<&'static [u8]>);
+
+    impl http_body::Body for Channel {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            let frame = ready!(self.0.poll_recv(cx));
+            Poll::Ready(frame.map(|it| Ok(Frame::data(Bytes::from_static(it)))))
+        }
+    }
+
+    struct FailedBody;
+
+    impl http_body::Body for FailedBody {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Ready(Some(Err(Status::aborted("the application"))))
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
         }
     }
 
@@ -263,12 +337,11 @@ mod tests {
     #[test]
     fn body_is_the_same_each_time_also_at_the_same_time() {
         let mut calls = calls(&[b"one", b"two"], true, 6);
+        // A try that waits for its connection has not read it yet.
         let mut first = next(&mut calls, false).unwrap();
-        assert!(next(&mut calls, true).is_none(), "not read completely");
-        assert_eq!(read(&mut first).0, b"onetwo");
         let mut second = next(&mut calls, true).unwrap();
         let mut third = next(&mut calls, true).unwrap();
-        for body in [&mut second, &mut third] {
+        for body in [&mut first, &mut second, &mut third] {
             let (all, end) = read(body);
             assert_eq!(all, b"onetwo");
             assert!(matches!(end, Poll::Ready(Ok(()))));
@@ -295,6 +368,41 @@ mod tests {
         assert_eq!(all, b"one");
         assert!(end.is_pending());
         assert!(matches!(read(&mut first).1, Poll::Ready(Err(_))));
+    }
+
+    #[test]
+    fn body_beyond_the_limit_is_whole_when_another_try_was_to_begin_beside_it() {
+        let mut calls = calls(&[b"one", b"two", b"three"], true, 5);
+        let mut first = next(&mut calls, false).unwrap();
+        assert!(next(&mut calls, true).is_none());
+        assert_eq!(read(&mut first).0, b"onetwothree");
+        assert!(next(&mut calls, false).is_none());
+    }
+
+    #[test]
+    fn try_that_waits_for_the_body_is_woken_although_another_was_to_begin_beside_it() {
+        let (sender, body) = tokio::sync::mpsc::unbounded_channel();
+        let mut calls = Calls::replayed(Request::new(Body::new(Channel(body))), 100);
+        let mut first = next(&mut calls, false).unwrap();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut first).poll_frame(&mut cx).is_pending());
+        assert!(next(&mut calls, true).is_none());
+        sender.send(b"one" as &[u8]).unwrap();
+        assert!(woken.0.load(Ordering::Relaxed));
+        drop(sender);
+        assert_eq!(read(&mut first).0, b"one");
+    }
+
+    #[test]
+    fn body_that_failed_fails_in_each_try() {
+        let body = Body::new(FailedBody);
+        let mut calls = Calls::replayed(Request::new(body), 100);
+        for _ in 0..2 {
+            let mut body = next(&mut calls, false).unwrap();
+            assert!(matches!(read(&mut body).1, Poll::Ready(Err(_))));
+        }
     }
 
     #[test]

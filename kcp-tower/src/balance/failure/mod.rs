@@ -84,8 +84,7 @@ impl Failure {
     /// As [`Failure::failover`], and another endpoint too if there is no answer after `delay`. The
     /// first good answer counts, and the others are cancelled. 2 tries. A delay of 0 sends all at once.
     ///
-    /// Only idempotent requests whose content has been sent completely are sent while another try
-    /// goes on.
+    /// Only idempotent requests whose content is complete are sent while another try goes on.
     #[must_use]
     pub fn failbackup(delay: Duration) -> Self {
         Self::new(Mode::Backup(Delay::Fixed(delay)), 2)
