@@ -23,6 +23,8 @@
 //! - An endpoint that fails is ejected for a time, see [`Ejection`].
 //! - An unreachable host is reconnected to in the background, see [`Reconnect`]. Until that succeeds it
 //!   gets no requests.
+//! - An endpoint whose health check reports that it does not serve gets no requests, see
+//!   [`Origin::unhealthy`].
 
 mod builder;
 mod counts;

@@ -102,6 +102,12 @@ pub trait Origin<P: Protocol + ?Sized>: Send + Sync + 'static {
     fn unreachable(&self) -> Option<String> {
         None
     }
+
+    /// Why the endpoint should get no requests although it can be reached: what its health check
+    /// reports. Such an endpoint gets none. Default: `None`.
+    fn unhealthy(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The path to an endpoint, as its connections measure it.

@@ -159,8 +159,12 @@ pub(super) fn why_not<P: Protocol>(member: &Member<P>) -> Option<String> {
     if !member.endpoint.takes_requests() {
         return Some("has weight 0".to_owned());
     }
-    let problem = member.core.origin.unreachable()?;
-    Some(format!("is unreachable ({problem})"))
+    let origin = &member.core.origin;
+    if let Some(problem) = origin.unreachable() {
+        return Some(format!("is unreachable ({problem})"));
+    }
+    let problem = origin.unhealthy()?;
+    Some(format!("is unhealthy ({problem})"))
 }
 
 /// The members of a fixed list; any invalid entry is an error.

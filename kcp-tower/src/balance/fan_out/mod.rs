@@ -28,7 +28,7 @@ impl<P: Protocol> Balance<P> {
     /// # Errors
     ///
     /// [`BalanceError::Empty`], or [`BalanceError::NoneAvailable`] if all are inactive or without
-    /// weight. Unreachable endpoints are included; their requests fail.
+    /// weight. Unreachable and unhealthy endpoints are included; their requests fail.
     ///
     /// # Cancel safety
     ///

@@ -65,6 +65,8 @@ pub struct EndpointStats {
     pub ejected: bool,
     /// Why no connection can be made now.
     pub unreachable: Option<String>,
+    /// What the health check reports, while the endpoint gets no requests because of it.
+    pub unhealthy: Option<String>,
     /// Round-trip time and loss, once a connection has measured them.
     pub link: Option<Link>,
 }
@@ -111,6 +113,7 @@ fn of_endpoint<P: Protocol>(core: &Core<P>, endpoint: Option<Endpoint>) -> Endpo
         ejections: core.track.ejections(),
         ejected: matches!(core.track.standing(), Standing::Ejected(_)),
         unreachable: core.origin.unreachable(),
+        unhealthy: core.origin.unhealthy(),
         link: core.origin.link(),
     }
 }

@@ -65,6 +65,7 @@ impl EndpointStats {
             Some(self.latency.as_secs_f64()),
             Some(f64::from(u8::from(self.ejected))),
             Some(f64::from(u8::from(self.unreachable.is_some()))),
+            Some(f64::from(u8::from(self.unhealthy.is_some()))),
             self.link.map(|link| link.rtt.as_secs_f64()),
             self.link.map(|link| link.loss),
         ];
@@ -112,7 +113,7 @@ const COUNTERS: [(&str, &str); 12] = [
     ("kcp_balance_ejections", "Ejections after failures"),
 ];
 
-const GAUGES: [(&str, Unit, &str); 7] = [
+const GAUGES: [(&str, Unit, &str); 8] = [
     (
         "kcp_balance_in_flight",
         Unit::Count,
@@ -133,6 +134,11 @@ const GAUGES: [(&str, Unit, &str); 7] = [
         "kcp_balance_unreachable",
         Unit::Count,
         "1 while no connection can be made",
+    ),
+    (
+        "kcp_balance_unhealthy",
+        Unit::Count,
+        "1 while the health check reports that the endpoint does not serve",
     ),
     (
         "kcp_balance_link_rtt",

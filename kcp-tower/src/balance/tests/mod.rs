@@ -34,6 +34,7 @@ pub(super) struct Server {
     /// Of its answers; `None` for success.
     pub(super) verdict: Option<Verdict>,
     pub(super) unreachable: Option<String>,
+    pub(super) unhealthy: Option<String>,
     pub(super) connections: usize,
     pub(super) requests: usize,
 }
@@ -150,6 +151,10 @@ impl Origin<Memory> for MemoryOrigin {
 
     fn unreachable(&self) -> Option<String> {
         self.servers.get(&self.address).unreachable
+    }
+
+    fn unhealthy(&self) -> Option<String> {
+        self.servers.get(&self.address).unhealthy
     }
 }
 

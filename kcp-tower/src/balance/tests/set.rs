@@ -95,6 +95,30 @@ async fn inactive_endpoints_and_those_of_weight_0_get_no_requests() {
     );
 }
 
+#[tokio::test]
+async fn unhealthy_endpoints_get_no_requests_until_they_are_healthy() {
+    let servers = Servers::default();
+    let list = vec![endpoint("a:1"), endpoint("b:1")];
+    let balance = servers.builder().list(list).unwrap();
+    let problem = |it: &mut Server| it.unhealthy = Some("full".to_owned());
+    servers.set("a:1", problem);
+    for _ in 0..3 {
+        assert_eq!(ask(&balance).await.unwrap(), "b:1");
+    }
+    assert_eq!(
+        balance.stats().endpoints[0].unhealthy.as_deref(),
+        Some("full")
+    );
+    servers.set("b:1", problem);
+    let error = ask(&balance).await.unwrap_err().to_string();
+    assert!(
+        error.contains("a:1 is unhealthy (full), b:1 is unhealthy"),
+        "{error}"
+    );
+    servers.set("a:1", |it| it.unhealthy = None);
+    assert_eq!(ask(&balance).await.unwrap(), "a:1");
+}
+
 #[tokio::test(start_paused = true)]
 async fn requests_wait_for_the_first_answer_of_discovery_only() {
     let servers = Servers::default();
