@@ -16,7 +16,7 @@ use support::network::{Link, Network};
 use support::{Hello, Setup, hello};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Status};
 
 /// Far longer than the time-outs of [`Setup::impatient`], far shorter than a hang.
@@ -256,7 +256,7 @@ async fn call_that_waits_for_a_connection_is_hedged() {
     let failure = Failure::failbackup(Duration::from_millis(20));
     let connecting = servers.connecting().failure(failure);
     let connecting = connecting.idempotent([SAY_HELLO]);
-    let begin = Instant::now();
+    let begin = support::now();
     let mut client = over(connecting, &addresses);
     assert_eq!(say(&mut client, "who").await.unwrap(), "alive");
     // Connecting to the other one would be given up after 500 ms.

@@ -16,6 +16,7 @@ use kcp_tonic::{
 use tokio::net::UdpSocket;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]
@@ -122,6 +123,12 @@ pub async fn serve(incoming: KcpIncoming, greeter: Hello) {
 
 pub fn loopback() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
+}
+
+/// The time of a test, which is virtual if it is paused.
+#[allow(clippy::disallowed_methods, reason = "tests measure their own time")]
+pub fn now() -> Instant {
+    Instant::now()
 }
 
 /// A port of the system's choice at which nothing listens any more.

@@ -185,6 +185,32 @@ impl KcpChannelBuilder {
         self
     }
 
+    /// Watches the health of each server of a set by `Watch` of `grpc.health.v1`: while a server reports
+    /// for `service` anything but `SERVING`, it gets no new calls. Calls in flight go on. The empty name
+    /// stands for the server as a whole. Default: no watch.
+    ///
+    /// Each server is connected to when it joins the set. A server counts as serving before the first
+    /// report of a connection, and if it has no health service. Other errors of the watch count as not
+    /// serving, as gRPC's document on health checking requires. A watch is made anew after an error, after
+    /// 100 ms and then after twice the previous pause, up to 10 s, plus up to half of the pause at random;
+    /// and every 10 s, so that it does not hold up a server that drains its connections.
+    ///
+    /// [`EndpointStats::unhealthy`](kcp_tower::balance::EndpointStats::unhealthy) has what a server
+    /// reports.
+    ///
+    /// ```
+    /// use kcp_tonic::{KcpChannel, Security};
+    ///
+    /// let builder = KcpChannel::builder(&Security::Plaintext)
+    ///     .watch_health("helloworld.Greeter");
+    /// ```
+    #[cfg(feature = "health")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "health")))]
+    pub fn watch_health(mut self, service: impl Into<String>) -> Self {
+        self.set.health_of = Some(service.into());
+        self
+    }
+
     /// Calls on one connection to a server of a set before another one is made. Default 128.
     pub fn calls_per_connection(mut self, calls: usize) -> Self {
         self.set.calls_per_connection = Some(calls);

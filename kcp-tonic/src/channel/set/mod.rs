@@ -3,6 +3,8 @@
 mod body;
 mod builder;
 pub(super) mod deadline;
+#[cfg(feature = "health")]
+mod health;
 mod judge;
 mod methods;
 mod origin;
@@ -40,6 +42,8 @@ pub(super) struct SetOptions {
     pub(super) retry_buffer: Option<usize>,
     pub(super) calls_per_connection: Option<usize>,
     pub(super) connections_per_endpoint: Option<usize>,
+    #[cfg(feature = "health")]
+    pub(super) health_of: Option<String>,
 }
 
 impl SetOptions {
@@ -52,6 +56,8 @@ impl SetOptions {
             idempotent: self.idempotent,
             try_headers: self.try_headers,
             retry_buffer: repeats.then_some(buffer),
+            #[cfg(feature = "health")]
+            health_of: self.health_of,
         };
         let mut builder = Balance::builder(grpc)
             .selection(self.selection)
@@ -76,6 +82,9 @@ pub(super) struct Grpc {
     try_headers: Option<TryHeaders>,
     /// Bytes of a call that are kept for another try; `None` if there is only one.
     retry_buffer: Option<usize>,
+    /// The service whose health is watched.
+    #[cfg(feature = "health")]
+    health_of: Option<String>,
 }
 
 /// Most calls are far smaller, and a thousand calls in flight hold at most 64 MiB.
@@ -91,7 +100,12 @@ impl Protocol for Grpc {
     fn origin(&self, endpoint: &Endpoint) -> Result<GrpcOrigin, BoxError> {
         let to = Destination::parse(endpoint.uri().clone())?;
         let (endpoint, connector) = self.recipe.build(to)?;
-        Ok(GrpcOrigin::new(endpoint, connector))
+        let origin = GrpcOrigin::new(endpoint, connector);
+        #[cfg(feature = "health")]
+        if let Some(service) = &self.health_of {
+            return Ok(origin.with_health_of(service));
+        }
+        Ok(origin)
     }
 
     fn refuse(&self, reason: BalanceError) -> Status {

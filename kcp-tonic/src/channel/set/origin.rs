@@ -9,8 +9,13 @@ use tonic::transport::{Channel, Endpoint, Error};
 use tower::util::MapErr;
 
 use super::Grpc;
+#[cfg(feature = "health")]
+use super::health::Watching;
 use super::recent::{RecentLoss, Segments};
 use crate::channel::status::{now, status_of};
+
+/// tonic's channel, with the statuses of gRPC's specification.
+pub(super) type Connection = MapErr<Channel, fn(Error) -> Status>;
 
 /// Makes tonic's channels to one server.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub(in crate::channel) struct GrpcOrigin {
     connector: KcpConnector,
     reconnect: Reconnect<KcpConnector>,
     loss: Mutex<RecentLoss>,
+    #[cfg(feature = "health")]
+    health: Option<Watching>,
 }
 
 impl GrpcOrigin {
@@ -28,7 +35,22 @@ impl GrpcOrigin {
             reconnect: Reconnect::new(connector.clone()),
             connector,
             loss: Mutex::default(),
+            #[cfg(feature = "health")]
+            health: None,
         }
+    }
+
+    /// Watches the health of a service, over a connection that calls use too.
+    #[cfg(feature = "health")]
+    pub(super) fn with_health_of(mut self, service: &str) -> Self {
+        self.health = Some(Watching::start(self.another(), service));
+        self
+    }
+
+    fn another(&self) -> Connection {
+        let connector = self.reconnect.clone();
+        let channel = self.endpoint.connect_with_connector_lazy(connector);
+        MapErr::new(channel, |error| status_of(Box::new(error)))
     }
 
     pub(in crate::channel) fn connector(&self) -> &KcpConnector {
@@ -37,16 +59,23 @@ impl GrpcOrigin {
 }
 
 impl Origin<Grpc> for GrpcOrigin {
-    type Service = MapErr<Channel, fn(Error) -> Status>;
+    type Service = Connection;
 
-    fn connection(&self) -> Self::Service {
-        let connector = self.reconnect.clone();
-        let channel = self.endpoint.connect_with_connector_lazy(connector);
-        MapErr::new(channel, |error| status_of(Box::new(error)))
+    fn connection(&self) -> Connection {
+        #[cfg(feature = "health")]
+        if let Some(first) = self.health.as_ref().and_then(Watching::take_connection) {
+            return first;
+        }
+        self.another()
     }
 
     fn unreachable(&self) -> Option<String> {
         self.reconnect.unreachable()
+    }
+
+    #[cfg(feature = "health")]
+    fn unhealthy(&self) -> Option<String> {
+        self.health.as_ref()?.problem()
     }
 
     /// Of the connection that was made last and has measured its path; the loss of the last 5 to 10 s.
