@@ -221,37 +221,46 @@ where
         }
     }
     drop(report);
-    let mut latencies = Vec::new();
-    let mut failed: BTreeMap<i32, (Code, u64)> = BTreeMap::new();
+    let mut outcome = Outcome::default();
     while let Some((latency, error)) = reports.recv().await {
-        latencies.push(latency);
+        outcome.latencies.push(latency);
         if let Some(code) = error {
-            failed.entry(code as i32).or_insert((code, 0)).1 += 1;
+            outcome.failed.entry(code as i32).or_insert((code, 0)).1 += 1;
         }
     }
-    latencies.sort_unstable();
-    let at = |share: f64| {
-        let last = latencies.len().saturating_sub(1);
-        let latency = latencies.get((last as f64 * share) as usize);
-        latency.map_or(0.0, |it| it.as_secs_f64() * 1e3)
-    };
-    let failures: u64 = failed.values().map(|(_, count)| count).sum();
-    let codes: Vec<_> = failed
-        .values()
-        .map(|(code, count)| format!("{code:?} {count}"))
-        .collect();
-    let codes = if codes.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", codes.join(", "))
-    };
-    Ok(format!(
-        "| {failures} of {}{codes} | {:.1} | {:.1} | {:.1} |",
-        latencies.len(),
-        at(0.5),
-        at(0.99),
-        at(1.0)
-    ))
+    Ok(outcome.cells())
+}
+
+/// How the calls ended.
+#[derive(Default)]
+struct Outcome {
+    latencies: Vec<Duration>,
+    failed: BTreeMap<i32, (Code, u64)>,
+}
+
+impl Outcome {
+    fn cells(mut self) -> String {
+        self.latencies.sort_unstable();
+        let last = self.latencies.len().saturating_sub(1);
+        let at = |share: f64| {
+            let latency = self.latencies.get((last as f64 * share) as usize);
+            latency.map_or(0.0, |it| it.as_secs_f64() * 1e3)
+        };
+        let failures: u64 = self.failed.values().map(|(_, count)| count).sum();
+        let codes = self.failed.values();
+        let codes: Vec<_> = codes.map(|(code, n)| format!("{code:?} {n}")).collect();
+        let codes = match codes.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", codes.join(", ")),
+        };
+        format!(
+            "| {failures} of {}{codes} | {:.1} | {:.1} | {:.1} |",
+            self.latencies.len(),
+            at(0.5),
+            at(0.99),
+            at(1.0)
+        )
+    }
 }
 
 /// The processes.
