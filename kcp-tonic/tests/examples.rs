@@ -13,8 +13,22 @@ mod broadcast;
 mod failover;
 #[path = "../examples/helloworld.rs"]
 mod helloworld;
+#[path = "../examples/restart.rs"]
+mod restart;
+#[path = "../examples/routeguide/main.rs"]
+mod routeguide;
 #[path = "../examples/services.rs"]
 mod services;
+
+#[test]
+fn calls_of_all_kinds_are_answered() {
+    routeguide::main().unwrap();
+}
+
+#[test]
+fn call_ends_on_the_old_server_while_the_new_one_accepts() {
+    restart::main().unwrap();
+}
 
 #[test]
 fn greeter_is_answered() {
@@ -41,17 +55,24 @@ fn server_authenticates_compresses_and_describes_itself() {
     services::main().unwrap();
 }
 
-/// Examples are for reading.
+/// Examples are for reading, and readers find them in the README.
 #[test]
-fn examples_are_shorter_than_eighty_lines() {
-    for text in [
-        include_str!("../examples/balanced.rs"),
-        include_str!("../examples/broadcast.rs"),
-        include_str!("../examples/failover.rs"),
-        include_str!("../examples/helloworld.rs"),
-        include_str!("../examples/services.rs"),
+fn examples_are_short_and_listed() {
+    let readme = include_str!("../README.md");
+    for (name, text) in [
+        ("balanced.rs", include_str!("../examples/balanced.rs")),
+        ("broadcast.rs", include_str!("../examples/broadcast.rs")),
+        ("failover.rs", include_str!("../examples/failover.rs")),
+        ("helloworld.rs", include_str!("../examples/helloworld.rs")),
+        ("restart.rs", include_str!("../examples/restart.rs")),
+        (
+            "routeguide/main.rs",
+            include_str!("../examples/routeguide/main.rs"),
+        ),
+        ("services.rs", include_str!("../examples/services.rs")),
     ] {
-        assert!(text.lines().count() < 80);
+        assert!(text.lines().count() < 80, "{name}");
+        assert!(readme.contains(&format!("examples/{name})")), "{name}");
     }
 }
 

@@ -14,6 +14,7 @@ fn generated_code_of_tests_is_up_to_date() {
 #[test]
 fn generated_code_of_examples_is_up_to_date() {
     assert_up_to_date("examples", "helloworld");
+    assert_up_to_date("examples", "routeguide");
 }
 
 /// `FOLDER/generated/NAME.rs` is what is made of `FOLDER/proto/NAME.proto`.
