@@ -22,7 +22,7 @@
 //! - for browsers, or for many streams that must not wait for each other: take QUIC. A KCP connection
 //!   has one stream, and data behind a lost segment waits for it.
 //!
-//! [lossy]: https://github.com/kcp-rs/kcp#lossy-links
+//! [lossy]: https://github.com/kcp-rs/kcp/blob/main/docs/performance.md#lossy-links
 //!
 //! # Which type to take
 //!
