@@ -25,6 +25,8 @@ pub mod case;
 mod comparison;
 pub mod conformance;
 pub mod data;
+#[cfg(doctest)]
+pub mod documents;
 pub mod echo;
 mod failure;
 pub mod go;
