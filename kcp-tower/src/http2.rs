@@ -8,6 +8,9 @@
 //! - **Fixed windows**, see [`Windows`]. hyper's adaptive window measures the path with PINGs that
 //!   queue behind KCP's retransmissions, and only ever grows.
 //! - **A limit of concurrent streams**, see [`MAX_CONCURRENT_STREAMS`].
+//! - **Streams that were reset are remembered for long**, see [`RESET_STREAMS`].
+
+use std::time::Duration;
 
 use kcp_transport::{Config, ConfigError, Security};
 
@@ -81,6 +84,24 @@ impl Default for Windows {
 /// such calls. A client respects the limit of its server, whatever that is, and opens at most 100
 /// streams before the server's settings have arrived.
 pub const MAX_CONCURRENT_STREAMS: u32 = 1024;
+
+/// Streams that a client has reset and remembers for [`RESET_STREAM_DURATION`], because frames that the
+/// server sent before it got the reset are still on their way.
+///
+/// h2 remembers 50, each for a second. 1024 are as many as a connection may have
+/// ([`MAX_CONCURRENT_STREAMS`]), and take less than a mebibyte.
+pub const RESET_STREAMS: usize = 1024;
+
+/// How long a client remembers a stream that it has reset: two of the longest round-trip times on Earth
+/// with a retransmission.
+pub const RESET_STREAM_DURATION: Duration = Duration::from_secs(2);
+
+/// Frames of reset streams that are not remembered, over the life of a client's connection.
+///
+/// Each is answered with a reset, so that a server that sent them without end, and read nothing, would
+/// fill the memory; beyond the limit h2 closes the connection with all its calls. Its own limit of 1024
+/// ends the connections of a client that gives up many calls over a long path.
+pub const MAX_STREAM_ERRORS: usize = 65_536;
 
 /// HTTP/2 starts with this window; it can grow but not shrink.
 const MIN_CONNECTION: usize = 65_535;

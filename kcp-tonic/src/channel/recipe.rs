@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
+use kcp_tower::http2::{MAX_STREAM_ERRORS, RESET_STREAM_DURATION, RESET_STREAMS};
 use kcp_tower::{KcpConnector, KcpConnectorBuilder, Security};
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 use tonic::transport::ClientTlsConfig;
@@ -57,7 +58,10 @@ impl Recipe {
         let endpoint = Endpoint::from(to.uri.clone())
             .initial_stream_window_size(windows.stream)
             .initial_connection_window_size(windows.connection)
-            .http2_adaptive_window(false);
+            .http2_adaptive_window(false)
+            .http2_max_concurrent_reset_streams(RESET_STREAMS)
+            .http2_reset_stream_duration(RESET_STREAM_DURATION)
+            .http2_max_local_error_reset_streams(MAX_STREAM_ERRORS);
         let endpoint = self.settings.apply(endpoint);
         #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
         let endpoint = match (&self.tls, to.tls) {

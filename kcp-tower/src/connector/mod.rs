@@ -28,7 +28,7 @@ pub use self::builder::KcpConnectorBuilder;
 pub(crate) use self::resolve::{LookingUp, Lookup, Resolver};
 use self::target::Target;
 use crate::KcpIo;
-use crate::http2::Windows;
+use crate::http2::{MAX_STREAM_ERRORS, RESET_STREAMS, Windows};
 
 /// Makes KCP connections.
 ///
@@ -118,7 +118,9 @@ impl KcpConnector {
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .http2_adaptive_window(false)
             .http2_initial_stream_window_size(self.shared.windows.stream)
-            .http2_initial_connection_window_size(self.shared.windows.connection);
+            .http2_initial_connection_window_size(self.shared.windows.connection)
+            .http2_max_concurrent_reset_streams(RESET_STREAMS)
+            .http2_max_local_error_reset_streams(MAX_STREAM_ERRORS);
         builder
     }
 
