@@ -6,11 +6,13 @@ mod support;
 use std::error::Error;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
+use kcp_tonic::KcpServerIo;
 use support::helloworld::greeter_client::GreeterClient;
 use support::helloworld::greeter_server::GreeterServer;
 use support::network::{Link, Network};
 use support::{Hello, Line, Process, Setup, deaf_addr, hello, loopback};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Status};
@@ -194,6 +196,71 @@ async fn call_at_any_time_after_the_stop_is_answered_or_unavailable() {
         }
     }
     assert!(unavailable > 0);
+}
+
+/// A call to a server that closes its first connection as soon as it has the call, and says by GOAWAY
+/// that the last stream it has processed is `last`. The call's stream is 1.
+async fn call_before_goaway(last: u32, client_stream: bool) -> Result<String, Status> {
+    let setup = Setup::impatient();
+    let network = Network::new(Link::LAN);
+    let host = network.host();
+    let destination = format!("kcp://{}", host.addr());
+    let mut incoming = setup.incoming_on(host);
+    tokio::spawn(async move {
+        let mut first = incoming.next().await.unwrap().unwrap();
+        first.write_all(&frame(SETTINGS, &[])).await.unwrap();
+        let mut preface = [0; 24];
+        first.read_exact(&mut preface).await.unwrap();
+        while read_frame(&mut first).await != HEADERS {}
+        let [a, b, c, d] = last.to_be_bytes();
+        let goaway = frame(GOAWAY, &[a, b, c, d, 0, 0, 0, 0]);
+        first.write_all(&goaway).await.unwrap();
+        first.shutdown().await.unwrap();
+        support::serve(incoming, Hello::default()).await;
+    });
+    let connecting = setup.connecting_in(&network);
+    let mut client = GreeterClient::new(connecting.connect_lazy(destination).unwrap());
+    let reply = if client_stream {
+        let greetings = stream::iter(["a", "bc"].map(hello));
+        client.lots_of_greetings(greetings).await
+    } else {
+        client.say_hello(hello("x")).await
+    };
+    reply.map(|it| it.into_inner().message)
+}
+
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+
+/// A frame of HTTP/2 on stream 0.
+fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind];
+    frame.extend([0; 5]);
+    frame.extend(payload);
+    frame
+}
+
+/// Reads a frame, and returns its type.
+async fn read_frame(stream: &mut KcpServerIo) -> u8 {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload).await.unwrap();
+    head[3]
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_the_server_has_certainly_not_processed_is_sent_again() {
+    assert_eq!(call_before_goaway(0, false).await.unwrap(), "Hello x!");
+    assert_eq!(call_before_goaway(0, true).await.unwrap(), "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_the_server_may_have_processed_is_not_sent_again() {
+    let status = call_before_goaway(1, false).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
 }
 
 #[tokio::test]

@@ -150,12 +150,13 @@ impl KcpChannelBuilder {
         D: TryInto<Uri>,
         D::Error: Into<BoxError>,
     {
+        let timeout = self.recipe.timeout();
         let (endpoint, connector) = self.recipe.build(Destination::parse(destination)?)?;
         let connecting = endpoint.connect_with_connector(connector.clone());
         let channel = connecting.await.map_err(|error| {
             ChannelError::Connect(ConnectFailure::new(endpoint.uri().clone(), error))
         })?;
-        Ok(KcpChannel::new(channel, connector, endpoint.uri().clone()))
+        Ok(KcpChannel::new((endpoint, connector), channel, timeout))
     }
 
     /// A channel that connects at the first call. Must be called within a tokio runtime.
@@ -170,9 +171,10 @@ impl KcpChannelBuilder {
         D: TryInto<Uri>,
         D::Error: Into<BoxError>,
     {
+        let timeout = self.recipe.timeout();
         let (endpoint, connector) = self.recipe.build(Destination::parse(destination)?)?;
         let channel = endpoint.connect_with_connector_lazy(connector.clone());
-        Ok(KcpChannel::new(channel, connector, endpoint.uri().clone()))
+        Ok(KcpChannel::new((endpoint, connector), channel, timeout))
     }
 }
 

@@ -6,12 +6,14 @@ mod destination;
 mod error;
 mod fan_out;
 mod recipe;
+mod resend;
 mod service;
 mod set;
 mod status;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use kcp_tower::balance::{Balance, BalanceStats, Endpoint};
@@ -57,6 +59,11 @@ use self::set::Grpc;
 /// - `Unavailable`: there is no connection, it was lost during the call, or the server closed it.
 /// - `DeadlineExceeded`: the call took longer than its timeout.
 ///
+/// A call that begins while the server's announcement of the end of the connection is on its way has
+/// certainly not been processed. It is sent again on the next connection, within its deadline and up to
+/// three times in all, unless more than 64 KiB of it have been read. Over several servers a
+/// [`Failure`](crate::Failure) decides about that too.
+///
 /// # Concurrent calls
 ///
 /// A server limits the open calls of one connection; those of [`server_builder`](crate::server_builder)
@@ -89,6 +96,7 @@ enum Route {
         channel: Channel,
         connector: KcpConnector,
         to: Arc<Uri>,
+        timeout: Option<Duration>,
     },
     Set(Balance<Grpc>),
 }
@@ -182,12 +190,25 @@ impl KcpChannel {
         }
     }
 
-    fn new(channel: Channel, connector: KcpConnector, to: Uri) -> Self {
-        let to = Arc::new(to);
+    /// How long a call may take, if its request has no shorter limit. Those to a set have theirs there.
+    fn timeout(&self) -> Option<Duration> {
+        match &self.route {
+            Route::One { timeout, .. } => *timeout,
+            Route::Set(_) => None,
+        }
+    }
+
+    fn new(
+        made: (tonic::transport::Endpoint, KcpConnector),
+        channel: Channel,
+        timeout: Option<Duration>,
+    ) -> Self {
+        let (endpoint, connector) = made;
         let route = Route::One {
             channel,
             connector,
-            to,
+            to: Arc::new(endpoint.uri().clone()),
+            timeout,
         };
         Self {
             route,

@@ -11,10 +11,10 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::transport::channel;
 use tower_service::Service;
 
 use super::calls::{OpenCall, WaitingCall};
+use super::resend::Resending;
 use super::set::{Grpc, deadline};
 use super::status::{at_deadline, now, status_of};
 use super::{KcpChannel, Route};
@@ -37,12 +37,14 @@ impl Service<Request<Body>> for KcpChannel {
     fn call(&mut self, request: Request<Body>) -> CallFuture {
         let timeout = deadline::get(request.headers());
         let deadline = timeout.and_then(|timeout| now().checked_add(timeout));
+        let all_tries = self.timeout().and_then(|limit| now().checked_add(limit));
+        let all_tries = deadline.into_iter().chain(all_tries).min();
         let open = OpenCall::start(&self.calls);
         let waiting = Some(WaitingCall::start(&self.calls));
         let request = request.map(|inner| Body::new(RequestBody { inner, waiting }));
         let inner = match &mut self.route {
             Route::One { channel, .. } => Inner::One {
-                inner: channel.call(request),
+                inner: Resending::send(channel, request, all_tries),
             },
             Route::Set(balance) => Inner::Set {
                 inner: balance.call(request),
@@ -71,7 +73,7 @@ pin_project! {
     #[derive(Debug)]
     #[project = InnerProjection]
     enum Inner {
-        One { #[pin] inner: channel::ResponseFuture },
+        One { #[pin] inner: Resending },
         Set { #[pin] inner: balance::ResponseFuture<Grpc> },
     }
 }
@@ -82,9 +84,7 @@ impl Future for CallFuture {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = match this.inner.project() {
-            InnerProjection::One { inner } => {
-                ready!(inner.poll(cx)).map_err(|error| status_of(Box::new(error)))
-            }
+            InnerProjection::One { inner } => ready!(inner.poll(cx)),
             InnerProjection::Set { inner } => ready!(inner.poll(cx)),
         };
         let (open, deadline) = (this.open.take(), *this.deadline);

@@ -60,11 +60,24 @@ fn of_code(code: Code) -> Verdict {
 
 /// Whether the cause of an error proves that the server has not processed the call.
 fn is_unsent(status: &Status) -> bool {
+    is_unconnected(status) || is_refused(status)
+}
+
+fn is_unconnected(status: &Status) -> bool {
     let mut next = status.source();
     while let Some(error) = next {
         if error.is::<tonic::ConnectError>() {
             return true;
         }
+        next = error.source();
+    }
+    false
+}
+
+/// Whether there was a connection, but the server has not processed the call that was sent over it.
+pub(in crate::channel) fn is_refused(status: &Status) -> bool {
+    let mut next = status.source();
+    while let Some(error) = next {
         if let Some(hyper) = error.downcast_ref::<hyper::Error>()
             && hyper.is_canceled()
         {

@@ -5,11 +5,11 @@ mod builder;
 pub(super) mod deadline;
 #[cfg(feature = "health")]
 mod health;
-mod judge;
+pub(super) mod judge;
 mod methods;
 mod origin;
 mod recent;
-mod replay;
+pub(super) mod replay;
 mod whole;
 
 use std::time::Duration;
@@ -88,7 +88,7 @@ pub(super) struct Grpc {
 }
 
 /// Most calls are far smaller, and a thousand calls in flight hold at most 64 MiB.
-const RETRY_BUFFER: usize = 64 << 10;
+pub(super) const RETRY_BUFFER: usize = 64 << 10;
 
 impl Protocol for Grpc {
     type Request = Request<Body>;

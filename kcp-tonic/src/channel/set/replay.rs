@@ -39,7 +39,7 @@ impl Calls {
         Self::of(Content::Once(Some(request)))
     }
 
-    pub(super) fn replayed(request: Request<Body>, limit: usize) -> Self {
+    pub(in crate::channel) fn replayed(request: Request<Body>, limit: usize) -> Self {
         let (parts, body) = request.into_parts();
         let rest = (!body.is_end_stream()).then_some(body);
         let kept = Kept {
@@ -47,6 +47,7 @@ impl Calls {
             frames: Vec::new(),
             room: Some(limit),
             attempt: 0,
+            read: 0,
             waker: None,
         };
         Self::of(Content::Replayed {
@@ -64,6 +65,15 @@ impl Calls {
     fn of(content: Content) -> Self {
         let headers = None;
         Self { content, headers }
+    }
+}
+
+/// No try follows, so nothing more is kept for one.
+impl Drop for Calls {
+    fn drop(&mut self) {
+        if let Content::Replayed { kept, .. } = &self.content {
+            lock(kept).release();
+        }
     }
 }
 
@@ -95,6 +105,8 @@ struct Kept {
     room: Option<usize>,
     /// The try that reads the rest. A body of an earlier try that is still being read ends.
     attempt: u32,
+    /// How many of the parts that try has read.
+    read: usize,
     /// Of that try, while it waits for the rest.
     waker: Option<Waker>,
 }
@@ -118,6 +130,7 @@ impl Kept {
             return None;
         }
         this.attempt += 1;
+        this.read = 0;
         Some(ReplayedBody {
             kept: Arc::clone(kept),
             attempt: this.attempt,
@@ -176,6 +189,13 @@ impl Kept {
         }
     }
 
+    fn release(&mut self) {
+        self.room = None;
+        if self.read >= self.frames.len() {
+            self.frames = Vec::new();
+        }
+    }
+
     fn count(&mut self, part: &Part) {
         let size = match part {
             Part::Data(data) => data.len(),
@@ -218,6 +238,9 @@ impl http_body::Body for ReplayedBody {
             }
         };
         this.position += 1;
+        if kept.attempt == this.attempt {
+            kept.read = this.position;
+        }
         Poll::Ready(Some(part.into_frame()))
     }
 
@@ -393,6 +416,25 @@ mod tests {
         assert!(woken.0.load(Ordering::Relaxed));
         drop(sender);
         assert_eq!(read(&mut first).0, b"one");
+    }
+
+    #[test]
+    fn nothing_is_kept_once_no_try_can_follow() {
+        let (sender, body) = tokio::sync::mpsc::unbounded_channel();
+        let mut calls = Calls::replayed(Request::new(Body::new(Channel(body))), 100);
+        let Content::Replayed { kept, .. } = &calls.content else {
+            unreachable!("the call is replayed");
+        };
+        let kept = Arc::clone(kept);
+        let mut body = next(&mut calls, false).unwrap();
+        sender.send(b"one" as &[u8]).unwrap();
+        assert_eq!(read(&mut body).0, b"one");
+        assert_eq!(lock(&kept).frames.len(), 1);
+        drop(calls);
+        assert!(lock(&kept).frames.is_empty());
+        sender.send(b"two").unwrap();
+        assert_eq!(read(&mut body).0, b"two");
+        assert!(lock(&kept).frames.is_empty());
     }
 
     #[test]
