@@ -182,7 +182,9 @@ impl Arq {
         self.announce_if_reopened();
     }
 
-    /// Queues bytes and returns how many were accepted: 0 when the send buffer is full.
+    /// Queues bytes and returns how many were accepted: all that fit into the send buffer.
+    ///
+    /// Of a stream's data that does not fit, so much is accepted as fills whole segments.
     ///
     /// In stream mode they fill the last queued segment first. In message mode each call starts a
     /// new segment, and the buffer also counts as full while [`Self::is_crowded`] returns true.
@@ -240,7 +242,7 @@ impl Arq {
         self.send.finish_writing();
     }
 
-    /// Number of bytes that [`Self::write`] would accept now.
+    /// Number of bytes for which the send buffer has room: [`Self::write`] accepts as many or fewer at once.
     #[must_use]
     pub fn send_capacity(&self) -> usize {
         match self.config.mode {
@@ -341,6 +343,11 @@ impl Arq {
     #[must_use]
     pub fn queued(&self) -> usize {
         self.send.queued()
+    }
+
+    /// Maximum number of data bytes in a new segment.
+    pub(crate) fn mss(&self) -> usize {
+        self.send.mss()
     }
 
     /// Whether the next segment to be sent is full or closed to further writes.

@@ -325,8 +325,10 @@ impl Session {
         self.lifetime.close(error);
     }
 
-    /// Queues bytes and returns how many were accepted: 0 when the send buffer is full, after
-    /// [`Session::shutdown`] and after the end.
+    /// Queues bytes and returns how many were accepted: 0 when the send buffer has no room for a segment,
+    /// after [`Session::shutdown`] and after the end.
+    ///
+    /// Of a stream's data that does not fit, so much is accepted as fills whole segments.
     pub fn write(&mut self, now: Time, data: &[u8]) -> usize {
         if self.write_closed || self.lifetime.is_closed() {
             return 0;
@@ -336,7 +338,7 @@ impl Session {
         taken
     }
 
-    /// Number of bytes that [`Session::write`] would accept now.
+    /// Number of bytes for which the send buffer has room: [`Session::write`] accepts as many or fewer at once.
     #[must_use]
     pub fn send_capacity(&self) -> usize {
         if self.write_closed {
@@ -393,9 +395,11 @@ impl Session {
             && !self.awaits_window()
     }
 
-    /// Room from which on a writer is woken: a quarter of all there is.
+    /// Room from which on a writer is woken: a quarter of all there is, but no less than a segment, and
+    /// everything if that is less.
     fn writable_at(&self) -> usize {
-        (self.arq.send_limit() / 4).max(1)
+        let limit = self.arq.send_limit();
+        (limit / 4).max(self.arq.mss().min(limit)).max(1)
     }
 
     /// Number of segments written and not yet sent.

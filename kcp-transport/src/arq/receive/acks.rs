@@ -59,8 +59,11 @@ impl Receiver {
         if !self.has_due_acks() {
             return self.gap_ack_at();
         }
-        // kcp-go v5 kcp.go, Input: acks that fill a datagram do not wait for the tick.
-        let full = self.pending_acks.len() >= config.segments_len / SEGMENT_HEADER_LEN;
+        // kcp-go v5 kcp.go, Input: acks that fill a datagram do not wait for the tick. Nor do those of half a
+        // window: the peer could have nothing left to send.
+        let most = config.segments_len / SEGMENT_HEADER_LEN;
+        let full =
+            self.pending_acks.len() >= most.min(usize::from(config.receive_window).div_ceil(2));
         if self.acks_now || full || config.ack_policy == AckPolicy::Immediate {
             return Some(Time::ZERO);
         }

@@ -197,12 +197,21 @@ impl Sender {
     }
 
     /// Queues as much of `data` as fits, filling the last segment first in stream mode.
+    ///
+    /// If not all of a stream's data fits, no segment is begun that the rest of the buffer does not fill:
+    /// with a window of few segments, part of a segment takes as long as a whole one.
     pub(super) fn write(&mut self, data: &[u8], mode: Mode, buffers: &mut Buffers) -> usize {
-        let room = match mode {
-            Mode::Stream => self.stream_capacity(),
-            Mode::Message => self.capacity(),
+        let taken = match mode {
+            Mode::Message => data.len().min(self.capacity()),
+            Mode::Stream => {
+                let room = self.stream_capacity();
+                if data.len() > room && self.buffered > 0 {
+                    self.queue.in_whole_segments(room)
+                } else {
+                    data.len().min(room)
+                }
+            }
         };
-        let taken = data.len().min(room);
         self.queue.write(&data[..taken], mode, buffers);
         self.buffered += taken;
         taken

@@ -76,6 +76,15 @@ impl Queue {
         self.segments.len() > 1 || self.segments.front().is_some_and(is_full)
     }
 
+    /// The most bytes of a stream, of `room`, that leave no segment partly filled, except for the last one
+    /// that is queued already.
+    pub(super) fn in_whole_segments(&self, room: usize) -> usize {
+        let tail = self.segments.back().filter(|tail| tail.open);
+        let tail_room = tail.map_or(0, |tail| self.mss().saturating_sub(tail.data.len()));
+        let beyond = room.saturating_sub(tail_room);
+        room.min(tail_room) + beyond - beyond % self.mss()
+    }
+
     /// Adds `data`, filling the last segment first in stream mode.
     pub(super) fn write(&mut self, data: &[u8], mode: Mode, buffers: &mut Buffers) {
         self.bytes += data.len();

@@ -79,6 +79,26 @@ fn immediate_acks_are_sent_at_once_and_batched_ones_after_a_tick() {
 }
 
 #[test]
+fn batched_acks_of_half_a_window_do_not_wait() {
+    for (window, half) in [(1, 1), (2, 1), (3, 2), (8, 4)] {
+        let mut arq = arq(ArqConfig {
+            ack_policy: AckPolicy::Batched,
+            receive_window: window,
+            ..config()
+        });
+        for sequence in 0..half {
+            assert_ne!(
+                arq.poll_timeout(),
+                Some(Time::ZERO),
+                "{sequence} of {window}"
+            );
+            direct(&mut arq, at(5), &push(sequence, b"x"));
+        }
+        assert_eq!(acks(&mut arq, at(5)), [half - 1], "a window of {window}");
+    }
+}
+
+#[test]
 fn batched_acks_are_sent_with_data_and_when_una_advances() {
     let batched = ArqConfig {
         ack_policy: AckPolicy::Batched,

@@ -29,6 +29,38 @@ fn write_stops_at_the_send_buffer_and_acks_make_room() {
     assert_eq!(arq.send_capacity(), 32 * MSS);
 }
 
+/// Lengths of the segments that echo `data` through a window of one, each answered at once.
+fn echoed(first: usize, data: &[u8]) -> Vec<u32> {
+    let mut arq = arq(ArqConfig {
+        send_window: 1,
+        send_buffer: MSS,
+        ..config()
+    });
+    assert_eq!(arq.write(&data[..first]), first);
+    let (mut at_most, mut sent, mut rest) = (1000, Vec::new(), &data[first..]);
+    while !arq.is_drained() || !rest.is_empty() {
+        sent.extend(transmit(&mut arq, at(0)).iter().map(|it| it.payload_len));
+        rest = &rest[arq.write(rest)..];
+        direct(&mut arq, at(1), &tell(sent.len() as u32, 1));
+        rest = &rest[arq.write(rest)..];
+        at_most -= 1;
+        assert!(at_most > 0, "{sent:?}");
+    }
+    sent
+}
+
+#[test]
+fn full_send_buffer_does_not_cut_a_stream_into_parts_of_segments() {
+    let data = [0; 7 * MSS];
+    let whole = [MSS as u32; 7];
+    assert_eq!(echoed(MSS, &data), whole);
+    // One that does not fill a segment moves the others, and splits none.
+    let mut moved = vec![17];
+    moved.extend(&whole[1..]);
+    moved.push((MSS - 17) as u32);
+    assert_eq!(echoed(17, &data), moved);
+}
+
 #[test]
 fn remote_window_is_32_until_advertised() {
     let mut arq = arq(config());

@@ -202,6 +202,42 @@ fn clean_path_takes_nothing_twice() {
 }
 
 #[test]
+fn windows_of_one_segment_cost_a_round_trip_each_and_no_more() {
+    let round_trip = Duration::from_millis(2);
+    for policy in [AckPolicy::Immediate, AckPolicy::Batched] {
+        for preset in [
+            Preset::Rpc,
+            Preset::Interactive,
+            Preset::Bulk,
+            Preset::Fast3,
+        ] {
+            let own = Config::builder()
+                .preset(preset)
+                .ack_policy(policy)
+                .windows(1, 1)
+                .build()
+                .expect("in range");
+            let config = PairConfig {
+                client: own.clone(),
+                server: own,
+                link: LinkConfig {
+                    delay: round_trip / 2,
+                    ..LinkConfig::default()
+                },
+                ..PairConfig::default()
+            };
+            let mut pair = connected(1, &config);
+            let data = bytes(1, 200_000);
+            assert!(pair.transfer(&data).expect("arrives") == data);
+            // And one for connecting.
+            let most = round_trip * (2 + data.len().div_ceil(1376) as u32);
+            let took = pair.now() - kcp_transport::time::Time::ZERO;
+            assert!(took <= most, "{preset:?}, {policy:?}: {took:?}");
+        }
+    }
+}
+
+#[test]
 fn fec_repairs_losses_without_retransmission() {
     let own = Config::builder()
         .fec(FecRatio::new(10, 3).expect("in range"))
