@@ -59,15 +59,22 @@ impl Receiver {
         if !self.has_due_acks() {
             return self.gap_ack_at();
         }
-        // kcp-go v5 kcp.go, Input: acks that fill a datagram do not wait for the tick. Nor do those of half a
-        // window: the peer could have nothing left to send.
-        let most = config.segments_len / SEGMENT_HEADER_LEN;
-        let full =
-            self.pending_acks.len() >= most.min(usize::from(config.receive_window).div_ceil(2));
+        // kcp-go v5 kcp.go, Input: acks that fill a datagram do not wait for the tick.
+        let full = self.pending_acks.len() >= config.segments_len / SEGMENT_HEADER_LEN;
+        let full = full || self.has_acks_of_half_a_window(config);
         if self.acks_now || full || config.ack_policy == AckPolicy::Immediate {
             return Some(Time::ZERO);
         }
         Some(self.acks_since + config.flush_interval)
+    }
+
+    /// Whether the peer may soon have nothing left to send without these acks, and may send on with them.
+    ///
+    /// While the reader leaves no room they wait: kcp-go sends at once for an ack, but at its next tick for a
+    /// window update.
+    fn has_acks_of_half_a_window(&self, config: &ArqConfig) -> bool {
+        let half = usize::from(config.receive_window).div_ceil(2);
+        self.pending_acks.len() >= half && self.window() > 0
     }
 
     fn gap_ack_at(&self) -> Option<Time> {

@@ -79,13 +79,14 @@ fn immediate_acks_are_sent_at_once_and_batched_ones_after_a_tick() {
 }
 
 #[test]
-fn batched_acks_of_half_a_window_do_not_wait() {
-    for (window, half) in [(1, 1), (2, 1), (3, 2), (8, 4)] {
-        let mut arq = arq(ArqConfig {
-            ack_policy: AckPolicy::Batched,
-            receive_window: window,
-            ..config()
-        });
+fn batched_acks_of_half_a_window_wait_for_nothing_but_room() {
+    let batched = |receive_window| ArqConfig {
+        ack_policy: AckPolicy::Batched,
+        receive_window,
+        ..config()
+    };
+    for (window, half) in [(2, 1), (3, 2), (8, 4)] {
+        let mut arq = arq(batched(window));
         for sequence in 0..half {
             assert_ne!(
                 arq.poll_timeout(),
@@ -96,6 +97,13 @@ fn batched_acks_of_half_a_window_do_not_wait() {
         }
         assert_eq!(acks(&mut arq, at(5)), [half - 1], "a window of {window}");
     }
+
+    let mut arq = arq(batched(1));
+    direct(&mut arq, at(5), &push(0, b"x"));
+    assert_eq!(arq.poll_timeout(), Some(at(15)));
+    assert_eq!(read_all(&mut arq), b"x");
+    let sent = transmit(&mut arq, at(5));
+    assert_eq!((sent[0].command, sent[0].window), (Command::Ack, 1));
 }
 
 #[test]
