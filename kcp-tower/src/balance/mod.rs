@@ -81,7 +81,7 @@ pub use tower::discover::{Change, Discover};
 /// A service over a set of endpoints. Clones share the set and its connections.
 ///
 /// It is always ready: requests wait in their futures, not in `poll_ready`, because where a request
-/// goes depends on the request. Use [`tower::limit`] around it for a bound.
+/// goes depends on the request. Use [`tower::limit`](https://docs.rs/tower/latest/tower/limit/) around it for a bound.
 pub struct Balance<P: Protocol> {
     shared: Arc<Shared<P>>,
 }

@@ -25,7 +25,9 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 pub use self::builder::KcpConnectorBuilder;
-pub(crate) use self::resolve::{LookingUp, Lookup, Resolver};
+#[cfg(feature = "balance")]
+pub(crate) use self::resolve::LookingUp;
+pub(crate) use self::resolve::{Lookup, Resolver};
 use self::target::Target;
 use crate::KcpIo;
 use crate::http2::{MAX_STREAM_ERRORS, RESET_STREAMS, Windows};
