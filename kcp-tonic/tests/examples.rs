@@ -9,6 +9,8 @@
 mod balanced;
 #[path = "../examples/broadcast.rs"]
 mod broadcast;
+#[path = "../examples/discovery.rs"]
+mod discovery;
 #[path = "../examples/failover.rs"]
 mod failover;
 #[path = "../examples/helloworld.rs"]
@@ -19,6 +21,11 @@ mod restart;
 mod routeguide;
 #[path = "../examples/services.rs"]
 mod services;
+
+#[test]
+fn servers_in_a_file_are_called() {
+    discovery::main().unwrap();
+}
 
 #[test]
 fn calls_of_all_kinds_are_answered() {
@@ -62,6 +69,7 @@ fn examples_are_short_and_listed() {
     for (name, text) in [
         ("balanced.rs", include_str!("../examples/balanced.rs")),
         ("broadcast.rs", include_str!("../examples/broadcast.rs")),
+        ("discovery.rs", include_str!("../examples/discovery.rs")),
         ("failover.rs", include_str!("../examples/failover.rs")),
         ("helloworld.rs", include_str!("../examples/helloworld.rs")),
         ("restart.rs", include_str!("../examples/restart.rs")),
