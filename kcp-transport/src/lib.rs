@@ -117,6 +117,27 @@
 //! clients of a listener share its key, so each of them can impersonate any other: where that
 //! matters, run TLS inside. [`KeyRing`] changes keys while connections are open.
 //!
+//! # Peers with kcp-go
+//!
+//! The two sides need the same cipher and key, and nothing else. For a server in Go whose key is derived
+//! as kcptun does, with its default cipher, AES-256 in CFB mode:
+//!
+#![cfg_attr(feature = "tokio", doc = "```no_run")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use kcp_transport::{KcpStream, Security};
+//!
+//! # async fn run() -> std::io::Result<()> {
+//! let security = Security::from_password("aes", "its password", Security::KCPTUN_SALT)?;
+//! let stream = KcpStream::connect("example.com:4000", &security).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Security::NAMES`] are the names of the other ciphers. A key that is not derived from a password goes to
+//! [`Security::from_name`], or to [`AeadKey`] and [`LegacyCipher`]. kcptun itself multiplexes and compresses
+//! above KCP, which this crate does not. Such peers do not signal the end of a stream: see
+//! [coming from kcp-go](https://github.com/kcp-rs/kcp/blob/main/docs/coming-from-kcp-go.md).
+//!
 //! # Presets
 //!
 //! [`Config`] has the options, and [`Preset`] sets of them. The two sides may differ in all of them:
