@@ -17,8 +17,8 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kcp_transport::{
-    Config, ConnectAttempt, ConnectError, ConnectErrorReason, ConnectionInfo, KcpStream, Security,
-    Transport, WeakConnectionInfo,
+    Config, ConnectAttempt, ConnectError, ConnectErrorReason, ConnectionInfo, ConnectionState,
+    KcpStream, Security, Transport, WeakConnectionInfo,
 };
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -96,7 +96,35 @@ impl KcpConnector {
     /// A builder of hyper-util's client, with timers and with the settings of
     /// [`http2`](crate::http2).
     ///
-    /// It closes idle connections before a server made with [`serve`](crate::serve()) would do so.
+    /// # Idle connections
+    ///
+    /// They stay for 25 s, because a server made with [`serve`](crate::serve()) closes those of HTTP/1
+    /// after 30 s. An idle connection costs memory on both sides and, with
+    /// [`Config::keepalive`], a packet in each interval that keeps the bindings of NATs alive; those last
+    /// for 30 s and more. Without it, keep idle connections for a shorter time than those bindings:
+    /// [`pool_idle_timeout`](legacy::Builder::pool_idle_timeout). Connecting takes one round trip, so
+    /// a short time costs little.
+    ///
+    /// # Dying connections
+    ///
+    /// The pool hands out no connection that has ended: the transport ends it by
+    /// [`Config::user_timeout`] or [`Config::idle_timeout`] once its peer is silent. An application that
+    /// suspects a connection earlier, because a request takes too long, takes it out of the pool by
+    /// [`Connected::poison`](legacy::connect::Connected::poison) of hyper-util. Requests that it has
+    /// already go on, and the next ones get another connection:
+    ///
+    /// ```
+    /// use hyper_util::client::legacy::connect::capture_connection;
+    ///
+    /// let mut request = http::Request::new(());
+    /// let captured = capture_connection(&mut request);
+    /// // The request is sent, and there is no answer in time.
+    /// if let Some(connected) = captured.connection_metadata().as_ref() {
+    ///     connected.poison();
+    /// }
+    /// ```
+    ///
+    /// # Example
     ///
     /// ```
     /// use bytes::Bytes;
@@ -205,17 +233,22 @@ impl Service<SocketAddr> for KcpConnector {
 impl Made {
     fn alive(&self) -> Vec<ConnectionInfo> {
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        made.iter()
-            .filter_map(WeakConnectionInfo::upgrade)
-            .collect()
+        made.iter().filter_map(alive).collect()
     }
 
     /// Adds one, and forgets those that have ended.
     fn push(&self, connection: &ConnectionInfo) {
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        made.retain(|it| it.upgrade().is_some());
+        made.retain(|it| alive(it).is_some());
         made.push(connection.downgrade());
     }
+}
+
+/// The connection, unless it has ended. A pool or a response may hold the description of one that has.
+fn alive(connection: &WeakConnectionInfo) -> Option<ConnectionInfo> {
+    let connection = connection.upgrade()?;
+    let ended = matches!(connection.state(), ConnectionState::Closed(_));
+    (!ended).then_some(connection)
 }
 
 impl Shared {

@@ -174,6 +174,30 @@ impl<M, F, I> Serve<M, F, I> {
     ///
     /// Set before are timers for both versions, extended CONNECT for WebSockets over HTTP/2, and what
     /// [`http2`](crate::http2) describes.
+    ///
+    /// Among them are the limits of a request's headers, beyond which the answer is 431. For bodies, axum
+    /// has `DefaultBodyLimit` and http-body-util `Limited`; axum's answer is 413, and its default limit
+    /// 2 MiB.
+    ///
+    /// ```no_run
+    /// # async fn run(router: axum::Router) -> std::io::Result<()> {
+    /// # #[cfg(feature = "axum")] {
+    /// use axum::extract::DefaultBodyLimit;
+    /// use kcp_tower::{KcpIncoming, Security, serve};
+    ///
+    /// let incoming = KcpIncoming::bind("0.0.0.0:4000", &Security::Plaintext).await?;
+    /// let router = router.layer(DefaultBodyLimit::max(64 << 10));
+    /// serve(incoming, router.into_make_service())
+    ///     .configure(|http| {
+    ///         // Defaults: 100 headers in about 400 KiB, and 16 KiB.
+    ///         http.http1().max_headers(50).max_buf_size(16 << 10);
+    ///         http.http2().max_header_list_size(8 << 10);
+    ///     })
+    ///     .await?;
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn configure(mut self, change: impl FnOnce(&mut auto::Builder<TokioExecutor>)) -> Self {
         change(&mut self.server.builder);
         self
