@@ -76,6 +76,23 @@ fn commands_in_documents_are_run_or_listed() {
     assert!(read(".ci/run").contains("step cargo test --workspace\n"));
 }
 
+#[test]
+fn figures_of_the_front_page_are_those_of_the_table() {
+    let table = read("docs/performance.md");
+    // Loss of 0 / 1 / 5 / 10 / 20 %, and the 99th percentile of calls.
+    let at_5_percent = |subject: &str| {
+        let row = table.lines().find(|line| line.starts_with(subject));
+        let figures = row.unwrap().split('|').nth(2).unwrap();
+        figures.split('/').nth(2).unwrap().trim().to_owned()
+    };
+    let (ours, tcp) = (
+        at_5_percent("| this crate |"),
+        at_5_percent("| TCP, cubic |"),
+    );
+    let page = read("kcp-transport/src/lib.rs");
+    assert!(page.contains(&format!("{ours} ms with this crate, and {tcp} ms over TCP")));
+}
+
 /// Commands that are run, and what runs them or the same program with the same arguments.
 const RUN: &[(&str, &str)] = &[
     (

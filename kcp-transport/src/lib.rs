@@ -10,10 +10,10 @@
 //! (FEC) replace it before that, and how much bandwidth that may cost. kcp-go is the implementation in
 //! Go that kcptun and rpcx use; its programs are peers of this crate.
 //!
-//! Choose it where packets are lost or the way is long: mobile and wireless networks, other continents,
+//! Choose it where packets are lost or the path is long: mobile and wireless networks, other continents,
 //! games and remote control. At 5 % loss and a round trip of 50 ms, 99 of 100 calls of 1 KiB took at most
-//! 54 ms with this crate, and 366 ms over TCP ([all figures][lossy]). Choose it also where a peer
-//! has kcp-go.
+//! 54 ms with this crate, and 366 ms over TCP ([all figures][lossy]). Choose it also for programs whose
+//! peers use kcp-go.
 //!
 //! Do not choose it
 //!
