@@ -3,8 +3,22 @@
 
 #[path = "../examples/layers.rs"]
 mod layers;
+#[path = "../examples/pool.rs"]
+mod pool;
 #[path = "../examples/tls.rs"]
 mod tls;
+#[path = "../examples/web.rs"]
+mod web;
+
+#[test]
+fn pool_keeps_connections() {
+    pool::main().unwrap();
+}
+
+#[test]
+fn websockets_and_events_arrive() {
+    web::main().unwrap();
+}
 
 #[test]
 fn requests_pass_layers() {
@@ -22,7 +36,9 @@ fn examples_are_short_and_listed() {
     let readme = include_str!("../README.md");
     for (name, text) in [
         ("layers", include_str!("../examples/layers.rs")),
+        ("pool", include_str!("../examples/pool.rs")),
         ("tls", include_str!("../examples/tls.rs")),
+        ("web", include_str!("../examples/web.rs")),
     ] {
         assert!(text.lines().count() <= 60, "{name}");
         assert!(readme.contains(&format!("examples/{name}.rs)")), "{name}");
