@@ -5,21 +5,21 @@
     reason = "each example is a program of its own, with the same server"
 )]
 
-#[path = "../examples/balanced.rs"]
+#[path = "../../examples/balanced.rs"]
 mod balanced;
-#[path = "../examples/broadcast.rs"]
+#[path = "../../examples/broadcast.rs"]
 mod broadcast;
-#[path = "../examples/discovery.rs"]
+#[path = "../../examples/discovery.rs"]
 mod discovery;
-#[path = "../examples/failover.rs"]
+#[path = "../../examples/failover.rs"]
 mod failover;
-#[path = "../examples/helloworld.rs"]
+#[path = "../../examples/helloworld.rs"]
 mod helloworld;
-#[path = "../examples/restart.rs"]
+#[path = "../../examples/restart.rs"]
 mod restart;
-#[path = "../examples/routeguide/main.rs"]
+#[path = "../../examples/routeguide/main.rs"]
 mod routeguide;
-#[path = "../examples/services.rs"]
+#[path = "../../examples/services.rs"]
 mod services;
 
 #[test]
@@ -65,19 +65,22 @@ fn server_authenticates_compresses_and_describes_itself() {
 /// Examples are for reading, and readers find them in the README.
 #[test]
 fn examples_are_short_and_listed() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     for (name, text) in [
-        ("balanced.rs", include_str!("../examples/balanced.rs")),
-        ("broadcast.rs", include_str!("../examples/broadcast.rs")),
-        ("discovery.rs", include_str!("../examples/discovery.rs")),
-        ("failover.rs", include_str!("../examples/failover.rs")),
-        ("helloworld.rs", include_str!("../examples/helloworld.rs")),
-        ("restart.rs", include_str!("../examples/restart.rs")),
+        ("balanced.rs", include_str!("../../examples/balanced.rs")),
+        ("broadcast.rs", include_str!("../../examples/broadcast.rs")),
+        ("discovery.rs", include_str!("../../examples/discovery.rs")),
+        ("failover.rs", include_str!("../../examples/failover.rs")),
+        (
+            "helloworld.rs",
+            include_str!("../../examples/helloworld.rs"),
+        ),
+        ("restart.rs", include_str!("../../examples/restart.rs")),
         (
             "routeguide/main.rs",
-            include_str!("../examples/routeguide/main.rs"),
+            include_str!("../../examples/routeguide/main.rs"),
         ),
-        ("services.rs", include_str!("../examples/services.rs")),
+        ("services.rs", include_str!("../../examples/services.rs")),
     ] {
         assert!(text.lines().count() < 80, "{name}");
         assert!(readme.contains(&format!("examples/{name})")), "{name}");
@@ -87,8 +90,8 @@ fn examples_are_short_and_listed() {
 /// Its code has a module of generated code, so it cannot be a documentation test.
 #[test]
 fn readme_shows_an_example() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     let (_, code) = readme.split_once("```rust,ignore\n").unwrap();
     let (code, _) = code.split_once("```").unwrap();
-    assert!(include_str!("../examples/helloworld.rs").ends_with(code));
+    assert!(include_str!("../../examples/helloworld.rs").ends_with(code));
 }

@@ -1,6 +1,6 @@
 //! Runs the fuzz target of HTTP/2 on the inputs that are kept for it.
 
-#[path = "../../kcp-transport/fuzz/src/http2.rs"]
+#[path = "../../../kcp-transport/fuzz/src/http2.rs"]
 #[allow(unreachable_pub, reason = "public in the library of the fuzz targets")]
 mod http2;
 

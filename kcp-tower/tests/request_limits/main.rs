@@ -1,6 +1,7 @@
 //! Limits of requests, and their answers. All of them are those of hyper and axum.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use axum::Router;

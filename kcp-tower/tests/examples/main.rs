@@ -1,13 +1,13 @@
 //! The examples, run to their end.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../examples/layers.rs"]
+#[path = "../../examples/layers.rs"]
 mod layers;
-#[path = "../examples/pool.rs"]
+#[path = "../../examples/pool.rs"]
 mod pool;
-#[path = "../examples/tls.rs"]
+#[path = "../../examples/tls.rs"]
 mod tls;
-#[path = "../examples/web.rs"]
+#[path = "../../examples/web.rs"]
 mod web;
 
 #[test]
@@ -33,12 +33,12 @@ fn requests_pass_tls() {
 /// Examples are for reading, and readers find them in the README.
 #[test]
 fn examples_are_short_and_listed() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     for (name, text) in [
-        ("layers", include_str!("../examples/layers.rs")),
-        ("pool", include_str!("../examples/pool.rs")),
-        ("tls", include_str!("../examples/tls.rs")),
-        ("web", include_str!("../examples/web.rs")),
+        ("layers", include_str!("../../examples/layers.rs")),
+        ("pool", include_str!("../../examples/pool.rs")),
+        ("tls", include_str!("../../examples/tls.rs")),
+        ("web", include_str!("../../examples/web.rs")),
     ] {
         assert!(text.lines().count() <= 60, "{name}");
         assert!(readme.contains(&format!("examples/{name}.rs)")), "{name}");
