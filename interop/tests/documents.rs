@@ -160,7 +160,9 @@ fn problem_of(document: &Path, target: &str) -> Option<String> {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let path = if let Some(rest) = file.strip_prefix(HERE) {
         // The page of the repository shows its README.
-        let rest = rest.strip_prefix("/blob/main/").unwrap_or("README.md");
+        let rest = rest.strip_prefix("/blob/main/");
+        let rest = rest.or_else(|| file.strip_prefix(HERE)?.strip_prefix("/tree/main/"));
+        let rest = rest.unwrap_or("README.md");
         root().join(rest)
     } else if file.contains("://") {
         return None;

@@ -99,6 +99,10 @@
 //!
 //! [`http2`](kcp_tower::http2) of kcp-tower has the settings and their reasons.
 //!
+//! # Examples
+//!
+//! [Programs](https://github.com/kcp-rs/kcp/tree/main/kcp-tonic/examples) with one idea each; the README lists them.
+//!
 //! # Features
 //!
 //! | feature | default | contents |

@@ -56,8 +56,8 @@
 //! ```
 //!
 //! The client keeps connections and reuses them, as over TCP; with HTTP/2 one connection carries all requests
-//! to a server. It fails if nothing answers within [`connect_timeout`](kcp_transport::Config::connect_timeout),
-//! 10 s, and a connection whose server has died leaves the pool with an error. Options of connections are
+//! to a server. Connecting fails if nothing answers within [`connect_timeout`](kcp_transport::Config::connect_timeout),
+//! 10 s. A connection whose server has died ends with an error, and the pool makes another. Options of connections are
 //! set with [`KcpConnector::builder`].
 //!
 //! # TLS
@@ -72,6 +72,10 @@
 //! reasons. Two matter most. All that HTTP/2's flow control lets through must fit into KCP's buffers,
 //! and hyper's client default of 5 MiB does not fit the default windows. The transport finds dead
 //! peers; a PING that waits behind data on a slow link would end a healthy connection.
+//!
+//! # Examples
+//!
+//! [Programs](https://github.com/kcp-rs/kcp/tree/main/kcp-tower/examples) with one idea each; the README lists them.
 //!
 //! # Features
 //!

@@ -172,6 +172,10 @@
 //! changes keeps its connections with [`KcpStream::rebind`]. `shutdown` (of tokio's `AsyncWriteExt`)
 //! returns once the peer has everything; await it before `main` returns.
 //!
+//! # Examples
+//!
+//! [Programs](https://github.com/kcp-rs/kcp/tree/main/kcp-transport/examples) with one idea each; the README lists them.
+//!
 //! # Features
 //!
 //! | feature | default | contents |
