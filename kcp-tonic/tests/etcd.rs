@@ -4,6 +4,9 @@
 
 #[path = "../../kcp-tower/tests/support/debian.rs"]
 mod debian;
+#[path = "../examples/etcd.rs"]
+#[allow(dead_code, reason = "its main function reads arguments")]
+mod example;
 mod support;
 
 use std::collections::BTreeMap;
@@ -226,4 +229,19 @@ async fn killed_server_is_gone_when_its_lease_has_expired_and_calls_go_to_the_ot
     found.until_these(&[&format!("kcp://{two}")]).await;
     let answer = client.say_hello(hello("who")).await.unwrap();
     assert_eq!(answer.into_inner().message, "two");
+}
+
+#[tokio::test]
+async fn example_runs_to_its_end() {
+    let Some(server) = Server::new(6) else { return };
+    let data = tempfile::tempdir().unwrap();
+    let _etcd = server.start(data.path());
+    let running = async {
+        // Until etcd accepts connections.
+        while let Err(error) = example::run(server.client()).await {
+            assert!(error.to_string().starts_with("etcd: "), "{error}");
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), running).await;
+    ended.unwrap();
 }

@@ -15,6 +15,9 @@ mod discovery;
 mod failover;
 #[path = "../../examples/helloworld.rs"]
 mod helloworld;
+#[cfg(feature = "tls-ring")]
+#[path = "../../examples/mtls.rs"]
+mod mtls;
 #[path = "../../examples/restart.rs"]
 mod restart;
 #[path = "../../examples/routeguide/main.rs"]
@@ -40,6 +43,12 @@ fn call_ends_on_the_old_server_while_the_new_one_accepts() {
 #[test]
 fn greeter_is_answered() {
     helloworld::main().unwrap();
+}
+
+#[cfg(feature = "tls-ring")]
+#[test]
+fn server_and_client_show_each_other_certificates() {
+    mtls::main().unwrap();
 }
 
 #[test]
@@ -70,11 +79,14 @@ fn examples_are_short_and_listed() {
         ("balanced.rs", include_str!("../../examples/balanced.rs")),
         ("broadcast.rs", include_str!("../../examples/broadcast.rs")),
         ("discovery.rs", include_str!("../../examples/discovery.rs")),
+        // Run by the tests of etcd.
+        ("etcd.rs", include_str!("../../examples/etcd.rs")),
         ("failover.rs", include_str!("../../examples/failover.rs")),
         (
             "helloworld.rs",
             include_str!("../../examples/helloworld.rs"),
         ),
+        ("mtls.rs", include_str!("../../examples/mtls.rs")),
         ("restart.rs", include_str!("../../examples/restart.rs")),
         (
             "routeguide/main.rs",
