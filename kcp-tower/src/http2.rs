@@ -85,6 +85,13 @@ impl Default for Windows {
 /// streams before the server's settings have arrived.
 pub const MAX_CONCURRENT_STREAMS: u32 = 1024;
 
+/// Requests that a client has given up before the server has looked at them. One more of them, and a server
+/// closes the connection with `ENHANCE_YOUR_CALM`, as a measure against rapid resets (CVE-2023-44487).
+///
+/// h2's own limit is 20. After a lost packet the transport delivers all that was sent meanwhile at once, so
+/// that many requests arrive together with their resets.
+pub const MAX_PENDING_RESET_STREAMS: usize = 1024;
+
 /// Streams that a client has reset and remembers for [`RESET_STREAM_DURATION`], because frames that the
 /// server sent before it got the reset are still on their way.
 ///

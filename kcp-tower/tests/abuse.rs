@@ -183,6 +183,29 @@ async fn rapid_reset_is_ended() {
     .await;
 }
 
+/// As they arrive together after a packet that was lost.
+#[tokio::test(start_paused = true)]
+async fn burst_of_requests_that_were_given_up_is_no_attack() {
+    let (addr, mut connector) = start().await;
+    let mut client = Attacker::connect(addr, &mut connector).await;
+    let mut burst = Vec::new();
+    for stream in (1..).step_by(2).take(500) {
+        burst.extend(frame(HEADERS, END_HEADERS, stream, &REQUEST));
+        burst.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    burst.extend(frame(PING, 0, 0, b"12345678"));
+    client.writer.write_all(&burst).await.unwrap();
+    client.writer.flush().await.unwrap();
+    loop {
+        let received = timeout(PATIENCE, Attacker::receive(&mut client.reader)).await;
+        let received = received.unwrap().unwrap();
+        assert_ne!(received.kind, GOAWAY);
+        if received.kind == PING {
+            return;
+        }
+    }
+}
+
 /// CVE-2024-27316 and its kin.
 #[tokio::test(start_paused = true)]
 async fn flood_of_continuations_is_ended() {

@@ -6,7 +6,7 @@ mod incoming;
 mod io;
 mod serve;
 
-use kcp_tower::http2::{MAX_CONCURRENT_STREAMS, Windows};
+use kcp_tower::http2::{MAX_CONCURRENT_STREAMS, MAX_PENDING_RESET_STREAMS, Windows};
 use tonic::transport::Server;
 use tower_layer::{Identity, Stack};
 
@@ -32,5 +32,6 @@ fn server_builder_for(windows: Windows) -> Server<Stack<RemoteAddrLayer, Identit
         .initial_stream_window_size(windows.stream)
         .initial_connection_window_size(windows.connection)
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESET_STREAMS))
         .layer(RemoteAddrLayer::new())
 }

@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::handshake::{Established, Handshake};
 use super::http1_only::Http1Only;
 use super::with_info::WithInfo;
-use crate::http2::{MAX_CONCURRENT_STREAMS, Windows};
+use crate::http2::{MAX_CONCURRENT_STREAMS, MAX_PENDING_RESET_STREAMS, Windows};
 use crate::limits::Expiry;
 use crate::{BoxError, KcpIo};
 
@@ -53,7 +53,8 @@ impl Server {
             .adaptive_window(false)
             .initial_stream_window_size(windows.stream)
             .initial_connection_window_size(windows.connection)
-            .max_concurrent_streams(MAX_CONCURRENT_STREAMS);
+            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+            .max_pending_accept_reset_streams(MAX_PENDING_RESET_STREAMS);
         Self {
             builder,
             version: Version::Any,
