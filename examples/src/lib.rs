@@ -30,3 +30,8 @@ pub mod stop;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The programs of docs/operations.md, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/operations.md")]
+pub struct Operations;

@@ -9,6 +9,7 @@ macro_rules! documents {
 
 documents! {
     ComingFromKcpGo "../../docs/coming-from-kcp-go.md"
+    ComingFromRpcx "../../docs/coming-from-rpcx.md"
     ComingFromTokioKcp "../../docs/coming-from-tokio-kcp.md"
     ComingFromTonicOverTcp "../../docs/coming-from-tonic-over-tcp.md"
     Security "../../docs/security.md"

@@ -142,17 +142,10 @@ const NOT_RUN: &[(&str, &str)] = &[
 ];
 
 /// Documents with Rust that does not compile by itself, and why.
-const FRAGMENTS: &[(&str, &str)] = &[
-    (
-        "docs/coming-from-rpcx.md",
-        "beside Go of the same length; kcp-tonic/tests/etcd.rs has the program",
-    ),
-    ("docs/operations.md", "single statements"),
-    (
-        "kcp-tonic/README.md",
-        "a part of kcp-tonic/examples/helloworld.rs, which its tests compare",
-    ),
-];
+const FRAGMENTS: &[(&str, &str)] = &[(
+    "kcp-tonic/README.md",
+    "a part of kcp-tonic/examples/helloworld.rs, which its tests compare",
+)];
 
 /// What is wrong with a link of a document.
 fn problem_of(document: &Path, target: &str) -> Option<String> {
