@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::calls::{OpenCall, WaitingCall};
 use super::resend::Resending;
 use super::set::{Grpc, deadline};
-use super::status::{at_deadline, now, status_of};
+use super::status::{answer_at_deadline, at_deadline, now, status_of};
 use super::{KcpChannel, Route};
 
 impl Service<Request<Body>> for KcpChannel {
@@ -89,7 +89,7 @@ impl Future for CallFuture {
         };
         let (open, deadline) = (this.open.take(), *this.deadline);
         Poll::Ready(match response {
-            Ok(response) => Ok(response.map(|inner| {
+            Ok(response) => Ok(answer_at_deadline(response, deadline).map(|inner| {
                 Body::new(ResponseBody {
                     inner,
                     open,

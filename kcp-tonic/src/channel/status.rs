@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use h2::Reason;
+use http::{HeaderName, HeaderValue, Response};
 use tokio::time::Instant;
 use tonic::{Code, Status, TimeoutExpired};
 
@@ -40,6 +41,24 @@ pub(super) fn at_deadline(status: Status, deadline: Option<Instant>) -> Status {
     late.set_source(Arc::new(status));
     late
 }
+
+/// The response to a call with a deadline. tonic's server answers a call that has exceeded it with
+/// `Cancelled`, which arrives before our own timer has expired, or after.
+pub(super) fn answer_at_deadline<B>(
+    mut response: Response<B>,
+    deadline: Option<Instant>,
+) -> Response<B> {
+    let status = response.headers_mut().get_mut(GRPC_STATUS);
+    if let Some(status) = status
+        && *status == HeaderValue::from(i32::from(Code::Cancelled))
+        && deadline.is_some_and(|deadline| now() >= deadline)
+    {
+        *status = HeaderValue::from(i32::from(Code::DeadlineExceeded));
+    }
+    response
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// The time of deadlines.
 #[allow(
@@ -190,6 +209,24 @@ mod tests {
             (passed, Status::unavailable("lost"), Code::Unavailable),
         ] {
             assert_eq!(at_deadline(status, deadline).code(), code);
+        }
+    }
+
+    #[test]
+    fn answers_that_the_server_cancels_at_the_deadline_have_exceeded_it() {
+        let passed = Some(now());
+        let ahead = now().checked_add(std::time::Duration::from_secs(3600));
+        for (deadline, status, expected) in [
+            (passed, "1", "4"),
+            (passed, "5", "5"),
+            (ahead, "1", "1"),
+            (None, "1", "1"),
+        ] {
+            let mut response = Response::new(());
+            let value = HeaderValue::from_static(status);
+            response.headers_mut().insert(GRPC_STATUS, value);
+            let response = answer_at_deadline(response, deadline);
+            assert_eq!(response.headers()[GRPC_STATUS], expected);
         }
     }
 
