@@ -95,9 +95,9 @@ pub const MAX_PENDING_RESET_STREAMS: usize = 1024;
 /// Streams that a client has reset and remembers for [`RESET_STREAM_DURATION`], because frames that the
 /// server sent before it got the reset are still on their way.
 ///
-/// h2 remembers 50, each for a second. 1024 are as many as a connection may have
-/// ([`MAX_CONCURRENT_STREAMS`]), and take less than a mebibyte.
-pub const RESET_STREAMS: usize = 1024;
+/// h2 remembers 50, each for a second. 4096 last for two thousand calls that are given up in a second, and
+/// take about 3 MiB then.
+pub const RESET_STREAMS: usize = 4096;
 
 /// How long a client remembers a stream that it has reset: two of the longest round-trip times on Earth
 /// with a retransmission.
