@@ -24,7 +24,7 @@ use crate::Failure;
     clippy::nursery,
     clippy::all
 )]
-mod proto {
+pub mod proto {
     tonic::include_proto!("grpc.testing");
 }
 
