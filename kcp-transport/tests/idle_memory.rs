@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-const CLIENTS: usize = 200;
+const CLIENTS: usize = 500;
 
 /// Resident bytes that a connection may have.
 const LIMIT: usize = 16 << 10;
@@ -122,15 +122,15 @@ async fn idle_client_connections_take_at_most_16_kib_each() {
     talk(&mut connect(server.1).await, 1_000_000).await;
     let before = resident();
     let mut streams = Vec::new();
-    // A few at a time: what all of them need while they connect, the allocator may keep.
+    // Many at a time: what they hold for a moment must not stay with the allocator.
     while streams.len() < CLIENTS {
         let mut opening = JoinSet::new();
-        for _ in 0..20 {
+        for _ in 0..50 {
             let addr = server.1;
             opening.spawn(async move {
                 let mut stream = connect(addr).await;
-                for _ in 0..20 {
-                    talk(&mut stream, 1000).await;
+                for len in [1000, 20_000, 200_000] {
+                    talk(&mut stream, len).await;
                 }
                 stream
             });

@@ -278,7 +278,7 @@ impl Arq {
 
     /// As [`Self::read_with`], leaving the bytes where they are.
     pub fn peek_with(&self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
-        self.receive.peek_with(limit, sink)
+        self.receive.peek_with(limit, sink, &self.buffers)
     }
 
     /// Bytes that were read.
@@ -465,6 +465,12 @@ impl Arq {
         self.send.memory() + self.receive.memory() + self.buffers.held() + congestion
     }
 
+    /// The part of [`Self::memory`] that is in maps.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn mapped_memory(&self) -> usize {
+        self.buffers.mapped()
+    }
+
     /// Bytes of buffers that hold no data.
     pub(crate) fn spare(&self) -> usize {
         self.buffers.held()
@@ -494,8 +500,9 @@ impl Arq {
     ///
     /// Only for a connection that has ended: nothing may be received or sent after this.
     pub fn release(&mut self) {
+        self.send.release(&mut self.buffers);
         self.send = Sender::new(&self.config, self.send.flight().una());
-        self.receive.release();
+        self.receive.release(&mut self.buffers);
         self.shrink();
     }
 

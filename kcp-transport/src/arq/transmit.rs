@@ -379,7 +379,7 @@ impl Arq {
                 header.fragments_left = sent.fragments_left;
                 // A segment is no longer than a datagram, which is far below 2^32.
                 header.payload_len = len as u32;
-                payload.push(&header, &sent.data);
+                payload.push(&header, self.buffers.bytes(&sent.data));
                 self.on_transmitted(now, cause, len, (limit, in_flight));
                 payload.is_marked |= marked > 0;
                 payload.reserved += marked;

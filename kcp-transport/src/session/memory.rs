@@ -18,6 +18,13 @@ impl Session {
         self.arq.memory() + decoder + encoder + out_of_band
     }
 
+    /// The part of [`Self::memory`] that is in maps, which an allocator does not see.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn mapped_memory(&self) -> usize {
+        self.arq.mapped_memory()
+    }
+
     /// Sets whether memory is short elsewhere. While it is, the advertised window is at most 8
     /// segments, and at most that many are accepted beyond those already held. Only the newest 8
     /// out-of-band datagrams are kept for the user.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::arq::buffers::Buffers;
+use crate::arq::buffers::{Buffers, Data};
 use crate::time::Time;
 use crate::wire::{SEGMENT_HEADER_LEN, SeqNumber};
 
@@ -18,7 +18,7 @@ pub(in crate::arq) struct Transmission {
 #[derive(Debug)]
 pub(in crate::arq) struct Sent {
     /// Empty once acknowledged.
-    pub(in crate::arq) data: Vec<u8>,
+    pub(in crate::arq) data: Data,
     pub(in crate::arq) first_sent: Time,
     /// The last transmissions, the newest first; before there are as many, the first is repeated.
     recent: [Transmission; RECENT],
@@ -57,7 +57,7 @@ pub(in crate::arq) enum Resent {
 }
 
 impl Sent {
-    pub(in crate::arq) fn new(data: Vec<u8>, fragments_left: u8, first: Transmission) -> Self {
+    pub(in crate::arq) fn new(data: Data, fragments_left: u8, first: Transmission) -> Self {
         Self {
             data,
             first_sent: first.at,
@@ -280,6 +280,14 @@ impl Flight {
             }
         }
         advance
+    }
+
+    /// Returns the buffers of all segments.
+    pub(in crate::arq) fn clear(&mut self, buffers: &mut Buffers) {
+        for sent in self.ring.drain(..) {
+            buffers.give(sent.data);
+        }
+        self.bytes = 0;
     }
 
     /// Releases unused memory.

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::arq::buffers::{Buffers, true_size};
+use crate::arq::buffers::{Buffers, Data, true_size};
 use crate::arq::options::ArqConfig;
 
 /// One received data segment.
 #[derive(Debug)]
 pub(super) struct Fragment {
-    pub(super) data: Vec<u8>,
+    pub(super) data: Data,
     pub(super) fragments_left: u8,
 }
 
@@ -114,6 +114,7 @@ impl ReceiveBuffer {
         let used = self.committed() + gap * RESERVE + size;
         let budget = self.budget(pressed);
         if used + buffers.held() > budget {
+            // What is left is taken for this segment.
             buffers.clear();
         }
         // Each missing segment costs time, so a gap may be no longer than the number of segments
@@ -142,8 +143,14 @@ impl ReceiveBuffer {
         buffers: &mut Buffers,
     ) {
         let at = self.ready + index;
+        let size = true_size(data.len());
+        let used = self.committed() + buffers.held() + size;
+        let is_tight = buffers.is_scarce() || used > self.budget;
         let fragment = Some(Fragment {
-            data: buffers.take(data.len()),
+            data: match is_tight {
+                true => buffers.take_held(data.len()),
+                false => buffers.take(data.len()),
+            },
             fragments_left,
         });
         self.taken = self.taken.saturating_add(1);
@@ -164,7 +171,7 @@ impl ReceiveBuffer {
         }
         if let Some(Some(fragment)) = self.ring.get_mut(at) {
             self.bytes += fragment.data.capacity();
-            fragment.data.extend_from_slice(data);
+            buffers.append(&mut fragment.data, data);
         }
     }
 
@@ -215,11 +222,13 @@ impl ReceiveBuffer {
     }
 
     /// Drops all segments that are not ready.
-    pub(super) fn release(&mut self) {
-        self.ring.truncate(self.ready);
+    pub(super) fn release(&mut self, buffers: &mut Buffers) {
+        for fragment in self.ring.drain(self.ready..).flatten() {
+            buffers.give(fragment.data);
+        }
         self.missing = 0;
-        let buffers = self.ring.iter().flatten();
-        self.bytes = buffers.map(|fragment| fragment.data.capacity()).sum();
+        let left = self.ring.iter().flatten();
+        self.bytes = left.map(|fragment| fragment.data.capacity()).sum();
     }
 
     /// Bytes of heap memory.

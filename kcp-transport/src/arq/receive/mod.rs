@@ -266,7 +266,7 @@ impl Receiver {
         while read < limit
             && let Some(front) = self.buffer.front()
         {
-            let rest = &front.data[self.ready_offset as usize..];
+            let rest = &buffers.bytes(&front.data)[self.ready_offset as usize..];
             let len = rest.len().min(limit - read);
             sink(&rest[..len]);
             read += len;
@@ -282,10 +282,15 @@ impl Receiver {
     }
 
     /// As [`Self::read_with`], leaving the bytes where they are.
-    pub(super) fn peek_with(&self, limit: usize, sink: &mut impl FnMut(&[u8])) -> usize {
+    pub(super) fn peek_with(
+        &self,
+        limit: usize,
+        sink: &mut impl FnMut(&[u8]),
+        buffers: &Buffers,
+    ) -> usize {
         let (mut peeked, mut offset) = (0, self.ready_offset as usize);
         for fragment in self.buffer.ready_fragments() {
-            let rest = &fragment.data[offset..];
+            let rest = &buffers.bytes(&fragment.data)[offset..];
             let len = rest.len().min(limit - peeked);
             if len > 0 {
                 sink(&rest[..len]);
@@ -311,7 +316,8 @@ impl Receiver {
         };
         for _ in 0..fragments {
             if let Some(fragment) = self.buffer.front() {
-                out.extend_from_slice(&fragment.data[self.ready_offset as usize..]);
+                let data = buffers.bytes(&fragment.data);
+                out.extend_from_slice(&data[self.ready_offset as usize..]);
             }
             self.pop_ready(buffers);
         }
@@ -342,8 +348,8 @@ impl Receiver {
     }
 
     /// Releases everything that is not ready for the reader, for a connection that has ended.
-    pub(super) fn release(&mut self) {
-        self.buffer.release();
+    pub(super) fn release(&mut self, buffers: &mut Buffers) {
+        self.buffer.release(buffers);
         self.pending_acks.clear();
         self.gap_ack.cancel();
     }

@@ -286,6 +286,12 @@ impl Sender {
         }
     }
 
+    /// Returns the buffers of all segments, for a conversation that has ended.
+    pub(super) fn release(&mut self, buffers: &mut Buffers) {
+        self.queue.clear(buffers);
+        self.flight.clear(buffers);
+    }
+
     /// Number of transmissions examined for losses.
     #[cfg(test)]
     pub(super) fn loss_steps(&self) -> usize {

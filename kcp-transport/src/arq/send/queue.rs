@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::cork::Cork;
-use crate::arq::buffers::Buffers;
+use crate::arq::buffers::{Buffers, Data};
 use crate::arq::narrow;
 use crate::arq::options::{ArqConfig, Mode};
 use crate::time::Time;
@@ -13,7 +13,7 @@ use crate::wire::SEGMENT_HEADER_LEN;
 /// A segment that was never sent.
 #[derive(Debug)]
 pub(super) struct Queued {
-    pub(super) data: Vec<u8>,
+    pub(super) data: Data,
     pub(super) fragments_left: u8,
     /// Whether later writes may fill it up.
     open: bool,
@@ -96,9 +96,9 @@ impl Queue {
             if tail.data.len() + head.len() > mss / 2 {
                 // More than half full, it will probably fill up, so it grows to its full size at
                 // once.
-                tail.data.reserve_exact(room);
+                buffers.reserve(&mut tail.data, room);
             }
-            tail.data.extend_from_slice(head);
+            buffers.append(&mut tail.data, head);
             self.room += tail.data.capacity() - before;
             rest = beyond;
         }
@@ -128,7 +128,7 @@ impl Queue {
         self.room += queued.data.capacity();
         self.segments.push_back(queued);
         if let Some(queued) = self.segments.back_mut() {
-            queued.data.extend_from_slice(data);
+            buffers.append(&mut queued.data, data);
         }
     }
 
@@ -165,9 +165,10 @@ impl Queue {
                 continue;
             }
             if segment.open {
-                self.write(&segment.data, Mode::Stream, buffers);
+                let data = buffers.bytes(&segment.data).to_vec();
+                self.write(&data, Mode::Stream, buffers);
             } else {
-                message.extend_from_slice(&segment.data);
+                message.extend_from_slice(buffers.bytes(&segment.data));
                 if segment.fragments_left == 0 {
                     self.write_message(&message, most, buffers);
                     message.clear();
@@ -211,6 +212,14 @@ impl Queue {
     /// Declares that nothing more will be written, so that the queued segments are not held back.
     pub(super) fn finish(&mut self) {
         self.cork.turn_off();
+    }
+
+    /// Returns the buffers of all segments.
+    pub(super) fn clear(&mut self, buffers: &mut Buffers) {
+        for segment in self.segments.drain(..) {
+            buffers.give(segment.data);
+        }
+        (self.bytes, self.room) = (0, 0);
     }
 
     /// Releases unused memory.

@@ -100,7 +100,7 @@ fn batched_acks_of_half_a_window_wait_for_nothing_but_room() {
 
     let mut arq = arq(batched(1));
     direct(&mut arq, at(5), &push(0, b"x"));
-    assert_eq!(arq.poll_timeout(), Some(at(15)));
+    assert_eq!(arq.poll_timeout(), Some(at(25)));
     assert_eq!(read_all(&mut arq), b"x");
     let sent = transmit(&mut arq, at(5));
     assert_eq!((sent[0].command, sent[0].window), (Command::Ack, 1));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::arq::buffers::Buffers;
 use crate::arq::loss::{Rack, Sent};
 use crate::arq::options::Percent;
 
@@ -34,9 +35,12 @@ fn copies(redundancy: Redundancy, path: &PathModel) -> u8 {
 fn flight(count: u32) -> Flight {
     let mut flight = Flight::new(SeqNumber::first(0));
     let mut rack = Rack::new(None);
+    let mut buffers = Buffers::default();
     for sequence in 0..count {
         let sent = rack.on_sent(SeqNumber::first(sequence), Time::ZERO);
-        flight.push(Sent::new(vec![0; 1000], 0, sent));
+        let mut data = buffers.take(1000);
+        buffers.append(&mut data, &[0; 1000]);
+        flight.push(Sent::new(data, 0, sent));
     }
     flight
 }
