@@ -290,16 +290,16 @@ impl Router<'_> {
             Verdict::Open { validated: false } => self.open(conversation, Initiator::Peer),
             Verdict::Open { validated: true } => self.open_validated(conversation),
             Verdict::Reply(header) => {
-                self.registry.endpoint.reply(self.path, &header, &[]);
+                self.reply(payload, &header, &[]);
                 None
             }
             Verdict::ChallengeAddress(header) => {
-                self.registry.endpoint.reply(self.path, &header, &[]);
+                self.reply(payload, &header, &[]);
                 self.admission.hold_opening(datagram, payload);
                 None
             }
             Verdict::ChallengePath(header, data) => {
-                self.reply_frame(&header, &Frame::PathChallenge(data));
+                self.reply_frame(payload, &header, &Frame::PathChallenge(data));
                 None
             }
             Verdict::Refuse(code) => {
@@ -321,12 +321,18 @@ impl Router<'_> {
         };
         if let Some(header) = self.admission.refusal(datagram, self.stats) {
             let code = code.get();
-            self.reply_frame(&header, &Frame::Reset { tag, code });
+            self.reply_frame(payload, &header, &Frame::Reset { tag, code });
         }
     }
 
-    /// Sends a window update with one frame.
-    fn reply_frame(&self, header: &SegmentHeader, frame: &Frame) {
+    /// Answers a payload with one segment, which `data` follows.
+    fn reply(&self, payload: &[u8], header: &SegmentHeader, data: &[u8]) {
+        let endpoint = &self.registry.endpoint;
+        endpoint.reply(self.path, endpoint.answers_with_fec(payload), header, data);
+    }
+
+    /// Answers a payload with a window update that carries one frame.
+    fn reply_frame(&self, payload: &[u8], header: &SegmentHeader, frame: &Frame) {
         let mut frames = FrameWriter::new(MAX_EXTENSION_LEN);
         frames.push(frame);
         let header = SegmentHeader {
@@ -334,8 +340,7 @@ impl Router<'_> {
             payload_len: frames.payload().len() as u32,
             ..*header
         };
-        let endpoint = &self.registry.endpoint;
-        endpoint.reply(self.path, &header, frames.payload());
+        self.reply(payload, &header, frames.payload());
     }
 
     /// Whether peers may open one more session.

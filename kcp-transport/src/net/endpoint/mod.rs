@@ -20,7 +20,9 @@ use crate::config::{Config, ListenerConfig};
 use crate::crypto::Security;
 use crate::packet::{Opener, PacketLayout, Sealer};
 use crate::stats::EndpointStats;
-use crate::wire::{SEGMENT_HEADER_LEN, SegmentHeader};
+use crate::wire::{
+    SEGMENT_HEADER_LEN, SHARD_HEADER_LEN, SHARD_SIZE_LEN, SegmentHeader, ShardHeader, ShardKind,
+};
 
 use super::io::{Clock, Path, RebindableSocket, Socket, SocketMaker, Transport, entropy};
 use super::sync::lock;
@@ -190,20 +192,33 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Sends one segment without a session. The segment is lost if the socket is blocked or if its
-    /// payload exceeds the mtu: the peer repeats its request.
-    pub(super) fn reply(&self, path: Path, header: &SegmentHeader, payload: &[u8]) {
+    /// Whether a packet without a session is answered in a FEC packet: where the sessions of its sender
+    /// would be.
+    pub(super) fn answers_with_fec(&self, payload: &[u8]) -> bool {
+        let is_mirrored = self.listener.mirror_fec() || self.config.fec().is_some();
+        let is_data = |(header, _): (ShardHeader, _)| header.kind == ShardKind::Data;
+        is_mirrored && ShardHeader::detect(payload).is_some_and(is_data)
+    }
+
+    /// Sends one segment without a session, in a FEC packet if its peer needs one. The segment is lost if
+    /// the socket is blocked or if its payload exceeds the mtu: the peer repeats its request.
+    pub(super) fn reply(&self, path: Path, fec: bool, header: &SegmentHeader, payload: &[u8]) {
         let Some(mut batch) = self.egress.take_batch() else {
             return;
         };
         batch.push_with(|packet| {
-            let len = SEGMENT_HEADER_LEN + payload.len();
-            let Some(place) = packet.get_mut(SEGMENT_HEADER_LEN..len) else {
+            let front = if fec { FEC_FRONT } else { 0 };
+            let end = front + SEGMENT_HEADER_LEN + payload.len();
+            let Some(place) = packet.get_mut(front..end) else {
                 return 0;
             };
-            place.copy_from_slice(payload);
-            header.encode(packet);
-            len
+            header.encode(place);
+            place[SEGMENT_HEADER_LEN..].copy_from_slice(payload);
+            if fec {
+                SHARD_WITHOUT_SESSION.encode(packet);
+                ShardHeader::encode_size(&mut packet[SHARD_HEADER_LEN..end]);
+            }
+            end
         });
         // Once its key is used up, an endpoint seals nothing more; no session is there to fail.
         if self.sealer.seal(&mut batch).is_ok()
@@ -232,6 +247,14 @@ impl Endpoint {
         update(&mut lock(&self.stats));
     }
 }
+
+/// The number of packets of no session: before the first one of any, and in a group with none of them.
+const SHARD_WITHOUT_SESSION: ShardHeader = ShardHeader {
+    sequence: u32::MAX << 16,
+    kind: ShardKind::Data,
+};
+
+const FEC_FRONT: usize = SHARD_HEADER_LEN + SHARD_SIZE_LEN;
 
 /// Random nonces, or runs of 64 counted ones, in a generation of the replay filter. The values are
 /// just below the capacity of a table of 2^17 or 2^14 slots; the same holds for each part of a
