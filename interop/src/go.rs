@@ -63,9 +63,14 @@ impl Programs {
         }
         let directory = target_dir().join("interop-go");
         let built = Self {
-            kcp_go: build_into(&directory, "go", "go.mod", "kcp-interop")?,
-            kcp_go_5_7: build_into(&directory, "go", "../go-v5.7/go.mod", "kcp-interop-v5.7")?,
-            kcp_go_5_4: build_into(&directory, "go-v5.4", "go.mod", "kcp-interop-v5.4")?,
+            kcp_go: build_into(&directory, ("go", "."), "go.mod", "kcp-interop")?,
+            kcp_go_5_7: build_into(
+                &directory,
+                ("go", "."),
+                "../go-v5.7/go.mod",
+                "kcp-interop-v5.7",
+            )?,
+            kcp_go_5_4: build_into(&directory, ("go-v5.4", "."), "go.mod", "kcp-interop-v5.4")?,
             native: native.to_owned(),
         };
         Ok(PROGRAMS.get_or_init(|| built))
@@ -98,10 +103,20 @@ pub fn install(package: &str, name: &str) -> Result<PathBuf, GoError> {
     finish(output, &directory, executable(&directory, name))
 }
 
-/// Builds the sources with the dependencies of `modfile`, a path relative to them.
+/// Builds the hello world of grpc-go over kcp-go, `interop/go/greeter`, into the directory of the peers.
+///
+/// # Errors
+///
+/// As [`Programs::build`].
+pub fn greeter() -> Result<PathBuf, GoError> {
+    let directory = target_dir().join("interop-go");
+    build_into(&directory, ("go", "./greeter"), "go.mod", "greeter")
+}
+
+/// Builds a package of the sources with the dependencies of `modfile`, both relative to the sources.
 fn build_into(
     directory: &Path,
-    sources: &str,
+    (sources, package): (&str, &str),
     modfile: &str,
     name: &str,
 ) -> Result<PathBuf, GoError> {
@@ -111,7 +126,7 @@ fn build_into(
     let output = Command::new("go")
         .args(["build", "-modfile", modfile, "-o"])
         .arg(&program)
-        .arg(".")
+        .arg(package)
         .current_dir(&sources)
         .output();
     finish(output, &sources, program)
