@@ -13,7 +13,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
 use tracing::debug;
 
-use super::origin::Connection;
+use super::connection::Connection;
 use crate::channel::status::status_of;
 
 /// A task that watches a server, until this is dropped.

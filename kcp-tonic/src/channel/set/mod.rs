@@ -2,6 +2,7 @@
 
 mod body;
 mod builder;
+mod connection;
 pub(super) mod deadline;
 #[cfg(feature = "health")]
 mod health;

@@ -4,18 +4,14 @@ use std::sync::{Mutex, PoisonError};
 
 use kcp_tower::balance::{Link, Origin, Reconnect};
 use kcp_tower::{KcpConnector, Stats};
-use tonic::Status;
-use tonic::transport::{Channel, Endpoint, Error};
-use tower::util::MapErr;
+use tonic::transport::Endpoint;
 
 use super::Grpc;
+use super::connection::{Connection, connection};
 #[cfg(feature = "health")]
 use super::health::Watching;
 use super::recent::{RecentLoss, Segments};
-use crate::channel::status::{now, status_of};
-
-/// tonic's channel, with the statuses of gRPC's specification.
-pub(super) type Connection = MapErr<Channel, fn(Error) -> Status>;
+use crate::channel::status::now;
 
 /// Makes tonic's channels to one server.
 #[derive(Debug)]
@@ -49,8 +45,7 @@ impl GrpcOrigin {
 
     fn another(&self) -> Connection {
         let connector = self.reconnect.clone();
-        let channel = self.endpoint.connect_with_connector_lazy(connector);
-        MapErr::new(channel, |error| status_of(Box::new(error)))
+        connection(self.endpoint.connect_with_connector_lazy(connector))
     }
 
     pub(in crate::channel) fn connector(&self) -> &KcpConnector {
