@@ -235,11 +235,14 @@ async fn calls_that_are_given_up_leave_nothing() {
     give_up_calls(&pair, &mut sequence, 5000).await;
     let conversation = conversations(&pair.channel);
     let handlers = std::sync::Arc::strong_count(&pair.greeter.waiting);
-    let before = held();
-    give_up_calls(&pair, &mut sequence, 20_000).await;
-    // Tables may double once more. A byte string for each call would take more.
-    let grown = held().saturating_sub(before);
-    assert!(grown < 1 << 20, "{grown} bytes");
+    let mut least = usize::MAX;
+    for _ in 0..3 {
+        let before = held();
+        give_up_calls(&pair, &mut sequence, 10_000).await;
+        least = least.min(held().saturating_sub(before));
+    }
+    // A table may double in one of the rounds. A byte string for each call would take more in all of them.
+    assert!(least < 1 << 18, "{least} bytes in each round");
     assert_eq!(pair.channel.stats().open, 0);
     assert_eq!(conversations(&pair.channel), conversation);
     assert_eq!(
