@@ -1,7 +1,7 @@
 //! gRPC over KCP, the reliable-UDP protocol: channels and servers for tonic.
 //!
-//! Generated clients and services stay as they are over TCP. A [`KcpChannel`] stands in for tonic's `Channel`, and
-//! [`serve()`] for `Server::serve`. Peers may be programs with grpc-go over kcp-go. The layers below are
+//! Generated clients and services stay as they are over TCP. A [`KcpChannel`] replaces tonic's `Channel`, and
+//! [`serve()`] replaces `Server::serve`. Go programs with grpc-go over kcp-go are peers. The layers below are
 //! [`kcp_tower`], which has HTTP/2, and [`kcp_transport`], whose page describes when to choose KCP, the
 //! ciphers and the presets.
 //!
@@ -37,7 +37,7 @@
 //!
 //! # Client
 //!
-//! A [`KcpChannel`] goes where tonic's `Channel` would:
+//! A generated client takes a [`KcpChannel`] in place of tonic's `Channel`:
 //!
 //! ```no_run
 //! # mod helloworld {
@@ -58,7 +58,7 @@
 //!
 //! # Several servers
 //!
-//! The same channel over a set of servers, fixed or found by any [`Discover`](balance::Discover) of
+//! A channel may have a set of servers, fixed or found by any [`Discover`](balance::Discover) of
 //! tower. A [`Selection`] picks one for each call, and a [`Failure`] decides whether a call that fails is
 //! sent again:
 //!
@@ -79,21 +79,22 @@
 //! # When a server dies
 //!
 //! Calls fail with `Unavailable`, the code that retry policies look for; [`ConnectionError::find`] finds the
-//! reason among the sources of the status. A server that shuts down ends its connections in good order. One that was killed is noticed
-//! within two seconds after something is sent, one that has vanished by the time-outs of the [`Config`], and
-//! the next call connects anew. With [`Failure::failover`], calls go to another server instead.
+//! reason among the sources of the status. A server that shuts down lets calls in flight finish. A killed
+//! server is detected within two seconds after something is sent to it, and a vanished one by the time-outs of the
+//! [`Config`]. The next call connects anew. With [`Failure::failover`], calls go to another server instead.
 //!
 //! # Changing networks
 //!
 //! [`KcpChannel::rebind`] moves a channel to another socket when a client's network has changed. Calls
-//! and streams in flight go on from the new address.
+//! and streams in flight continue from the new address.
 //!
 //! # TLS
 //!
 //! With one of the features `tls-ring` and `tls-aws-lc`, a channel to `kcps://host:port` with
 //! `KcpChannelBuilder::tls_config`, and a server with `Server::tls_config`, use TLS inside KCP, with
-//! client certificates if wanted; `KcpRequestExt::kcp_peer_certs` gives them to handlers.
-//! [`Security::Plaintext`] below is enough then.
+//! client certificates if wanted; handlers get these from `KcpRequestExt::kcp_peer_certs`.
+//! [`Security::Plaintext`] then suffices to protect data; [`Security::Aead`] also keeps attackers without the key
+//! from ending connections.
 //!
 //! # HTTP/2 over KCP
 //!
@@ -101,7 +102,7 @@
 //!
 //! # Examples
 //!
-//! [Programs](https://github.com/kcp-rs/kcp/tree/main/kcp-tonic/examples) with one idea each; the README lists them.
+//! [Short programs](https://github.com/kcp-rs/kcp/tree/main/kcp-tonic/examples), one for each subject; the README lists them.
 //!
 //! # Features
 //!
@@ -111,8 +112,10 @@
 //! | `server` | yes | servers |
 //! | `dns` | | servers by SRV records |
 //! | `etcd` | | the module `etcd` |
+//! | `health` | | `KcpChannelBuilder::watch_health` |
 //! | `tls-ring`, `tls-aws-lc`, `tls-native-roots`, `tls-webpki-roots` | | TLS inside, as in tonic |
-//! | `aead-ring`, `aead-rust`, `legacy-ciphers`, `metrics`, `serde` | first and third | those of [`kcp_transport`] |
+//! | `aead-ring`, `legacy-ciphers` | yes | those of [`kcp_transport`] |
+//! | `aead-rust`, `metrics`, `serde` | | those of [`kcp_transport`] |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

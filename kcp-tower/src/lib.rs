@@ -1,8 +1,8 @@
 //! HTTP/1 and HTTP/2 over KCP, the reliable-UDP protocol: a connector, incoming connections and a server
 //! for [hyper], tower and axum.
 //!
-//! Services, routers, layers and clients stay as they are over TCP; where a program binds and connects,
-//! it names a [`Security`] besides the address. [`kcp_transport`] is the layer below: its page describes
+//! Services, routers, layers and clients stay as they are over TCP. Only binding and connecting change: they
+//! take a [`Security`] beside the address. [`kcp_transport`] is the layer below: its page describes
 //! when to choose KCP, the ciphers, the presets, and what happens when a peer dies. The crate
 //! [`kcp-tonic`](https://docs.rs/kcp-tonic) above carries gRPC.
 //!
@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | [`KcpConnector`] | `Service<Uri>` and `Service<SocketAddr>` | hyper-util's client, tonic, tower |
 //! | [`KcpIncoming`] | a stream of accepted connections; with feature `axum` a listener for `axum::serve` | servers |
-//! | [`serve()`] | HTTP/1 and HTTP/2 for any tower service, with TLS, upgrades and graceful shutdown | servers, axum routers among them |
+//! | [`serve()`] | HTTP/1 and HTTP/2 for any tower service, with TLS, upgrades and graceful shutdown | servers, including axum routers |
 //! | [`KcpIo`] | a stream with the traits of tokio and of hyper | all of these |
 //! | [`KcpConnectInfo`] | addresses and live statistics, in the extensions of requests and responses | handlers |
 //! | [`ConnectionLimits`] | number, age and idle time of connections | servers |
@@ -63,19 +63,22 @@
 //! # TLS
 //!
 //! `https` URIs need a connector that adds TLS: a [`KcpIo`] is a stream for `tokio_rustls`, on both sides, and
-//! [`serve()`] takes the result. [`Security::Plaintext`] below is enough then. Without TLS, all clients
-//! share the key of the [`Security`].
+//! [`serve()`] takes the result. [`Security::Plaintext`] then suffices to protect data; [`Security::Aead`] also keeps
+//! attackers without the key from ending connections. Without TLS, all clients share the key of the [`Security`].
 //!
 //! # HTTP/2 over KCP
 //!
 //! [`http2`] has the settings that [`serve()`] and [`KcpConnector::client_builder`] use, and their
-//! reasons. Two matter most. All that HTTP/2's flow control lets through must fit into KCP's buffers,
-//! and hyper's client default of 5 MiB does not fit the default windows. The transport finds dead
-//! peers; a PING that waits behind data on a slow link would end a healthy connection.
+//! reasons. Two matter most:
+//!
+//! - All data that HTTP/2's flow control permits must fit into KCP's buffers. hyper's client default of 5 MiB
+//!   does not fit the default windows.
+//! - HTTP/2's PINGs are off, because the transport detects dead peers, and a PING that waits behind data on a
+//!   slow link would end a healthy connection.
 //!
 //! # Examples
 //!
-//! [Programs](https://github.com/kcp-rs/kcp/tree/main/kcp-tower/examples) with one idea each; the README lists them.
+//! [Short programs](https://github.com/kcp-rs/kcp/tree/main/kcp-tower/examples), one for each subject; the README lists them.
 //!
 //! # Features
 //!
@@ -87,7 +90,8 @@
 //! | `balance` | | the module `balance` |
 //! | `dns` | | servers by SRV records |
 //! | `full` | | all of the above |
-//! | `aead-ring`, `aead-rust`, `legacy-ciphers`, `metrics`, `serde` | first and third | those of [`kcp_transport`] |
+//! | `aead-ring`, `legacy-ciphers` | yes | those of [`kcp_transport`] |
+//! | `aead-rust`, `metrics`, `serde` | | those of [`kcp_transport`] |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

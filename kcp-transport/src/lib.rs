@@ -7,8 +7,8 @@
 //!
 //! KCP numbers, acknowledges and repeats segments as TCP does, but in UDP datagrams and in the program
 //! instead of the kernel. So the program decides how soon lost data is repeated, whether parity packets
-//! (FEC) replace it before that, and how much bandwidth that may cost. kcp-go is the implementation in
-//! Go that kcptun and rpcx use; its programs are peers of this crate.
+//! (FEC) replace it before that, and how much bandwidth that may cost. kcp-go is the widely used
+//! implementation in Go; programs that use it are peers of this crate.
 //!
 //! Choose it where packets are lost or the path is long: mobile and wireless networks, other continents,
 //! games and remote control. At 5 % loss and a round trip of 50 ms, 99 of 100 calls of 1 KiB took at most
@@ -119,8 +119,9 @@
 //!
 //! # Peers with kcp-go
 //!
-//! The two sides need the same cipher and key, and nothing else. For a server in Go whose key is derived
-//! as kcptun does, with its default cipher, AES-256 in CFB mode:
+//! The two sides need the same cipher and key, and nothing else; only kcp-go v5.4 with FEC also needs
+//! [`Config::fec`] here. This connects to a server in Go that derives its key as kcptun does, and has kcptun's
+//! default cipher, AES-256 in CFB mode:
 //!
 #![cfg_attr(feature = "tokio", doc = "```no_run")]
 #![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
@@ -133,26 +134,27 @@
 //! # }
 //! ```
 //!
-//! [`Security::NAMES`] are the names of the other ciphers. A key that is not derived from a password goes to
-//! [`Security::from_name`], or to [`AeadKey`] and [`LegacyCipher`]. kcptun itself multiplexes and compresses
-//! above KCP, which this crate does not. Such peers do not signal the end of a stream: see
-//! [coming from kcp-go](https://github.com/kcp-rs/kcp/blob/main/docs/coming-from-kcp-go.md).
+//! [`Security::NAMES`] lists the names of the other ciphers. [`Security::from_name`], [`AeadKey`] and [`LegacyCipher`]
+//! take a key that is not derived from a password. kcp-go peers do not signal the end of a stream: see
+//! [coming from kcp-go](https://github.com/kcp-rs/kcp/blob/main/docs/coming-from-kcp-go.md). kcptun itself is no peer,
+//! because it multiplexes and compresses above KCP.
 //!
 //! # Presets
 //!
-//! [`Config`] has the options, and [`Preset`] sets of them. The two sides may differ in all of them:
+//! [`Config`] has the options, and a [`Preset`] is a set of them. The two sides may differ in all of them:
 //! each option applies to one side or to one direction.
 //!
 //! | preset | for | what it costs |
 //! |---|---|---|
-//! | [`Preset::Rpc`], the default | calls and streams of any kind | on paths that lose packets, small writes are sent twice: at most as many bytes again |
-//! | [`Preset::Interactive`] | games, remote control | every small write is sent at least twice: at most twice as many bytes again |
+//! | [`Preset::Rpc`], the default | calls and streams of any kind | on paths that lose packets, small writes are sent twice: up to 100 % more bytes |
+//! | [`Preset::Interactive`] | games, remote control | every small write is sent at least twice: up to 200 % more bytes |
 //! | [`Preset::Bulk`] | transfers | no copies: a lost small message costs a round trip. Up to 49 MB of buffers for a connection, while a transfer fills them |
-//! | `Normal`, `Fast`, `Fast2`, `Fast3` | the behaviour of kcptun's modes | no congestion control: what is beyond the bandwidth of the path fills its queue, and delays everything else there |
+//! | `Normal`, `Fast`, `Fast2`, `Fast3` | the behaviour of kcptun's modes | no congestion control: what exceeds the bandwidth of the path fills its queue, and delays all its traffic |
 //!
 //! The first three find the bandwidth of the path and keep its queue short. [`Config::fec`] adds
-//! parity: 10 data and 3 parity packets take 30 % more bandwidth, and rebuild up to 3 lost packets of 13
-//! without a round trip.
+//! parity: 10 data and 3 parity packets take 30 % more bandwidth or more, since parity is as long as the
+//! longest packet, and rebuild up to 3 lost packets of 13 without a round trip. Copies and parity add up, so take
+//! one of them: [tuning](https://github.com/kcp-rs/kcp/blob/main/docs/tuning.md) has figures.
 //!
 //! # When a peer dies
 //!
@@ -165,16 +167,16 @@
 //! | the peer shuts down or drops its stream | none: end of file, from peers of this crate | half a round trip |
 //! | its program was killed, and its host runs | [`ConnectionError::PeerGone`] | 2 s after something is sent |
 //! | it has vanished, with data in flight | [`ConnectionError::PeerUnresponsive`] | [`Config::user_timeout`], 30 s |
-//! | it has vanished, without | [`ConnectionError::IdleTimeout`] | [`Config::idle_timeout`], 90 s |
+//! | it has vanished, with no data in flight | [`ConnectionError::IdleTimeout`] | [`Config::idle_timeout`], 90 s |
 //! | it was restarted | [`ConnectionError::PeerRestarted`] | the next retransmission or [`Config::keepalive`], 20 s |
 //!
 //! [`ConnectionError::from_io`] finds the reason in an [`io::Error`](std::io::Error). A client whose own network
 //! changes keeps its connections with [`KcpStream::rebind`]. `shutdown` (of tokio's `AsyncWriteExt`)
-//! returns once the peer has everything; await it before `main` returns.
+//! returns once the peer has received everything; await it before `main` returns.
 //!
 //! # Examples
 //!
-//! [Programs](https://github.com/kcp-rs/kcp/tree/main/kcp-transport/examples) with one idea each; the README lists them.
+//! [Short programs](https://github.com/kcp-rs/kcp/tree/main/kcp-transport/examples), one for each subject; the README lists them.
 //!
 //! # Features
 //!
