@@ -1,4 +1,4 @@
-//! A server and a client that show each other certificates, and a handler that reads the client's.
+//! A server and a client that authenticate each other by certificates, and a handler that reads the client's.
 //!
 //! cargo run -p kcp-tonic --features tls-ring --example mtls
 

@@ -1,4 +1,4 @@
-//! Unreliable datagrams beside a stream: positions, of which only the newest counts.
+//! Unreliable datagrams beside a stream: positions, of which only the newest matters.
 //!
 //! cargo run -p kcp-transport --example datagrams
 

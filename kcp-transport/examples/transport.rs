@@ -1,4 +1,4 @@
-//! A carrier of datagrams of one's own: a UDP socket that loses every tenth datagram.
+//! A `Transport` of your own: a UDP socket that loses every tenth datagram.
 //!
 //! cargo run -p kcp-transport --example transport
 

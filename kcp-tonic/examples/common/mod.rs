@@ -1,4 +1,4 @@
-//! A greeter for the examples, which can be slow, and stopped like a process that is killed.
+//! A greeter for the examples. It can be slow, and it can be stopped as abruptly as a killed process.
 #![allow(dead_code, reason = "not every example uses everything")]
 
 use std::net::SocketAddr;
