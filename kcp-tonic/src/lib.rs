@@ -85,7 +85,7 @@
 //!
 //! # Changing networks
 //!
-//! [`KcpChannel::rebind`] moves a channel to another socket when a client's network has changed. Calls
+//! [`KcpChannel::rebind`] moves the connections of a channel to other sockets when a client's network has changed. Calls
 //! and streams in flight continue from the new address.
 //!
 //! # TLS

@@ -28,10 +28,10 @@
 //!
 //! | you want | take |
 //! |---|---|
-//! | a byte stream, as `TcpStream` | [`KcpStream`]: [`connect`](KcpStream::connect) |
+//! | a byte stream, like `TcpStream` | [`KcpStream`]: [`connect`](KcpStream::connect) |
 //! | messages with boundaries, reliable and in order | [`KcpMessageStream`]: [`connect`](KcpMessageStream::connect), or [`KcpStream::into_messages`] |
 //! | unreliable datagrams beside either | [`KcpStream::send_datagram`], [`Datagrams`]; the sender needs [`Config::fec`] |
-//! | to accept connections, as `TcpListener` | [`KcpListener`]: [`bind`](KcpListener::bind), [`accept`](KcpListener::accept) |
+//! | to accept connections, like `TcpListener` | [`KcpListener`]: [`bind`](KcpListener::bind), [`accept`](KcpListener::accept) |
 //! | many outgoing connections on one socket, to servers of this crate | [`KcpEndpoint`] |
 //! | options, a local address, a socket or [`Transport`] of your own | [`KcpStream::builder`], [`KcpListener::builder`] |
 //! | HTTP, tower, axum | the crate [`kcp-tower`](https://docs.rs/kcp-tower) |
@@ -107,11 +107,11 @@
 //!   Without the key an attacker cannot read, change, add or replay data. Take it unless there is a
 //!   reason against it.
 //! - [`Security::Legacy`] has the other ciphers of kcp-go, kcptun's default among them. They hide the
-//!   data, but an attacker can change it unnoticed, since their checksum is no authentication. Take one
+//!   data, but an attacker can change it unnoticed, since a checksum does not authenticate. Take one
 //!   for peers that you cannot change.
-//! - [`Security::Plaintext`] encrypts nothing. An attacker on the way can read and change everything.
+//! - [`Security::Plaintext`] encrypts nothing. An attacker on the path can read and change everything.
 //!   Take it for tests, or with TLS inside, which [`kcp-tower`](https://docs.rs/kcp-tower) and
-//!   [`kcp-tonic`](https://docs.rs/kcp-tonic) carry.
+//!   [`kcp-tonic`](https://docs.rs/kcp-tonic) support.
 //!
 //! [`Security::from_password`] derives the key as kcptun does; [`AeadKey`] takes a random one. All
 //! clients of a listener share its key, so each of them can impersonate any other: where that
@@ -147,7 +147,7 @@
 //! | preset | for | what it costs |
 //! |---|---|---|
 //! | [`Preset::Rpc`], the default | calls and streams of any kind | on paths that lose packets, small writes are sent twice: up to 100 % more bytes |
-//! | [`Preset::Interactive`] | games, remote control | every small write is sent at least twice: up to 200 % more bytes |
+//! | [`Preset::Interactive`] | games, remote control | every small write is sent at least twice: up to 200 % more bytes. Windows of 1024 segments |
 //! | [`Preset::Bulk`] | transfers | no copies: a lost small message costs a round trip. Up to 49 MB of buffers for a connection, while a transfer fills them |
 //! | `Normal`, `Fast`, `Fast2`, `Fast3` | the behaviour of kcptun's modes | no congestion control: what exceeds the bandwidth of the path fills its queue, and delays all its traffic |
 //!
@@ -159,8 +159,8 @@
 //! # When a peer dies
 //!
 //! KCP has no message for the end of a connection. Between two peers of this crate,
-//! [`Extensions`] add end of file, half-close and reset; with any peer, time-outs end a connection. It
-//! always ends with an error on reads and writes, never with end of file or a hang:
+//! [`Extensions`] add end of file, half-close and reset; with any peer, time-outs end a connection. A connection
+//! whose peer has died always ends with an error on reads and writes, never with end of file or a hang:
 //!
 //! | what happens | error | after |
 //! |---|---|---|
@@ -170,8 +170,9 @@
 //! | it has vanished, with no data in flight | [`ConnectionError::IdleTimeout`] | [`Config::idle_timeout`], 90 s |
 //! | it was restarted | [`ConnectionError::PeerRestarted`] | the next retransmission or [`Config::keepalive`], 20 s |
 //!
-//! [`ConnectionError::from_io`] finds the reason in an [`io::Error`](std::io::Error). A client whose own network
-//! changes keeps its connections with [`KcpStream::rebind`]. `shutdown` (of tokio's `AsyncWriteExt`)
+//! [`ConnectionError::from_io`] finds the reason in an [`io::Error`](std::io::Error). If a client's own network
+//! changes, its connections to peers of this crate continue: a stream moves by itself once its local address is
+//! gone, or at once by [`KcpStream::rebind`]. `shutdown` (of tokio's `AsyncWriteExt`)
 //! returns once the peer has received everything; await it before `main` returns.
 //!
 //! # Examples
