@@ -2,7 +2,7 @@
 //! for [hyper], tower and axum.
 //!
 //! Services, routers, layers and clients stay as they are over TCP. Only binding and connecting change: they
-//! take a [`Security`] beside the address. [`kcp_transport`] is the layer below: its page describes
+//! take a [`Security`] in addition to the address. [`kcp_transport`] is the layer below: its page describes
 //! when to choose KCP, the ciphers, the presets, and what happens when a peer dies. The crate
 //! [`kcp-tonic`](https://docs.rs/kcp-tonic) above carries gRPC.
 //!
