@@ -1,72 +1,18 @@
 //! Output and exit status of the programs.
 
+mod support;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use kcp_transport::{KcpStream, Security};
-use serde_json::Value;
+use support::{Server, last_line_as_json, run, signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ECHO: &str = env!("CARGO_BIN_EXE_echo");
 const GREETER: &str = env!("CARGO_BIN_EXE_greeter");
 const HTTP: &str = env!("CARGO_BIN_EXE_http");
-
-/// Runs a program to its end, with nothing on standard input.
-fn run(program: &str, arguments: &str) -> Output {
-    Command::new(program)
-        .args(arguments.split_whitespace())
-        .stdin(Stdio::null())
-        .output()
-        .expect("starts")
-}
-
-fn last_line_as_json(output: &Output) -> Value {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.lines().last().expect("something is printed");
-    serde_json::from_str(last).expect("JSON")
-}
-
-/// A running echo server.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    /// Starts it with empty standard input, and with `key` as the password in the environment.
-    fn start(arguments: &str, key: Option<&str>) -> Self {
-        Self::start_program(ECHO, arguments, key)
-    }
-
-    fn start_program(program: &str, arguments: &str, key: Option<&str>) -> Self {
-        let mut command = Command::new(program);
-        command.args(arguments.split_whitespace());
-        command.envs(key.map(|key| ("KCPTUN_KEY", key)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("starts");
-        let mut line = String::new();
-        let stdout = child.stdout.as_mut().expect("is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("reads");
-        let ready: Value = serde_json::from_str(&line).expect("JSON");
-        let address = ready["listening"].as_str().expect("a string").to_owned();
-        Self { child, address }
-    }
-
-    /// Its address, with the host as a name.
-    fn address_by_name(&self) -> String {
-        let (_, port) = self.address.rsplit_once(':').expect("has a port");
-        format!("localhost:{port}")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A client with too much data to finish during a test.
 struct EndlessClient {
@@ -101,13 +47,6 @@ impl EndlessClient {
         let output = self.child.wait_with_output().expect("ends");
         Output { stderr, ..output }
     }
-}
-
-/// Sends a signal with `kill`.
-fn signal(process: u32, signal: &str) {
-    let process = process.to_string();
-    let status = Command::new("kill").args([signal, &process]).status();
-    assert!(status.expect("starts").success());
 }
 
 /// Far below the 30 seconds after which a client closes a connection that gets no answer.
@@ -244,12 +183,17 @@ fn bad_filter_in_the_environment_is_refused() {
 
 #[test]
 fn hosts_may_be_names_and_keys_may_come_from_the_environment() {
-    let server = Server::start("server --listen localhost:0 --json", Some("from outside"));
+    let server = Server::start(
+        ECHO,
+        "server --listen localhost:0 --json",
+        Some("from outside"),
+    );
+    let (_, port) = server.address.rsplit_once(':').expect("has a port");
     let output = Command::new(ECHO)
         .args([
             "client",
             "--connect",
-            &server.address_by_name(),
+            &format!("localhost:{port}"),
             "--bytes",
             "1000",
         ])
@@ -265,10 +209,10 @@ fn hosts_may_be_names_and_keys_may_come_from_the_environment() {
 #[test]
 fn signals_stop_servers_at_once_and_end_their_clients_streams() {
     for signal in ["-INT", "-TERM"] {
-        let mut server = Server::start("server --listen 127.0.0.1:0 --json", None);
+        let mut server = Server::start(ECHO, "server --listen 127.0.0.1:0 --json", None);
         let client = EndlessClient::start(&server);
         let start = Instant::now();
-        self::signal(server.child.id(), signal);
+        support::signal(server.child.id(), signal);
         let ended = client.wait();
         assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
         let message = String::from_utf8_lossy(&ended.stderr);
@@ -287,7 +231,7 @@ fn signals_stop_servers_at_once_and_end_their_clients_streams() {
 async fn stopped_server_resets_connections_that_do_not_drain() {
     for program in [ECHO, GREETER] {
         let listen = "server --listen 127.0.0.1:0 --crypt null --json";
-        let mut server = Server::start_program(program, listen, None);
+        let mut server = Server::start(program, listen, None);
         let null = Security::from_password("null", "", b"").expect("is known");
         let client = KcpStream::connect(&*server.address, &null).await;
         let mut client = client.expect("connects");
@@ -312,7 +256,7 @@ async fn stopped_server_resets_connections_that_do_not_drain() {
 #[cfg(unix)]
 #[test]
 fn interrupted_client_prints_its_results_so_far() {
-    let server = Server::start("server --listen 127.0.0.1:0 --json", None);
+    let server = Server::start(ECHO, "server --listen 127.0.0.1:0 --json", None);
     let client = EndlessClient::start(&server);
     signal(client.child.id(), "-INT");
     let ended = client.wait();

@@ -1,0 +1,60 @@
+//! Programs that tests run.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Runs a program to its end, with nothing on standard input.
+pub(crate) fn run(program: &str, arguments: &str) -> Output {
+    Command::new(program)
+        .args(arguments.split_whitespace())
+        .stdin(Stdio::null())
+        .output()
+        .expect("starts")
+}
+
+pub(crate) fn last_line_as_json(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().expect("something is printed");
+    serde_json::from_str(last).expect("JSON")
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Starts a program with empty standard input, and with `key` as the password in the environment. Its
+    /// arguments contain `--json`.
+    pub(crate) fn start(program: &str, arguments: &str, key: Option<&str>) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments.split_whitespace());
+        command.envs(key.map(|key| ("KCPTUN_KEY", key)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("starts");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("reads");
+        let ready: Value = serde_json::from_str(&line).expect("JSON");
+        let address = ready["listening"].as_str().expect("a string").to_owned();
+        Self { child, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal with `kill`.
+pub(crate) fn signal(process: u32, signal: &str) {
+    let process = process.to_string();
+    let status = Command::new("kill").args([signal, &process]).status();
+    assert!(status.expect("starts").success());
+}
