@@ -10,6 +10,7 @@
 //! | [`echo`] | echo server, throughput and ping client |
 //! | [`greeter`] | gRPC greeter: service, client, demonstration through the relay |
 //! | [`http`] | axum app and hyper client, HTTP/1.1 and HTTP/2 |
+//! | [`perf`] | throughput and latency between a client and a server: `kcp perf` |
 //! | [`pattern`] | test data that can be checked at any offset |
 //! | [`report`] | tables, JSON lines and percentiles |
 
@@ -22,6 +23,7 @@ pub mod greeter;
 pub mod http;
 pub mod options;
 pub mod pattern;
+pub mod perf;
 pub mod relay;
 pub mod report;
 pub mod stop;

@@ -18,9 +18,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::address::HostPort;
 use crate::greeter::GreeterError;
 use crate::http::HttpError;
 use crate::options::OptionError;
+use crate::perf::TestError;
 use crate::report::one_line;
 use crate::stop::INTERRUPTED;
 
@@ -51,6 +53,14 @@ pub enum Failure {
     /// The HTTP program failed.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// A test with a server failed.
+    #[error("{doing}")]
+    Test {
+        /// What the program was doing, for the message.
+        doing: String,
+        /// The error of the test.
+        source: TestError,
+    },
     /// The program ran, and a result was not as expected.
     #[error("{0}")]
     Check(String),
@@ -69,6 +79,18 @@ impl Failure {
         |source| Self::Io { doing, source }
     }
 
+    /// The failure of a test with this server.
+    #[must_use]
+    pub fn test(server: &HostPort, error: TestError) -> Self {
+        match error {
+            TestError::Connect(error) => Self::io(format!("cannot connect to {server}"))(error),
+            source => Self::Test {
+                doing: format!("test with {server} failed"),
+                source,
+            },
+        }
+    }
+
     fn from_clap(error: &clap::Error) -> Self {
         let rendered = error.render().to_string();
         match error.kind() {
@@ -81,7 +103,11 @@ impl Failure {
         match self {
             Self::Shown(_) => 0,
             Self::Usage(_) | Self::Option(_) | Self::CannotBegin(_) => 2,
-            Self::Io { .. } | Self::Greeter(_) | Self::Http(_) | Self::Check(_) => 1,
+            Self::Io { .. }
+            | Self::Greeter(_)
+            | Self::Http(_)
+            | Self::Test { .. }
+            | Self::Check(_) => 1,
             Self::Interrupted => INTERRUPTED,
         }
     }

@@ -1,0 +1,84 @@
+//! What cannot be done is said in one line, with the exit status.
+
+use serde_json::Value;
+
+use super::support::{Server, run};
+use super::{KCP, client, server, stderr, stdout};
+
+const ECHO: &str = env!("CARGO_BIN_EXE_echo");
+
+#[test]
+fn refused_options_name_what_is_allowed() {
+    for (arguments, part) in [
+        ("", "subcommand"),
+        ("perf", "subcommand"),
+        ("perf client", "<HOST:PORT>"),
+        ("perf client nowhere", "HOST:PORT"),
+        ("perf client 127.0.0.1:1 -n 0", "64K"),
+        ("perf client 127.0.0.1:1 -n 1K -t 5", "--time"),
+        ("perf client 127.0.0.1:1 -t 0", "0.001 to 86400"),
+        ("perf client 127.0.0.1:1 -P 129", "1 to 128"),
+        ("perf client 127.0.0.1:1 -i 0.01", "0, or 0.1 to 3600"),
+        ("perf client 127.0.0.1:1 -b 1", "1K to 1000G"),
+        ("perf client 127.0.0.1:1 -l 2M", "1 to 1048576"),
+        ("perf client 127.0.0.1:1 --messages -l 24", "25 to 16384"),
+        (
+            "perf client 127.0.0.1:1 --messages --rate 9999 -t 9999",
+            "10000000",
+        ),
+        ("perf client 127.0.0.1:1 --rate 5", "--messages"),
+        ("perf client 127.0.0.1:1 -R --bidir", "--bidir"),
+        (
+            "perf client 127.0.0.1:1 --datashard 10",
+            "--parityshard is 0",
+        ),
+        ("perf server --listen nowhere", "'nowhere'"),
+    ] {
+        let output = run(KCP, arguments);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {message}");
+        assert!(message.starts_with("error: "), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn wrong_key_and_missing_server_are_explained() {
+    let server = server();
+    let wrong = client("perf client", &server, "--key wrong --connect-timeout 0.3");
+    assert_eq!(wrong.status.code(), Some(1));
+    let message = stderr(&wrong);
+    assert!(message.contains("cipher, key"), "{message}");
+    assert!(message.contains(&server.address), "{message}");
+
+    // The discard port: usually closed, and a service there would not answer.
+    let missing = run(KCP, "perf client 127.0.0.1:9 --connect-timeout 0.3 --json");
+    assert_eq!(missing.status.code(), Some(1));
+    let document: Value = serde_json::from_str(&stdout(&missing)).expect("JSON");
+    let message = document["error"].as_str().expect("text");
+    assert!(message.contains("127.0.0.1:9"), "{message}");
+}
+
+#[test]
+fn client_of_another_protocol_and_server_of_another_are_refused() {
+    let server = server();
+    let echo = format!("client --connect {} --bytes 100 --pings 0", server.address);
+    let output = run(ECHO, &echo);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("the echo"), "{}", stderr(&output));
+
+    let echo = Server::start(ECHO, "server --listen 127.0.0.1:0 --json", None);
+    let output = client("perf client", &echo, "-t 1");
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(
+        message.contains("the server speaks another protocol"),
+        "{message}"
+    );
+    assert_eq!(message.lines().count(), 1, "{message}");
+
+    // The server still serves others.
+    let output = client("perf client", &server, "-n 1000");
+    assert!(output.status.success(), "{}", stderr(&output));
+}
