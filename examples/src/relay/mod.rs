@@ -33,6 +33,11 @@ pub struct RelayConfig {
     pub reorder: f64,
     /// Probability that a datagram arrives twice. Default 0.
     pub duplicate: f64,
+    /// Bandwidth of each client in each direction, in bytes per second. Default: no limit.
+    pub rate: Option<u64>,
+    /// Capacity of the queue in front of a limited bandwidth, in datagrams of 1500 bytes. What exceeds it is
+    /// lost. Default 400.
+    pub queue: usize,
     /// Maximum length of a UDP payload, in bytes. Longer datagrams are lost. Default: no limit.
     pub mtu: usize,
     /// Seed of the random losses and delays. They also depend on the order in which datagrams arrive.
@@ -48,6 +53,8 @@ impl Default for RelayConfig {
             jitter: Duration::ZERO,
             reorder: 0.0,
             duplicate: 0.0,
+            rate: None,
+            queue: 400,
             mtu: usize::MAX,
             seed: 1,
         }
@@ -62,6 +69,8 @@ impl RelayConfig {
             jitter: self.jitter,
             reorder: self.reorder,
             duplicate: self.duplicate,
+            rate: self.rate,
+            queue: self.queue,
             mtu: self.mtu,
             ..LinkConfig::default()
         };
@@ -92,7 +101,24 @@ impl Relay {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         };
-        let front = Arc::new(bind(SocketAddr::new(loopback, 0))?);
+        Self::start_on(SocketAddr::new(loopback, 0), server, config)
+    }
+
+    /// As [`start`](Self::start), on the address `listen`.
+    ///
+    /// # Errors
+    ///
+    /// If the socket cannot be bound.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start_on(
+        listen: SocketAddr,
+        server: SocketAddr,
+        config: RelayConfig,
+    ) -> io::Result<Self> {
+        let front = Arc::new(bind(listen)?);
         let local_addr = front.local_addr()?;
         let counters = Arc::default();
         let relaying = Front {
@@ -140,10 +166,23 @@ impl Drop for Relay {
 pub struct RelayStats {
     /// Datagrams received.
     pub received: u64,
-    /// Datagrams lost by the configured probability.
+    /// Datagrams lost on the path: by the configured probability, to the queue of a limited bandwidth, or
+    /// because they were too long.
     pub lost: u64,
     /// Datagrams dropped because a queue was full or there were too many clients.
     pub overflowed: u64,
+}
+
+impl RelayStats {
+    /// What was counted since an earlier reading.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            received: self.received - earlier.received,
+            lost: self.lost - earlier.lost,
+            overflowed: self.overflowed - earlier.overflowed,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -335,6 +374,27 @@ mod tests {
             "{:?}",
             relay.stats()
         );
+    }
+
+    #[tokio::test]
+    async fn limited_bandwidth_delays_datagrams_and_loses_those_beyond_the_queue() {
+        let config = RelayConfig {
+            rate: Some(10_000),
+            queue: 1,
+            ..RelayConfig::default()
+        };
+        let (client, server, relay) = pair(config).await;
+        let start = tokio::time::Instant::now();
+        for _ in 0..10 {
+            client.send(&[0; 500]).await.unwrap();
+        }
+        let mut arrived = 0;
+        while arrived + relay.stats().lost < 10 && receive(&server).await.is_some() {
+            arrived += 1;
+        }
+        assert!((2..10).contains(&arrived), "{:?}", relay.stats());
+        // 500 bytes need 50 ms each.
+        assert!(start.elapsed() >= Duration::from_millis(50) * arrived as u32);
     }
 
     #[tokio::test]
