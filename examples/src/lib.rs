@@ -1,4 +1,4 @@
-//! Code of the example programs, as a library, so that tests and other tools can run it.
+//! Code of the programs, as a library, so that tests and other tools can run it.
 //!
 //! | module | contents |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | [`greeter`] | gRPC greeter: service, client, demonstration through the relay |
 //! | [`http`] | axum app and hyper client, HTTP/1.1 and HTTP/2 |
 //! | [`perf`] | throughput and latency between a client and a server: `kcp perf` |
+//! | [`ping`] | round trips of small messages: `kcp ping` |
 //! | [`pattern`] | test data that can be checked at any offset |
 //! | [`report`] | tables, JSON lines and percentiles |
 
@@ -24,6 +25,7 @@ pub mod http;
 pub mod options;
 pub mod pattern;
 pub mod perf;
+pub mod ping;
 pub mod relay;
 pub mod report;
 pub mod stop;

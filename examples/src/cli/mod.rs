@@ -177,6 +177,18 @@ fn matches(
         .map_err(|error| Failure::from_clap(&error))
 }
 
+/// Parses the seconds between reports: 0 for none, or 0.1 to 3600.
+///
+/// # Errors
+///
+/// A message with the range.
+pub fn interval(given: &str) -> Result<f64, String> {
+    let allowed = || "allowed: 0, or 0.1 to 3600 seconds".to_owned();
+    let seconds: f64 = given.parse().map_err(|_| allowed())?;
+    let known = seconds == 0.0 || (0.1..=3600.0).contains(&seconds);
+    known.then_some(seconds).ok_or_else(allowed)
+}
+
 /// Writes text to standard output.
 ///
 /// # Errors

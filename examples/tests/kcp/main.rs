@@ -4,7 +4,9 @@
 mod support;
 
 mod perf;
+mod ping;
 mod refusals;
+mod relay;
 
 use std::process::Output;
 
