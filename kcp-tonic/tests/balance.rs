@@ -32,7 +32,7 @@ fn uri(addr: &SocketAddr) -> String {
 }
 
 async fn answering_server(client: &mut GreeterClient<KcpChannel>) -> Result<String, Status> {
-    let reply = client.say_hello(hello("who")).await?;
+    let reply = client.say_hello(hello("server name")).await?;
     Ok(reply.into_inner().message)
 }
 
@@ -145,10 +145,10 @@ async fn key_of_the_metadata_or_the_extensions_selects_the_server() {
     let mut client = GreeterClient::new(channel);
     let mut used = BTreeMap::new();
     for user in (0..30).map(|it| format!("user-{it}")) {
-        let mut request = Request::new(hello("who"));
+        let mut request = Request::new(hello("server name"));
         request.metadata_mut().insert("user", user.parse().unwrap());
         let by_metadata = client.say_hello(request).await.unwrap().into_inner();
-        let mut request = Request::new(hello("who"));
+        let mut request = Request::new(hello("server name"));
         request.extensions_mut().insert(Key::of(&user));
         let by_extension = client.say_hello(request).await.unwrap().into_inner();
         assert_eq!(by_metadata, by_extension);
@@ -218,7 +218,7 @@ async fn calls_to_all_servers_have_all_answers_one_answer_or_the_errors() {
         move |one| async move { GreeterClient::new(one).say_hello(hello(name)).await }
     };
     let mut answers = Vec::new();
-    for receipt in channel.broadcast(say("who")).await.unwrap() {
+    for receipt in channel.broadcast(say("server name")).await.unwrap() {
         let at = addresses
             .iter()
             .position(|it| *receipt.endpoint.uri() == *uri(it));
@@ -239,12 +239,12 @@ async fn calls_to_all_servers_have_all_answers_one_answer_or_the_errors() {
     addresses[1] = setup.serve(stuck.clone()).await;
     let list = addresses[..2].iter().map(uri);
     let channel = setup.connecting().connect_list(list).unwrap();
-    let first = channel.fork(say("who")).await.unwrap();
+    let first = channel.fork(say("server name")).await.unwrap();
     assert_eq!(first.result.into_inner().message, "one");
     assert_eq!(channel.stats().open, 0);
 
     let nothing = stream::empty::<Result<Change<u8, Endpoint>, Infallible>>();
     let channel = setup.connecting().connect_discover(nothing);
-    let status: Status = channel.fork(say("who")).await.unwrap_err().into();
+    let status: Status = channel.fork(say("server name")).await.unwrap_err().into();
     assert_eq!(status.message(), "the set of endpoints is empty");
 }

@@ -215,7 +215,7 @@ async fn killed_server_is_gone_when_its_lease_has_expired_and_calls_go_to_the_ot
     for _ in 0..2 {
         names.push(
             client
-                .say_hello(hello("who"))
+                .say_hello(hello("server name"))
                 .await
                 .unwrap()
                 .into_inner()
@@ -227,7 +227,7 @@ async fn killed_server_is_gone_when_its_lease_has_expired_and_calls_go_to_the_ot
     process.shutdown_background();
     let mut found = Found::by(&greeters);
     found.until_these(&[&format!("kcp://{two}")]).await;
-    let answer = client.say_hello(hello("who")).await.unwrap();
+    let answer = client.say_hello(hello("server name")).await.unwrap();
     assert_eq!(answer.into_inner().message, "two");
 }
 

@@ -129,7 +129,7 @@ async fn call_that_found_no_connection_is_sent_elsewhere_whatever_it_is() {
     let connecting = servers.connecting().failure(Failure::failover());
     let mut client = over(connecting, &addresses);
     for _ in 0..4 {
-        assert_eq!(say(&mut client, "who").await.unwrap(), "alive");
+        assert_eq!(say(&mut client, "server name").await.unwrap(), "alive");
     }
     // A stream of requests too.
     let greetings = tokio_stream::iter(["a", "bc"].map(hello));
@@ -153,7 +153,7 @@ async fn dead_servers_fail_calls_at_once_until_one_is_back() {
     servers.start(addresses[1], Hello::named("back"));
     let answered = async {
         loop {
-            match say(&mut client, "who").await {
+            match say(&mut client, "server name").await {
                 Ok(name) => return name,
                 Err(_) => sleep(Duration::from_millis(10)).await,
             }
@@ -217,7 +217,7 @@ async fn call_to_a_stuck_server_is_given_up_and_sent_to_another() {
     let connecting = setup.connecting().idempotent([SAY_HELLO]);
     let failure = Failure::failover().try_timeout(Duration::from_millis(100));
     let mut client = over(connecting.failure(failure), &servers);
-    assert_eq!(say(&mut client, "who").await.unwrap(), "two");
+    assert_eq!(say(&mut client, "server name").await.unwrap(), "two");
     timeout(PATIENCE, stuck.cancelled.notified()).await.unwrap();
 }
 
@@ -238,7 +238,7 @@ async fn hedge_is_answered_by_the_other_server_and_cancels_the_call() {
     let connecting = connecting.idempotent_if(|path| path == SAY_HELLO);
     let channel = connecting.connect_list(list).unwrap();
     let mut client = GreeterClient::new(channel.clone());
-    assert_eq!(say(&mut client, "who").await.unwrap(), "quick");
+    assert_eq!(say(&mut client, "server name").await.unwrap(), "quick");
     let stats = channel.balance_stats().unwrap();
     assert_eq!((stats.requests, stats.retries, stats.hedges), (1, 0, 1));
     let succeeded = stats.endpoints.iter().map(|it| (it.tries, it.succeeded));
@@ -258,7 +258,7 @@ async fn call_that_waits_for_a_connection_is_hedged() {
     let connecting = connecting.idempotent([SAY_HELLO]);
     let begin = support::now();
     let mut client = over(connecting, &addresses);
-    assert_eq!(say(&mut client, "who").await.unwrap(), "alive");
+    assert_eq!(say(&mut client, "server name").await.unwrap(), "alive");
     // Connecting to the other one would be given up after 500 ms.
     let took = begin.elapsed();
     assert!(took < Duration::from_millis(100), "{took:?}");
@@ -291,7 +291,7 @@ async fn rest_of_the_time_is_sent_and_kept() {
     assert!((1..=50_000_000).contains(&micros), "{micros}");
 
     let connecting = failover(setup.connecting()).timeout(Duration::from_millis(100));
-    let status = say(&mut over(connecting, &[addr]), "who")
+    let status = say(&mut over(connecting, &[addr]), "server name")
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);

@@ -100,7 +100,7 @@ async fn until_healthy(channel: &KcpChannel, at: usize, healthy: bool) {
 }
 
 async fn name(client: &mut GreeterClient<KcpChannel>) -> String {
-    let reply = client.say_hello(hello("who")).await.unwrap();
+    let reply = client.say_hello(hello("server name")).await.unwrap();
     reply.into_inner().message
 }
 
@@ -126,7 +126,7 @@ async fn server_that_does_not_serve_gets_no_new_calls_until_it_serves_again() {
 
     two.report(NotServing).await;
     until_healthy(&channel, 1, false).await;
-    let status = client.say_hello(hello("who")).await.unwrap_err();
+    let status = client.say_hello(hello("server name")).await.unwrap_err();
     let text = format!(
         "no usable endpoint: {} is unhealthy (it reports NOT_SERVING), \
          {} is unhealthy (it reports NOT_SERVING)",

@@ -188,7 +188,7 @@ async fn server_is_replaced_on_its_port_while_calls_go_on() {
         let mut client = GreeterClient::new(channel.clone());
         calls.spawn(async move {
             sleep(Duration::from_millis(2 * i)).await;
-            let reply = client.say_hello(hello("who")).await.unwrap();
+            let reply = client.say_hello(hello("server name")).await.unwrap();
             reply.into_inner().message
         });
     }

@@ -153,7 +153,7 @@ fn reply(message: impl Into<String>) -> HelloReply {
 /// Greets. Some names have a meaning:
 ///
 /// - "addr": the answer is the caller's address.
-/// - "who": the answer is the server's name; a stuck server notifies `waiting` and never answers,
+/// - "server name": the answer is the server's name; a stuck server notifies `waiting` and never answers,
 ///   and notifies `cancelled` when the call is cancelled.
 /// - "timeout": the answer is the header `grpc-timeout`.
 /// - "unavailable": the answer is this error, and `waiting` is notified.
@@ -207,12 +207,12 @@ impl Greeter for Hello {
                 let stats = request.kcp_connect_info().unwrap().stats();
                 stats.bytes_read.to_string()
             }
-            "who" if self.stuck => {
+            "server name" if self.stuck => {
                 let _cancelled = NotifyOnDrop(Arc::clone(&self.cancelled));
                 self.waiting.notify_one();
                 std::future::pending().await
             }
-            "who" => self.name.to_owned(),
+            "server name" => self.name.to_owned(),
             "timeout" => {
                 let timeout = request.metadata().get("grpc-timeout");
                 timeout.map_or("none", |it| it.to_str().unwrap()).to_owned()
