@@ -42,6 +42,13 @@ pub struct ShardHeader {
 }
 
 impl ShardHeader {
+    /// The header of segments that belong to no session. Sessions number their packets from 0, so that
+    /// this one is before the first of any of them, and in a group of none.
+    pub(crate) const WITHOUT_SESSION: Self = Self {
+        sequence: u32::MAX << 16,
+        kind: ShardKind::Data,
+    };
+
     /// Decodes a FEC header from the front of `payload`; `None` if it starts with a segment
     /// instead.
     ///

@@ -57,6 +57,52 @@ fn far_ahead_packets_cost_less_than_a_hundredth_of_recovery() {
     }
 }
 
+/// Segments without a session, such as challenges and resets, come in the FEC packets that their receiver
+/// needs, while its decoder learns the ratio and later.
+#[test]
+fn packets_of_no_session_cost_no_recovery() {
+    for (data, parity) in [
+        (1, 1),
+        (2, 1),
+        (3, 2),
+        (10, 3),
+        (20, 5),
+        (128, 128),
+        (15, 1),
+        (1, 7),
+    ] {
+        let sent = packets(&mut FecEncoder::new(ratio(data, parity)), 4000);
+        let recovered = |without_session: &dyn Fn(usize) -> usize| {
+            let mut rng = Rng(7);
+            let mut receiver = Receiver::new(FecDecoder::new());
+            for (at, packet) in sent.iter().enumerate() {
+                for _ in 0..without_session(at) {
+                    let ShardHeader { sequence, kind } = ShardHeader::WITHOUT_SESSION;
+                    receiver.receive_forged(sequence, kind);
+                }
+                if rng.below(20) != 0 {
+                    receiver.receive(packet);
+                }
+            }
+            receiver.rebuilt
+        };
+        let clean = recovered(&|_| 0);
+        assert!(clean.len() > 20, "{data}/{parity}: {}", clean.len());
+        for answers in [1, 3] {
+            let at_first = recovered(&|at| if at == 0 { answers } else { 0 });
+            assert!(
+                clean.is_subset(&at_first),
+                "{data}/{parity}, {answers} at first"
+            );
+            let later = recovered(&|at| if at % 997 == 500 { answers } else { 0 });
+            assert!(
+                clean.is_subset(&later),
+                "{data}/{parity}, {answers} now and then"
+            );
+        }
+    }
+}
+
 #[test]
 fn packets_that_contradict_the_ratio_cost_less_than_a_hundredth_of_recovery() {
     for ratio in [ratio(10, 3), ratio(3, 1), ratio(20, 5)] {

@@ -215,7 +215,7 @@ impl Endpoint {
             header.encode(place);
             place[SEGMENT_HEADER_LEN..].copy_from_slice(payload);
             if fec {
-                SHARD_WITHOUT_SESSION.encode(packet);
+                ShardHeader::WITHOUT_SESSION.encode(packet);
                 ShardHeader::encode_size(&mut packet[SHARD_HEADER_LEN..end]);
             }
             end
@@ -247,12 +247,6 @@ impl Endpoint {
         update(&mut lock(&self.stats));
     }
 }
-
-/// The number of packets of no session: before the first one of any, and in a group with none of them.
-const SHARD_WITHOUT_SESSION: ShardHeader = ShardHeader {
-    sequence: u32::MAX << 16,
-    kind: ShardKind::Data,
-};
 
 const FEC_FRONT: usize = SHARD_HEADER_LEN + SHARD_SIZE_LEN;
 
