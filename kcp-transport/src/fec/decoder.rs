@@ -160,7 +160,8 @@ impl FecDecoder {
     /// error is counted.
     ///
     /// `shard` starts at the size field. The caller processes the segments of a received data
-    /// packet itself; they are not passed to `recovered`. Out-of-band packets are ignored.
+    /// packet itself; they are not passed to `recovered`. Packets of no group are ignored: those out of band
+    /// and answers without a session.
     pub fn decode(
         &mut self,
         now: Time,
@@ -168,6 +169,11 @@ impl FecDecoder {
         shard: &[u8],
         recovered: &mut impl FnMut(Rebuilt<'_>) -> bool,
     ) {
+        // One packet of four thousand million of a session has this number too, and is not protected.
+        if header == ShardHeader::WITHOUT_SESSION {
+            self.stats.ignored += 1;
+            return;
+        }
         let parity = match header.kind {
             ShardKind::Data => false,
             ShardKind::Parity => true,
