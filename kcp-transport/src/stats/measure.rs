@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "metrics")]
+use super::metric::MetricKind;
+
 /// A statistic for display and publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value {
@@ -17,6 +20,10 @@ pub(super) enum Value {
 /// The type of a statistics field. `u64` is a counter; the other integers are levels, which are
 /// added for `usize` and of which the larger is kept for shorter types.
 pub(super) trait Measure: Copy + Default {
+    /// That of the metric.
+    #[cfg(feature = "metrics")]
+    const KIND: MetricKind = MetricKind::Gauge;
+
     fn value(self) -> Value;
 
     /// Combines this with the same statistic of another connection.
@@ -29,6 +36,9 @@ pub(super) trait Measure: Copy + Default {
 }
 
 impl Measure for u64 {
+    #[cfg(feature = "metrics")]
+    const KIND: MetricKind = MetricKind::Counter;
+
     fn value(self) -> Value {
         Value::Count(self)
     }
@@ -123,20 +133,37 @@ pub(super) fn write_table(
 /// Minimum width of the value column, so that tables of different numbers are aligned alike.
 const MIN_VALUE_WIDTH: usize = 12;
 
-/// Defines a struct of statistics; each field is named once. The literal is the prefix of the
-/// names under which they are published.
+/// Defines a struct of statistics; each field is named once. The literal is the name under which the
+/// field is published, and the documentation is the description of that metric.
 macro_rules! statistics {
     (
         $(#[$attribute:meta])*
-        pub struct $name:ident as $prefix:literal {
-            $($(#[$doc:meta])* $field:ident: $type:ty,)*
+        pub struct $name:ident {
+            $($(#[doc = $doc:literal])* $field:ident: $type:ty = $metric:literal,)*
         }
     ) => {
         $(#[$attribute])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct $name {
-            $($(#[$doc])* pub $field: $type,)*
+            $(
+                $(#[doc = $doc])*
+                ///
+                #[doc = concat!("Published as `", $metric, "`.")]
+                pub $field: $type,
+            )*
+        }
+
+        #[cfg(feature = "metrics")]
+        impl $name {
+            /// The metrics of [`publish`](Self::publish), in the order of the fields.
+            const METRICS: &[$crate::stats::metric::Metric] = &[
+                $($crate::stats::metric::Metric::new(
+                    <$type as $crate::stats::measure::Measure>::KIND,
+                    $metric,
+                    concat!($($doc),*).trim_ascii(),
+                ),)*
+            ];
         }
 
         impl $name {
@@ -146,11 +173,7 @@ macro_rules! statistics {
                 see: &mut dyn FnMut(&'static str, &'static str, $crate::stats::measure::Value),
             ) {
                 use $crate::stats::measure::Measure;
-                $(see(
-                    stringify!($field),
-                    concat!($prefix, stringify!($field)),
-                    self.$field.value(),
-                );)*
+                $(see(stringify!($field), $metric, self.$field.value());)*
             }
 
             /// The counters without levels and times, to keep after the connection has ended.

@@ -50,103 +50,111 @@
 
 mod measure;
 #[cfg(feature = "metrics")]
+mod metric;
+#[cfg(feature = "metrics")]
 mod publish;
 
 use std::time::Duration;
 
 use measure::statistics;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use metric::{Metric, MetricKind};
 
 statistics! {
     /// The counters of one connection and its view of the path. Or the sum of several connections:
     /// counters and queue lengths are added, of everything else the largest is kept.
     ///
     /// More fields may be added.
-    pub struct Stats as "kcp_" {
+    pub struct Stats {
         /// Datagrams passed to the socket.
-        datagrams_sent: u64,
-        /// Datagrams received for this connection that passed the cipher's check.
-        datagrams_received: u64,
+        datagrams_sent: u64 = "kcp_datagrams_sent_total",
+        /// Datagrams received for a connection that passed the cipher's check.
+        datagrams_received: u64 = "kcp_datagrams_received_total",
         /// Bytes of the UDP payloads passed to the socket.
-        wire_bytes_sent: u64,
-        /// Bytes of the UDP payloads received for this connection.
-        wire_bytes_received: u64,
+        wire_bytes_sent: u64 = "kcp_wire_sent_bytes_total",
+        /// Bytes of the UDP payloads received for a connection.
+        wire_bytes_received: u64 = "kcp_wire_received_bytes_total",
         /// Bytes the user wrote.
-        bytes_written: u64,
+        bytes_written: u64 = "kcp_written_bytes_total",
         /// Bytes the user read.
-        bytes_read: u64,
+        bytes_read: u64 = "kcp_read_bytes_total",
         /// Segments sent, of all commands, retransmissions included.
-        segments_sent: u64,
+        segments_sent: u64 = "kcp_segments_sent_total",
         /// Segments received, of all commands.
-        segments_received: u64,
+        segments_received: u64 = "kcp_segments_received_total",
         /// Data segments sent for the first time.
-        data_segments_sent: u64,
+        data_segments_sent: u64 = "kcp_data_segments_sent_total",
         /// Data segments sent again, for any reason.
-        retransmitted: u64,
-        /// Of these, because enough segments sent later were acknowledged.
-        fast_retransmitted: u64,
-        /// Of these, because a segment sent later was acknowledged and this one was overdue.
-        early_retransmitted: u64,
-        /// Of these, because nothing was acknowledged until the probe time-out passed.
-        timeout_retransmitted: u64,
-        /// Of these, unnecessary, as far as is known: an earlier transmission was acknowledged.
-        spurious_retransmitted: u64,
+        retransmitted: u64 = "kcp_data_segments_retransmitted_total",
+        /// Data segments sent again because enough segments sent later were acknowledged.
+        fast_retransmitted: u64 = "kcp_data_segments_fast_retransmitted_total",
+        /// Data segments sent again because a segment sent later was acknowledged and they were
+        /// overdue.
+        early_retransmitted: u64 = "kcp_data_segments_early_retransmitted_total",
+        /// Data segments sent again because nothing was acknowledged until the probe time-out
+        /// passed.
+        timeout_retransmitted: u64 = "kcp_data_segments_timeout_retransmitted_total",
+        /// Data segments sent again unnecessarily, as far as is known: an earlier transmission was
+        /// acknowledged.
+        spurious_retransmitted: u64 = "kcp_data_segments_spurious_retransmitted_total",
         /// Copies of data segments, sent before it was known whether they are needed. Not counted
         /// as sent again.
-        redundant_sent: u64,
-        /// Their bytes, segment headers included.
-        redundant_bytes: u64,
+        redundant_sent: u64 = "kcp_redundant_segments_sent_total",
+        /// Bytes of the copies of data segments, segment headers included.
+        redundant_bytes: u64 = "kcp_redundant_sent_bytes_total",
         /// Data segments received twice.
-        duplicates_received: u64,
-        /// Data segments beyond the receive window.
-        out_of_window_received: u64,
+        duplicates_received: u64 = "kcp_duplicate_segments_received_total",
+        /// Data segments received beyond the receive window.
+        out_of_window_received: u64 = "kcp_out_of_window_segments_received_total",
         /// Datagrams dropped because they could not be decoded or were invalid.
-        invalid_received: u64,
+        invalid_received: u64 = "kcp_invalid_datagrams_received_total",
         /// Packets rebuilt from parity.
-        fec_recovered: u64,
+        fec_recovered: u64 = "kcp_fec_recovered_packets_total",
         /// Parity packets sent.
-        fec_parity_sent: u64,
+        fec_parity_sent: u64 = "kcp_fec_parity_packets_sent_total",
         /// Parity packets received.
-        fec_parity_received: u64,
-        /// Groups whose parity was insufficient or inconsistent.
-        fec_errors: u64,
-        /// Groups whose data packets all arrived.
-        fec_complete_groups: u64,
-        /// Groups of which too few packets have arrived so far.
-        fec_open_groups: usize,
-        /// Number of the newest group received, as on the wire, where numbers wrap after about 2^32
-        /// packets. 0 before the ratio is known.
-        fec_newest_group: u32,
+        fec_parity_received: u64 = "kcp_fec_parity_packets_received_total",
+        /// FEC groups whose parity was insufficient or inconsistent.
+        fec_errors: u64 = "kcp_fec_failed_groups_total",
+        /// FEC groups whose data packets all arrived.
+        fec_complete_groups: u64 = "kcp_fec_complete_groups_total",
+        /// FEC groups of which too few packets have arrived so far.
+        fec_open_groups: usize = "kcp_fec_open_groups",
+        /// Number of the newest FEC group received, as on the wire, where numbers wrap after about
+        /// 2^32 packets. 0 before the ratio is known.
+        fec_newest_group: u32 = "kcp_fec_newest_group",
         /// Out-of-band datagrams sent.
-        out_of_band_sent: u64,
+        out_of_band_sent: u64 = "kcp_out_of_band_datagrams_sent_total",
         /// Out-of-band datagrams received.
-        out_of_band_received: u64,
+        out_of_band_received: u64 = "kcp_out_of_band_datagrams_received_total",
         /// Out-of-band datagrams of both directions that were dropped in favour of newer ones.
-        out_of_band_dropped: u64,
+        out_of_band_dropped: u64 = "kcp_out_of_band_datagrams_dropped_total",
         /// Extension frames that could not be decoded, had a wrong token or had no matching
         /// request.
-        extension_frames_refused: u64,
+        extension_frames_refused: u64 = "kcp_extension_frames_refused_total",
         /// Smoothed round-trip time, once measured.
-        smoothed_rtt: Option<Duration>,
+        smoothed_rtt: Option<Duration> = "kcp_smoothed_rtt_seconds",
         /// Current probe time-out: the time without an acknowledgement after which data is sent
         /// again.
-        rto: Duration,
+        rto: Duration = "kcp_rto_seconds",
         /// Segments in flight.
-        in_flight: usize,
+        in_flight: usize = "kcp_in_flight_segments",
         /// Segments written and not yet sent.
-        queued: usize,
+        queued: usize = "kcp_queued_segments",
         /// Segments that wait for the reader.
-        unread: usize,
+        unread: usize = "kcp_unread_segments",
         /// The window that the peer advertises, in segments.
-        remote_window: u16,
+        remote_window: u16 = "kcp_remote_window_segments",
         /// Largest datagram with data, in bytes of UDP payload: what the path was found to carry, up
         /// to the configured mtu. Of a sum, the largest.
-        path_mtu: u16,
+        path_mtu: u16 = "kcp_path_mtu_bytes",
         /// Probes of the path's mtu sent.
-        path_probes_sent: u64,
-        /// Of these, not acknowledged in time, or refused by the system.
-        path_probes_lost: u64,
+        path_probes_sent: u64 = "kcp_path_probes_sent_total",
+        /// Probes of the path's mtu that were not acknowledged in time, or refused by the system.
+        path_probes_lost: u64 = "kcp_path_probes_lost_total",
         /// How often datagrams became smaller because large ones did not arrive.
-        path_narrowed: u64,
+        path_narrowed: u64 = "kcp_path_narrowed_total",
     }
 }
 
@@ -155,70 +163,71 @@ statistics! {
     /// reached a connection, by reason, and the numbers of connections.
     ///
     /// More fields may be added.
-    pub struct EndpointStats as "kcp_endpoint_" {
+    pub struct EndpointStats {
         /// Datagrams received from the socket.
-        datagrams_received: u64,
+        datagrams_received: u64 = "kcp_endpoint_datagrams_received_total",
         /// Bytes of the UDP payloads received from the socket.
-        wire_bytes_received: u64,
-        /// From an address that cannot be answered: port 0, or an unspecified, multicast or
-        /// broadcast address.
-        unanswerable: u64,
-        /// Too short for the cipher's nonce and checksum or tag.
-        too_short: u64,
-        /// Failed the checksum or authentication tag.
-        unauthentic: u64,
-        /// Authentic, but sealed by this endpoint itself and reflected to it.
-        reflected: u64,
-        /// Authentic, but received before.
-        replayed: u64,
-        /// Without a valid segment header.
-        malformed: u64,
-        /// For no connection, and not able to open one.
-        stray: u64,
-        /// Answered by a path challenge, since a connection at another address may have moved.
-        paths_challenged: u64,
+        wire_bytes_received: u64 = "kcp_endpoint_wire_received_bytes_total",
+        /// Datagrams from an address that cannot be answered: port 0, or an unspecified, multicast
+        /// or broadcast address.
+        unanswerable: u64 = "kcp_endpoint_unanswerable_datagrams_total",
+        /// Datagrams too short for the cipher's nonce and checksum or tag.
+        too_short: u64 = "kcp_endpoint_too_short_datagrams_total",
+        /// Datagrams that failed the checksum or authentication tag.
+        unauthentic: u64 = "kcp_endpoint_unauthentic_datagrams_total",
+        /// Authentic datagrams, but sealed by this endpoint itself and reflected to it.
+        reflected: u64 = "kcp_endpoint_reflected_datagrams_total",
+        /// Authentic datagrams, but received before.
+        replayed: u64 = "kcp_endpoint_replayed_datagrams_total",
+        /// Datagrams without a valid segment header.
+        malformed: u64 = "kcp_endpoint_malformed_datagrams_total",
+        /// Datagrams for no connection, and not able to open one.
+        stray: u64 = "kcp_endpoint_stray_datagrams_total",
+        /// Datagrams answered by a path challenge, since a connection at another address may have
+        /// moved.
+        paths_challenged: u64 = "kcp_endpoint_paths_challenged_total",
         /// Connections that followed their peer to another address.
-        moved: u64,
-        /// For a connection that ended recently.
-        late: u64,
-        /// Would have opened a connection while the backlog was full.
-        backlog_full: u64,
-        /// Would have opened a connection while the memory budget was exhausted.
-        over_budget: u64,
-        /// Would have opened a connection, and were answered by a reset with the reason: the listener
-        /// is closed, its backlog full or its memory budget exhausted. Only peers of this crate are
-        /// told.
-        refused: u64,
-        /// Would have opened a connection, or been challenged before, beyond the rate of their
-        /// network ([`ListenerConfig::open_rate`](crate::config::ListenerConfig::open_rate)).
-        over_rate: u64,
+        moved: u64 = "kcp_endpoint_moved_connections_total",
+        /// Datagrams for a connection that ended recently.
+        late: u64 = "kcp_endpoint_late_datagrams_total",
+        /// Datagrams that would have opened a connection while the backlog was full.
+        backlog_full: u64 = "kcp_endpoint_opens_backlog_full_total",
+        /// Datagrams that would have opened a connection while the memory budget was exhausted.
+        over_budget: u64 = "kcp_endpoint_opens_over_budget_total",
+        /// Datagrams that would have opened a connection, and were answered by a reset with the
+        /// reason: the listener is closed, its backlog full or its memory budget exhausted. Only
+        /// peers of this crate are told.
+        refused: u64 = "kcp_endpoint_opens_refused_total",
+        /// Datagrams that would have opened a connection, or been challenged before, beyond the rate
+        /// of their network (`ListenerConfig::open_rate`).
+        over_rate: u64 = "kcp_endpoint_opens_over_rate_total",
         /// Challenges to peers that must validate their address before a connection opens.
-        addresses_challenged: u64,
-        /// For connections of other sockets of the same listener, and forwarded there.
-        forwarded: u64,
-        /// For connections of other sockets of the same listener, and dropped because their queue
-        /// was full.
-        forwards_dropped: u64,
+        addresses_challenged: u64 = "kcp_endpoint_addresses_challenged_total",
+        /// Datagrams for connections of other sockets of the same listener, and forwarded there.
+        forwarded: u64 = "kcp_endpoint_forwarded_datagrams_total",
+        /// Datagrams for connections of other sockets of the same listener, and dropped because
+        /// their queue was full.
+        forwards_dropped: u64 = "kcp_endpoint_dropped_forwards_total",
         /// Datagrams for unknown or ended connections that were answered.
-        strays_answered: u64,
+        strays_answered: u64 = "kcp_endpoint_strays_answered_total",
         /// Receive calls that failed.
-        receive_errors: u64,
+        receive_errors: u64 = "kcp_endpoint_receive_errors_total",
         /// Datagrams that the socket refused to send.
-        send_errors: u64,
+        send_errors: u64 = "kcp_endpoint_send_errors_total",
         /// Datagrams sealed with the current key by all endpoints that share it. A warning is
         /// logged at 2^32, and no more than 2^36 are sealed. 0 for ciphers without authentication.
-        sealed_under_key: usize,
+        sealed_under_key: usize = "kcp_endpoint_sealed_under_key",
         /// Connections opened from this side.
-        active_opens: u64,
+        active_opens: u64 = "kcp_endpoint_active_opens_total",
         /// Connections opened by peers.
-        passive_opens: u64,
+        passive_opens: u64 = "kcp_endpoint_passive_opens_total",
         /// Current number of connections.
-        connections: usize,
+        connections: usize = "kcp_endpoint_connections",
         /// Largest number of connections at one time. For a listener with several sockets, the sum
         /// of the largest numbers of each, which may have occurred at different times.
-        max_connections: usize,
+        max_connections: usize = "kcp_endpoint_max_connections",
         /// Memory of the connections of a listener, by the size of their buffers, in bytes.
-        memory: usize,
+        memory: usize = "kcp_endpoint_memory_bytes",
     }
 }
 

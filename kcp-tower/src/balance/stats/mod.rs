@@ -54,7 +54,8 @@ pub struct EndpointStats {
     pub overloaded: u64,
     /// Of these, with [`Verdict::Late`](super::Verdict::Late).
     pub late: u64,
-    /// How often each code was answered, for protocols that have codes: those of gRPC's statuses.
+    /// How often each code was answered, if it was known when the response began: errors of gRPC, by
+    /// the number of the status.
     pub codes: BTreeMap<u8, u64>,
     /// The sum of the times to the answers that succeeded. Divided by their number, it is the mean
     /// latency.

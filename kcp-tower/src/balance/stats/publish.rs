@@ -1,34 +1,33 @@
 //! Statistics for the `metrics` facade.
 
-use metrics::{Label, SharedString, Unit};
+use kcp_transport::stats::{Metric, MetricKind};
+use metrics::{Label, SharedString};
 
 use super::{BalanceStats, EndpointStats};
 
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 impl BalanceStats {
-    /// Describes the counters and gauges that [`publish`](Self::publish) sets to the installed
-    /// recorder, with their units. Once is enough.
-    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
-    pub fn describe() {
-        for (name, description) in COUNTERS {
-            metrics::describe_counter!(name, Unit::Count, description);
-        }
-        let answered = "Answers by the code of the protocol";
-        metrics::describe_counter!(ANSWERED, Unit::Count, answered);
-        for (name, unit, description) in GAUGES {
-            metrics::describe_gauge!(name, unit, description);
-        }
+    /// The metrics that [`publish`](Self::publish) sets.
+    pub fn metrics() -> impl Iterator<Item = Metric> {
+        let balancer = BALANCER.iter().map(|it| it.metric);
+        let endpoint = ENDPOINT.iter().map(|it| it.metric);
+        balancer.chain(endpoint).chain([ANSWERED])
     }
 
-    /// Sets a counter or gauge of the installed recorder for each number, named
-    /// `kcp_balance_<name>`; those of endpoints have the label `endpoint`. Call it at the pace of your
-    /// collection, with labels that tell this balancer from others.
-    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    /// Passes the descriptions and units of these metrics to the installed recorder. Call it once,
+    /// after the recorder is installed. Exporters show them as help texts.
+    pub fn describe() {
+        Self::metrics().for_each(|it| it.describe());
+    }
+
+    /// Sets the metrics in the installed recorder. Those of endpoints have the label `endpoint`, an
+    /// address from discovery, so they are as many as servers were discovered. Call it at the pace of
+    /// your collection, with labels that tell this balancer from others.
     pub fn publish(&self, labels: &[(&'static str, String)]) {
         let label = |(name, value): &(&'static str, String)| Label::new(*name, value.clone());
         let labels: Vec<_> = labels.iter().map(label).collect();
-        let values = [self.requests, self.retries, self.hedges, self.refused];
-        for ((name, _), value) in COUNTERS.iter().zip(values) {
-            metrics::counter!(*name, labels.iter()).absolute(value);
+        for row in &BALANCER {
+            row.publish(self, &labels);
         }
         for endpoint in &self.endpoints {
             let address = SharedString::from(endpoint.address.clone());
@@ -41,113 +40,193 @@ impl BalanceStats {
 
 impl EndpointStats {
     fn publish(&self, labels: &[Label]) {
-        let counts = [
-            self.tries,
-            self.succeeded,
-            self.rejected,
-            self.unsent,
-            self.failed,
-            self.overloaded,
-            self.late,
-            self.ejections,
-        ];
-        for ((name, _), value) in COUNTERS[OF_BALANCER..].iter().zip(counts) {
-            metrics::counter!(*name, labels.iter()).absolute(value);
+        for row in &ENDPOINT {
+            row.publish(self, labels);
         }
         for (code, count) in &self.codes {
             let mut labels = labels.to_vec();
             labels.push(Label::new("code", code.to_string()));
-            metrics::counter!(ANSWERED, labels.iter()).absolute(*count);
+            metrics::counter!(ANSWERED.name, labels.iter()).absolute(*count);
         }
-        let gauges = [
-            Some(self.in_flight as f64),
-            Some(self.connections as f64),
-            Some(self.latency.as_secs_f64()),
-            Some(f64::from(u8::from(self.ejected))),
-            Some(f64::from(u8::from(self.unreachable.is_some()))),
-            Some(f64::from(u8::from(self.unhealthy.is_some()))),
-            self.link.map(|link| link.rtt.as_secs_f64()),
-            self.link.map(|link| link.loss),
-        ];
-        for ((name, ..), value) in GAUGES.iter().zip(gauges) {
-            if let Some(value) = value {
-                metrics::gauge!(*name, labels.iter()).set(value);
+    }
+}
+
+/// A metric and how its value is read.
+struct Row<T> {
+    metric: Metric,
+    read: Read<T>,
+}
+
+enum Read<T> {
+    Count(fn(&T) -> u64),
+    /// `None` if it is not known.
+    Level(fn(&T) -> Option<f64>),
+}
+
+impl<T> Row<T> {
+    const fn count(name: &'static str, description: &'static str, read: fn(&T) -> u64) -> Self {
+        Self {
+            metric: Metric::new(MetricKind::Counter, name, description),
+            read: Read::Count(read),
+        }
+    }
+
+    const fn level(
+        name: &'static str,
+        description: &'static str,
+        read: fn(&T) -> Option<f64>,
+    ) -> Self {
+        Self {
+            metric: Metric::new(MetricKind::Gauge, name, description),
+            read: Read::Level(read),
+        }
+    }
+
+    const fn of_endpoint(self) -> Self {
+        let metric = self.metric.with_labels(&["endpoint"]);
+        Self { metric, ..self }
+    }
+
+    fn publish(&self, stats: &T, labels: &[Label]) {
+        let name = self.metric.name;
+        match self.read {
+            Read::Count(read) => metrics::counter!(name, labels.iter()).absolute(read(stats)),
+            Read::Level(read) => {
+                if let Some(level) = read(stats) {
+                    metrics::gauge!(name, labels.iter()).set(level);
+                }
             }
         }
     }
 }
 
-/// With the label `code` besides.
-const ANSWERED: &str = "kcp_balance_answered";
+fn flag(is_set: bool) -> Option<f64> {
+    Some(f64::from(u8::from(is_set)))
+}
 
-/// Counters of the balancer; the others belong to endpoints.
-const OF_BALANCER: usize = 4;
-
-const COUNTERS: [(&str, &str); 12] = [
-    ("kcp_balance_requests", "Requests"),
-    ("kcp_balance_retries", "Tries because a try failed"),
-    ("kcp_balance_hedges", "Tries because an answer was late"),
-    ("kcp_balance_refused", "Requests that found no endpoint"),
-    (
-        "kcp_balance_tries",
-        "Requests sent, retries and hedges included",
+const BALANCER: [Row<BalanceStats>; 4] = [
+    Row::count("kcp_balance_requests_total", "Requests.", |it| it.requests),
+    Row::count(
+        "kcp_balance_retries_total",
+        "Tries after the first one because a try failed.",
+        |it| it.retries,
     ),
-    ("kcp_balance_succeeded", "Tries that succeeded"),
-    (
-        "kcp_balance_rejected",
-        "Tries answered with an error of the request",
+    Row::count(
+        "kcp_balance_hedges_total",
+        "Tries beside another one because an answer was late.",
+        |it| it.hedges,
     ),
-    (
-        "kcp_balance_unsent",
-        "Tries that failed before they were processed",
+    Row::count(
+        "kcp_balance_refused_total",
+        "Requests that failed because no endpoint was usable.",
+        |it| it.refused,
     ),
-    (
-        "kcp_balance_failed",
-        "Tries that failed, perhaps after they were processed",
-    ),
-    (
-        "kcp_balance_overloaded",
-        "Tries that an overloaded endpoint refused",
-    ),
-    ("kcp_balance_late", "Tries without an answer in time"),
-    ("kcp_balance_ejections", "Ejections after failures"),
 ];
 
-const GAUGES: [(&str, Unit, &str); 8] = [
-    (
-        "kcp_balance_in_flight",
-        Unit::Count,
-        "Requests without a complete response",
-    ),
-    ("kcp_balance_connections", Unit::Count, "Connections"),
-    (
-        "kcp_balance_latency",
-        Unit::Seconds,
-        "Sum of the times to successful answers",
-    ),
-    (
+const ENDPOINT: [Row<EndpointStats>; 16] = [
+    Row::count(
+        "kcp_balance_tries_total",
+        "Requests sent, retries and hedges included.",
+        |it: &EndpointStats| it.tries,
+    )
+    .of_endpoint(),
+    Row::count(
+        "kcp_balance_succeeded_total",
+        "Tries that succeeded.",
+        |it: &EndpointStats| it.succeeded,
+    )
+    .of_endpoint(),
+    Row::count(
+        "kcp_balance_rejected_total",
+        "Tries answered with an error of the request.",
+        |it: &EndpointStats| it.rejected,
+    )
+    .of_endpoint(),
+    Row::count(
+        "kcp_balance_unsent_total",
+        "Tries that failed before they were processed.",
+        |it: &EndpointStats| it.unsent,
+    )
+    .of_endpoint(),
+    Row::count(
+        "kcp_balance_failed_total",
+        "Tries that failed, perhaps after they were processed.",
+        |it: &EndpointStats| it.failed,
+    )
+    .of_endpoint(),
+    Row::count(
+        "kcp_balance_overloaded_total",
+        "Tries that an overloaded endpoint refused.",
+        |it: &EndpointStats| it.overloaded,
+    )
+    .of_endpoint(),
+    Row::count(
+        "kcp_balance_late_total",
+        "Tries without an answer in time.",
+        |it: &EndpointStats| it.late,
+    )
+    .of_endpoint(),
+    Row::count(
+        "kcp_balance_ejections_total",
+        "How often the endpoint was ejected after failures.",
+        |it: &EndpointStats| it.ejections,
+    )
+    .of_endpoint(),
+    Row::level(
+        "kcp_balance_in_flight_requests",
+        "Requests without a complete response.",
+        |it: &EndpointStats| Some(it.in_flight as f64),
+    )
+    .of_endpoint(),
+    Row::level(
+        "kcp_balance_connections",
+        "Connections, including those that are made with the next request.",
+        |it: &EndpointStats| Some(it.connections as f64),
+    )
+    .of_endpoint(),
+    // A gauge, since counters of `metrics` hold integers.
+    Row::level(
+        "kcp_balance_latency_sum_seconds",
+        "The sum of the times to the answers that succeeded. It only grows; divided by their number, it is the mean latency.",
+        |it: &EndpointStats| Some(it.latency.as_secs_f64()),
+    )
+    .of_endpoint(),
+    Row::level(
         "kcp_balance_ejected",
-        Unit::Count,
-        "1 while the endpoint is ejected",
-    ),
-    (
+        "1 while the endpoint is ejected, else 0.",
+        |it: &EndpointStats| flag(it.ejected),
+    )
+    .of_endpoint(),
+    Row::level(
         "kcp_balance_unreachable",
-        Unit::Count,
-        "1 while no connection can be made",
-    ),
-    (
+        "1 while no connection can be made, else 0.",
+        |it: &EndpointStats| flag(it.unreachable.is_some()),
+    )
+    .of_endpoint(),
+    Row::level(
         "kcp_balance_unhealthy",
-        Unit::Count,
-        "1 while the health check reports that the endpoint does not serve",
-    ),
-    (
-        "kcp_balance_link_rtt",
-        Unit::Seconds,
-        "Smoothed round-trip time of the path",
-    ),
-    (
-        "kcp_balance_link_loss",
-        Unit::Count,
-        "Share of the data segments that were lost, 0.0 to 1.0",
-    ),
+        "1 while the health check reports that the endpoint does not serve, else 0.",
+        |it: &EndpointStats| flag(it.unhealthy.is_some()),
+    )
+    .of_endpoint(),
+    Row::level(
+        "kcp_balance_link_rtt_seconds",
+        "Smoothed round-trip time of the path, once measured.",
+        |it: &EndpointStats| Some(it.link?.rtt.as_secs_f64()),
+    )
+    .of_endpoint(),
+    Row::level(
+        "kcp_balance_link_loss_ratio",
+        "Share of the data segments that were lost, 0.0 to 1.0, once measured.",
+        |it: &EndpointStats| Some(it.link?.loss),
+    )
+    .of_endpoint(),
 ];
+
+/// One for each code.
+const ANSWERED: Metric = Metric::new(
+    MetricKind::Counter,
+    "kcp_balance_answered_total",
+    "Answers by code, if it is known when the response begins: errors of gRPC, by the number of the status.",
+)
+.with_labels(&["endpoint", "code"]);
