@@ -99,6 +99,10 @@ const RUN: &[(&str, &str)] = &[
         "cargo run --release --bin greeter",
         "examples/tests/programs.rs",
     ),
+    (
+        "cargo run -p kcp-tonic --example metrics --features metrics",
+        "kcp-tonic/tests/metrics/main.rs",
+    ),
     ("cargo test --workspace", ".ci/run"),
     (
         "cargo run --release -p kcp-examples --bin echo -- server --listen '[::]:4000'",

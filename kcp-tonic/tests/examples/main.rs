@@ -86,6 +86,8 @@ fn examples_are_short_and_listed() {
             "helloworld.rs",
             include_str!("../../examples/helloworld.rs"),
         ),
+        // Run by the tests of metrics.
+        ("metrics.rs", include_str!("../../examples/metrics.rs")),
         ("mtls.rs", include_str!("../../examples/mtls.rs")),
         ("restart.rs", include_str!("../../examples/restart.rs")),
         (
