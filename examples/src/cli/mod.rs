@@ -24,7 +24,7 @@ use crate::http::HttpError;
 use crate::options::OptionError;
 use crate::perf::TestError;
 use crate::report::one_line;
-use crate::stop::INTERRUPTED;
+use crate::stop::{INTERRUPTED, Stop};
 
 /// Why a program ended early.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +175,23 @@ fn matches(
     with_negative_numbers(with_common_options(command))
         .try_get_matches_from(arguments)
         .map_err(|error| Failure::from_clap(&error))
+}
+
+/// Breaks the line after the `^C` that a terminal shows, once.
+#[derive(Debug, Default)]
+pub struct AfterCtrlC {
+    done: bool,
+}
+
+impl AfterCtrlC {
+    /// The line break before the next line, or nothing: in a pipe, or if no stop is requested.
+    pub fn break_line(&mut self, stop: &Stop) -> &'static str {
+        if self.done || !stop.is_requested() || !io::stdout().is_terminal() {
+            return "";
+        }
+        self.done = true;
+        "\n"
+    }
 }
 
 /// Parses the seconds between reports: 0 for none, or 0.1 to 3600.

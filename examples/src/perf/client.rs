@@ -302,7 +302,13 @@ impl Readings {
         if self.interval.is_zero() {
             return None;
         }
-        let now = self.begin.elapsed();
+        let ends: Option<Vec<Duration>> = self
+            .connections
+            .iter()
+            .map(|(connection, _)| connection.meter.ended())
+            .collect();
+        let end = ends.and_then(|ends| ends.into_iter().max());
+        let now = end.unwrap_or_else(|| self.begin.elapsed());
         let shortest = if self.taken {
             self.interval / 10
         } else {

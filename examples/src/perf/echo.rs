@@ -66,9 +66,12 @@ pub async fn answer(
     messages
         .send(&frame(FrameKind::Report, &report.encode()))
         .await?;
-    messages.shutdown().await?;
-    // A stream that is dropped before the peer's end of file resets the connection.
-    let _ = timeout(CLOSE_LIMIT, messages.recv(&mut message)).await;
+    // Everything is reported. A stream that is dropped before the peer's end of file resets the connection.
+    let ending = async {
+        messages.shutdown().await?;
+        messages.recv(&mut message).await
+    };
+    let _ = timeout(CLOSE_LIMIT, ending).await;
     Ok(())
 }
 
@@ -164,7 +167,8 @@ impl Client {
         let reported = timeout(self.patience, phase.wait_for(|it| *it == Phase::Reported));
         let late = |_| TestError::Silent(Side::Server, self.patience);
         let _ = reported.await.map_err(late)?;
-        Ok(sender.shutdown().await?)
+        let _ = timeout(CLOSE_LIMIT, sender.shutdown()).await;
+        Ok(())
     }
 
     async fn receive(

@@ -58,10 +58,11 @@ impl Figures {
         ratio(self.bytes as f64 * 8.0, self.seconds)
     }
 
-    /// Segments sent again, in percent of those sent for the first time. 0 if none was sent.
+    /// Segments sent again, in percent of all segments with data that were sent. 0 if none was sent.
     #[must_use]
     pub fn retransmitted_percent(&self) -> f64 {
-        ratio(self.retransmitted as f64 * 100.0, self.segments as f64)
+        let all = self.segments as f64 + self.retransmitted as f64;
+        ratio(self.retransmitted as f64 * 100.0, all)
     }
 
     /// Bytes of UDP payload sent for each byte of data. 0 without data.
@@ -123,7 +124,7 @@ mod tests {
         let figures = Figures {
             bytes: 1_000_000,
             seconds: 2.0,
-            segments: 800,
+            segments: 792,
             retransmitted: 8,
             wire_sent: 1_100_000,
             ..Figures::default()

@@ -160,6 +160,12 @@ impl Meter {
         self.figures(direction)
     }
 
+    /// When the last direction has ended, if one has.
+    #[must_use]
+    pub fn ended(&self) -> Option<Duration> {
+        self.ends.iter().filter_map(|end| Some(end.get()?.at)).max()
+    }
+
     /// What this side has counted of a direction, until its end or until now.
     #[must_use]
     pub fn figures(&self, direction: Direction) -> Figures {

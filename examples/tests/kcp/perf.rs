@@ -258,6 +258,7 @@ fn server_prints_a_line_for_each_connection() {
     reader.read_to_string(&mut rest).expect("is text");
     assert!(child.wait().expect("ends").success());
     let ended: Value = serde_json::from_str(&rest).expect("one line of JSON");
+    assert_eq!(ended["error"], Value::Null);
     assert_eq!(
         (&ended["kind"], &ended["sent"]["bytes"]),
         (&"download".into(), &5000.into())

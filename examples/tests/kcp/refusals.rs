@@ -1,6 +1,12 @@
 //! What cannot be done is said in one line, with the exit status.
 
+use std::time::Duration;
+
+use kcp_examples::perf::wire::{self, FrameKind, Head, Kind, Limit, Request};
+use kcp_transport::{KcpStream, Security};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::support::{Server, run};
 use super::{KCP, client, server, stderr, stdout};
@@ -81,4 +87,67 @@ fn client_of_another_protocol_and_server_of_another_are_refused() {
     // The server still serves others.
     let output = client("perf client", &server, "-n 1000");
     assert!(output.status.success(), "{}", stderr(&output));
+}
+
+/// A client that begins a valid test, sends these bytes, and returns what the server answers.
+async fn answer_to(server: &Server, bytes: &[u8]) -> String {
+    let null = Security::from_password("null", "", b"").expect("is known");
+    let stream = KcpStream::connect(&server.address, &null).await;
+    let mut stream = stream.expect("connects");
+    let request = Request {
+        kind: Kind::Upload,
+        client: 1,
+        connections: 1,
+        limit: Limit::Unlimited,
+        omit: Duration::ZERO,
+        length: 100,
+        rate: None,
+        interval: Duration::ZERO,
+    };
+    wire::request(&mut stream, &request)
+        .await
+        .expect("is accepted");
+    stream.write_all(bytes).await.expect("writes");
+    let mut answer = Vec::new();
+    let reading = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
+    reading
+        .await
+        .expect("the server ends the connection")
+        .expect("reads");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn client_that_sends_garbage_is_told_what_was_wrong() {
+    let listen = "perf server --listen 127.0.0.1:0 --json --crypt null";
+    let server = Server::start(KCP, listen, None);
+    let begin = Head {
+        kind: FrameKind::Begin,
+        len: 0,
+    };
+    let begin = begin.encode();
+    let with_data = |data: &[u8]| {
+        let kind = FrameKind::Data;
+        let len = data.len();
+        [&begin[..], &Head { kind, len }.encode(), data].concat()
+    };
+    for (bytes, problem) in [
+        (
+            [&begin[..], &[9; 64]].concat(),
+            "frame of kind 9; allowed: 1 to 5",
+        ),
+        ([begin, begin].concat(), "frame Begin out of order"),
+        (with_data(b"not the pattern"), "wrong bytes after 0 bytes"),
+        (
+            [&begin[..], &[2, 255, 0, 0, 0]].concat(),
+            "allowed: 0 to 1048576",
+        ),
+        (
+            [&begin[..], &[5, 0, 0, 0, 2], b"{}"].concat(),
+            "the client sent invalid data",
+        ),
+    ] {
+        let answer = answer_to(&server, &bytes).await;
+        assert!(answer.contains(problem), "{answer:?} lacks {problem:?}");
+    }
 }

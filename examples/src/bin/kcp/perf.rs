@@ -266,17 +266,20 @@ impl ClientArgs {
             cli::print(&head)?;
         }
         let mut intervals = Vec::new();
+        let mut after_ctrl_c = cli::AfterCtrlC::default();
         let outcome = client::run(&plan, tests, &stop, |interval| {
             if self.json {
                 intervals.push(interval);
                 return Ok(());
             }
+            cli::print(after_ctrl_c.break_line(&stop))?;
             cli::print(&output::interval(kind, &interval))
         });
         let outcome = outcome.await?;
         if self.json {
             cli::print_json(&Document::new(&plan, &connections, &intervals, &outcome))?;
         } else {
+            cli::print(after_ctrl_c.break_line(&stop))?;
             cli::print(&output::summary(kind, &connections))?;
         }
         match outcome {

@@ -6,10 +6,10 @@ use std::time::Instant;
 use kcp_transport::net::OwnedWriteHalf;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
-use super::Exchange;
 use super::pace::Pace;
+use super::{CLOSE_LIMIT, Exchange};
 use crate::pattern::Pattern;
 use crate::perf::error::TestError;
 use crate::perf::meter::Meter;
@@ -95,7 +95,10 @@ impl Writer {
                 () = self.stop.requested(), if !self.stop_sent => self.send_stop().await?,
             }
         }
-        Ok(self.half.shutdown().await?)
+        // Everything is reported: how the connection ends is no matter of the test. The peer's process may
+        // be gone before it has acknowledged the end.
+        let _ = timeout(CLOSE_LIMIT, self.half.shutdown()).await;
+        Ok(())
     }
 
     async fn data(&mut self, mut plan: Plan) -> Result<(), TestError> {

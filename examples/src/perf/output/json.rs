@@ -235,7 +235,7 @@ impl EndFields {
         Self {
             id,
             direction: name(ends.direction),
-            sender: ends.sender.as_ref().map(FigureFields::new),
+            sender: ends.sender.as_ref().map(FigureFields::of_sender),
             receiver: ends.receiver.as_ref().map(FigureFields::new),
         }
     }
@@ -274,7 +274,9 @@ struct FigureFields {
     duplicates: u64,
     wire_bytes_sent: u64,
     wire_bytes_received: u64,
-    wire_bytes_per_byte: f64,
+    /// Of a sender only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wire_bytes_per_byte: Option<f64>,
     rtt_ms: Option<f64>,
 }
 
@@ -293,8 +295,15 @@ impl FigureFields {
             duplicates: figures.duplicates,
             wire_bytes_sent: figures.wire_sent,
             wire_bytes_received: figures.wire_received,
-            wire_bytes_per_byte: round(figures.wire_per_byte()),
+            wire_bytes_per_byte: None,
             rtt_ms: figures.rtt_us.map(|rtt| millis(Duration::from_micros(rtt))),
+        }
+    }
+
+    fn of_sender(figures: &Figures) -> Self {
+        Self {
+            wire_bytes_per_byte: Some(round(figures.wire_per_byte())),
+            ..Self::new(figures)
         }
     }
 }
