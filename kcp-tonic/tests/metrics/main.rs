@@ -1,6 +1,8 @@
-//! Metrics: the page that Prometheus fetches from the example, and the tables in docs/metrics.md.
+//! Metrics: the page that Prometheus fetches from the example, the tables in docs/metrics.md, and the
+//! dashboard for Grafana.
 #![allow(clippy::unwrap_used)]
 
+mod board;
 #[path = "../../examples/metrics.rs"]
 #[allow(dead_code, reason = "its main function listens on a fixed port")]
 mod example;
