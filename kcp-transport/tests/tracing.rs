@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+use std::collections::BTreeSet;
 use std::fmt::{Debug, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Writes down each event up to a level.
+/// Writes down each event up to a level, and each new span.
 #[derive(Clone)]
 struct Notebook {
     lines: Arc<Mutex<Vec<String>>>,
@@ -49,6 +50,8 @@ impl Subscriber for Notebook {
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let mut line = Line(attributes.metadata().name().to_string());
         attributes.record(&mut line);
+        let opened = format!("SPAN {}", line.0);
+        self.lines.lock().expect("not poisoned").push(opened);
         let mut spans = self.spans.lock().expect("not poisoned");
         spans.all.push(line.0);
         Id::from_u64(spans.all.len() as u64)
@@ -187,7 +190,7 @@ async fn listen(security: &Security) -> (KcpListener, SocketAddr) {
 }
 
 #[test]
-fn all_events_of_a_connection_name_its_side_its_peer_and_its_conversation() {
+fn connection_has_one_span_which_names_its_side_its_peer_and_its_conversation() {
     let mut ends = Vec::new();
     let lines = traced_in_runtime(Level::TRACE, async {
         let (listener, addr) = listen(&Security::Plaintext).await;
@@ -214,9 +217,19 @@ fn all_events_of_a_connection_name_its_side_its_peer_and_its_conversation() {
     let spans: Vec<String> = ends
         .iter()
         .map(|(side, peer, conversation)| {
-            format!(" in connection side=\"{side}\" peer={peer} conversation={conversation}")
+            format!("connection side=\"{side}\" peer={peer} conversation={conversation}")
         })
         .collect();
+    let opened: BTreeSet<&str> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("SPAN "))
+        .collect();
+    assert_eq!(opened, spans.iter().map(String::as_str).collect());
+    let count = lines
+        .iter()
+        .filter(|line| line.starts_with("SPAN "))
+        .count();
+    assert_eq!(count, spans.len(), "one for each connection");
     for expected in [
         "session changes state",
         "push out",
@@ -229,9 +242,11 @@ fn all_events_of_a_connection_name_its_side_its_peer_and_its_conversation() {
         );
     }
     // The first datagram of the client is laid out after the connection is made.
-    let outside = lines.iter().filter(|line| line.contains("conversation="));
+    let outside = lines
+        .iter()
+        .filter(|line| line.contains("conversation=") && !line.starts_with("SPAN "));
     let outside: Vec<&String> = outside
-        .filter(|line| !spans.iter().any(|span| line.ends_with(span)))
+        .filter(|line| !spans.iter().any(|it| line.ends_with(&format!(" in {it}"))))
         .collect();
     assert!(outside.is_empty(), "{outside:#?} not in {spans:#?}");
 }
