@@ -103,6 +103,14 @@ const RUN: &[(&str, &str)] = &[
         "cargo run -p kcp-tonic --example metrics --features metrics",
         "kcp-tonic/tests/metrics/main.rs",
     ),
+    (
+        "tshark -X lua_script:docs/wireshark/kcp.lua -r capture.pcap",
+        "kcp-transport/tests/wireshark/main.rs",
+    ),
+    (
+        "tshark -X lua_script:docs/wireshark/kcp.lua -o kcp.ports:4000 -o kcp.cipher:aes-128-gcm -o 'kcp.password:a password' -r capture.pcap",
+        "kcp-transport/tests/wireshark/main.rs",
+    ),
     ("cargo test --workspace", ".ci/run"),
     (
         "cargo run --release -p kcp-examples --bin echo -- server --listen '[::]:4000'",
