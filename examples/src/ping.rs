@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kcp_transport::KcpStream;
 use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 use crate::address::HostPort;
 use crate::options::Transport;
@@ -42,7 +42,7 @@ pub struct Plan {
 pub enum Event {
     /// A message with this number, from 1, was answered after this time.
     Answer(u64, Duration),
-    /// The message with this number is the first without an answer, and nothing was answered for this time.
+    /// The message with this number is the first without an answer, and was due so long ago.
     Waiting(u64, Duration),
 }
 
@@ -176,20 +176,17 @@ impl Ping {
             }
         };
         tokio::pin!(running);
-        let mut last = Instant::now();
+        let mut checks = interval(WAITING);
         let ended = loop {
             tokio::select! {
                 biased;
                 Some(event) = answered.recv() => {
-                    last = Instant::now();
                     on_event(event)?;
                 }
                 ended = &mut running => break ended,
-                () = sleep(WAITING) => {
-                    let (sent, back) = self.connection.samples.counts();
-                    let waited = last.elapsed();
-                    if sent > back as u64 && waited >= WAITING {
-                        on_event(Event::Waiting(back as u64 + 1, waited))?;
+                _ = checks.tick() => {
+                    if let Some(waiting) = self.waiting(begin.elapsed()) {
+                        on_event(waiting)?;
                     }
                 }
             }
@@ -202,6 +199,14 @@ impl Ping {
             ended => ended.err(),
         };
         Ok(self.summary(begin.elapsed(), error.as_ref()))
+    }
+
+    /// The first message without an answer, if it was due some time ago.
+    fn waiting(&self, now: Duration) -> Option<Event> {
+        let (sent, back) = self.connection.samples.counts();
+        let waited = now.checked_sub(self.plan.interval.mul_f64(back as f64))?;
+        let is_late = sent > back as u64 && waited >= WAITING;
+        is_late.then_some(Event::Waiting(back as u64 + 1, waited))
     }
 
     fn summary(&self, time: Duration, error: Option<&TestError>) -> Summary {
@@ -275,11 +280,8 @@ impl Summary {
         );
         let _ = writeln!(
             text,
-            "connect {:.2} ms, {} of {} segments sent again ({:.1}%)",
-            self.connect_ms,
-            self.retransmitted,
-            self.segments,
-            percent(self.retransmitted, self.segments),
+            "connect {:.2} ms; {} segments, {} sent again",
+            self.connect_ms, self.segments, self.retransmitted,
         );
         if let Some(Times {
             min,

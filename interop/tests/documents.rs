@@ -120,6 +120,31 @@ const RUN: &[(&str, &str)] = &[
         "RUST_LOG=kcp_transport=debug cargo run --release -p kcp-examples --bin echo -- server --listen '[::]:4000'",
         "examples/tests/command_line.rs",
     ),
+    ("kcp perf server", "examples/tests/kcp/document.rs"),
+    (
+        "kcp perf client example.com:4000",
+        "examples/tests/kcp/document.rs",
+    ),
+    (
+        "kcp perf client example.com:4000 -t 3 -P 2 -R",
+        "examples/tests/kcp/document.rs",
+    ),
+    (
+        "kcp perf client example.com:4000 -t 3 --messages",
+        "examples/tests/kcp/document.rs",
+    ),
+    (
+        "kcp ping example.com:4000 -c 5",
+        "examples/tests/kcp/document.rs",
+    ),
+    (
+        "kcp relay --listen 127.0.0.1:4001 --server 127.0.0.1:4000 --loss 5 --delay 20 --rate 100",
+        "examples/tests/kcp/document.rs",
+    ),
+    (
+        "kcp perf client 127.0.0.1:4001 -t 3",
+        "examples/tests/kcp/document.rs",
+    ),
 ];
 
 /// Commands that are not run, and why.
@@ -149,6 +174,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     (
         "cargo run --release --bin lab -- --only 'loss-5/unary-1k/kcp:redundancy=off'",
         "a measurement, as root",
+    ),
+    (
+        "cargo install --path examples --bin kcp",
+        "installs a program",
     ),
     ("openssl rand -hex 32", "another program"),
 ];

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod document;
 mod perf;
 mod ping;
 mod refusals;

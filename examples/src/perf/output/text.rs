@@ -149,9 +149,9 @@ fn message_summary(connections: &[Connection]) -> String {
     let mut text = format!("{RULE}\n");
     let _ = writeln!(
         text,
-        "{sent} messages sent, {back} back; {} of {} segments sent again ({:.1}%)",
-        sender.retransmitted,
+        "{sent} messages sent, {back} back; {} segments, {} sent again ({:.1}%)",
         sender.segments,
+        sender.retransmitted,
         sender.retransmitted_percent(),
     );
     if back == 0 {
