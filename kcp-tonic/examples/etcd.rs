@@ -7,19 +7,15 @@ mod common;
 
 use std::time::Duration;
 
-use common::helloworld::{HelloRequest, greeter_client::GreeterClient};
-use common::{Error, SAY_HELLO, Server, loopback};
+use common::helloworld::greeter_client::GreeterClient;
+use common::{Error, SAY_HELLO, Server, greet, loopback};
 use kcp_tonic::balance::Endpoint;
-use kcp_tonic::etcd::{Etcd, RegistrationStatus};
+use kcp_tonic::etcd::Etcd;
 use kcp_tonic::{Failure, KcpChannel, Security, Selection};
-
-/// A server that vanishes is removed after this time.
-const LEASE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 pub(crate) async fn main() -> Result<(), Error> {
-    let default = "http://127.0.0.1:2379".to_owned();
-    run(std::env::args().nth(1).unwrap_or(default)).await
+    run(std::env::args().nth(1).ok_or("usage: etcd URI")?).await
 }
 
 pub(crate) async fn run(etcd: String) -> Result<(), Error> {
@@ -28,20 +24,16 @@ pub(crate) async fn run(etcd: String) -> Result<(), Error> {
         .keep_alive_while_idle(true);
     let greeters = Etcd::new(etcd.connect_lazy(), "/examples/greeter/");
 
+    // One that vanishes is removed after five seconds.
+    let lease = Duration::from_secs(5);
     // Two servers, of which the second gets three times as many calls.
     let mut registered = Vec::new();
     for weight in [1, 3] {
         let server = Server::start(loopback(), Duration::ZERO).await?;
-        let endpoint = Endpoint::parse(server.uri())?.weight(weight);
-        let registration = greeters.register(endpoint, LEASE);
-        let mut status = registration.status();
-        let known = status.wait_for(|it| *it != RegistrationStatus::Pending);
-        if let RegistrationStatus::Failed(problem) = &*known.await? {
-            return Err(problem.to_string().into());
-        }
+        let registration = greeters.register(server.endpoint()?.weight(weight), lease);
+        registration.registered().await?;
         registered.push((server, registration));
     }
-
     let channel = KcpChannel::builder(&Security::Plaintext)
         .selection(Selection::WeightedRoundRobin)
         .failure(Failure::failover())
@@ -51,8 +43,9 @@ pub(crate) async fn run(etcd: String) -> Result<(), Error> {
     while channel.endpoints().len() < 2 {
         tokio::task::yield_now().await;
     }
-    greet(&mut client, 8).await?;
-
+    for _ in 0..8 {
+        println!("{}", greet(&mut client).await?);
+    }
     // Out of service: it gets no new calls, and is stopped once its calls have ended.
     let (server, registration) = registered.remove(0);
     registration.update(|endpoint| endpoint.active(false));
@@ -61,14 +54,6 @@ pub(crate) async fn run(etcd: String) -> Result<(), Error> {
     }
     registration.deregister().await?;
     drop(server);
-    greet(&mut client, 4).await
-}
-
-async fn greet(client: &mut GreeterClient<KcpChannel>, calls: usize) -> Result<(), Error> {
-    for _ in 0..calls {
-        let name = "world".to_owned();
-        let reply = client.say_hello(HelloRequest { name }).await?;
-        println!("{}", reply.into_inner().message);
-    }
+    println!("{}", greet(&mut client).await?);
     Ok(())
 }

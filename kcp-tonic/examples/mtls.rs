@@ -7,28 +7,13 @@ mod common;
 
 use std::time::Duration;
 
-use common::helloworld::{HelloRequest, greeter_client::GreeterClient};
-use common::{Error, greeter, loopback};
+use common::certificates::{authority, identity};
+use common::helloworld::greeter_client::GreeterClient;
+use common::{Error, greet, greeter, loopback};
 use kcp_tonic::{KcpChannel, KcpIncoming, KcpRequestExt, Security, serve, server_builder};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, ServerTlsConfig};
 use tonic::{Request, Status};
-
-/// In place of files: an authority that signs certificates.
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority() -> Result<Authority, Error> {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    Ok(Authority::self_signed(params, KeyPair::generate()?)?)
-}
-
-fn identity(authority: &Authority, name: &str) -> Result<Identity, Error> {
-    let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new([name.to_owned()])?.signed_by(&key, authority)?;
-    Ok(Identity::from_pem(certificate.pem(), key.serialize_pem()))
-}
 
 /// Knows clients by their certificates, which the handshake has checked.
 fn identify(request: Request<()>) -> Result<Request<()>, Status> {
@@ -62,9 +47,6 @@ pub(crate) async fn main() -> Result<(), Error> {
         .tls_config(tls)
         .connect(format!("kcps://{addr}"))
         .await?;
-    let name = "world".to_owned();
-    let mut client = GreeterClient::new(channel);
-    let reply = client.say_hello(HelloRequest { name }).await?;
-    println!("{}", reply.into_inner().message);
+    println!("{}", greet(&mut GreeterClient::new(channel)).await?);
     Ok(())
 }

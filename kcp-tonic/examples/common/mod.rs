@@ -1,10 +1,15 @@
 //! A greeter for the examples. It can be slow, and it can be stopped as abruptly as a killed process.
 #![allow(dead_code, reason = "not every example uses everything")]
 
+#[cfg(feature = "tls-ring")]
+pub(crate) mod certificates;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kcp_tonic::{KcpIncoming, Security, serve, server_builder};
+use kcp_tonic::balance::Endpoint;
+use kcp_tonic::{KcpChannel, KcpIncoming, Security, serve, server_builder};
 use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -16,6 +21,7 @@ pub(crate) mod helloworld {
     ));
 }
 
+use helloworld::greeter_client::GreeterClient;
 use helloworld::greeter_server::Greeter;
 pub(crate) use helloworld::greeter_server::GreeterServer as Service;
 use helloworld::{HelloReply, HelloRequest};
@@ -44,12 +50,35 @@ impl Server {
     pub(crate) fn uri(&self) -> String {
         format!("kcp://{}", self.addr)
     }
+
+    /// What a client must know of it.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, Error> {
+        Ok(Endpoint::parse(self.uri())?)
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// One call; returns the answer.
+pub(crate) async fn greet(client: &mut GreeterClient<KcpChannel>) -> Result<String, Error> {
+    let name = "world".to_owned();
+    let reply = client.say_hello(HelloRequest { name }).await?;
+    Ok(reply.into_inner().message)
+}
+
+/// Sixty calls; counts each answer.
+pub(crate) async fn tally(
+    client: &mut GreeterClient<KcpChannel>,
+) -> Result<BTreeMap<String, u32>, Error> {
+    let mut answers = BTreeMap::new();
+    for _ in 0..60 {
+        *answers.entry(greet(client).await?).or_default() += 1;
+    }
+    Ok(answers)
 }
 
 /// The service of a server, without the server.

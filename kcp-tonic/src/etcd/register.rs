@@ -71,6 +71,24 @@ impl Registration {
         self.status.clone()
     }
 
+    /// Waits until the server is registered or the first try has failed. It is tried again either way.
+    ///
+    /// # Errors
+    ///
+    /// What etcd, or the connection to it, has reported.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn registered(&self) -> Result<(), BoxError> {
+        let mut status = self.status();
+        let known = status.wait_for(|it| *it != RegistrationStatus::Pending);
+        match &*known.await? {
+            RegistrationStatus::Failed(problem) => Err(problem.clone().into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Deletes the key. While etcd does not answer, this takes up to 20 s. The task goes on when its
     /// handle is dropped.
     pub fn deregister(self) -> JoinHandle<()> {

@@ -5,6 +5,8 @@
     reason = "each example is a program of its own, with the same server"
 )]
 
+#[path = "../../examples/authentication.rs"]
+mod authentication;
 #[path = "../../examples/balanced.rs"]
 mod balanced;
 #[path = "../../examples/broadcast.rs"]
@@ -67,7 +69,12 @@ fn all_servers_are_called() {
 }
 
 #[test]
-fn server_authenticates_compresses_and_describes_itself() {
+fn callers_are_authenticated() {
+    authentication::main().unwrap();
+}
+
+#[test]
+fn server_reports_its_health_and_describes_itself() {
     services::main().unwrap();
 }
 
@@ -76,6 +83,10 @@ fn server_authenticates_compresses_and_describes_itself() {
 fn examples_are_short_and_listed() {
     let readme = include_str!("../../README.md");
     for (name, text) in [
+        (
+            "authentication.rs",
+            include_str!("../../examples/authentication.rs"),
+        ),
         ("balanced.rs", include_str!("../../examples/balanced.rs")),
         ("broadcast.rs", include_str!("../../examples/broadcast.rs")),
         ("discovery.rs", include_str!("../../examples/discovery.rs")),
@@ -96,7 +107,7 @@ fn examples_are_short_and_listed() {
         ),
         ("services.rs", include_str!("../../examples/services.rs")),
     ] {
-        assert!(text.lines().count() < 80, "{name}");
+        assert!(text.lines().count() < 60, "{name}");
         assert!(readme.contains(&format!("examples/{name})")), "{name}");
     }
 }
