@@ -6,6 +6,7 @@
 
 local folder = debug.getinfo(1, "S").source:match("^@(.*[/\\])") or ""
 local ciphers = dofile(folder .. "kcp_ciphers.lua")
+local frames = dofile(folder .. "kcp_frames.lua")
 
 local kcp = Proto("kcp", "KCP")
 
@@ -28,15 +29,6 @@ kcp.prefs.key = Pref.string("Key", "", "The key itself in hexadecimal digits, in
 
 local COMMANDS = { [81] = "PUSH", [82] = "ACK", [83] = "WASK", [84] = "WINS" }
 local SHARDS = { [0xf1] = "data", [0xf2] = "parity", [0xf3] = "out-of-band" }
-local FRAMES = {
-  "Hello", "Fin", "FinAck", "Reset", "Ping", "Pong", "PathChallenge", "PathResponse", "Received",
-}
-local CODES = {
-  [0xffffff01] = "dropped before all data was read", [0xffffff02] = "time-out, or the peer restarted",
-  [0xffffff03] = "protocol violated", [0xffffff04] = "going away", [0xffffff05] = "given up",
-  [0xffffff06] = "backlog full", [0xffffff07] = "over budget",
-}
-
 local f = {
   nonce = ProtoField.bytes("kcp.nonce", "Nonce"),
   crc32 = ProtoField.uint32("kcp.crc32", "Checksum", base.HEX),
@@ -58,7 +50,7 @@ local f = {
   data = ProtoField.bytes("kcp.data", "Data"),
   rest = ProtoField.bytes("kcp.rest", "Not dissected"),
   version = ProtoField.uint8("kcp.ext.version", "Version"),
-  kind = ProtoField.uint8("kcp.ext.type", "Type", base.DEC, FRAMES),
+  kind = ProtoField.uint8("kcp.ext.type", "Type", base.DEC, frames.names),
   length = ProtoField.uint8("kcp.ext.length", "Length"),
   value = ProtoField.bytes("kcp.ext.value", "Value"),
   target = ProtoField.uint64("kcp.ext.tag", "Tag", base.HEX, nil, nil, "The token of the receiver"),
@@ -68,7 +60,7 @@ local f = {
   token = ProtoField.uint64("kcp.hello.token", "Token", base.HEX),
   echo = ProtoField.uint64("kcp.hello.echo", "Echo", base.HEX),
   finish = ProtoField.uint32("kcp.fin.end", "End", base.DEC, nil, nil, "The number after the last segment"),
-  code = ProtoField.uint32("kcp.reset.code", "Code", base.HEX, CODES),
+  code = ProtoField.uint32("kcp.reset.code", "Code", base.HEX, frames.codes),
   number = ProtoField.uint64("kcp.ext.data", "Data", base.HEX),
   first = ProtoField.uint32("kcp.received.base", "Base"),
   bitmap = ProtoField.bytes("kcp.received.bitmap", "Bitmap"),
@@ -83,111 +75,7 @@ local problem = {
 }
 kcp.experts = problem
 
--- Extension frames --------------------------------------------------------------------------------------
-
--- Adds a value of a frame, and counts what is left. Each is little endian.
-local Reader = {}
-Reader.__index = Reader
-
-function Reader:add(field, bytes)
-  local part = self.range:range(self.at, bytes)
-  self.at = self.at + bytes
-  self.tree:add_le(field, part)
-  return part
-end
-
-local function add_hello(reader)
-  local flags = reader.range:range(0, 1)
-  reader:add(f.confirmed, 1)
-  local capabilities = reader:add(f.migration, 4)
-  reader.tree:add_le(f.received, capabilities)
-  reader:add(f.token, 8)
-  reader:add(f.echo, 8)
-  return flags:uint() % 2 == 1 and " confirmed" or ""
-end
-
-local function add_end(reader)
-  reader:add(f.target, 8)
-  return " end=" .. reader:add(f.finish, 4):le_uint()
-end
-
-local function add_reset(reader)
-  reader:add(f.target, 8)
-  local code = reader:add(f.code, 4):le_uint()
-  return " " .. (CODES[code] or ("code=" .. code))
-end
-
-local function add_number(reader)
-  reader:add(f.number, 8)
-  return ""
-end
-
-local function add_response(reader)
-  reader:add(f.target, 8)
-  return add_number(reader)
-end
-
-local function add_received(reader)
-  reader:add(f.target, 8)
-  local base = reader:add(f.first, 4):le_uint()
-  local bitmap = reader:add(f.bitmap, reader.range:len() - reader.at)
-  local count = 0
-  for i = 0, bitmap:len() - 1 do
-    local part = bitmap:range(i, 1)
-    local bits = part:uint()
-    for bit = 0, 7 do
-      if bits % 2 == 1 then
-        count = count + 1
-        reader.tree:add(f.arrived, part, (base + 8 * i + bit) % 2 ^ 32):set_generated()
-      end
-      bits = math.floor(bits / 2)
-    end
-  end
-  return " " .. count .. " from " .. base
-end
-
--- Bytes of the shortest value, and what adds it.
-local VALUES = {
-  { 21, add_hello }, { 12, add_end }, { 12, add_end }, { 12, add_reset }, { 8, add_number }, { 8, add_number },
-  { 8, add_number }, { 16, add_response }, { 13, add_received },
-}
-
--- The payload of a window update, if it has frames. Returns their names.
-local function add_extension(range, tree)
-  if range:len() < 5 or range:range(0, 4):raw() ~= "KCPX" then return end
-  tree = tree:add(kcp, range, "Extension")
-  tree:add(f.version, range:range(4, 1))
-  if range:range(4, 1):uint() ~= 1 then
-    tree:add(f.rest, range:range(5))
-    return "extension of another version"
-  end
-  local names, at = {}, 5
-  while at < range:len() do
-    if at + 2 > range:len() or at + 2 + range:range(at + 1, 1):uint() > range:len() then
-      tree:add_proto_expert_info(problem.malformed, "Frame is longer than the payload")
-      break
-    end
-    local kind, length = range:range(at, 1):uint(), range:range(at + 1, 1):uint()
-    local name = FRAMES[kind] or ("frame " .. kind)
-    local frame = tree:add(kcp, range:range(at, 2 + length), "Frame: " .. name)
-    frame:add(f.kind, range:range(at, 1))
-    frame:add(f.length, range:range(at + 1, 1))
-    local known = VALUES[kind]
-    if known and length >= known[1] then
-      local reader = setmetatable({ range = range:range(at + 2, length), tree = frame, at = 0 }, Reader)
-      local summary = known[2](reader)
-      frame:append_text(summary)
-      name = name .. summary
-      if reader.at < length then frame:add(f.rest, reader.range:range(reader.at)) end
-    elseif length > 0 then
-      frame:add(f.value, range:range(at + 2, length))
-      if known then frame:add_proto_expert_info(problem.malformed, "Value is too short") end
-    end
-    names[#names + 1] = name
-    at = at + 2 + length
-  end
-  return table.concat(names, ", ")
-end
+local add_extension = frames.adder(kcp, f, problem)
 
 -- Segments ----------------------------------------------------------------------------------------------
 
@@ -230,9 +118,9 @@ local function add_segment(range, root)
   end
   if length > 0 then
     local payload = range:range(HEADER, length)
-    local frames = cmd == 84 and add_extension(payload, tree)
-    if frames then
-      summary = frames
+    local extension = cmd == 84 and add_extension(payload, tree)
+    if extension then
+      summary = extension
     else
       tree:add(f.data, payload)
       summary = summary .. " len=" .. length
@@ -320,7 +208,7 @@ local function make_opener()
   return { name = name, checksum = cipher.checksum, open = cipher.make(key) }
 end
 
--- The decrypted content as a range, or nothing and the reason.
+-- The decrypted content as a range, or nothing and the reason. Without `tree`, nothing is shown.
 local function open_checked(range, tree)
   if range:len() < 20 then return nil, "too short for a nonce and a checksum" end
   local plain = opener.open(range:raw())
@@ -329,8 +217,10 @@ local function open_checked(range, tree)
   if ciphers.crc32(plain:sub(21)) ~= expected then
     return nil, "the checksum is wrong: another password, key or cipher, or no KCP"
   end
-  tree:add(f.nonce, decrypted:range(0, 16))
-  tree:add_le(f.crc32, decrypted:range(16, 4))
+  if tree then
+    tree:add(f.nonce, decrypted:range(0, 16))
+    tree:add_le(f.crc32, decrypted:range(16, 4))
+  end
   return decrypted:len() > 20 and decrypted:range(20) or nil, "empty"
 end
 
@@ -340,33 +230,96 @@ local function open_authenticated(range, tree)
   local nonce, sealed, tag = range:range(0, 12), range:range(12, length), range:range(12 + length, 16)
   local plain = opener.open(nonce:raw(), sealed:raw(), tag:raw())
   if not plain then return nil, "the tag is wrong: another password, key or cipher, or no KCP" end
-  tree:add(f.nonce, nonce)
-  tree:add(f.tag, tag)
+  if tree then
+    tree:add(f.nonce, nonce)
+    tree:add(f.tag, tag)
+  end
   return ByteArray.new(plain, true):tvb("Decrypted KCP"):range()
+end
+
+local function open(range, tree)
+  if opener.plain then return range end
+  return (opener.checksum and open_checked or open_authenticated)(range, tree)
+end
+
+-- Several datagrams in one packet -----------------------------------------------------------------------
+
+-- The system may capture datagrams of one size before it has segmented them (GSO), or after it has joined them
+-- (GRO). The last one may be shorter. Sizes that were seen before are tried, and usual ones.
+local sizes
+
+local function note_size(size)
+  for _, known in ipairs(sizes) do
+    if known == size then return end
+  end
+  table.insert(sizes, 1, size)
+  sizes[33] = nil
+end
+
+-- Whether the first `size` bytes are a datagram and more follow.
+local function begins_with(range, size)
+  if size >= range:len() then return false end
+  if not opener.plain then return open(range:range(0, size)) ~= nil end
+  local rest = range:range(size)
+  return shard_of(range) and shard_of(rest) and rest:range(0, 4):le_uint() == range:range(0, 4):le_uint() + 1
+end
+
+-- The size of the datagrams that were joined, if it can be found.
+local function joined_size(range)
+  if opener.plain and shard_of(range) == "data" and range:len() >= 8 then
+    local size = 6 + range:range(6, 2):le_uint()
+    if begins_with(range, size) then return size end
+  end
+  for _, size in ipairs(sizes) do
+    if begins_with(range, size) then return size end
+  end
 end
 
 -- The dissector -----------------------------------------------------------------------------------------
 
-function kcp.dissector(buffer, pinfo, root)
-  if buffer:len() == 0 or buffer:captured_len() < buffer:reported_length_remaining() then return 0 end
-  opener = opener or make_opener()
-  pinfo.cols.protocol = "KCP"
-  local range = buffer:range()
-  local tree = root:add(kcp, range)
-  local content, reason = range, nil
-  if opener.unusable then
-    tree:add_proto_expert_info(problem.cipher, "Not decrypted: " .. opener.unusable)
-    content, reason = nil, opener.unusable
-  elseif not opener.plain then
-    content, reason = (opener.checksum and open_checked or open_authenticated)(range, tree)
+-- Adds one datagram. Returns a summary.
+local function add_datagram(range, tree)
+  local content, reason = nil, opener.unusable
+  if reason then
+    tree:add_proto_expert_info(problem.cipher, "Not decrypted: " .. reason)
+  else
+    content, reason = open(range, tree)
     if not content then tree:add_proto_expert_info(problem.key, "Not decrypted: " .. reason) end
   end
   if content then
-    pinfo.cols.info = add_content(content, tree)
-  else
-    tree:add(f.encrypted, range)
-    pinfo.cols.info = "Not decrypted: " .. reason
+    note_size(range:len())
+    return add_content(content, tree)
   end
+  tree:add(f.encrypted, range)
+  return "Not decrypted: " .. reason
+end
+
+-- Whether the whole packet is no single datagram.
+local function may_be_joined(range)
+  if opener.unusable then return false end
+  if not opener.plain then return open(range) == nil end
+  local shard = shard_of(range)
+  return shard == "parity" or shard ~= nil and range:len() >= 8 and 6 + range:range(6, 2):le_uint() < range:len()
+end
+
+function kcp.dissector(buffer, pinfo, root)
+  if buffer:len() == 0 or buffer:captured_len() < buffer:reported_length_remaining() then return 0 end
+  opener = opener or make_opener()
+  sizes = sizes or { 1200, 1400 }
+  pinfo.cols.protocol = "KCP"
+  local range = buffer:range()
+  local tree = root:add(kcp, range)
+  local size = may_be_joined(range) and joined_size(range)
+  if not size then
+    pinfo.cols.info = add_datagram(range, tree)
+    return buffer:len()
+  end
+  local summaries = {}
+  for at = 0, range:len() - 1, size do
+    local part = range:range(at, math.min(size, range:len() - at))
+    summaries[#summaries + 1] = add_datagram(part, tree:add(kcp, part, "Datagram of " .. part:len() .. " bytes"))
+  end
+  pinfo.cols.info = #summaries .. " datagrams: " .. table.concat(summaries, " || ")
   return buffer:len()
 end
 
@@ -412,7 +365,7 @@ local function register_ports()
 end
 
 function kcp.prefs_changed()
-  opener = nil
+  opener, sizes = nil, nil
   register_ports()
 end
 

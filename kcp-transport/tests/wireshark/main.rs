@@ -9,6 +9,7 @@ mod capture;
 #[path = "../../../kcp-tower/tests/support/debian.rs"]
 mod debian;
 mod expected;
+mod joined;
 mod tshark;
 
 use std::sync::Arc;

@@ -51,7 +51,7 @@ impl Tshark {
     }
 
     /// The fields of [`NAMES`] of each datagram.
-    fn rows(&self, datagrams: &[Vec<u8>], preferences: &[(&str, &str)]) -> Vec<Row> {
+    pub(super) fn rows(&self, datagrams: &[Vec<u8>], preferences: &[(&str, &str)]) -> Vec<Row> {
         let mut output = vec!["-T", "fields", "-E", "occurrence=a", "-E", "aggregator=,"];
         for name in NAMES {
             output.extend(["-e", name]);
