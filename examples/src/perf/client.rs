@@ -172,13 +172,14 @@ pub async fn run<E>(
                 }
             },
             () = stop.requested(), if give_up.is_none() => {
-                outcome.interrupted = true;
                 give_up = Some(Instant::now() + CLOSE_LIMIT);
             }
             () = reached(give_up) => break,
             () = reached(readings.next()) => on_interval(readings.take())?,
         }
     }
+    // The tests may have ended because of the stop before this function saw it.
+    outcome.interrupted = stop.is_requested();
     if let Some(last) = readings.last() {
         on_interval(last)?;
     }
