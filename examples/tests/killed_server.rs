@@ -4,60 +4,29 @@
 //! of single connections.
 #![cfg(any(target_os = "linux", target_os = "android"))]
 
-use std::io::{self, BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+#[allow(dead_code, reason = "not every test uses everything")]
+mod support;
+
+use std::io;
 use std::time::{Duration, Instant};
 
 use kcp_transport::error::ConnectionError;
 use kcp_transport::{KcpEndpoint, KcpStream, Security};
-use serde_json::Value;
+use support::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 const CLEAR: &Security = &Security::Plaintext;
 
-/// A running echo server.
-struct Server {
-    child: Child,
-    address: String,
+fn start() -> Server {
+    let arguments = "server --listen 127.0.0.1:0 --json --crypt null";
+    Server::start(env!("CARGO_BIN_EXE_echo"), arguments, None)
 }
 
-impl Server {
-    fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_echo"))
-            .args([
-                "server",
-                "--listen",
-                "127.0.0.1:0",
-                "--json",
-                "--crypt",
-                "null",
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starts");
-        let mut line = String::new();
-        let stdout = child.stdout.as_mut().expect("is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("reads");
-        let ready: Value = serde_json::from_str(&line).expect("JSON");
-        let address = ready["listening"].as_str().expect("a string").to_owned();
-        Self { child, address }
-    }
-
-    /// Sends SIGKILL.
-    fn kill(&mut self) {
-        self.child.kill().expect("runs");
-        self.child.wait().expect("ends");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Sends SIGKILL.
+fn kill(server: &mut Server) {
+    server.child.kill().expect("runs");
+    server.child.wait().expect("ends");
 }
 
 async fn echo(stream: &mut KcpStream) -> io::Result<()> {
@@ -89,19 +58,19 @@ async fn assert_gone(stream: KcpStream, killed: Instant) {
 
 #[tokio::test]
 async fn connection_to_a_killed_server_fails_within_two_seconds() {
-    let mut server = Server::start();
+    let mut server = start();
     let mut stream = KcpStream::connect(&server.address, CLEAR)
         .await
         .expect("connects");
     echo(&mut stream).await.expect("echoes");
-    server.kill();
+    kill(&mut server);
     assert_gone(stream, Instant::now()).await;
 }
 
 #[tokio::test]
 async fn only_connections_to_the_killed_server_fail_on_a_shared_socket() {
     for local in ["127.0.0.1:0", "[::]:0"] {
-        let (mut first, second) = (Server::start(), Server::start());
+        let (mut first, second) = (start(), start());
         let endpoint = KcpEndpoint::bind(local, CLEAR).await.expect("binds");
         let mut doomed = Vec::new();
         for _ in 0..3 {
@@ -111,7 +80,7 @@ async fn only_connections_to_the_killed_server_fail_on_a_shared_socket() {
         }
         let mut other = endpoint.connect(&second.address).await.expect("connects");
         echo(&mut other).await.expect("echoes");
-        first.kill();
+        kill(&mut first);
         let killed = Instant::now();
         let mut gone = tokio::task::JoinSet::new();
         for stream in doomed {
