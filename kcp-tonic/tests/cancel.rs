@@ -82,6 +82,29 @@ fn sweep_connect(name: &str, built: bool) {
     });
 }
 
+#[cfg(feature = "etcd")]
+#[test]
+fn wait_for_a_registration_that_is_dropped_changes_nothing() {
+    use kcp_tonic::balance::Endpoint;
+    use kcp_tonic::etcd::Etcd;
+
+    sweep("Registration::registered", 1, real, async |case: Case| {
+        // Refuses connections, since it does not listen.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(loopback()).unwrap();
+        let uri = format!("http://{}", socket.local_addr().unwrap());
+        let channel = tonic::transport::Endpoint::from_shared(uri).unwrap();
+        let etcd = Etcd::new(channel.connect_lazy(), "/greeter");
+        let endpoint = Endpoint::parse("kcp://10.0.0.1:4000").unwrap();
+        let registration = etcd.register(endpoint, Duration::from_secs(2));
+        let waited = case.drive(registration.registered()).await;
+        assert!(waited.as_ref().is_none_or(Result::is_err), "{waited:?}");
+        let error = registration.registered().await.unwrap_err();
+        assert!(error.to_string().starts_with("etcd: "), "{error}");
+        waited.is_some()
+    });
+}
+
 /// Any number of calls are given up at any point; the connection goes on for others.
 #[test]
 fn call_that_is_dropped_harms_no_other_on_its_connection() {
