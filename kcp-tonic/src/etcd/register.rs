@@ -71,7 +71,8 @@ impl Registration {
         self.status.clone()
     }
 
-    /// Waits until the server is registered or the first try has failed. It is tried again either way.
+    /// Whether the server is registered, once the first try has ended. A failed try is repeated each
+    /// second, also after this has returned.
     ///
     /// # Errors
     ///

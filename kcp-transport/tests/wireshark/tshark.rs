@@ -31,7 +31,7 @@ impl Tshark {
         let file = self.folder.path().join("capture");
         super::capture::write(&file, datagrams);
         let mut tshark = Command::new(&self.program);
-        // Settings of the user who runs the tests have no influence.
+        // In place of the user's own folders, so that tshark reads none of the user's settings.
         tshark.env("HOME", self.folder.path());
         tshark.env("XDG_CONFIG_HOME", self.folder.path());
         let script = format!("lua_script:{DISSECTOR}");
