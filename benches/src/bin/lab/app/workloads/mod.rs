@@ -142,6 +142,12 @@ fn calls() -> Vec<Workload> {
         .on(MOST)
         .for_rpc(),
         Workload::new(
+            "unary-long",
+            "unary-1k with 10 000 calls, enough for a p99.9",
+            plan(10_000, 300_000),
+        )
+        .on(&["loss-0", "loss-1"]),
+        Workload::new(
             "unary-open",
             "the same, 100 calls/s at fixed times",
             Plan {
