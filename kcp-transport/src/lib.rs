@@ -148,7 +148,7 @@
 //! |---|---|---|
 //! | [`Preset::Rpc`], the default | calls and streams of any kind | on paths that lose packets, small writes are sent twice: up to 100 % more bytes |
 //! | [`Preset::Interactive`] | games, remote control | every small write is sent at least twice: up to 200 % more bytes. Windows of 1024 segments |
-//! | [`Preset::Bulk`] | transfers | no copies: a lost small message costs a round trip. Up to 49 MB of buffers for a connection, while a transfer fills them |
+//! | [`Preset::Bulk`] | transfers over fast, long paths | as `Rpc`, and up to 49 MB of buffers for a connection, while a transfer fills them |
 //! | `Normal`, `Fast`, `Fast2`, `Fast3` | the behaviour of kcptun's modes | no congestion control: what exceeds the bandwidth of the path fills its queue, and delays all its traffic |
 //!
 //! The first three find the bandwidth of the path and keep its queue short. [`Config::fec`] adds

@@ -118,8 +118,10 @@ names!(Congestion, "congestion", { "kcp" => Kcp, "unlimited" => Unlimited, "mode
 ///
 /// A lost segment is noticed by what is acknowledged after it. Where nothing follows, as in a call
 /// of one datagram, each loss costs more than a round trip; a copy costs a few milliseconds instead.
-/// Only flushes of up to four segments with at most sixteen in flight are copied, on paths with a
-/// round trip of 8 ms or more. The first copy follows its segment after a 25th of the round trip, at
+/// Flushes of up to four segments are copied if at most sixteen are in flight, on paths with a round
+/// trip of 8 ms or more. Of larger writes, only those segments are copied that were lost and are sent
+/// again when nothing waits to be sent any more: if such a segment is lost again, the end of the data
+/// arrives a round trip later. The first copy follows its segment after a 25th of the round trip, at
 /// most 5 ms; if both are often lost together, later, after a third of the round trip at most. A copy
 /// is not sent once its segment is acknowledged. Every KCP peer drops the second of two equal segments and acknowledges it; kcp-go counts it as `RepeatSegs`.
 /// The first segment of the side that connects is copied only if the peer is one of this crate that has

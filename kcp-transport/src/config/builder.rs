@@ -42,13 +42,12 @@ impl ConfigBuilder {
             .no_delay(no_delay)
             .flush_interval(Duration::from_millis(interval))
             .fast_retransmit_after(NonZeroU32::new(2));
+        let adaptive = Redundancy::Adaptive {
+            overhead: Percent::new(100),
+        };
         let (windows, redundancy) = match preset {
-            Preset::Rpc => (
-                4096,
-                Redundancy::Adaptive {
-                    overhead: Percent::new(100),
-                },
-            ),
+            Preset::Rpc => (4096, adaptive),
+            Preset::Bulk => (16_384, adaptive),
             Preset::Interactive => (
                 1024,
                 Redundancy::Always {
@@ -56,7 +55,6 @@ impl ConfigBuilder {
                     overhead: Percent::new(200),
                 },
             ),
-            Preset::Bulk => (16_384, Redundancy::Off),
             Preset::Normal | Preset::Fast | Preset::Fast2 | Preset::Fast3 => {
                 return builder
                     .congestion(Congestion::Unlimited)

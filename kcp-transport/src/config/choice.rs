@@ -20,7 +20,7 @@ pub enum Preset {
     /// For data that must arrive soon at any cost: as [`Self::Rpc`] with windows of 1024, and every
     /// small flush copied at least once, for at most twice as many bytes.
     Interactive,
-    /// For transfers: as [`Self::Rpc`] with windows of 16384 and without copies.
+    /// For transfers: as [`Self::Rpc`] with windows of 16384.
     Bulk,
 }
 

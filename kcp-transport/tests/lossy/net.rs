@@ -27,6 +27,28 @@ pub(crate) struct Path {
     pub(crate) reorder: f64,
     /// Further time of each datagram, at most.
     pub(crate) jitter: Duration,
+    /// How clients and servers stand still meanwhile.
+    pub(crate) stalls: [Stalls; 2],
+}
+
+/// An end stands still now and then, as programs on busy hosts do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stalls {
+    /// The longest stall; they are half as long on average.
+    pub(crate) most: Duration,
+    /// The average time between two.
+    pub(crate) apart: Duration,
+}
+
+impl Stalls {
+    pub(crate) const NONE: Self = Self::new(0, 0);
+
+    pub(crate) const fn new(most_ms: u64, apart_ms: u64) -> Self {
+        Self {
+            most: Duration::from_millis(most_ms),
+            apart: Duration::from_millis(apart_ms),
+        }
+    }
 }
 
 /// What is lost together.
@@ -47,6 +69,7 @@ impl Path {
             burst: Burst::Alone,
             reorder: 0.0,
             jitter: Duration::ZERO,
+            stalls: [Stalls::NONE; 2],
         }
     }
 
@@ -170,6 +193,39 @@ pub(crate) struct End {
     batch: TransmitBatch,
     /// Is given the time at the next full millisecond, as timers of the driver are.
     wake: Option<Time>,
+    stalls: Stalls,
+    rng: Rng,
+    /// Begin and end of a stall.
+    stall: [Time; 2],
+    /// What arrived in it.
+    inbox: Vec<Vec<u8>>,
+}
+
+impl End {
+    /// When the end does what is to be done now.
+    fn ready(&mut self, now: Time) -> Time {
+        if self.stalls.most.is_zero() {
+            return now;
+        }
+        while now >= self.stall[1] {
+            let begin = self.stall[1] + self.rng.duration(2 * self.stalls.apart);
+            self.stall = [begin, begin + self.rng.duration(self.stalls.most)];
+        }
+        if now < self.stall[0] {
+            now
+        } else {
+            self.stall[1]
+        }
+    }
+
+    /// Wakes up when the stall ends, if there is one now.
+    fn is_stalled(&mut self, now: Time) -> bool {
+        let ready = self.ready(now);
+        if ready > now {
+            self.wake = Some(ready);
+        }
+        ready > now
+    }
 }
 
 /// Connections over one path.
@@ -203,7 +259,8 @@ impl Net {
         let mut rng = Rng::new(seed);
         let mut ends = Vec::new();
         for (pair, configs) in pairs.iter().enumerate() {
-            for (config, role) in configs.iter().zip([Role::Connect, Role::Accept]) {
+            let sides = [Role::Connect, Role::Accept].into_iter().zip(path.stalls);
+            for (config, (role, stalls)) in configs.iter().zip(sides) {
                 let layout = config.layout(overhead).expect("room for data");
                 let id = ConversationId::new(pair as u32 + 1);
                 let secret = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
@@ -211,6 +268,10 @@ impl Net {
                     session: Session::new(config, layout, id, role, secret, Time::ZERO),
                     batch: TransmitBatch::new(layout, 46),
                     wake: None,
+                    stalls,
+                    rng: Rng::new(secret as u64),
+                    stall: [Time::ZERO; 2],
+                    inbox: Vec::new(),
                 });
             }
         }
@@ -247,12 +308,21 @@ impl Net {
         let mut touched = Vec::new();
         for link in 0..2 {
             while let Some((to, datagram)) = self.links[link].receive(self.now) {
-                self.ends[to].session.handle_datagram(self.now, &datagram);
-                touched.push(to);
+                let end = &mut self.ends[to];
+                if end.is_stalled(self.now) {
+                    end.inbox.push(datagram);
+                } else {
+                    end.session.handle_datagram(self.now, &datagram);
+                    touched.push(to);
+                }
             }
         }
         for (index, end) in self.ends.iter_mut().enumerate() {
-            if end.wake.is_some_and(|at| at <= self.now) {
+            let is_due = end.wake.is_some_and(|at| at <= self.now);
+            if is_due && !end.is_stalled(self.now) {
+                for datagram in std::mem::take(&mut end.inbox) {
+                    end.session.handle_datagram(self.now, &datagram);
+                }
                 end.session.handle_timeout(self.now);
                 touched.push(index);
                 end.wake = None;

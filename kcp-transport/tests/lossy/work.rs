@@ -152,8 +152,9 @@ pub(crate) fn bulk(path: Path, configs: [&Config; 2], bytes: usize, seed: u64) -
         assert!(net.now < start + Duration::from_secs(600), "too slow");
     }
     let stats = net.ends[0].session.stats();
-    // Duplicates beyond what was lost on the way.
+    // Copies are sent on purpose.
     let duplicates = net.ends[1].session.stats().duplicates_received;
+    let duplicates = duplicates.saturating_sub(stats.redundant_sent);
     let needed = stats.data_segments_sent as f64;
     Bulk {
         mbit: bytes as f64 * 8.0 / (net.now - start).as_secs_f64() / 1e6,

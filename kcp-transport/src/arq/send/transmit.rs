@@ -98,6 +98,9 @@ impl Sender {
         self.large.on_sent_again(now, sent.data.len(), most);
         if let Some(protector) = &mut self.protector {
             protector.on_sent(sent.data.len());
+            if resent == Resent::Lost && self.queue.is_empty() {
+                protector.on_resent(now, &self.path, sequence);
+            }
         }
         Some(sequence)
     }

@@ -2,8 +2,10 @@
 //!
 //! A lost segment is noticed by what is acknowledged after it. A flow of single datagrams has
 //! nothing after it, so each loss costs it a probe time-out. Where a path loses, the segments of
-//! small flushes are therefore sent again a few milliseconds later, within a budget. Bulk is never
-//! copied: there, a copy would take the place of data, and losses are noticed anyway.
+//! small flushes are therefore sent again a few milliseconds later, within a budget. Bulk is not
+//! copied: there, a copy would take the place of data, and losses are noticed anyway. But once all of
+//! it has been sent, what was lost of the last round trip is sent again over an idle path, and losing
+//! that again costs another round trip: it is copied too.
 
 mod history;
 
@@ -112,6 +114,14 @@ impl Protector {
 
     /// A segment of a thin flow is sent as a probe: if that is lost too, the wait is long.
     pub(in crate::arq) fn on_probed(&mut self, now: Time, path: &PathModel, sequence: SeqNumber) {
+        if self.copies(now, path) > 0 {
+            self.schedule(now, path, sequence, 1);
+        }
+    }
+
+    /// A lost segment is sent again, and nothing waits to be sent after it: if that is lost too, the
+    /// end of what was written comes a round trip later.
+    pub(in crate::arq) fn on_resent(&mut self, now: Time, path: &PathModel, sequence: SeqNumber) {
         if self.copies(now, path) > 0 {
             self.schedule(now, path, sequence, 1);
         }

@@ -148,6 +148,22 @@ fn nothing_is_copied_while_much_is_in_flight() {
 }
 
 #[test]
+fn segment_that_is_sent_again_last_is_copied_once_on_a_path_that_loses() {
+    let flight = flight(1);
+    let sequence = SeqNumber::first(0);
+    for (loss, copies) in [(0, 0), (20, 1)] {
+        let path = path(ms(50), loss);
+        let mut protector = Protector::new(adaptive(100), 1000);
+        protector.on_resent(at(10), &path, sequence);
+        assert_eq!(protector.next(), (copies > 0).then_some(at(12)));
+        while let Some(sequence) = protector.peek(at(12), &flight) {
+            protector.on_copied(at(12), sequence, 1000, &path, None);
+        }
+        assert_eq!(protector.next(), None);
+    }
+}
+
+#[test]
 fn what_is_acknowledged_is_not_copied() {
     let path = path(ms(50), 20);
     let mut protector = Protector::new(adaptive(100), 1000);
