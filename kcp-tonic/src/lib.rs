@@ -3,7 +3,9 @@
 //! Generated clients and services stay as they are over TCP. A [`KcpChannel`] replaces tonic's `Channel`, and
 //! [`serve()`] replaces `Server::serve`. Go programs with grpc-go over kcp-go are peers. The layers below are
 //! [`kcp_tower`], which has HTTP/2, and [`kcp_transport`], whose page describes when to choose KCP, the
-//! ciphers and the presets.
+//! ciphers and the presets. [Coming from tonic over TCP][tcp] compares programs before and after.
+//!
+//! [tcp]: https://github.com/kcp-rs/kcp/blob/main/docs/coming-from-tonic-over-tcp.md
 //!
 //! | here | what it is | for |
 //! |---|---|---|
@@ -35,6 +37,8 @@
 //! # }
 //! ```
 //!
+//! `ctrl_c` needs tokio's feature `signal`.
+//!
 //! # Client
 //!
 //! A generated client takes a [`KcpChannel`] in place of tonic's `Channel`:
@@ -55,6 +59,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `connect` returns once the server has answered. It fails after
+//! [`connect_timeout`](kcp_transport::Config::connect_timeout), 10 s, if none does: also if the server has another
+//! cipher or key, since it drops what it cannot decrypt. `KcpChannel::connect_lazy` connects at the first call.
 //!
 //! # Several servers
 //!

@@ -1,5 +1,5 @@
 //! HTTP/1 and HTTP/2 over KCP, the reliable-UDP protocol: a connector, incoming connections and a server
-//! for [hyper], tower and axum.
+//! for [hyper](https://docs.rs/hyper), tower and axum.
 //!
 //! Services, routers, layers and clients stay as they are over TCP. Only binding and connecting change: they
 //! take a [`Security`] in addition to the address. [`kcp_transport`] is the layer below: its page describes
@@ -34,6 +34,10 @@
 //! # }
 //! ```
 //!
+//! `ctrl_c` needs tokio's feature `signal`. `axum::serve(incoming, router)` works too, without the limits, the
+//! drain time-out and the settings of HTTP/2 of [`serve()`]. A handler learns the address of its client from the extractor
+//! `ConnectInfo<KcpConnectInfo>`, with `router.into_make_service_with_connect_info::<KcpConnectInfo>()` as the service.
+//!
 //! # Client
 //!
 //! hyper-util's client, over a [`KcpConnector`]:
@@ -57,8 +61,28 @@
 //!
 //! The client keeps connections and reuses them, as over TCP; with HTTP/2 one connection carries all requests
 //! to a server. Connecting fails if nothing answers within [`connect_timeout`](kcp_transport::Config::connect_timeout),
-//! 10 s. A connection whose server has died ends with an error, and the pool makes another. Options of connections are
-//! set with [`KcpConnector::builder`].
+//! 10 s; with another key than the server's, nothing does. A connection whose server has died ends with an error, and the pool makes another. Options of connections are
+//! set with [`KcpConnector::builder`]. [`KcpConnector::client_builder`] is the builder of hyper-util's client, with the
+//! options of its pool.
+//!
+//! # WebSockets
+//!
+//! Servers take axum's `WebSocketUpgrade` as over TCP, with axum's feature `ws`. A client takes any crate for WebSockets
+//! that works over a stream of tokio, such as tokio-tungstenite:
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use futures_util::{SinkExt, StreamExt};
+//! use kcp_tower::{KcpStream, Security};
+//! use tokio_tungstenite::{client_async, tungstenite::Message};
+//!
+//! let stream = KcpStream::connect("example.com:4000", &Security::Plaintext).await?;
+//! let (mut socket, _response) = client_async("ws://example.com:4000/chat", stream).await?;
+//! socket.send(Message::text("hello")).await?;
+//! let answer = socket.next().await;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # TLS
 //!

@@ -50,9 +50,9 @@ pub(crate) async fn main() -> io::Result<()> {
 
 /// Answers each message of one client with the same.
 async fn serve(listener: KcpListener) -> io::Result<()> {
-    let mut messages = listener.accept().await?.0.into_messages();
-    let mut message = Vec::new();
-    while messages.recv(&mut message).await? > 0 {
+    let (mut messages, mut message) = (listener.accept().await?.0.into_messages(), Vec::new());
+    // `UnexpectedEof` once the client has shut down.
+    while messages.recv(&mut message).await.is_ok() {
         messages.send(&message).await?;
     }
     Ok(())

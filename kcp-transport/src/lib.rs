@@ -91,7 +91,8 @@
 //!         messages.send(&message).await.expect("the client is there");
 //!     }
 //! });
-//! let (mut client, mut answer) = (KcpMessageStream::connect(server, &security).await?, Vec::new());
+//! let mut client = KcpMessageStream::connect(server, &security).await?;
+//! let mut answer = Vec::new();
 //! client.send(b"hello").await?;
 //! client.recv(&mut answer).await?;
 //! # assert_eq!(answer, b"hello");
@@ -99,9 +100,16 @@
 //! # }
 //! ```
 //!
+//! After the last message of a peer that has shut down, `recv` fails with
+//! [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof); a message of length 0 is not the end. `send` and `recv` are
+//! cancel safe, so both may stand in one `select!`. For options, take [`KcpStream::builder`] and
+//! [`ClientBuilder::connect_messages`].
+//!
 //! # Security
 //!
-//! Every constructor takes a [`Security`]; both sides need the same.
+//! Every constructor takes a [`Security`]; both sides need the same. A peer drops packets of another cipher or key and
+//! does not answer. So `connect` then fails as if there were no peer: with
+//! [`TimedOut`](std::io::ErrorKind::TimedOut), after [`Config::connect_timeout`], 10 s.
 //!
 //! - [`Security::Aead`] encrypts and authenticates each packet, with AES-GCM or ChaCha20-Poly1305.
 //!   Without the key an attacker cannot read, change, add or replay data. Take it unless there is a
@@ -134,8 +142,26 @@
 //! # }
 //! ```
 //!
-//! [`Security::NAMES`] lists the names of the other ciphers. [`Security::from_name`], [`AeadKey`] and [`LegacyCipher`]
-//! take a key that is not derived from a password. kcp-go peers do not signal the end of a stream: see
+//! kcptun derives its key with 4096 rounds of PBKDF2. The examples of kcp-go have 1024 rounds and a salt of their own.
+//! For a server like these, derive the key with the crates `pbkdf2` 0.13 and `sha1` 0.11:
+//!
+#![cfg_attr(feature = "tokio", doc = "```no_run")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use kcp_transport::{KcpStream, Security};
+//!
+//! # async fn run() -> std::io::Result<()> {
+//! // In Go: key := pbkdf2.Key([]byte("demo pass"), []byte("demo salt"), 1024, 32, sha1.New)
+//! let mut key = [0; 32];
+//! pbkdf2::pbkdf2_hmac::<sha1::Sha1>(b"demo pass", b"demo salt", 1024, &mut key);
+//! // In Go: kcp.NewAESBlockCrypt(key)
+//! let security = Security::from_name("aes", &key)?;
+//! let stream = KcpStream::connect("example.com:12345", &security).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Security::NAMES`] lists the names of the ciphers; [`AeadKey`] and [`LegacyCipher`] have a constructor for each. FEC
+//! of the server is detected. kcp-go peers do not signal the end of a stream: see
 //! [coming from kcp-go](https://github.com/kcp-rs/kcp/blob/main/docs/coming-from-kcp-go.md). kcptun itself is no peer,
 //! because it multiplexes and compresses above KCP.
 //!
@@ -164,7 +190,7 @@
 //!
 //! | what happens | error | after |
 //! |---|---|---|
-//! | the peer shuts down or drops its stream | none: end of file, from peers of this crate | half a round trip |
+//! | the peer shuts down or drops its stream | end of file, or `UnexpectedEof` when a message is received; from peers of this crate | half a round trip |
 //! | its program was killed, and its host runs | [`ConnectionError::PeerGone`] | 2 s after something is sent |
 //! | it has vanished, with data in flight | [`ConnectionError::PeerUnresponsive`] | [`Config::user_timeout`], 30 s |
 //! | it has vanished, with no data in flight | [`ConnectionError::IdleTimeout`] | [`Config::idle_timeout`], 90 s |
