@@ -307,5 +307,5 @@ fn percent(part: u64, of: u64) -> f64 {
 /// Time for answers after a stop.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
-/// Time without an answer after which a line says so, and again each time it has passed.
+/// Time without an answer after which a line is printed, and again each time it has passed.
 const WAITING: Duration = Duration::from_secs(1);

@@ -198,8 +198,8 @@ async fn call_at_any_time_after_the_stop_is_answered_or_unavailable() {
     assert!(unavailable > 0);
 }
 
-/// A call to a server that closes its first connection as soon as it has the call, and says by GOAWAY
-/// that the last stream it has processed is `last`. The call's stream is 1.
+/// A call to a server that closes its first connection as soon as it has the call, with a GOAWAY
+/// whose last processed stream is `last`. The call's stream is 1.
 async fn call_before_goaway(last: u32, client_stream: bool) -> Result<String, Status> {
     let setup = Setup::impatient();
     let network = Network::new(Link::LAN);

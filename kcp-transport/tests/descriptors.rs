@@ -37,7 +37,7 @@ fn connections_that_are_dropped_leave_descriptors_for_others() {
         return;
     }
     let runtime = tokio::runtime::Runtime::new().expect("starts");
-    // A peer without extensions is like one of kcp-go: it tells nothing of its end.
+    // A peer without extensions is like one of kcp-go: it does not signal its end.
     for extensions in [Extensions::On, Extensions::Off] {
         let config = Config::builder().extensions(extensions).build();
         runtime.block_on(storm(config.expect("in range")));

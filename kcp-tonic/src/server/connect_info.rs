@@ -18,7 +18,7 @@ pub trait KcpRequestExt {
 
     /// The certificates of the client, its own first; `None` if it has shown none, or without TLS.
     ///
-    /// A server shows that it wants them by `ServerTlsConfig::client_ca_root`: then TLS has verified
+    /// A server requests them by `ServerTlsConfig::client_ca_root`: then TLS has verified
     /// that an authority of that configuration has signed the first one, and that the client has its
     /// key. tonic's own `Request::peer_certs` is `None` over KCP, since it looks for connections of
     /// TCP.

@@ -157,7 +157,7 @@ fn reply(message: impl Into<String>) -> HelloReply {
 ///   and notifies `cancelled` when the call is cancelled.
 /// - "timeout": the answer is the header `grpc-timeout`.
 /// - "unavailable": the answer is this error, and `waiting` is notified.
-/// - "stats": the answer says how much the connection has read.
+/// - "stats": the answer is how much the connection has read.
 /// - "certificates": the answer is how many certificates the caller has shown, and the length of the
 ///   first.
 /// - "wait": the answer never comes; `waiting` is notified.

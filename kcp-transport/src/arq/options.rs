@@ -106,7 +106,7 @@ pub enum Congestion {
     /// 1`, which kcptun's presets use.
     Unlimited,
     /// A model of the path, which limits what is in flight and spreads it over time. It fills a path
-    /// and not its queue, and tells losses of a bad path from those of a full one. On a path with a
+    /// and not its queue, and distinguishes losses of a bad path from those of a full one. On a path with a
     /// round trip below 2 ms only a window of 1024 segments limits.
     Model,
 }

@@ -11,9 +11,9 @@
 //! A quiet socket is received from with 64 KiB of the stack, and owns no buffers: a thread of the
 //! runtime needs 128 KiB of stack at least, and has 2 MiB by default.
 //!
-//! # Floors
+//! # Modules
 //!
-//! Each module imports only those to its left:
+//! Each imports only those to its left:
 //!
 //! `sync` < `io` < `endpoint` < `connection` < `driver` < `connect` < `info` < `stream` < `split` <
 //! `message` < `datagrams` < `listener` | `client`

@@ -30,7 +30,7 @@
 //! | `FECErrs` | [`Stats::fec_errors`] |
 //! | `FECParityShards` | [`Stats::fec_parity_received`] |
 //! | `FECShardSet` | [`Stats::fec_open_groups`] |
-//! | `FECShardMin` | [`Stats::fec_newest_group`]: kcp-go sets it to the newest group too, whatever its name says |
+//! | `FECShardMin` | [`Stats::fec_newest_group`]: kcp-go sets it to the newest group too, in spite of the name |
 //! | `RingBufferSndQueue` | [`Stats::queued`] |
 //! | `RingBufferRcvQueue` | [`Stats::unread`] |
 //! | `RingBufferSndBuffer` | [`Stats::in_flight`] |

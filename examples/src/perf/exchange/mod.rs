@@ -33,7 +33,7 @@ pub struct Exchange {
     pub stop: Stop,
 }
 
-/// Waits until the client says that data may flow.
+/// Waits for the frame after which data may flow.
 ///
 /// # Errors
 ///

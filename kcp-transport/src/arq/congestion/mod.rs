@@ -87,7 +87,7 @@ pub struct Transmitted {
 pub struct Acked {
     /// Bytes of newly acknowledged segments.
     pub bytes: u64,
-    /// What their delivery tells of the path, if it is known which transmission arrived.
+    /// A sample of the rate at which the path delivers, if it is known which transmission arrived.
     pub sample: Option<RateSample>,
     /// Round-trip time that the datagram gives, if it gives one.
     pub rtt: Option<Duration>,

@@ -115,8 +115,8 @@ impl Rack {
         self.reordering.on_spurious(self.arrived[0], next);
     }
 
-    /// Finds what is lost by what has arrived, and queues it; shows each to `lost`. To be called
-    /// after acknowledgements, and when [`Self::next`] says so.
+    /// Finds what is lost by what has arrived, and queues it; passes each to `lost`. To be called
+    /// after acknowledgements, and at the time of [`Self::next`].
     pub(in crate::arq) fn detect(
         &mut self,
         now: Time,
@@ -140,7 +140,7 @@ impl Rack {
                 if number >= self.arrived[0] {
                     return;
                 }
-                // Of the first that is missing, every datagram tells.
+                // Every datagram carries the number of the first that is missing.
                 let is_told = sequence == flight.una() || self.is_told(number);
                 let counted = is_told && self.is_lost_by_count(number);
                 let at = sent + trip + window;

@@ -176,7 +176,7 @@ impl ReceiveBuffer {
     }
 
     /// Makes the next segment ready if it has arrived; returns whether it has. A segment that no
-    /// reader needs, as `unread` tells, is dropped if no other is in front of it.
+    /// reader needs, by `unread`, is dropped if no other is in front of it.
     pub(super) fn promote(
         &mut self,
         buffers: &mut Buffers,

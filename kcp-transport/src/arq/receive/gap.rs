@@ -1,7 +1,7 @@
 //! An ack that is sent again, for peers that find losses by counting acks.
 //!
 //! kcp-go v5 kcp.go, `parse_fastack`: a segment is sent again at once when segments after it were
-//! acknowledged by as many datagrams as the option `resend` says, two with kcptun's fast modes. A lost
+//! acknowledged by as many datagrams as the option `resend` sets, two with kcptun's fast modes. A lost
 //! segment that only one other follows is counted once, and costs its sender a time-out. If such a gap
 //! lasts longer than paths reorder datagrams, the ack of the segment after it is therefore sent again,
 //! once. Peers of this crate find such losses by time.

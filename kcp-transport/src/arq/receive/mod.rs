@@ -54,8 +54,8 @@ pub(super) struct Receiver {
     received_at: Time,
     /// A round trip takes at least so many microseconds, as far as is known; `u32::MAX` if it is not.
     ///
-    /// A side that only receives has no samples, and a handshake of which something was lost says far
-    /// too much.
+    /// A side that only receives has no samples, and a handshake of which something was lost gives a
+    /// time that is far too long.
     trip: u32,
     most_acks: u32,
     gap_ack: GapAck,

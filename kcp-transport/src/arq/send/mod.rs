@@ -241,7 +241,7 @@ impl Sender {
         self.queue.mss()
     }
 
-    /// How many segments larger than [`Self::set_mss`] says were sent again since one was
+    /// How many segments larger than the mss of [`Self::set_mss`] were sent again since one was
     /// acknowledged, for at least a probe time-out.
     pub(super) fn large_lost(&self, now: Time) -> u32 {
         self.large.lost(now, self.path.probe_timeout())

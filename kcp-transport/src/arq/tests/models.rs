@@ -368,7 +368,7 @@ fn content(sequence: u32) -> Vec<u8> {
     (0..len).map(|at| (mixed >> 24) as u8 ^ at as u8).collect()
 }
 
-/// Reads up to `limit` bytes, and says how many came.
+/// Reads up to `limit` bytes, and returns how many came.
 fn read_on(arq: &mut Arq, limit: usize, read: &mut Vec<u8>) -> usize {
     let mut out = vec![0; limit.min(20 * MSS)];
     let len = arq.read(&mut out);

@@ -21,7 +21,7 @@ pub(super) struct NamedRefusals {
 }
 
 impl NamedRefusals {
-    /// Collects what the transport knows, and tells the sessions if it is time to.
+    /// Collects what the transport knows, and passes it to the sessions if it is time to.
     pub(super) fn handle(
         &mut self,
         now: Time,

@@ -1,6 +1,6 @@
 //! One replay filter for all sockets of a listener.
 //!
-//! An attacker who replays a packet chooses its source address, and so the socket that receives it.
+//! An attacker that replays a packet chooses its source address, and so the socket that receives it.
 //! A packet that one socket has accepted must be rejected by all others.
 
 use std::sync::Mutex;

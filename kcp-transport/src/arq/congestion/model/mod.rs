@@ -213,7 +213,7 @@ impl Model {
         self.bad_rounds = if is_bad { self.bad_rounds + 1 } else { 0 };
         let is_queued = queue > usual.min(LONG_QUEUE) / 2.0;
         let counts = is_bad && is_queued || self.bad_rounds >= PERSISTENT_ROUNDS;
-        // What was in flight at the last cut tells nothing of the window after it.
+        // What was in flight at the last cut was sent with the window before it.
         if !counts || self.rounds <= self.cut_in + 1 {
             return false;
         }

@@ -7,8 +7,8 @@ use crate::arq::loss::path::PathModel;
 pub(super) struct History {
     /// How often both were acknowledged, in 256ths.
     ///
-    /// A peer that collects its acks leaves out all but the last. Of such a peer, a first ack that
-    /// is missing says nothing.
+    /// A peer that collects its acks leaves out all but the last. From such a peer, a missing first
+    /// ack does not mean that the first transmission was lost.
     both: u32,
     /// Of the last segments whose first transmission was lost, newest in the lowest bit: whether
     /// the copy was lost too.

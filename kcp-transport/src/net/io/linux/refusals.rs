@@ -20,7 +20,7 @@ use tokio::net::UdpSocket;
 
 use crate::net::sync::lock;
 
-/// The peers of a socket that were reported, if the system tells which.
+/// The peers of a socket that were reported, if the system names them.
 #[derive(Debug, Default)]
 pub(in crate::net::io) struct Refusals {
     /// `None` for a connected socket.
