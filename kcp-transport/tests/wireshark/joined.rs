@@ -4,11 +4,11 @@
 use kcp_transport::crypto::Security;
 use kcp_transport::packet::{Sealer, TransmitBatch};
 use kcp_transport::wire::{Command, SHARD_HEADER_LEN, SHARD_SIZE_LEN, ShardHeader, ShardKind};
-use kcp_transport::{Config, FecRatio};
 
 use super::capture::PORT;
 use super::expected::{Row, row};
 use super::tshark::Tshark;
+use super::with_fec;
 
 #[test]
 fn joined_datagrams_are_split() {
@@ -33,9 +33,7 @@ fn joined_datagrams_are_split() {
 
 /// Five of a size, among them parity, and a shorter one.
 fn datagrams(security: &Security) -> Vec<Vec<u8>> {
-    let ratio = FecRatio::new(4, 2).unwrap();
-    let config = Config::builder().fec(ratio).build().unwrap();
-    let layout = config.layout(security.overhead()).unwrap();
+    let layout = with_fec().layout(security.overhead()).unwrap();
     let mut batch = TransmitBatch::new(layout, 6);
     for sequence in 0..6 {
         let kind = if sequence == 3 {

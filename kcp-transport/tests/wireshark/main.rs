@@ -25,6 +25,11 @@ use kcp_transport::{Config, FecRatio, KcpListener, KcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tshark::Tshark;
 
+fn with_fec() -> Config {
+    let ratio = FecRatio::new(4, 2).unwrap();
+    Config::builder().fec(ratio).build().unwrap()
+}
+
 /// The datagrams of a connection that sends data both ways, over a path that loses some, and ends.
 #[tokio::main]
 async fn session(security: &Security, config: &Config) -> Vec<Vec<u8>> {
@@ -85,11 +90,7 @@ fn unencrypted_session_is_recognized_and_dissected() {
 #[test]
 fn unencrypted_session_with_fec_is_recognized_and_dissected() {
     let Some(tshark) = Tshark::new() else { return };
-    let config = Config::builder()
-        .fec(FecRatio::new(4, 2).unwrap())
-        .build()
-        .unwrap();
-    let datagrams = session(&Security::Plaintext, &config);
+    let datagrams = session(&Security::Plaintext, &with_fec());
     let rows = tshark.compare(&datagrams, &Security::Plaintext, &[]);
     for kind in ["0x00f1", "0x00f2", "0x00f3"] {
         assert!(count(&rows, "kcp.fec.type", kind) > 0, "{kind}");
@@ -100,10 +101,7 @@ fn unencrypted_session_with_fec_is_recognized_and_dissected() {
 fn encrypted_sessions_are_decrypted_by_password() {
     let Some(tshark) = Tshark::new() else { return };
     let port = PORT.to_string();
-    let fec = Config::builder()
-        .fec(FecRatio::new(4, 2).unwrap())
-        .build()
-        .unwrap();
+    let fec = with_fec();
     for (number, name) in Security::NAMES.iter().enumerate() {
         let security = Security::from_password(name, "a password", b"some salt").unwrap();
         let config = if number % 2 == 0 {
@@ -282,10 +280,7 @@ fn datagrams_that_are_no_kcp_are_left_to_others() {
 fn damaged_datagrams_cause_no_errors_of_lua() {
     let Some(tshark) = Tshark::new() else { return };
     let port = PORT.to_string();
-    let fec = Config::builder()
-        .fec(FecRatio::new(4, 2).unwrap())
-        .build()
-        .unwrap();
+    let fec = with_fec();
     let mut good = session(&Security::Plaintext, &fec);
     good.extend(session(&Security::Plaintext, &Config::default()));
     // Frames are where most fields of variable length are.
