@@ -269,6 +269,7 @@ fn with_common_options(command: Command) -> Command {
         .long(VERBOSE)
         .global(true)
         .action(ArgAction::Count)
+        .display_order(LAST)
         .help(
             "Log more: -v info, -vv debug, -vvv trace. Default: the filter in RUST_LOG, else warnings",
         );
@@ -313,6 +314,9 @@ fn first_paragraphs(rendered: &str) -> String {
 }
 
 const VERBOSE: &str = "verbose";
+
+/// The position in the help text: with `--help` and `--version`.
+const LAST: usize = 998;
 
 /// Interval between redraws of progress bars.
 const REDRAW: Duration = Duration::from_millis(200);
