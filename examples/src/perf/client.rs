@@ -11,9 +11,9 @@ use tokio::time::sleep_until;
 use super::echo;
 use super::error::TestError;
 use super::exchange::{CLOSE_LIMIT, Exchange, IDLE_LIMIT};
-use super::figures::Figures;
-use super::meter::{Direction, Meter, Point};
-use super::samples::{Sample, Samples};
+use super::meter::Meter;
+use super::readings::{Interval, Readings};
+use super::samples::Samples;
 use super::wire::{self, Kind, Limit, Request, Side};
 use crate::address::HostPort;
 use crate::options::Transport;
@@ -43,43 +43,6 @@ pub struct Connection {
     pub meter: Arc<Meter>,
     /// Counts the messages of [`Kind::Echo`].
     pub samples: Arc<Samples>,
-}
-
-/// What was counted between two readings.
-#[derive(Clone, Debug, Default)]
-pub struct Interval {
-    /// Seconds since the beginning, or since the end of the omitted time.
-    pub start: f64,
-    /// As `start`.
-    pub end: f64,
-    /// Whether the interval is in the omitted time.
-    pub omitted: bool,
-    /// One row for each connection and direction.
-    pub streams: Vec<StreamRow>,
-    /// One row for each connection, if the server sends messages back.
-    pub messages: Vec<MessageRow>,
-}
-
-/// The data of a connection in an interval.
-#[derive(Clone, Copy, Debug)]
-pub struct StreamRow {
-    /// The number of the connection.
-    pub id: u32,
-    /// The direction.
-    pub direction: Direction,
-    /// What the client has counted.
-    pub figures: Figures,
-}
-
-/// The messages of a connection in an interval.
-#[derive(Clone, Debug)]
-pub struct MessageRow {
-    /// The number of the connection.
-    pub id: u32,
-    /// Messages sent.
-    pub sent: u64,
-    /// Messages that came back.
-    pub samples: Vec<Sample>,
 }
 
 /// The end of a test.
@@ -147,8 +110,11 @@ pub async fn run<E>(
     mut on_interval: impl FnMut(Interval) -> Result<(), E>,
 ) -> Result<Outcome, E> {
     let mut tests = JoinSet::new();
-    let mut readings = Readings::new(plan, &connections);
+    let mut readings = Readings::new(Instant::now(), plan.interval, &plan.request, Side::Client);
     for (connection, stream) in connections {
+        let samples = Arc::clone(&connection.samples);
+        let samples = (plan.request.kind == Kind::Echo).then_some(samples);
+        readings.add(connection.id.into(), Arc::clone(&connection.meter), samples);
         tests.spawn(test(plan.request.clone(), connection, stream, stop.clone()));
     }
     let mut outcome = Outcome {
@@ -236,128 +202,5 @@ async fn reached(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Readings of all meters.
-struct Readings {
-    interval: Duration,
-    omit: Duration,
-    kind: Kind,
-    begin: Instant,
-    /// The time of the last reading.
-    from: Duration,
-    connections: Vec<(Connection, Reading)>,
-    taken: bool,
-}
-
-/// The last reading of a connection.
-#[derive(Clone, Copy, Default)]
-struct Reading {
-    point: Point,
-    sent: u64,
-    answered: usize,
-}
-
-impl Readings {
-    fn new(plan: &Plan, connections: &[(Connection, KcpStream)]) -> Self {
-        let with_reading = |(connection, _): &(Connection, KcpStream)| {
-            let point = connection.meter.point();
-            let reading = Reading {
-                point,
-                ..Reading::default()
-            };
-            (connection.clone(), reading)
-        };
-        Self {
-            interval: plan.interval,
-            omit: plan.request.omit,
-            kind: plan.request.kind,
-            begin: Instant::now(),
-            from: Duration::ZERO,
-            connections: connections.iter().map(with_reading).collect(),
-            taken: false,
-        }
-    }
-
-    /// When the next reading is due.
-    fn next(&self) -> Option<Instant> {
-        (!self.interval.is_zero()).then(|| self.begin + self.end())
-    }
-
-    /// The end of the current interval.
-    fn end(&self) -> Duration {
-        if self.from < self.omit {
-            (self.from + self.interval).min(self.omit)
-        } else {
-            self.from + self.interval
-        }
-    }
-
-    fn take(&mut self) -> Interval {
-        self.read(self.end())
-    }
-
-    /// The part of an interval at the end, unless it is very short.
-    fn last(&mut self) -> Option<Interval> {
-        if self.interval.is_zero() {
-            return None;
-        }
-        let ends: Option<Vec<Duration>> = self
-            .connections
-            .iter()
-            .map(|(connection, _)| connection.meter.ended())
-            .collect();
-        let end = ends.and_then(|ends| ends.into_iter().max());
-        let now = end.unwrap_or_else(|| self.begin.elapsed());
-        let shortest = if self.taken {
-            self.interval / 10
-        } else {
-            Duration::ZERO
-        };
-        (now > self.from + shortest).then(|| self.read(now))
-    }
-
-    fn read(&mut self, end: Duration) -> Interval {
-        let omitted = self.from < self.omit;
-        let zero = if omitted { Duration::ZERO } else { self.omit };
-        let mut interval = Interval {
-            start: self.from.saturating_sub(zero).as_secs_f64(),
-            end: end.saturating_sub(zero).as_secs_f64(),
-            omitted,
-            ..Interval::default()
-        };
-        for (connection, reading) in &mut self.connections {
-            let point = connection.meter.point();
-            for direction in Direction::BOTH {
-                let side = match direction {
-                    Direction::Sent => Side::Client,
-                    Direction::Received => Side::Server,
-                };
-                if self.kind.sends(side) {
-                    interval.streams.push(StreamRow {
-                        id: connection.id,
-                        direction,
-                        figures: point.since(&reading.point, direction),
-                    });
-                }
-            }
-            reading.point = point;
-            if self.kind == Kind::Echo {
-                let (sent, _) = connection.samples.counts();
-                let samples = connection.samples.from(reading.answered);
-                let row = MessageRow {
-                    id: connection.id,
-                    sent: sent - reading.sent,
-                    samples,
-                };
-                reading.sent = sent;
-                reading.answered += row.samples.len();
-                interval.messages.push(row);
-            }
-        }
-        self.from = end;
-        self.taken = true;
-        interval
     }
 }

@@ -10,6 +10,7 @@ use kcp_transport::{ConnectionInfo, Stats};
 use tokio::time::sleep;
 
 use super::figures::Figures;
+use super::wire::{Kind, Side};
 
 /// A direction, as this side sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,18 @@ pub enum Direction {
 impl Direction {
     /// Both directions.
     pub const BOTH: [Self; 2] = [Self::Sent, Self::Received];
+
+    /// The directions in which data flows, as this side sees them. The messages of [`Kind::Echo`] are data
+    /// for the server only.
+    pub fn of(kind: Kind, side: Side) -> impl Iterator<Item = Self> {
+        let flows = move |it: &Self| match it {
+            Self::Sent => kind.sends(side),
+            Self::Received => {
+                kind.sends(side.peer()) || (kind == Kind::Echo && side == Side::Server)
+            }
+        };
+        Self::BOTH.into_iter().filter(flows)
+    }
 }
 
 /// Progress of a connection.

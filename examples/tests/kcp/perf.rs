@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::support::{Server, last_line_as_json, signal};
+use super::support::{Server, signal};
 use super::{KCP, client, server, stderr, stdout};
 
 fn perf(server: &Server, options: &str) -> Value {
@@ -240,8 +240,24 @@ fn stopped_server_ends_its_tests_and_their_clients_say_so() {
 #[test]
 fn server_prints_a_line_for_each_connection() {
     let listen = "perf server --listen 127.0.0.1:0 --json --one-off";
+    let mut server = Server::start(KCP, listen, None);
+    assert_eq!(perf(&server, "-n 5000 -R")["error"], Value::Null);
+    let mut rest = String::new();
+    server.stdout.read_to_string(&mut rest).expect("is text");
+    assert!(server.child.wait().expect("ends").success());
+    let ended: Value = serde_json::from_str(&rest).expect("one line of JSON");
+    assert_eq!(ended["error"], Value::Null);
+    assert_eq!(
+        (&ended["kind"], &ended["sent"]["bytes"]),
+        (&"download".into(), &5000.into())
+    );
+}
+
+/// What a server without `--json` prints for one client.
+fn text_of_server(options: &str, client: &str) -> String {
     let mut child = Command::new(KCP)
-        .args(listen.split_whitespace())
+        .args(["perf", "server", "--listen", "127.0.0.1:0", "--one-off"])
+        .args(options.split_whitespace())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -250,17 +266,53 @@ fn server_prints_a_line_for_each_connection() {
     let mut reader = BufReader::new(child.stdout.take().expect("is piped"));
     let mut line = String::new();
     reader.read_line(&mut line).expect("reads");
-    let ready: Value = serde_json::from_str(&line).expect("JSON");
-    let address = ready["listening"].as_str().expect("text");
-    let client = super::run(KCP, &format!("perf client {address} -n 5000 -J -R"));
-    assert_eq!(last_line_as_json(&client)["error"], Value::Null);
-    let mut rest = String::new();
-    reader.read_to_string(&mut rest).expect("is text");
+    let address = line
+        .trim()
+        .strip_prefix("listening on ")
+        .expect("the address");
+    let client = super::run(KCP, &format!("perf client {address} {client}"));
+    assert!(client.status.success(), "{}", stderr(&client));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("is text");
     assert!(child.wait().expect("ends").success());
-    let ended: Value = serde_json::from_str(&rest).expect("one line of JSON");
-    assert_eq!(ended["error"], Value::Null);
-    assert_eq!(
-        (&ended["kind"], &ended["sent"]["bytes"]),
-        (&"download".into(), &5000.into())
-    );
+    text
+}
+
+#[test]
+fn server_prints_intervals_of_all_connections_of_a_client_and_their_sum() {
+    for (options, columns, roles) in [
+        ("", "Bitrate\n", &[""][..]),
+        ("--reverse", "RTT\n", &[""]),
+        ("--bidir", "RTT\n", &["[TX-S]", "[RX-S]"]),
+        ("--messages", "Bitrate\n", &[""]),
+    ] {
+        let client = format!("-t 0.5 -P 2 {options}");
+        let text = text_of_server("--interval 0.1", &client);
+        assert_eq!(text.matches("[ ID]").count(), 1, "{text}");
+        assert!(text.contains(columns), "{text}");
+        for role in roles {
+            for name in ["[  1]", "[  2]", "[SUM]"] {
+                let lines = |span: &str| {
+                    let start = format!("{name}{role}   {span}");
+                    text.lines().filter(|it| it.starts_with(&start)).count()
+                };
+                assert_eq!(lines("0.00-0.10   sec"), 1, "{name}{role}: {text}");
+                assert_eq!(lines("0.30-0.40   sec"), 1, "{name}{role}: {text}");
+            }
+        }
+        // The results follow the last interval.
+        let (_, end) = text.rsplit_once("[SUM]").expect("a sum");
+        let results = ["  received", "  sent", "messages sent back"];
+        let is_result = |line: &&str| results.iter().any(|it| line.ends_with(it));
+        let results = end.lines().filter(is_result).count();
+        assert_eq!(results, 2 * roles.len(), "{text}");
+    }
+}
+
+#[test]
+fn server_prints_results_only_if_the_interval_is_zero() {
+    let text = text_of_server("--interval 0", "-t 0.3");
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.contains("upload for 0.3 s"), "{text}");
+    assert!(text.ends_with("  received\n"), "{text}");
 }

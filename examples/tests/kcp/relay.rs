@@ -88,8 +88,7 @@ fn stopped_relay_prints_its_counts() {
     assert!(output.status.success(), "{}", stderr(&output));
     super::support::signal(relay.child.id(), "-INT");
     let mut rest = String::new();
-    let pipe = relay.child.stdout.as_mut().expect("is piped");
-    pipe.read_to_string(&mut rest).expect("is text");
+    relay.stdout.read_to_string(&mut rest).expect("is text");
     let counts: Value = serde_json::from_str(&rest).expect("JSON");
     assert_eq!(counts["at"], "total");
     assert!(

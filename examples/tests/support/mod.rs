@@ -1,7 +1,7 @@
 //! Programs that tests run.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ pub(crate) fn run(program: &str, arguments: &str) -> Output {
         .expect("starts")
 }
 
+#[allow(dead_code, reason = "not every program of tests needs it")]
 pub(crate) fn last_line_as_json(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stdout);
     let last = text.lines().last().expect("something is printed");
@@ -24,6 +25,9 @@ pub(crate) fn last_line_as_json(output: &Output) -> Value {
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: String,
+    /// What it prints after the line with the address.
+    #[allow(dead_code, reason = "not every program of tests reads it")]
+    pub(crate) stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -36,11 +40,15 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("starts");
         let mut line = String::new();
-        let stdout = child.stdout.as_mut().expect("is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("reads");
+        let mut stdout = BufReader::new(child.stdout.take().expect("is piped"));
+        stdout.read_line(&mut line).expect("reads");
         let ready: Value = serde_json::from_str(&line).expect("JSON");
         let address = ready["listening"].as_str().expect("a string").to_owned();
-        Self { child, address }
+        Self {
+            child,
+            address,
+            stdout,
+        }
     }
 }
 

@@ -9,10 +9,10 @@ use kcp_examples::options::{self, Transport, within};
 use kcp_examples::perf::client::{self, Connection, Outcome, Plan};
 use kcp_examples::perf::meter::Direction;
 use kcp_examples::perf::output::{self, Document, ServerLine};
-use kcp_examples::perf::server::{self, Event, EventKind, ServeError};
+use kcp_examples::perf::server::{self, ConnectionEvent, Event, ServeError};
 use kcp_examples::perf::units;
 use kcp_examples::perf::wire::{
-    Kind, Limit, MAX_CONNECTIONS, MAX_LENGTH, MAX_MESSAGE, MIN_MESSAGE, Request,
+    Kind, Limit, MAX_CONNECTIONS, MAX_LENGTH, MAX_MESSAGE, MIN_MESSAGE, Request, Side,
 };
 use kcp_examples::report::one_line;
 use kcp_examples::stop::Stop;
@@ -29,6 +29,10 @@ pub(crate) enum Perf {
         /// End after the first client
         #[arg(short = '1', long)]
         one_off: bool,
+
+        /// Seconds between reports; 0 for the results at the end only
+        #[arg(short, long, value_name = "SECONDS", default_value_t = 1.0, value_parser = cli::interval)]
+        interval: f64,
 
         #[command(flatten)]
         transport: options::Args,
@@ -112,8 +116,16 @@ impl Perf {
             Self::Server {
                 server,
                 one_off,
+                interval,
                 transport,
-            } => run_server(server, one_off, transport).await,
+            } => {
+                let interval = if server.json { 0.0 } else { interval };
+                let options = server::Options {
+                    once: one_off,
+                    interval: Duration::from_secs_f64(interval),
+                };
+                run_server(server, options, transport).await
+            }
             Self::Client { client, transport } => {
                 let plan = client.plan(transport.transport()?)?;
                 client.run(plan).await
@@ -124,7 +136,7 @@ impl Perf {
 
 async fn run_server(
     server: ServerArgs,
-    one_off: bool,
+    options: server::Options,
     transport: options::Args,
 ) -> Result<(), Failure> {
     let Transport { security, config } = transport.transport()?;
@@ -136,8 +148,12 @@ async fn run_server(
         .await;
     let listener = listener.map_err(server.cannot_listen())?;
     server.announce(listener.local_addr().map_err(server.cannot_listen())?)?;
-    let served = server::serve(&listener, one_off, &stop, |event| {
-        print_event(&event, server.json)
+    let served = server::serve(&listener, options, &stop, |event| match event {
+        Event::Connection(event) => print_event(&event, server.json),
+        Event::Begin(kind) => cli::print(&output::header(kind, Side::Server)),
+        Event::Interval(kind, interval) => {
+            cli::print(&output::interval(kind, Side::Server, &interval))
+        }
     });
     let tests = served.await.map_err(|ended| match ended {
         ServeError::Event(failure) => failure,
@@ -146,13 +162,17 @@ async fn run_server(
     cli::note(&format!("stopped; tests run: {tests}"))
 }
 
-fn print_event(event: &Event, json: bool) -> Result<(), Failure> {
-    let Event { id, peer, kind } = event;
+fn print_event(event: &server::Connection, json: bool) -> Result<(), Failure> {
+    let server::Connection { id, peer, kind } = event;
     match kind {
-        EventKind::Refused(error) => cli::note(&format!("[{id:>3}] {peer}: {}", one_line(error))),
-        EventKind::Accepted(_) if json => Ok(()),
-        EventKind::Accepted(request) => cli::print(&output::server_accepted(*id, *peer, request)),
-        EventKind::Ended {
+        ConnectionEvent::Refused(error) => {
+            cli::note(&format!("[{id:>3}] {peer}: {}", one_line(error)))
+        }
+        ConnectionEvent::Accepted(_) if json => Ok(()),
+        ConnectionEvent::Accepted(request) => {
+            cli::print(&output::server_accepted(*id, *peer, request))
+        }
+        ConnectionEvent::Ended {
             request,
             meter,
             error,
@@ -173,7 +193,7 @@ fn print_event(event: &Event, json: bool) -> Result<(), Failure> {
                     problem,
                 ));
             }
-            cli::print(&output::server_ended(*id, kind, received, sent))?;
+            cli::print(&output::server_ended(*id, kind, [received, sent]))?;
             match problem {
                 Some(problem) => cli::note(&format!("[{id:>3}] {peer}: {problem}")),
                 None => Ok(()),
@@ -261,7 +281,7 @@ impl ClientArgs {
         if !self.json {
             let mut head = output::connected(&connections);
             if self.interval > 0.0 {
-                head += &output::header(kind);
+                head += &output::header(kind, Side::Client);
             }
             cli::print(&head)?;
         }
@@ -273,7 +293,7 @@ impl ClientArgs {
                 return Ok(());
             }
             cli::print(after_ctrl_c.break_line(&stop))?;
-            cli::print(&output::interval(kind, &interval))
+            cli::print(&output::interval(kind, Side::Client, &interval))
         });
         let outcome = outcome.await?;
         if self.json {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Ends, directions, ends, sum};
-use crate::perf::client::{Connection, Interval, Outcome, Plan};
+use crate::perf::client::{Connection, Outcome, Plan};
 use crate::perf::figures::Figures;
 use crate::perf::meter::Direction;
+use crate::perf::readings::Interval;
 use crate::perf::samples::{Sample, Times, Trips, millis};
 use crate::perf::wire::{Kind, Limit, Request};
 use crate::report::one_line;
@@ -113,7 +114,7 @@ impl Test {
 
 #[derive(Clone, Debug, Serialize)]
 struct Connected {
-    id: u32,
+    id: u64,
     local: Option<String>,
     peer: String,
     connect_ms: f64,
@@ -123,7 +124,7 @@ impl Connected {
     fn new(connection: &Connection) -> Self {
         let info = connection.meter.info();
         Self {
-            id: connection.id,
+            id: connection.id.into(),
             local: info.local_addr().map(|it| it.to_string()),
             peer: info.peer_addr().to_string(),
             connect_ms: millis(connection.connect),
@@ -144,7 +145,7 @@ struct IntervalFields {
 #[derive(Clone, Debug, Serialize)]
 struct StreamFields {
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<u32>,
+    id: Option<u64>,
     direction: &'static str,
     #[serde(flatten)]
     figures: FigureFields,
@@ -152,7 +153,7 @@ struct StreamFields {
 
 #[derive(Clone, Debug, Serialize)]
 struct MessageFields {
-    id: u32,
+    id: u64,
     sent: u64,
     back: usize,
     round_trip_ms: Times,
@@ -201,7 +202,7 @@ struct Summary {
 #[derive(Clone, Debug, Serialize)]
 struct EndFields {
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<u32>,
+    id: Option<u64>,
     direction: &'static str,
     sender: Option<FigureFields>,
     receiver: Option<FigureFields>,
@@ -220,7 +221,7 @@ struct MessageSummary {
 impl Summary {
     fn new(kind: Kind, connections: &[Connection]) -> Self {
         let all = ends(kind, connections);
-        let streams = all.iter().map(|it| EndFields::new(Some(it.id), it));
+        let streams = all.iter().map(|it| EndFields::new(Some(it.id.into()), it));
         let sums = directions(kind).map(|direction| EndFields::new(None, &sum(&all, direction)));
         Self {
             streams: streams.collect(),
@@ -231,7 +232,7 @@ impl Summary {
 }
 
 impl EndFields {
-    fn new(id: Option<u32>, ends: &Ends) -> Self {
+    fn new(id: Option<u64>, ends: &Ends) -> Self {
         Self {
             id,
             direction: name(ends.direction),

@@ -22,12 +22,7 @@ struct Ends {
 
 /// The directions in which data flows, as the client sees them.
 fn directions(kind: Kind) -> impl Iterator<Item = Direction> {
-    let sides = [
-        (Direction::Sent, Side::Client),
-        (Direction::Received, Side::Server),
-    ];
-    let sends = move |(direction, side): (Direction, Side)| kind.sends(side).then_some(direction);
-    sides.into_iter().filter_map(sends)
+    Direction::of(kind, Side::Client)
 }
 
 /// The results of each connection and direction.

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Ends, directions, ends, sum, sum_of};
-use crate::perf::client::{Connection, Interval, MessageRow};
+use crate::perf::client::Connection;
 use crate::perf::figures::Figures;
 use crate::perf::meter::Direction;
+use crate::perf::readings::{Interval, MessageRow};
 use crate::perf::samples::{Sample, Times, Trips, millis};
 use crate::perf::units;
-use crate::perf::wire::{Kind, Limit, Request};
+use crate::perf::wire::{Kind, Limit, Request, Side};
 
 /// A line for each connection.
 #[must_use]
@@ -32,26 +33,28 @@ pub fn connected(connections: &[Connection]) -> String {
     text
 }
 
-/// The line above the intervals.
+/// The line above the intervals of this side.
 #[must_use]
-pub fn header(kind: Kind) -> String {
+pub fn header(kind: Kind, side: Side) -> String {
     let role = if kind == Kind::Both { "[Role]" } else { "" };
-    let columns = match kind {
-        Kind::Echo => "  Sent   Back   Round trip p50        p99        max",
-        Kind::Download => "Transfer     Bitrate",
-        Kind::Upload | Kind::Both => "Transfer     Bitrate         Retr             RTT",
+    let columns = if kind == Kind::Echo && side == Side::Client {
+        "  Sent   Back   Round trip p50        p99        max"
+    } else if kind.sends(side) {
+        "Transfer     Bitrate         Retr             RTT"
+    } else {
+        "Transfer     Bitrate"
     };
     format!("[ ID]{role} Interval           {columns}\n")
 }
 
-/// The lines of an interval, with their sum if there are several connections.
+/// The lines of an interval of this side, with their sum if there are several connections.
 #[must_use]
-pub fn interval(kind: Kind, interval: &Interval) -> String {
+pub fn interval(kind: Kind, side: Side, interval: &Interval) -> String {
     let omitted = if interval.omitted { "  (omitted)" } else { "" };
     let time = (interval.start, interval.end);
     let mut text = String::new();
     let mut line = |name: &str, direction, figures: &Figures| {
-        let start = format!("{name}{} {}", role(kind, direction), span(time));
+        let start = format!("{name}{} {}", role(kind, side, direction), span(time));
         let row = match direction {
             Direction::Sent => format!("{}  {}", moved(figures), resent(figures)),
             Direction::Received => moved(figures),
@@ -61,7 +64,7 @@ pub fn interval(kind: Kind, interval: &Interval) -> String {
     for row in &interval.streams {
         line(&id(row.id), row.direction, &row.figures);
     }
-    for direction in directions(kind) {
+    for direction in Direction::of(kind, side) {
         let rows = interval
             .streams
             .iter()
@@ -117,7 +120,7 @@ pub fn summary(kind: Kind, connections: &[Connection]) -> String {
 }
 
 fn end_lines(text: &mut String, name: &str, kind: Kind, ends: &Ends) {
-    let name = format!("{name}{}", role(kind, ends.direction));
+    let name = format!("{name}{}", role(kind, Side::Client, ends.direction));
     if let Some(figures) = &ends.sender {
         let row = format!("{}  {}", moved(figures), resent(figures));
         let span = span((0.0, figures.seconds));
@@ -191,37 +194,38 @@ pub fn server_accepted(connection: u64, peer: SocketAddr, request: &Request) -> 
 pub fn server_ended(
     connection: u64,
     kind: Kind,
-    received: Option<&Figures>,
-    sent: Option<&Figures>,
+    [received, sent]: [Option<&Figures>; 2],
 ) -> String {
-    let mut text = String::new();
+    let id = id(connection);
     if kind == Kind::Echo {
-        let received = received.map_or(0, |it| it.bytes);
-        let _ = writeln!(
-            text,
-            "[{connection:>3}] {} of messages sent back",
-            units::bytes(received)
-        );
-        return text;
+        let bytes = units::bytes(received.map_or(0, |it| it.bytes));
+        return format!("{id} {bytes} of messages sent back\n");
     }
-    for (figures, role) in [(received, "received"), (sent, "sent")] {
+    let mut text = String::new();
+    for (figures, direction, label) in [
+        (received, Direction::Received, "received"),
+        (sent, Direction::Sent, "sent"),
+    ] {
         if let Some(figures) = figures {
+            let role = role(kind, Side::Server, direction);
             let span = span((0.0, figures.seconds));
-            let _ = writeln!(text, "[{connection:>3}] {span}  {}  {role}", moved(figures));
+            let _ = writeln!(text, "{id}{role} {span}  {}  {label}", moved(figures));
         }
     }
     text
 }
 
-fn id(id: u32) -> String {
-    format!("[{id:>3}]")
+fn id(id: impl Into<u64>) -> String {
+    format!("[{:>3}]", id.into())
 }
 
-fn role(kind: Kind, direction: Direction) -> &'static str {
-    match (kind, direction) {
-        (Kind::Both, Direction::Sent) => "[TX-C]",
-        (Kind::Both, Direction::Received) => "[RX-C]",
-        _ => "",
+fn role(kind: Kind, side: Side, direction: Direction) -> &'static str {
+    match (kind, side, direction) {
+        (Kind::Both, Side::Client, Direction::Sent) => "[TX-C]",
+        (Kind::Both, Side::Client, Direction::Received) => "[RX-C]",
+        (Kind::Both, Side::Server, Direction::Sent) => "[TX-S]",
+        (Kind::Both, Side::Server, Direction::Received) => "[RX-S]",
+        (Kind::Upload | Kind::Download | Kind::Echo, ..) => "",
     }
 }
 

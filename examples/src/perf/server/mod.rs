@@ -1,37 +1,61 @@
 //! The server: accepts tests of any number of clients, until it is stopped.
 
+mod clients;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kcp_transport::{KcpListener, KcpStream};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use super::echo;
 use super::error::TestError;
 use super::exchange::{self, CLOSE_LIMIT, Exchange};
 use super::meter::Meter;
+use super::readings::Interval;
 use super::wire::{self, Answer, Kind, Request, Side};
 use crate::stop::Stop;
+use clients::Clients;
+
+/// How a server runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// End with the connections of the first client.
+    pub once: bool,
+    /// Time between two readings of the meters; zero for none.
+    pub interval: Duration,
+}
 
 /// What happens at the server.
 #[derive(Debug)]
-pub struct Event {
+pub enum Event {
+    /// Something happened to a connection.
+    Connection(Connection),
+    /// The data of a client begins, and readings of its connections follow.
+    Begin(Kind),
+    /// A reading of the connections of a client.
+    Interval(Kind, Interval),
+}
+
+/// What happened to one connection.
+#[derive(Debug)]
+pub struct Connection {
     /// The number of the connection, from 1.
     pub id: u64,
     /// The address of its client.
     pub peer: SocketAddr,
     /// What happened.
-    pub kind: EventKind,
+    pub kind: ConnectionEvent,
 }
 
 /// What happens to a connection.
 #[derive(Debug)]
-pub enum EventKind {
+pub enum ConnectionEvent {
     /// A test was accepted.
     Accepted(Request),
     /// A test has ended.
@@ -66,13 +90,17 @@ pub enum ServeError<E> {
 /// The listener's, and that of `on_event`.
 pub async fn serve<E>(
     listener: &KcpListener,
-    once: bool,
+    options: Options,
     stop: &Stop,
-    mut on_event: impl FnMut(Event) -> Result<(), E>,
+    on_event: impl FnMut(Event) -> Result<(), E>,
 ) -> Result<u64, ServeError<E>> {
-    let (events, mut happened) = mpsc::channel(MAX_EVENTS);
+    let (messages, mut received) = mpsc::channel(MAX_MESSAGES);
     let mut tests = JoinSet::new();
-    let mut count = Count::default();
+    let mut log = Log {
+        on_event,
+        count: Count::default(),
+        clients: Clients::new(options.interval),
+    };
     let (mut next_id, mut accepting) = (1, true);
     let mut give_up = None;
     while accepting || !tests.is_empty() {
@@ -83,44 +111,94 @@ pub async fn serve<E>(
                     id: next_id,
                     peer,
                     stop: stop.clone(),
-                    events: events.clone(),
+                    messages: messages.clone(),
                     full: tests.len() >= MAX_TESTS,
                 };
                 next_id += 1;
                 tests.spawn(test.run(stream));
             }
-            Some(event) = happened.recv() => {
-                count.on_event(&event);
-                on_event(event).map_err(ServeError::Event)?;
-                if once && count.first_client_ended() {
+            Some(message) = received.recv() => {
+                log.take(message).map_err(ServeError::Event)?;
+                if options.once && log.count.first_client_ended() {
                     accepting = false;
                     listener.stop_accepting();
                 }
             }
             Some(_) = tests.join_next() => {}
+            () = reached(log.clients.next()) => log.read().map_err(ServeError::Event)?,
             () = stop.requested(), if give_up.is_none() => {
                 accepting = false;
                 listener.stop_accepting();
-                give_up = Some(tokio::time::Instant::now() + CLOSE_LIMIT);
+                give_up = Some(Instant::now() + CLOSE_LIMIT);
             }
-            () = given_up(give_up) => break,
+            () = reached(give_up) => break,
         }
     }
-    while let Ok(event) = happened.try_recv() {
-        count.on_event(&event);
-        on_event(event).map_err(ServeError::Event)?;
+    while let Ok(message) = received.try_recv() {
+        log.take(message).map_err(ServeError::Event)?;
     }
+    log.finish().map_err(ServeError::Event)?;
     let drained = timeout(CLOSE_LIMIT, listener.shutdown(Duration::MAX)).await;
     if drained.is_err() {
         listener.shutdown(Duration::ZERO).await;
     }
-    Ok(count.accepted)
+    Ok(log.count.accepted)
 }
 
-async fn given_up(time: Option<tokio::time::Instant>) {
+async fn reached(time: Option<Instant>) {
     match time {
-        Some(time) => tokio::time::sleep_until(time).await,
+        Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+/// What the task of a connection reports.
+enum Message {
+    Event(Connection),
+    /// Data may flow.
+    Begun {
+        id: u64,
+        request: Request,
+        meter: Arc<Meter>,
+    },
+}
+
+/// Passes on what happens, in the order in which it is to be shown.
+struct Log<F> {
+    on_event: F,
+    count: Count,
+    clients: Clients,
+}
+
+impl<E, F: FnMut(Event) -> Result<(), E>> Log<F> {
+    fn take(&mut self, message: Message) -> Result<(), E> {
+        match message {
+            Message::Begun { id, request, meter } => {
+                let begin = self.clients.begin(id, request, meter);
+                self.pass(begin)
+            }
+            Message::Event(event) => {
+                self.count.on_event(&event.kind);
+                let events = self.clients.show(event);
+                self.pass(events)
+            }
+        }
+    }
+
+    /// Passes on the reading that is due.
+    fn read(&mut self) -> Result<(), E> {
+        let events = self.clients.read();
+        self.pass(events)
+    }
+
+    /// Passes on what is left at the end.
+    fn finish(&mut self) -> Result<(), E> {
+        let events = self.clients.finish();
+        self.pass(events)
+    }
+
+    fn pass(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), E> {
+        events.into_iter().try_for_each(&mut self.on_event)
     }
 }
 
@@ -140,9 +218,9 @@ struct First {
 }
 
 impl Count {
-    fn on_event(&mut self, event: &Event) {
-        match &event.kind {
-            EventKind::Accepted(request) => {
+    fn on_event(&mut self, event: &ConnectionEvent) {
+        match event {
+            ConnectionEvent::Accepted(request) => {
                 self.accepted += 1;
                 let first = self.first.get_or_insert(First {
                     client: request.client,
@@ -153,14 +231,14 @@ impl Count {
                 });
                 first.accepted += u32::from(request.client == first.client);
             }
-            EventKind::Ended { request, error, .. } => {
+            ConnectionEvent::Ended { request, error, .. } => {
                 let first = self.first.as_mut();
                 if let Some(first) = first.filter(|first| request.client == first.client) {
                     first.ended += 1;
                     first.failed |= error.is_some();
                 }
             }
-            EventKind::Refused(_) => {}
+            ConnectionEvent::Refused(_) => {}
         }
     }
 
@@ -178,7 +256,7 @@ struct Test {
     id: u64,
     peer: SocketAddr,
     stop: Stop,
-    events: mpsc::Sender<Event>,
+    messages: mpsc::Sender<Message>,
     /// There are too many other tests.
     full: bool,
 }
@@ -189,10 +267,11 @@ impl Test {
             Ok(request) => request,
             Err(error) => return self.refuse(stream, error).await,
         };
-        self.report(EventKind::Accepted(request.clone())).await;
+        self.report(ConnectionEvent::Accepted(request.clone()))
+            .await;
         let meter = Arc::new(Meter::new(stream.info()));
         let error = self.test(stream, &request, &meter).await.err();
-        let ended = EventKind::Ended {
+        let ended = ConnectionEvent::Ended {
             request,
             meter,
             error,
@@ -210,7 +289,7 @@ impl Test {
         Ok(request)
     }
 
-    /// Tells the client the reason, unless it is gone.
+    /// Sends the client the reason, unless it is gone.
     async fn refuse(self, mut stream: KcpStream, error: TestError) {
         let reason = match &error {
             TestError::Refused(reason) => reason.clone(),
@@ -221,7 +300,7 @@ impl Test {
             stream.shutdown().await
         };
         let _ = timeout(CLOSE_LIMIT, telling).await;
-        self.report(EventKind::Refused(error)).await;
+        self.report(ConnectionEvent::Refused(error)).await;
     }
 
     async fn test(
@@ -233,6 +312,7 @@ impl Test {
         if request.kind == Kind::Echo {
             let mut messages = stream.into_messages();
             echo::await_begin(&mut messages).await?;
+            self.begin(request, meter).await;
             let answering = echo::answer(messages, request, meter, &self.stop);
             return tokio::select! {
                 ended = answering => ended,
@@ -240,6 +320,7 @@ impl Test {
             };
         }
         exchange::await_begin(&mut stream).await?;
+        self.begin(request, meter).await;
         let exchange = Exchange {
             side: Side::Server,
             request: request.clone(),
@@ -249,18 +330,30 @@ impl Test {
         exchange.run(stream).await
     }
 
-    async fn report(&self, kind: EventKind) {
-        let event = Event {
+    /// Starts the clock.
+    async fn begin(&self, request: &Request, meter: &Arc<Meter>) {
+        meter.begin();
+        self.send(Message::Begun {
             id: self.id,
-            peer: self.peer,
-            kind,
-        };
+            request: request.clone(),
+            meter: Arc::clone(meter),
+        })
+        .await;
+    }
+
+    async fn report(&self, kind: ConnectionEvent) {
+        let (id, peer) = (self.id, self.peer);
+        self.send(Message::Event(Connection { id, peer, kind }))
+            .await;
+    }
+
+    async fn send(&self, message: Message) {
         // Only a server that ends does not receive it.
-        let _ = self.events.send(event).await;
+        let _ = self.messages.send(message).await;
     }
 }
 
 /// Connections tested at a time. More are refused, with the reason.
 const MAX_TESTS: usize = 1024;
 
-const MAX_EVENTS: usize = 64;
+const MAX_MESSAGES: usize = 64;
