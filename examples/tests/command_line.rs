@@ -95,7 +95,7 @@ fn failures_while_running_are_one_line_and_status_1() {
         assert_eq!(output.status.code(), Some(1), "{message}");
         assert!(message.starts_with("error: "), "{message}");
         assert_eq!(message.lines().count(), 1, "{message}");
-        assert!(message.contains("127.0.0.1:9"), "{message}");
+        assert_eq!(message.matches("127.0.0.1:9").count(), 1, "{message}");
     }
 }
 

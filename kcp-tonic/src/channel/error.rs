@@ -5,7 +5,7 @@ use std::fmt;
 
 use http::Uri;
 use kcp_tower::balance::SetError;
-use kcp_tower::{BoxError, ConfigError};
+use kcp_tower::{BoxError, ConfigError, ConnectError};
 
 /// Why a channel could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,13 @@ impl ConnectFailure {
 
 impl fmt::Display for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot connect to {}: {}", self.uri, self.cause())
+        let cause = self.cause();
+        let connect = cause.downcast_ref().and_then(ConnectError::from_io);
+        match connect {
+            // It names the host.
+            Some(error) => write!(f, "{error}"),
+            None => write!(f, "cannot connect to {}: {cause}", self.uri),
+        }
     }
 }
 
