@@ -107,7 +107,7 @@ pub(crate) fn main() -> ExitCode {
 fn list() {
     println!("links (RTT 50 ms, 100 Mbit/s, queue of 400 packets unless stated otherwise):");
     for (name, settings, about) in link::names::NAMED {
-        let line = format!("  {name:16} {about:38} {settings}");
+        let line = format!("  {name:16} {about:40} {settings}");
         println!("{}", line.trim_end());
     }
     println!("  {:16} the links from loss-0 to loss-20", "losses");
@@ -117,7 +117,7 @@ fn list() {
     }
     println!("subjects:");
     for subject in subjects::SUBJECTS {
-        println!("  {:16} {}", subject.name, subject.about);
+        println!("  {:22} {}", subject.name, subject.about);
     }
 }
 

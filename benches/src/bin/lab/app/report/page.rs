@@ -56,43 +56,85 @@ fn render(rows: &[Row], command: &str, plots: &mut Vec<Plot>) -> String {
     page + "</html>\n"
 }
 
+/// Rows of one link are beside each other. Columns without a value are left out.
 fn table(page: &mut String, summaries: &[&Summary]) {
-    page.push_str("<table><tr><th>link<th>subject<th>p50<th>p90<th>p99<th>p99.9<th>max ms<th>Mbit/s<th>bytes<th>mean RTT<th>drops<th>CPU s<th>shares %</tr>");
+    let mut rows = summaries.to_vec();
+    let first = |one: &&Summary| {
+        let link = &one.cell.link.name;
+        summaries.iter().position(|it| it.cell.link.name == *link)
+    };
+    rows.sort_by_key(first);
+    let figures: Vec<_> = rows.iter().map(|one| figures(one)).collect();
+    let shown: Vec<usize> = (0..COLUMNS.len())
+        .filter(|column| figures.iter().any(|row| !row[*column].is_empty()))
+        .collect();
+    page.push_str("<table><tr><th>link<th>subject");
+    for column in &shown {
+        let _ = write!(page, "<th>{}", COLUMNS[*column]);
+    }
+    page.push_str("</tr>");
     let mut link = "";
-    for one in summaries {
+    for (one, figures) in rows.iter().zip(&figures) {
         let class = if one.cell.link.name == link {
             ""
         } else {
             " class='first'"
         };
         link = &one.cell.link.name;
-        let mut cells = vec![escape(link), escape(&one.subject())];
+        let subject = escape(&one.subject());
+        let _ = write!(page, "<tr{class}><td>{}<td>{subject}", escape(link));
         if let Some(failure) = &one.failure {
-            let _ = write!(
-                page,
-                "<tr{class}><td>{}<td colspan='11'>{}</tr>",
-                cells.join("<td>"),
-                escape(failure)
-            );
-            continue;
+            let (span, failure) = (shown.len().max(1), escape(failure));
+            let _ = write!(page, "<td colspan='{span}'>{failure}");
+        } else {
+            for column in &shown {
+                let _ = write!(page, "<td>{}", figures[*column]);
+            }
         }
-        let number = |value: Option<f64>, digits: usize| {
-            value.map_or_else(String::new, |value| format!("{value:.digits$}"))
-        };
-        for part in [0.5, 0.9, 0.99, 0.999, 1.0] {
-            cells.push(number(one.latency_ms(part), 0));
-        }
-        cells.push(number(one.mbit_s, 1));
-        cells.push(number(one.bytes, 2));
-        cells.push(number(one.rtt_ms, 1));
-        cells.push(number(one.drops, 0));
-        cells.push(number(one.cpu_s, 2));
-        let shares: Vec<_> = one.shares.iter().map(|part| format!("{part:.0}")).collect();
-        cells.push(shares.join(" "));
-        let _ = write!(page, "<tr{class}><td>{}</tr>", cells.join("<td>"));
+        page.push_str("</tr>");
     }
     page.push_str("</table>");
 }
+
+/// The figures of a row, in the order of [`COLUMNS`]; empty where there is none.
+fn figures(one: &Summary) -> [String; COLUMNS.len()] {
+    if one.failure.is_some() {
+        return Default::default();
+    }
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or_else(String::new, |value| format!("{value:.digits$}"))
+    };
+    let latency = |part| number(one.latency_ms(part), 0);
+    let shares: Vec<_> = one.shares.iter().map(|part| format!("{part:.0}")).collect();
+    [
+        latency(0.5),
+        latency(0.9),
+        latency(0.99),
+        latency(0.999),
+        latency(1.0),
+        number(one.mbit_s, 1),
+        number(one.bytes, 2),
+        number(one.rtt_ms, 1),
+        number(one.drops, 0),
+        number(one.cpu_s, 2),
+        shares.join(" "),
+    ]
+}
+
+/// The headings of [`figures`].
+const COLUMNS: [&str; 11] = [
+    "p50 ms",
+    "p90 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "max ms",
+    "Mbit/s",
+    "IP bytes/byte",
+    "mean RTT ms",
+    "drops",
+    "CPU s",
+    "shares %",
+];
 
 /// Description of the machine.
 pub(crate) fn machine() -> String {

@@ -95,16 +95,18 @@ impl Row {
         let latencies = self.latencies();
         let mut line = String::new();
         if !latencies.is_empty() {
-            let values: Vec<_> = PERCENTILES
+            for (name, part) in ["p50", "p90", "p99", "p99.9", "max"]
                 .iter()
-                .map(|(_, part)| {
-                    at(&latencies, *part).map_or_else(String::new, |ms| format!("{ms:.0}"))
-                })
-                .collect();
-            line = format!("{} ms", values.join("/"));
+                .zip(PERCENTILES)
+            {
+                let ms = at(&latencies, part.1).unwrap_or_default();
+                line += &format!("{name} {ms:.0} ");
+            }
+            line += "ms";
         }
         if let Some(mbit_s) = outcome.measured.mbit_s {
-            line += &format!(" {mbit_s:.1} Mbit/s");
+            let before = if line.is_empty() { "" } else { ", " };
+            line += &format!("{before}{mbit_s:.1} Mbit/s");
         }
         if let Some(shares) = self.shares() {
             let percent: Vec<_> = shares
@@ -118,7 +120,7 @@ impl Row {
             line += " (cut short)";
         }
         if let Some(ratio) = self.wire_bytes_per_useful_byte() {
-            line += &format!(", {ratio:.2} x bytes");
+            line += &format!(", {ratio:.2} IP bytes per byte");
         }
         if let Some(rtt) = outcome.traffic.mean_rtt() {
             line += &format!(", RTT {:.1}", rtt.as_secs_f64() * 1e3);

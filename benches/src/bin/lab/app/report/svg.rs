@@ -70,9 +70,13 @@ impl Scale {
         if self.is_log {
             let decades = (-3..8).map(|power| 10_f64.powi(power));
             let ticks = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * decade));
-            return ticks
+            let ticks: Vec<f64> = ticks
                 .filter(|tick| (self.low..=self.high).contains(tick))
                 .collect();
+            // A short range has too few of them.
+            if ticks.len() >= 2 {
+                return ticks;
+            }
         }
         let step = nice((self.high - self.low) / 6.0);
         let first = (self.low / step).ceil();
@@ -317,5 +321,11 @@ mod tests {
             is_log: true,
         };
         assert_eq!(scale.ticks(), [50.0, 100.0, 200.0, 500.0]);
+        let scale = Scale {
+            low: 50.5,
+            high: 55.0,
+            is_log: true,
+        };
+        assert_eq!(scale.ticks(), [51.0, 52.0, 53.0, 54.0, 55.0]);
     }
 }
