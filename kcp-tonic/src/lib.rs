@@ -12,6 +12,7 @@
 //! | [`KcpChannel`] | a connection to one server or to several, for generated clients | clients |
 //! | [`Selection`], [`Failure`], [`balance`] | which server gets a call, and what happens if it fails | clients |
 //! | [`KcpIncoming`], [`server_builder`], [`serve()`] | connections, tonic's `Server` with settings for KCP, a server that drains | servers |
+//! | [`ServerStatsLayer`] | counts calls, by their codes | servers |
 //! | [`KcpRequestExt`] | addresses, statistics and certificates of the peer, in a handler | servers |
 //! | `etcd` (feature) | registration and discovery of servers | both |
 //!
@@ -128,6 +129,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "channel", feature = "server"))]
+mod calls;
 #[cfg(feature = "channel")]
 mod channel;
 #[cfg(feature = "etcd")]
@@ -136,6 +139,9 @@ pub mod etcd;
 #[cfg(feature = "server")]
 mod server;
 
+#[cfg(any(feature = "channel", feature = "server"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "channel", feature = "server"))))]
+pub use crate::calls::CodeCounts;
 #[cfg(feature = "channel")]
 #[cfg_attr(docsrs, doc(cfg(feature = "channel")))]
 pub use crate::channel::{
@@ -145,8 +151,9 @@ pub use crate::channel::{
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use crate::server::{
-    KcpIncoming, KcpIncomingBuilder, KcpRequestExt, KcpServerIo, RemoteAddr, RemoteAddrLayer,
-    Serve, Serving, serve, server_builder,
+    CountCalls, CountedCall, KcpIncoming, KcpIncomingBuilder, KcpRequestExt, KcpServerIo,
+    RemoteAddr, RemoteAddrLayer, Serve, ServerStats, ServerStatsLayer, Serving, serve,
+    server_builder,
 };
 
 pub use kcp_tower;

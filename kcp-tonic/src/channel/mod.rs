@@ -1,7 +1,6 @@
 //! gRPC channels over KCP.
 
 mod builder;
-mod calls;
 mod destination;
 mod error;
 mod fan_out;
@@ -9,6 +8,7 @@ mod recipe;
 mod resend;
 mod service;
 mod set;
+mod stats;
 mod status;
 
 use std::fmt;
@@ -21,12 +21,12 @@ use kcp_tower::{BoxError, ConnectionInfo, KcpConnector, Security};
 use tonic::transport::Channel;
 
 pub use self::builder::KcpChannelBuilder;
-use self::calls::Calls;
-pub use self::calls::ChannelStats;
 pub use self::error::{ChannelError, ConnectFailure};
 pub use self::fan_out::FanOutError;
 pub use self::service::CallFuture;
 use self::set::Grpc;
+pub use self::stats::ChannelStats;
+use crate::calls::Calls;
 
 /// A gRPC channel over KCP, for the generated clients of tonic.
 ///
@@ -137,10 +137,11 @@ impl KcpChannel {
         KcpChannelBuilder::new(security)
     }
 
-    /// The calls of this channel and its clones.
+    /// The calls of this channel and its clones. With the feature `metrics`, `ChannelStats::publish` passes
+    /// them on.
     #[must_use]
     pub fn stats(&self) -> ChannelStats {
-        self.calls.stats()
+        ChannelStats::of(&self.calls)
     }
 
     /// The counters of a channel over several servers and of each of them; `None` for a channel to one

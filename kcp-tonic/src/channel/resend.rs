@@ -17,7 +17,8 @@ use tracing::debug;
 
 use super::set::judge::is_refused;
 use super::set::{RETRY_BUFFER, replay};
-use super::status::{now, status_of};
+use super::status::status_of;
+use crate::calls::now;
 
 pin_project! {
     /// A call that waits for the response.

@@ -9,15 +9,15 @@ use http_body::{Frame, SizeHint};
 use kcp_tower::balance;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower_service::Service;
 
-use super::calls::{OpenCall, WaitingCall};
 use super::resend::Resending;
 use super::set::{Grpc, deadline};
-use super::status::{answer_at_deadline, at_deadline, now, status_of};
+use super::status::{answer_at_deadline, at_deadline, status_of};
 use super::{KcpChannel, Route};
+use crate::calls::{OpenCall, WaitingCall, code_of, now};
 
 impl Service<Request<Body>> for KcpChannel {
     type Response = Response<Body>;
@@ -87,18 +87,25 @@ impl Future for CallFuture {
             InnerProjection::One { inner } => ready!(inner.poll(cx)),
             InnerProjection::Set { inner } => ready!(inner.poll(cx)),
         };
-        let (open, deadline) = (this.open.take(), *this.deadline);
+        let (mut open, deadline) = (this.open.take(), *this.deadline);
         Poll::Ready(match response {
-            Ok(response) => Ok(answer_at_deadline(response, deadline).map(|inner| {
-                Body::new(ResponseBody {
-                    inner,
-                    open,
-                    deadline,
-                })
-            })),
+            Ok(response) => {
+                let response = answer_at_deadline(response, deadline);
+                if let (Some(open), Some(code)) = (&mut open, code_of(response.headers())) {
+                    open.ends_with(code);
+                }
+                Ok(response.map(|inner| {
+                    Body::new(ResponseBody {
+                        inner,
+                        open,
+                        deadline,
+                    })
+                }))
+            }
             Err(status) => {
-                open.iter().for_each(OpenCall::failed);
-                Err(at_deadline(status, deadline))
+                let status = at_deadline(status, deadline);
+                fail(open, &status);
+                Err(status)
             }
         })
     }
@@ -153,17 +160,18 @@ impl http_body::Body for ResponseBody {
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                if frame.is_trailers() {
-                    this.open = None;
+                if let Some(trailers) = frame.trailers_ref() {
+                    end(this.open.take(), code_of(trailers));
                 }
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
-                this.open.take().iter().for_each(OpenCall::failed);
-                Some(Err(at_deadline(status_of(Box::new(error)), this.deadline)))
+                let status = at_deadline(status_of(Box::new(error)), this.deadline);
+                fail(this.open.take(), &status);
+                Some(Err(status))
             }
             None => {
-                this.open = None;
+                end(this.open.take(), None);
                 None
             }
         })
@@ -175,5 +183,20 @@ impl http_body::Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// Ends a call with the code at the end of its response.
+fn end(open: Option<OpenCall>, code: Option<Code>) {
+    if let Some(mut open) = open {
+        open.ends_with(code.unwrap_or(Code::Unknown));
+    }
+}
+
+/// Ends a call with an error of the transport.
+fn fail(open: Option<OpenCall>, status: &Status) {
+    if let Some(mut open) = open {
+        open.ends_with(status.code());
+        open.failed();
     }
 }

@@ -12,6 +12,8 @@ use http::{HeaderName, HeaderValue, Response};
 use tokio::time::Instant;
 use tonic::{Code, Status, TimeoutExpired};
 
+use crate::calls::now;
+
 /// The status of an error of the transport: by the table of gRPC's specification if its cause is
 /// known, and tonic's otherwise.
 pub(super) fn status_of(error: Box<dyn Error + Send + Sync>) -> Status {
@@ -59,15 +61,6 @@ pub(super) fn answer_at_deadline<B>(
 }
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-
-/// The time of deadlines.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "calls are timed in tokio's time, as tonic does; the protocol is not involved"
-)]
-pub(super) fn now() -> Instant {
-    Instant::now()
-}
 
 /// The first error of a chain whose status is known.
 fn known_cause(error: &(dyn Error + 'static)) -> Option<(Code, String)> {

@@ -5,6 +5,7 @@ mod connect_info;
 mod incoming;
 mod io;
 mod serve;
+mod stats;
 
 use kcp_tower::http2::{MAX_CONCURRENT_STREAMS, MAX_PENDING_RESET_STREAMS, Windows};
 use tonic::transport::Server;
@@ -14,6 +15,7 @@ pub use self::connect_info::{KcpRequestExt, RemoteAddr, RemoteAddrLayer};
 pub use self::incoming::{KcpIncoming, KcpIncomingBuilder};
 pub use self::io::KcpServerIo;
 pub use self::serve::{Serve, Serving, serve};
+pub use self::stats::{CountCalls, CountedCall, ServerStats, ServerStatsLayer};
 
 /// tonic's `Server::builder()` with the HTTP/2 settings of [`kcp_tower::http2`], for connections of
 /// the default [`Config`](kcp_tower::Config): no PINGs, fixed windows, and at most

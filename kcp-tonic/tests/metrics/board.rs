@@ -19,8 +19,8 @@ fn expressions_of_the_dashboard_use_metrics_as_their_type_allows() {
             let kind = kinds
                 .get(name)
                 .unwrap_or_else(|| panic!("there is no {name}"));
-            // The sum of latencies only grows, but is no integer.
-            let grows = *kind == MetricKind::Counter || name == "kcp_balance_latency_sum_seconds";
+            // Sums of times only grow, but are no integers.
+            let grows = *kind == MetricKind::Counter || name.ends_with("_sum_seconds");
             assert_eq!(before.ends_with("rate("), grows, "{expression}");
             let selected = r#"{job=~"$job", instance=~"$instance"}"#;
             let selected = if grows {
@@ -71,7 +71,9 @@ fn panels_of_the_dashboard_have_units_and_places_of_their_own() {
 #[test]
 fn dashboard_shows_what_operators_look_for() {
     let text = panels().iter().flat_map(expressions).collect::<String>();
-    for metric in super::all().filter(|it| it.name.starts_with("kcp_balance_")) {
+    let of_calls = ["kcp_balance_", "kcp_channel_", "kcp_server_"];
+    let is_of_calls = |name: &str| of_calls.iter().any(|it| name.starts_with(it));
+    for metric in super::all().filter(|it| is_of_calls(it.name)) {
         let shown = text.contains(metric.name);
         assert!(shown || NOT_SHOWN.contains(&metric.name), "{}", metric.name);
     }
@@ -119,4 +121,10 @@ const UNITS: [&str; 8] = [
 ];
 
 /// Details of metrics that are shown.
-const NOT_SHOWN: [&str; 2] = ["kcp_balance_connections", "kcp_balance_ejections_total"];
+const NOT_SHOWN: [&str; 5] = [
+    "kcp_balance_connections",
+    "kcp_balance_ejections_total",
+    "kcp_channel_calls_failed_total",
+    "kcp_channel_calls_started_total",
+    "kcp_server_calls_started_total",
+];

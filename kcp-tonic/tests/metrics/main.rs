@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use kcp_tonic::balance::BalanceStats;
 use kcp_tonic::kcp_tower::kcp_transport::stats::{EndpointStats, Metric, MetricKind, Stats};
+use kcp_tonic::{ChannelStats, ServerStats};
 use page::Page;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -49,11 +50,10 @@ async fn page_for_prometheus_has_every_metric_with_its_description() {
         let name = metric.name;
         assert_eq!(page.types[name], kind(&metric), "{name}");
         assert_eq!(page.helps[name], metric.description, "{name}");
-        let own = if name.starts_with("kcp_balance_") {
-            "channel"
-        } else {
-            "listener"
-        };
+        let is_of_channel = ["kcp_balance_", "kcp_channel_"]
+            .iter()
+            .any(|it| name.starts_with(it));
+        let own = if is_of_channel { "channel" } else { "listener" };
         let expected: BTreeSet<_> = metric.labels.iter().copied().chain([own]).collect();
         for (labels, value) in &page.samples[name] {
             let labels: BTreeSet<_> = labels.keys().map(String::as_str).collect();
@@ -65,9 +65,20 @@ async fn page_for_prometheus_has_every_metric_with_its_description() {
         "kcp_read_bytes_total",
         "kcp_smoothed_rtt_seconds",
         "kcp_endpoint_connections",
+        "kcp_channel_call_duration_sum_seconds",
+        "kcp_server_calls_started_total",
     ] {
         assert!(page.sum(name) > 0.0, "{name}");
     }
+    let codes = |name: &str| {
+        let labels = page.samples[name].iter().map(|(labels, _)| &labels["code"]);
+        labels.map(String::as_str).collect::<BTreeSet<_>>()
+    };
+    // Ok and Unimplemented.
+    let expected = BTreeSet::from(["0", "12"]);
+    assert_eq!(codes("kcp_channel_calls_ended_total"), expected);
+    // One of both servers, which may have got calls of one kind only.
+    assert!(codes("kcp_server_calls_ended_total").is_subset(&expected));
     assert_eq!(
         page.samples["kcp_balance_tries_total"].len(),
         2,
@@ -101,6 +112,11 @@ fn expected_tables() -> String {
             "Balancers: `BalanceStats`",
             BalanceStats::metrics().collect(),
         ),
+        (
+            "Channels: `ChannelStats`",
+            ChannelStats::metrics().collect(),
+        ),
+        ("Servers: `ServerStats`", ServerStats::metrics().collect()),
     ] {
         text += &format!(
             "\n### {heading}\n\n| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
@@ -128,7 +144,8 @@ fn expected_tables() -> String {
 
 fn all() -> impl Iterator<Item = Metric> {
     let transport = Stats::metrics().chain(EndpointStats::metrics());
-    transport.chain(BalanceStats::metrics())
+    let channel = BalanceStats::metrics().chain(ChannelStats::metrics());
+    transport.chain(channel).chain(ServerStats::metrics())
 }
 
 fn kind(metric: &Metric) -> &'static str {

@@ -11,7 +11,7 @@ use super::connection::{Connection, connection};
 #[cfg(feature = "health")]
 use super::health::Watching;
 use super::recent::{RecentLoss, Segments};
-use crate::channel::status::now;
+use crate::calls::now;
 
 /// Makes tonic's channels to one server.
 #[derive(Debug)]

@@ -53,7 +53,7 @@ const ENOUGH: u64 = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::status::now;
+    use crate::calls::now;
 
     #[test]
     fn old_losses_are_forgotten_and_quiet_paths_keep_their_last_loss() {
