@@ -1,10 +1,10 @@
 //! Cells, and their selection by patterns. A cell is one measurement: a workload of a subject on a link.
 
-use crate::app::link::names;
-use crate::app::link::spec::Link;
 use crate::app::subjects::settings::Settings;
 use crate::app::subjects::{self, SUBJECTS, Subject};
 use crate::app::workloads::{self, Workload};
+use kcp_benches::link::names;
+use kcp_benches::link::spec::Link;
 
 /// One measurement.
 #[derive(Clone, Debug)]

@@ -1,11 +1,7 @@
 //! The lab: command line, and the loop over the cells.
 
 mod cell;
-mod clock;
-mod link;
-mod netns;
 mod peer;
-mod priority;
 mod process;
 mod report;
 mod run;
@@ -18,13 +14,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use kcp_benches::netns::{self, Namespaces};
+use kcp_benches::{link, priority};
 use kcp_interop::go::Programs;
 use kcp_interop::peer::Peer as GoPeer;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use cell::Cell;
-use netns::Namespaces;
 use report::page;
 use report::row::Row;
 use run::Bench;

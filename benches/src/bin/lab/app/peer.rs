@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::app::clock;
 use crate::app::subjects::settings::Settings;
 use crate::app::subjects::{self, Connection, Dialer, Ready};
 use crate::app::workloads::calls;
 use crate::app::workloads::plan::{Kind, Measured, Plan};
 use crate::app::workloads::upload::{self, Arrived, Upload};
+use kcp_benches::clock;
 
 /// Options of a server.
 #[derive(Debug, clap::Args)]

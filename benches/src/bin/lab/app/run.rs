@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::app::cell::Cell;
-use crate::app::link::emulator::{Emulator, Traffic};
-use crate::app::netns::{Host, Namespaces};
 use crate::app::peer::Event;
 use crate::app::process::Peer;
 use crate::app::subjects::settings::Settings;
 use crate::app::subjects::{Ready, Side, TcpControl, kcp};
 use crate::app::workloads::Rival;
 use crate::app::workloads::plan::{Measured, Plan};
+use kcp_benches::link::emulator::{Emulator, Traffic};
+use kcp_benches::netns::{Host, Namespaces};
 
 /// Namespaces and programs for running cells.
 pub(crate) struct Bench {

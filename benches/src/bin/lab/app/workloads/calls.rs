@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 
 use super::frame::{self, Header};
 use super::plan::Plan;
-use crate::app::clock;
 use crate::app::subjects::rpc::Client;
 use crate::app::subjects::{BoxStream, Connection, Dialer};
+use kcp_benches::clock;
 
 /// Latencies of calls in microseconds, or the error of a call.
 type Latencies = io::Result<Vec<u64>>;

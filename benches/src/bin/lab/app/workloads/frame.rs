@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::app::clock;
+use kcp_benches::clock;
 
 /// The header of a request: 16 bytes, four little-endian `u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ pub(crate) mod upload;
 
 use std::time::Duration;
 
-use super::link::names::LOSSES;
 use super::subjects::Subject;
+use kcp_benches::link::names::LOSSES;
 use plan::{Kind, Plan};
 
 /// A named workload.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::frame::{self, Header, TIME_LEN};
-use crate::app::clock;
 use crate::app::subjects::BoxStream;
+use kcp_benches::clock;
 
 /// Parameters of an upload.
 #[derive(Clone, Debug)]

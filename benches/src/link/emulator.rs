@@ -11,12 +11,12 @@ use tun_rs::SyncDevice;
 
 use super::pipe::{Counters, Pipe};
 use super::spec::Link;
-use crate::app::clock;
-use crate::app::priority;
+use crate::clock;
+use crate::priority;
 
 /// A running link. Dropping it stops the link and loses the packets in flight.
 #[derive(Debug)]
-pub(crate) struct Emulator {
+pub struct Emulator {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -38,13 +38,16 @@ struct Lane {
 
 /// Counters of both directions.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Traffic {
-    pub(crate) up: Counters,
-    pub(crate) down: Counters,
+pub struct Traffic {
+    /// From the client to the server.
+    pub up: Counters,
+    /// From the server to the client.
+    pub down: Counters,
 }
 
 impl Traffic {
-    pub(crate) fn since(&self, earlier: &Self) -> Self {
+    /// The difference to `earlier` counters.
+    pub fn since(&self, earlier: &Self) -> Self {
         Self {
             up: self.up.since(&earlier.up),
             down: self.down.since(&earlier.down),
@@ -52,23 +55,28 @@ impl Traffic {
     }
 
     /// IP bytes that entered the link, in both directions.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.up.bytes + self.down.bytes
     }
 
-    pub(crate) fn queue_drops(&self) -> u64 {
+    /// Packets dropped because a queue was full, in both directions.
+    pub fn queue_drops(&self) -> u64 {
         self.up.queue_drops + self.down.queue_drops
     }
 
     /// Mean round-trip time; `None` if a direction carried nothing.
-    pub(crate) fn mean_rtt(&self) -> Option<Duration> {
+    pub fn mean_rtt(&self) -> Option<Duration> {
         Some(self.up.mean_transit()? + self.down.mean_transit()?)
     }
 }
 
 impl Emulator {
     /// Connects the client's device to the server's. `seed` determines the faults.
-    pub(crate) fn start(
+    ///
+    /// # Errors
+    ///
+    /// The system's, if a device cannot be read or a thread cannot be started.
+    pub fn start(
         link: &Link,
         seed: u64,
         client: &Arc<SyncDevice>,
@@ -104,7 +112,7 @@ impl Emulator {
     }
 
     /// Counters since the start.
-    pub(crate) fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> Traffic {
         Traffic {
             up: lock(&self.shared.up).counters,
             down: lock(&self.shared.down).counters,
@@ -112,7 +120,7 @@ impl Emulator {
     }
 
     /// Loses all packets of both directions for this time.
-    pub(crate) fn cut(&self, time: Duration) {
+    pub fn cut(&self, time: Duration) {
         let until = clock::now() + time;
         lock(&self.shared.up).dead_until = Some(until);
         lock(&self.shared.down).dead_until = Some(until);
@@ -123,7 +131,7 @@ impl Emulator {
     /// # Errors
     ///
     /// If a device failed or a thread panicked meanwhile.
-    pub(crate) fn stop(mut self) -> io::Result<()> {
+    pub fn stop(mut self) -> io::Result<()> {
         self.join()?;
         for lane in [&self.shared.up, &self.shared.down] {
             if let Some(failure) = lock(lane).failure.take() {

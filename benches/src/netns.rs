@@ -1,5 +1,6 @@
 //! Two network namespaces with a TUN device each, which are removed on drop.
 
+use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -10,37 +11,60 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 
 /// Why the namespaces could not be created.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NamespaceError {
+pub enum NamespaceError {
     /// The process is not root.
-    #[error("the lab creates network namespaces and TUN devices and must run as root")]
+    #[error("this program creates network namespaces and TUN devices and must run as root")]
     NotRoot,
     /// The system has no TUN driver.
-    #[error("this machine has no /dev/net/tun, which the lab needs for its link")]
+    #[error("this machine has no /dev/net/tun, which the emulated link needs")]
     NoTun,
     /// The program `ip` is missing or failed.
     #[error("`{command}` failed: {output}")]
-    Command { command: String, output: String },
+    Command {
+        /// Its command line.
+        command: String,
+        /// What it printed as errors.
+        output: String,
+    },
     /// A TUN device could not be created.
     #[error("cannot create a TUN device")]
     Tun(#[source] io::Error),
 }
 
 /// A namespace and its only device.
-pub(crate) struct Host {
+pub struct Host {
     name: String,
-    pub(crate) addr: Ipv4Addr,
-    pub(crate) device: Arc<SyncDevice>,
+    /// The address of the device.
+    pub addr: Ipv4Addr,
+    /// The end of the device outside of the namespace.
+    pub device: Arc<SyncDevice>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("name", &self.name)
+            .field("addr", &self.addr)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The namespaces of client and server.
-pub(crate) struct Namespaces {
-    pub(crate) client: Host,
-    pub(crate) server: Host,
+#[derive(Debug)]
+pub struct Namespaces {
+    /// That of the client.
+    pub client: Host,
+    /// That of the server.
+    pub server: Host,
 }
 
 impl Namespaces {
     /// Creates both namespaces.
-    pub(crate) fn create() -> Result<Self, NamespaceError> {
+    ///
+    /// # Errors
+    ///
+    /// As [`check`], and if the program `ip` fails or a device cannot be created.
+    pub fn create() -> Result<Self, NamespaceError> {
         check()?;
         Ok(Self {
             client: Host::create(CLIENT, SERVER)?,
@@ -49,8 +73,12 @@ impl Namespaces {
     }
 }
 
-/// Checks that the lab can run on this machine.
-pub(crate) fn check() -> Result<(), NamespaceError> {
+/// Checks that namespaces can be created on this machine.
+///
+/// # Errors
+///
+/// [`NamespaceError::NotRoot`] and [`NamespaceError::NoTun`].
+pub fn check() -> Result<(), NamespaceError> {
     if !rustix::process::geteuid().is_root() {
         return Err(NamespaceError::NotRoot);
     }
@@ -96,8 +124,14 @@ impl Host {
         Ok(host)
     }
 
+    /// The name of the namespace, for `ip netns`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A command that runs `program` in the namespace.
-    pub(crate) fn command(&self, program: &Path, prefix: &[&str]) -> tokio::process::Command {
+    pub fn command(&self, program: &Path, prefix: &[&str]) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("ip");
         command.args(["netns", "exec", &self.name]);
         command.args(prefix);

@@ -3,7 +3,7 @@
 use super::spec::Link;
 
 /// Name, settings and description. Defaults are RTT 50 ms, 100 Mbit/s and a queue of 400 packets.
-pub(crate) const NAMED: &[(&str, &str, &str)] = &[
+pub const NAMED: &[(&str, &str, &str)] = &[
     ("loss-0", "", "no loss"),
     ("loss-1", "loss=1", "1 % loss before the queue"),
     ("loss-5", "loss=5", "5 % loss before the queue"),
@@ -84,10 +84,10 @@ pub(crate) const NAMED: &[(&str, &str, &str)] = &[
 ];
 
 /// The links that `losses` stands for, which differ only in their loss.
-pub(crate) const LOSSES: &[&str] = &["loss-0", "loss-1", "loss-5", "loss-10", "loss-20"];
+pub const LOSSES: &[&str] = &["loss-0", "loss-1", "loss-5", "loss-10", "loss-20"];
 
 /// The links for a name, for `losses`, or for settings.
-pub(crate) fn find_all(text: &str) -> Result<Vec<Link>, String> {
+pub fn find_all(text: &str) -> Result<Vec<Link>, String> {
     if text == "losses" {
         LOSSES.iter().map(|name| find(name)).collect()
     } else {
@@ -96,7 +96,7 @@ pub(crate) fn find_all(text: &str) -> Result<Vec<Link>, String> {
 }
 
 /// The link with this name or these settings, such as `rtt=30+loss=3`.
-pub(crate) fn find(text: &str) -> Result<Link, String> {
+pub fn find(text: &str) -> Result<Link, String> {
     match NAMED.iter().find(|(name, ..)| *name == text) {
         Some((name, settings, _)) => Link::parse(name, settings),
         None if text.contains('=') => Link::parse(text, text),

@@ -10,24 +10,24 @@ use super::spec::{Direction, LossAt};
 
 /// Counters of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
+pub struct Counters {
     /// Packets that entered the link.
-    pub(crate) packets: u64,
+    pub packets: u64,
     /// Their bytes, IP headers included.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Packets lost at random or in an outage.
-    pub(crate) lost: u64,
+    pub lost: u64,
     /// Packets dropped because the queue was full.
-    pub(crate) queue_drops: u64,
+    pub queue_drops: u64,
     /// Packets delivered.
-    pub(crate) delivered: u64,
+    pub delivered: u64,
     /// Total time that the delivered packets spent in the link.
-    pub(crate) transit: Duration,
+    pub transit: Duration,
 }
 
 impl Counters {
     /// The difference to `earlier` counters.
-    pub(crate) fn since(&self, earlier: &Self) -> Self {
+    pub fn since(&self, earlier: &Self) -> Self {
         Self {
             packets: self.packets - earlier.packets,
             bytes: self.bytes - earlier.bytes,
@@ -39,7 +39,7 @@ impl Counters {
     }
 
     /// Mean time in the link; `None` if nothing was delivered.
-    pub(crate) fn mean_transit(&self) -> Option<Duration> {
+    pub fn mean_transit(&self) -> Option<Duration> {
         (self.delivered > 0).then(|| self.transit.div_f64(self.delivered as f64))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// Correlation of losses.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Burst {
+pub enum Burst {
     /// Losses are independent.
     Single,
     /// Gilbert's model with one step per packet. The value is the mean number of packets lost in a row.
@@ -18,7 +18,7 @@ pub(crate) enum Burst {
 
 /// Position of the losses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LossAt {
+pub enum LossAt {
     /// Before the queue: lost packets use none of the rate.
     Before,
     /// After the queue: lost packets use the rate like others.
@@ -27,37 +27,40 @@ pub(crate) enum LossAt {
 
 /// One direction of a link. Probabilities are from 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Direction {
+pub struct Direction {
     /// Propagation delay of each packet after it has left the queue.
-    pub(crate) delay: Duration,
+    pub delay: Duration,
     /// Maximum of a uniformly distributed additional delay, which does not change the order of packets.
-    pub(crate) jitter: Duration,
+    pub jitter: Duration,
     /// Probability that a packet is lost.
-    pub(crate) loss: f64,
+    pub loss: f64,
     /// Correlation of losses.
-    pub(crate) burst: Burst,
+    pub burst: Burst,
     /// Position of the losses.
-    pub(crate) loss_at: LossAt,
+    pub loss_at: LossAt,
     /// Number of the packet of each flow that is lost: 1 is the first, 0 loses none.
-    pub(crate) lose_nth: u32,
+    pub lose_nth: u32,
     /// Probability that a packet is held back and overtaken by later ones.
-    pub(crate) reorder: f64,
+    pub reorder: f64,
     /// Maximum of the uniformly distributed delay of those packets.
-    pub(crate) reorder_by: Duration,
+    pub reorder_by: Duration,
     /// Probability that a packet arrives twice.
-    pub(crate) duplicate: f64,
+    pub duplicate: f64,
     /// Rate in bits of IP packets per second.
-    pub(crate) rate: u64,
+    pub rate: u64,
     /// Capacity of the queue, in packets.
-    pub(crate) queue: usize,
+    pub queue: usize,
 }
 
 /// A link: `up` is the direction from the client to the server, `down` the way back.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Link {
-    pub(crate) name: String,
-    pub(crate) up: Direction,
-    pub(crate) down: Direction,
+pub struct Link {
+    /// Its name, or its settings.
+    pub name: String,
+    /// From the client to the server.
+    pub up: Direction,
+    /// From the server to the client.
+    pub down: Direction,
 }
 
 impl Default for Direction {
@@ -126,7 +129,7 @@ fn burst(value: &str) -> Option<Burst> {
 impl Link {
     /// Parses the settings of a link, such as `rtt=50+mbit=100+loss=5`. A setting with the prefix `up.` or `down.` applies
     /// to one direction, others to both. Defaults are RTT 50 ms, 100 Mbit/s, a queue of 400 packets and no faults.
-    pub(crate) fn parse(name: &str, settings: &str) -> Result<Self, String> {
+    pub fn parse(name: &str, settings: &str) -> Result<Self, String> {
         let (mut up, mut down) = (Direction::default(), Direction::default());
         for setting in settings.split('+').filter(|setting| !setting.is_empty()) {
             let (key, value) = setting
@@ -149,12 +152,12 @@ impl Link {
     }
 
     /// Round-trip time without queueing and jitter.
-    pub(crate) fn rtt(&self) -> Duration {
+    pub fn rtt(&self) -> Duration {
         self.up.delay + self.down.delay
     }
 
     /// The JSON of the results: the direction from the client, and the other one if it differs.
-    pub(crate) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         let mut value = self.up.to_json();
         value["name"] = json!(self.name);
         value["rtt_ms"] = json!(self.rtt().as_secs_f64() * 1e3);

@@ -8,7 +8,7 @@ const LINK: &str = "20";
 const PEER: &str = "5";
 
 /// Gives this thread the priority of the link, if the system permits it. Without it, the figures have more noise.
-pub(crate) fn raise_this_thread() {
+pub fn raise_this_thread() {
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
     let _ = Command::new("chrt")
         .args(["--fifo", "--pid", LINK, &thread])
@@ -18,7 +18,7 @@ pub(crate) fn raise_this_thread() {
 }
 
 /// The words before a program's command line that run it with priority; empty if the system does not permit it.
-pub(crate) fn prefix() -> &'static [&'static str] {
+pub fn prefix() -> &'static [&'static str] {
     const PREFIX: &[&str] = &["chrt", "--rr", PEER];
     let allowed = Command::new("chrt")
         .args(["--rr", PEER, "true"])

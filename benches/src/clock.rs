@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Time since an unspecified start that is the same for all processes.
-pub(crate) fn now() -> Duration {
+pub fn now() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     // The monotonic clock is never negative.
     Duration::new(
