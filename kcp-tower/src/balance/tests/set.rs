@@ -249,23 +249,30 @@ async fn requests_without_the_key_that_the_selection_needs_are_errors() {
     }
 }
 
-/// One server is three times as slow as the others; the load is steady.
+/// Five servers get 200 requests a second for a minute. Those of the last one take three times as long,
+/// and one request in 20 of any server takes 40 ms longer, as after a lost packet.
 #[tokio::test(start_paused = true)]
 async fn slow_server_gets_less_than_half_a_share_under_peak_ewma() {
+    const ADDRESSES: [&str; 5] = ["a:1", "b:1", "c:1", "d:1", "e:1"];
+    const REQUESTS: usize = 12_000;
+    let usual = |address| Duration::from_millis(if address == "e:1" { 120 } else { 40 });
     let servers = Servers::default();
-    for (address, millis) in [("a:1", 10), ("b:1", 10), ("c:1", 10), ("d:1", 30)] {
-        let delay = Duration::from_millis(millis);
-        servers.set(address, |it| it.delay = delay);
-    }
     let builder = servers.builder().selection(Selection::PeakEwma).seed(7);
-    let balance = builder
-        .list(endpoints(["a:1", "b:1", "c:1", "d:1"]))
-        .unwrap();
-    for _ in 0..4000 {
+    let balance = builder.list(endpoints(ADDRESSES)).unwrap();
+    for number in 0..REQUESTS {
+        for (at, address) in ADDRESSES.into_iter().enumerate() {
+            let is_late = number % 20 == 4 * at;
+            let more = Duration::from_millis(if is_late { 40 } else { 0 });
+            servers.set(address, |it| it.delay = usual(address) + more);
+        }
         let balance = balance.clone();
         tokio::spawn(async move { ask(&balance).await });
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let slow = servers.get("d:1").requests;
-    assert!((1..500).contains(&slow), "{slow} of 4000");
+    let slow = servers.get("e:1").requests;
+    assert!((1..REQUESTS / 10).contains(&slow), "{slow} of {REQUESTS}");
+    for address in &ADDRESSES[..4] {
+        let share = servers.get(address).requests;
+        assert!(share > REQUESTS / 5, "{address}: {share} of {REQUESTS}");
+    }
 }
