@@ -157,7 +157,7 @@ impl Session {
         let encoder = &mut self.encoder;
         // A datagram that is limited to control segments has no room for frames.
         let due = |it: &&mut Box<Extension>| {
-            room > limit && (it.is_due(now) || (it.tells_received() && arq.wants_received(now)))
+            room > limit && (it.is_due(now) || (it.announces_received() && arq.wants_received(now)))
         };
         let opening = self.extension.as_ref().filter(|_| arq.is_opening());
         let mark = opening.and_then(|it| it.opening_mark(limit));

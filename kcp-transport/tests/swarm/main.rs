@@ -86,7 +86,7 @@ fn campaign(seeds: Range<u64>) -> (Figures, Option<(u64, String)>) {
                         break;
                     }
                     match shrink::attempt(seed, Classes::ALL, 0) {
-                        Ok(Outcome { figures, .. }) => own.absorb(&figures),
+                        Ok(Outcome { figures, .. }) => own.merge(&figures),
                         Err(violation) => {
                             if !keeps_going {
                                 stop.store(true, Ordering::Relaxed);
@@ -98,7 +98,7 @@ fn campaign(seeds: Range<u64>) -> (Figures, Option<(u64, String)>) {
                     }
                 }
                 if let Ok(mut sums) = sums.lock() {
-                    sums.absorb(&own);
+                    sums.merge(&own);
                 }
             });
         }

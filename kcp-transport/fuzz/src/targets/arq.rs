@@ -25,7 +25,7 @@ pub fn arq_model(data: &[u8]) {
         match input.u8() {
             0..=59 => model.push(&mut input),
             60..=99 => model.acknowledge(&mut input),
-            100..=109 => model.tell_window(&mut input),
+            100..=109 => model.announce_window(&mut input),
             110..=149 => model.write(input.below(700)),
             150..=189 => {
                 model.read(input.below(700));
@@ -154,7 +154,7 @@ impl Model {
         self.una = una;
     }
 
-    fn tell_window(&mut self, input: &mut Input<'_>) {
+    fn announce_window(&mut self, input: &mut Input<'_>) {
         self.window = input.pick(&[0, 1, 2, 8, 32, 200, u16::MAX]);
         let command = input.pick(&[Command::WindowUpdate, Command::WindowProbe]);
         self.input(command, 0, 0, &[]);

@@ -15,7 +15,7 @@ pub struct Network(Arc<Mutex<World>>);
 
 #[derive(Debug, Default)]
 struct World {
-    hosts: HashMap<SocketAddr, Inbox>,
+    hosts: HashMap<SocketAddr, Mailbox>,
     /// The fates of the next datagrams. All later ones arrive.
     fates: VecDeque<u8>,
     /// A datagram that the next one is to overtake.
@@ -23,7 +23,7 @@ struct World {
 }
 
 #[derive(Debug, Default)]
-struct Inbox {
+struct Mailbox {
     queue: VecDeque<(SocketAddr, Vec<u8>)>,
     waker: Option<Waker>,
 }
@@ -95,11 +95,11 @@ impl World {
     }
 
     fn arrive(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> Option<Waker> {
-        let inbox = self.hosts.get_mut(&to)?;
-        if inbox.queue.len() < MOST_QUEUED {
-            inbox.queue.push_back((from, datagram.to_vec()));
+        let mailbox = self.hosts.get_mut(&to)?;
+        if mailbox.queue.len() < MOST_QUEUED {
+            mailbox.queue.push_back((from, datagram.to_vec()));
         }
-        inbox.waker.take()
+        mailbox.waker.take()
     }
 }
 
@@ -114,9 +114,9 @@ impl Transport for Host {
 
     fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut world = self.network.lock();
-        let inbox = world.hosts.entry(self.addr).or_default();
-        if inbox.queue.is_empty() {
-            inbox.waker = Some(cx.waker().clone());
+        let mailbox = world.hosts.entry(self.addr).or_default();
+        if mailbox.queue.is_empty() {
+            mailbox.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -132,10 +132,10 @@ impl Transport for Host {
         received: &mut [Received],
     ) -> io::Result<usize> {
         let mut world = self.network.lock();
-        let inbox = world.hosts.entry(self.addr).or_default();
+        let mailbox = world.hosts.entry(self.addr).or_default();
         let mut count = 0;
         for (buffer, received) in buffers.iter_mut().zip(received) {
-            let Some((peer, datagram)) = inbox.queue.pop_front() else {
+            let Some((peer, datagram)) = mailbox.queue.pop_front() else {
                 break;
             };
             buffer[..datagram.len()].copy_from_slice(&datagram);

@@ -78,11 +78,11 @@ impl Extension {
         arq: &mut Arq,
         limit: usize,
     ) -> FrameWriter {
-        let tells = self.tells_received() && arq.wants_received(now);
+        let announces = self.announces_received() && arq.wants_received(now);
         // The peer may not have our token yet.
-        self.hello_due |= tells && !self.confirmed;
+        self.hello_due |= announces && !self.confirmed;
         let mut frames = self.fill(now, arq.rto(), limit);
-        if tells
+        if announces
             && let Some(peer) = self.peer
             // One ack has room beside it.
             && let most = frames.room_for_received(SEGMENT_HEADER_LEN)

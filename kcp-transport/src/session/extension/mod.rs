@@ -156,11 +156,11 @@ impl Extension {
         (self.confirmed && both != 0).then_some(self.offer.token)
     }
 
-    /// Whether the peer is to be told what arrives beyond a gap.
+    /// Whether this side announces to the peer what arrives beyond a gap.
     ///
     /// This does not wait for the peer's confirmation, which is sent once and may be lost: like every
     /// frame, it has a hello in front until then.
-    pub(super) fn tells_received(&self) -> bool {
+    pub(super) fn announces_received(&self) -> bool {
         let peer = self.peer.map_or(0, |peer| peer.capabilities);
         self.offers_received() && peer & CAPABILITY_RECEIVED != 0
     }

@@ -267,7 +267,7 @@ pub(in crate::session) fn handle_payload(
     {
         arq.on_handshake(now - first, now - last);
         arq.on_answer(now - last);
-        if extension.tells_received() {
+        if extension.announces_received() {
             arq.set_told();
         }
     }

@@ -23,7 +23,7 @@ pub(crate) fn half_close(world: &mut World) -> Result<(), String> {
         }
         world.end(index, by_client, How::Shutdown)?;
         if halves.last() == Some(&index) {
-            world.say_more(index, !by_client)?;
+            world.write_more(index, !by_client)?;
         }
     }
     let limit = world.now + patience(world);

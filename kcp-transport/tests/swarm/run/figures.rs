@@ -14,7 +14,7 @@ macro_rules! figures {
         }
 
         impl Figures {
-            pub(crate) fn absorb(&mut self, other: &Self) {
+            pub(crate) fn merge(&mut self, other: &Self) {
                 $(self.$field += other.$field;)*
             }
 

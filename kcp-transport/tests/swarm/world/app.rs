@@ -100,7 +100,7 @@ impl App {
     }
 
     /// Writes a few pieces more, whatever it reads.
-    pub(crate) fn say_more(&mut self) {
+    pub(crate) fn write_more(&mut self) {
         self.ping_pong = None;
         self.target += (4 * self.sends.chunk).min(3_000);
     }

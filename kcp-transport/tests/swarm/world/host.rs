@@ -43,7 +43,7 @@ pub(crate) struct Host {
     /// The session that receives the parity of an address.
     pub(crate) latest: BTreeMap<Address, usize>,
     /// Until when an ended session is remembered, and how much it had received.
-    buried: BTreeMap<(Address, u32), (Time, Option<u32>)>,
+    retired: BTreeMap<(Address, u32), (Time, Option<u32>)>,
     /// Until when nothing is done here.
     pub(crate) paused_until: Micros,
     /// What arrived meanwhile.
@@ -147,7 +147,7 @@ impl Host {
             security: security.clone(),
             table: BTreeMap::new(),
             latest: BTreeMap::new(),
-            buried: BTreeMap::new(),
+            retired: BTreeMap::new(),
             paused_until: 0,
             inbox: VecDeque::new(),
             plan: plan.clone(),
@@ -177,7 +177,7 @@ impl Host {
         }
         self.table.clear();
         self.latest.clear();
-        self.buried.clear();
+        self.retired.clear();
         self.inbox.clear();
         let mut nonces = [0; 32];
         self.rng.fill(&mut nonces);
@@ -301,7 +301,7 @@ impl Host {
         if let Some(routed) = self.follow(local, name, (payload, kind), first_sequence) {
             return routed;
         }
-        if let Some(&(until, una)) = self.buried.get(&name)
+        if let Some(&(until, una)) = self.retired.get(&name)
             && until > local
         {
             self.counts.late += 1;
@@ -366,7 +366,7 @@ impl Host {
     }
 
     /// Forgets a session that has ended, but not that it was there.
-    pub(crate) fn bury(&mut self, slot: usize, local: Time) {
+    pub(crate) fn retire(&mut self, slot: usize, local: Time) {
         let it = &mut self.slots[slot];
         it.gone = true;
         it.due = None;
@@ -374,7 +374,7 @@ impl Host {
         if self.table.get(&name) == Some(&slot) {
             self.table.remove(&name);
             let una = (it.session.state() == State::Closed(None)).then(|| it.watch.sent_una());
-            self.buried.insert(name, (local + TOMBSTONE_TIME, una));
+            self.retired.insert(name, (local + TOMBSTONE_TIME, una));
         }
         if self.latest.get(&name.0) == Some(&slot) {
             self.latest.remove(&name.0);

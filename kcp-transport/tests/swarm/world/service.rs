@@ -244,7 +244,7 @@ impl World {
             return Err("a closed session has a timer".into());
         }
         it.counters.check(&it.session)?;
-        self.hosts[host].bury(slot, local);
+        self.hosts[host].retire(slot, local);
         Ok(())
     }
 }

@@ -161,11 +161,11 @@ impl World {
     }
 
     /// A side has more to send than was planned.
-    pub(crate) fn say_more(&mut self, conversation: usize, client: bool) -> Result<(), String> {
+    pub(crate) fn write_more(&mut self, conversation: usize, client: bool) -> Result<(), String> {
         let Some((host, slot)) = self.side(conversation, client) else {
             return Ok(());
         };
-        self.hosts[host].slots[slot].app.say_more();
+        self.hosts[host].slots[slot].app.write_more();
         self.service(host, slot)
     }
 

@@ -84,7 +84,7 @@ fn without_being_told_again_time_shows_a_loss() {
 }
 
 #[test]
-fn telling_gives_no_sample_of_the_round_trip_time() {
+fn announcement_gives_no_sample_of_the_round_trip_time() {
     let mut arq = sent(config(), 4, at(0));
     tell_received(&mut arq, at(50), 0, &[], Some(received(0, &[1, 3]))).expect("valid");
     assert_eq!((arq.in_flight(), arq.smoothed_rtt()), (2, None));
