@@ -300,12 +300,13 @@ fn server_prints_intervals_of_all_connections_of_a_client_and_their_sum() {
                 assert_eq!(lines("0.30-0.40   sec"), 1, "{name}{role}: {text}");
             }
         }
-        // The results follow the last interval.
-        let (_, end) = text.rsplit_once("[SUM]").expect("a sum");
-        let results = ["  received", "  sent", "messages sent back"];
-        let is_result = |line: &&str| results.iter().any(|it| line.ends_with(it));
-        let results = end.lines().filter(is_result).count();
-        assert_eq!(results, 2 * roles.len(), "{text}");
+        // The results follow the last interval, of each connection and their sum.
+        let endings = ["  received", "  sent", "messages sent back"];
+        let is_result = |line: &&str| endings.iter().any(|it| line.ends_with(it));
+        let results = text.lines().rev().take_while(is_result);
+        let names: Vec<_> = results.map(|line| &line[..5]).collect();
+        let expected = ["[SUM]", "[  2]", "[  1]"].map(|name| vec![name; roles.len()]);
+        assert_eq!(names, expected.concat(), "{text}");
     }
 }
 

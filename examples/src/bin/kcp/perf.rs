@@ -154,6 +154,10 @@ async fn run_server(
         Event::Interval(kind, interval) => {
             cli::print(&output::interval(kind, Side::Server, &interval))
         }
+        Event::Sum(kind, figures) => cli::print(&output::server_sum(
+            kind,
+            figures.each_ref().map(Option::as_ref),
+        )),
     });
     let tests = served.await.map_err(|ended| match ended {
         ServeError::Event(failure) => failure,

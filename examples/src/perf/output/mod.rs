@@ -4,7 +4,7 @@ mod json;
 mod text;
 
 pub use json::{Document, ServerLine, failed};
-pub use text::{connected, header, interval, server_accepted, server_ended, summary};
+pub use text::{connected, header, interval, server_accepted, server_ended, server_sum, summary};
 
 use super::client::Connection;
 use super::figures::Figures;

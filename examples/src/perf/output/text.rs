@@ -189,17 +189,22 @@ pub fn server_accepted(connection: u64, peer: SocketAddr, request: &Request) -> 
     format!("[{connection:>3}] {peer}: {kind}{limit}\n")
 }
 
-/// What the server prints when a test has ended.
+/// What the server prints when a test has ended: what it has received and sent.
 #[must_use]
-pub fn server_ended(
-    connection: u64,
-    kind: Kind,
-    [received, sent]: [Option<&Figures>; 2],
-) -> String {
-    let id = id(connection);
+pub fn server_ended(connection: u64, kind: Kind, figures: [Option<&Figures>; 2]) -> String {
+    server_results(&id(connection), kind, figures)
+}
+
+/// The same of all connections of a client.
+#[must_use]
+pub fn server_sum(kind: Kind, figures: [Option<&Figures>; 2]) -> String {
+    server_results(SUM, kind, figures)
+}
+
+fn server_results(name: &str, kind: Kind, [received, sent]: [Option<&Figures>; 2]) -> String {
     if kind == Kind::Echo {
         let bytes = units::bytes(received.map_or(0, |it| it.bytes));
-        return format!("{id} {bytes} of messages sent back\n");
+        return format!("{name} {bytes} of messages sent back\n");
     }
     let mut text = String::new();
     for (figures, direction, label) in [
@@ -209,7 +214,7 @@ pub fn server_ended(
         if let Some(figures) = figures {
             let role = role(kind, Side::Server, direction);
             let span = span((0.0, figures.seconds));
-            let _ = writeln!(text, "{id}{role} {span}  {}  {label}", moved(figures));
+            let _ = writeln!(text, "{name}{role} {span}  {}  {label}", moved(figures));
         }
     }
     text

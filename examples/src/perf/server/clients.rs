@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Connection, ConnectionEvent, Event};
-use crate::perf::meter::Meter;
+use crate::perf::figures::Figures;
+use crate::perf::meter::{Direction, Meter};
 use crate::perf::readings::Readings;
 use crate::perf::wire::{Limit, Request, Side};
 
@@ -20,6 +21,8 @@ struct Client {
     /// All connections of a client have the same, with the client's number.
     request: Request,
     readings: Readings,
+    /// Of all connections.
+    meters: Vec<Arc<Meter>>,
     /// Connections that have not ended.
     open: usize,
     /// Those that have ended since the last reading: they are shown below the next one.
@@ -47,16 +50,18 @@ impl Clients {
         }
         let known = self.running.iter_mut().find(|it| it.request == request);
         if let Some(client) = known {
+            client.meters.push(Arc::clone(&meter));
             client.readings.add(id, meter, None);
             client.open += 1;
             return None;
         }
         let kind = request.kind;
         let mut readings = Readings::new(meter.begin(), self.interval, &request, Side::Server);
-        readings.add(id, meter, None);
+        readings.add(id, Arc::clone(&meter), None);
         self.running.push(Client {
             request,
             readings,
+            meters: vec![meter],
             open: 1,
             ended: Vec::new(),
         });
@@ -108,7 +113,24 @@ impl Client {
     fn finish(mut self) -> Vec<Event> {
         let last = self.readings.last();
         let last = last.map(|it| Event::Interval(self.request.kind, it));
-        last.into_iter().chain(self.take_ended()).collect()
+        let events = last.into_iter().chain(self.take_ended());
+        events.chain(self.sum()).collect()
+    }
+
+    fn sum(&self) -> Option<Event> {
+        let kind = self.request.kind;
+        let total = |direction| {
+            let flows = Direction::of(kind, Side::Server).any(|it| it == direction);
+            flows.then(|| {
+                let mut sum = Figures::default();
+                for meter in &self.meters {
+                    sum += meter.figures(direction);
+                }
+                sum
+            })
+        };
+        let both = [Direction::Received, Direction::Sent].map(total);
+        (self.meters.len() > 1).then_some(Event::Sum(kind, both))
     }
 
     fn take_ended(&mut self) -> Vec<Event> {

@@ -16,6 +16,7 @@ use tokio::time::{sleep_until, timeout};
 use super::echo;
 use super::error::TestError;
 use super::exchange::{self, CLOSE_LIMIT, Exchange};
+use super::figures::Figures;
 use super::meter::Meter;
 use super::readings::Interval;
 use super::wire::{self, Answer, Kind, Request, Side};
@@ -40,6 +41,8 @@ pub enum Event {
     Begin(Kind),
     /// A reading of the connections of a client.
     Interval(Kind, Interval),
+    /// What the connections of a client have received and sent together, if it had several.
+    Sum(Kind, [Option<Figures>; 2]),
 }
 
 /// What happened to one connection.
