@@ -248,3 +248,29 @@ async fn calls_to_all_servers_have_all_answers_one_answer_or_the_errors() {
     let status: Status = channel.fork(say("server name")).await.unwrap_err().into();
     assert_eq!(status.message(), "the set of endpoints is empty");
 }
+
+#[tokio::test]
+async fn servers_can_be_filtered_out_of_the_changes() {
+    let setup = Setup::plaintext();
+    let servers = servers(&setup).await;
+    let changes = servers.into_iter().enumerate().map(|(key, addr)| {
+        let zone = if key == 1 { "test" } else { "live" };
+        let endpoint = Endpoint::parse(uri(&addr)).unwrap().zone(zone);
+        Ok::<_, Infallible>(Change::Insert(key, endpoint))
+    });
+    let live = stream::iter(changes).filter(|change| {
+        let is_live = match change {
+            Ok(Change::Insert(_, endpoint)) => endpoint.get_zone() == Some("live"),
+            Ok(Change::Remove(_)) | Err(_) => true,
+        };
+        std::future::ready(is_live)
+    });
+    let channel = setup.connecting().connect_discover(live);
+    let mut client = GreeterClient::new(channel);
+    let counts = counts(&mut client, 10).await;
+    let expected = [("one", 5), ("three", 5)];
+    assert_eq!(
+        counts,
+        expected.map(|(name, n)| (name.to_owned(), n)).into()
+    );
+}

@@ -212,3 +212,39 @@ async fn second_takes_over(
     timeout(10 * SECOND, ended).await.unwrap().unwrap();
     second
 }
+
+#[tokio::test]
+async fn panic_of_a_handler_is_an_error_of_its_call_alone() {
+    let setup = Setup::plaintext();
+    let addr = setup.serve(Hello::default()).await;
+    let channel = setup.channel(addr).await;
+    let mut client = GreeterClient::new(channel.clone());
+    let mut quiet = client.lots_of_replies(hello("wait")).await.unwrap();
+    let panicked = timeout(10 * SECOND, client.say_hello(hello("panic"))).await;
+    let status = panicked.expect("the call ends").unwrap_err();
+    assert_eq!(status.code(), Code::Cancelled, "{status:?}");
+    client.say_hello(hello("x")).await.unwrap();
+    quiet.get_mut().message().await.unwrap().unwrap();
+    assert_eq!(channel.connections().len(), 1);
+}
+
+#[tokio::test]
+async fn calls_above_a_limit_can_be_shed() {
+    let setup = Setup::plaintext();
+    let incoming = setup.incoming(loopback()).await.unwrap();
+    let addr = incoming.local_addr().unwrap();
+    let greeter = Hello::default();
+    let router = incoming
+        .server_builder()
+        .concurrency_limit_per_connection(1)
+        .load_shed(true)
+        .add_service(GreeterServer::new(greeter.clone()));
+    tokio::spawn(kcp_tonic::serve(incoming, router).into_future());
+    let mut client = setup.client(addr).await;
+    let mut other = client.clone();
+    let waiting = tokio::spawn(async move { other.say_hello(hello("wait")).await });
+    greeter.waiting.notified().await;
+    let status = client.say_hello(hello("x")).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    waiting.abort();
+}

@@ -160,6 +160,7 @@ fn reply(message: impl Into<String>) -> HelloReply {
 /// - "stats": the answer is how much the connection has read.
 /// - "certificates": the answer is how many certificates the caller has shown, and the length of the
 ///   first.
+/// - "panic": the handler panics.
 /// - "wait": the answer never comes; `waiting` is notified.
 /// - "flood": answers of 16 KiB without an end.
 /// - "hold": a stream of greetings that is not read and not answered.
@@ -226,6 +227,7 @@ impl Greeter for Hello {
                 Some(shown) => format!("{} of {}", shown.len(), shown[0].len()),
                 None => "none".to_owned(),
             },
+            "panic" => panic!("a handler that panics on request"),
             "wait" => {
                 self.waiting.notify_one();
                 std::future::pending().await
