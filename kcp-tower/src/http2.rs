@@ -108,6 +108,11 @@ pub const RESET_STREAM_DURATION: Duration = Duration::from_secs(2);
 /// Each is answered with a reset, so that a server that sent them without end, and read nothing, would
 /// fill the memory; beyond the limit h2 closes the connection with all its calls. Its own limit of 1024
 /// ends the connections of a client that gives up many calls over a long path.
+///
+/// Servers keep the limit of 1024 for errors of single streams that the client has caused, such as data for
+/// a stream that the server has reset and does not remember. Beyond it a server closes the connection with
+/// `ENHANCE_YOUR_CALM`: the open calls fail as `Unavailable` in gRPC, and the next call makes another
+/// connection. tonic's `Server::http2_max_local_error_reset_streams` changes it.
 pub const MAX_STREAM_ERRORS: usize = 65_536;
 
 /// HTTP/2 starts with this window; it can grow but not shrink.
