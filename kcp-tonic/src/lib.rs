@@ -120,6 +120,7 @@
 //! | `channel` | yes | clients |
 //! | `server` | yes | servers |
 //! | `dns` | | servers by SRV records |
+//! | `mdns` | | servers on the local network, by multicast DNS |
 //! | `etcd` | | the module `etcd` |
 //! | `health` | | `KcpChannelBuilder::watch_health` |
 //! | `tls-ring`, `tls-aws-lc`, `tls-native-roots`, `tls-webpki-roots` | | TLS inside, as in tonic |

@@ -113,6 +113,7 @@
 //! | `axum` | | [`KcpIncoming`] as a listener of `axum::serve`, [`KcpConnectInfo`] for extractors |
 //! | `balance` | | the module `balance` |
 //! | `dns` | | servers by SRV records |
+//! | `mdns` | | servers on the local network, by multicast DNS |
 //! | `full` | | all of the above |
 //! | `aead-ring`, `legacy-ciphers` | yes | those of [`kcp_transport`] |
 //! | `aead-rust`, `metrics`, `serde` | | those of [`kcp_transport`] |

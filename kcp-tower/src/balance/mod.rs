@@ -61,6 +61,9 @@ pub use self::description::EndpointError;
 #[cfg(feature = "dns")]
 #[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
 pub use self::discovery::DnsResolver;
+#[cfg(feature = "mdns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mdns")))]
+pub use self::discovery::MdnsRegistration;
 pub use self::discovery::{Changes, Discovery};
 pub use self::endpoint::Endpoint;
 pub use self::error::{BalanceError, SetError};

@@ -6,6 +6,8 @@ mod changes;
 mod dns;
 mod file;
 mod follow;
+#[cfg(feature = "mdns")]
+mod mdns;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,8 @@ use self::changes::Found;
 #[cfg(feature = "dns")]
 pub use self::dns::DnsResolver;
 pub(super) use self::follow::follow;
+#[cfg(feature = "mdns")]
+pub use self::mdns::MdnsRegistration;
 use super::Endpoint;
 use crate::BoxError;
 use crate::connector::{Lookup, Resolver};
@@ -136,6 +140,29 @@ impl Discovery {
         Self::poll(interval, move || {
             resolver.clone().srv(name.clone(), scheme.clone())
         })
+    }
+
+    /// The instances of a service such as `_greeter._udp` that announce themselves on the local networks by
+    /// multicast DNS, as they come and go. The endpoints have the scheme `scheme`, such as `kcp`, an address
+    /// of the instance, IPv4 if it has one, and the `weight`, `zone`, `priority` and `inactive` of its
+    /// properties. [`MdnsRegistration`] announces a server.
+    ///
+    /// A thread queries the networks while the discovery is polled, until it is dropped. The set counts as
+    /// known after two seconds. A server that ends withdraws its announcement; one that is killed stays for up
+    /// to two minutes, in which connections to it fail.
+    ///
+    /// Anyone on the network can announce an instance: use a cipher with a key, or TLS.
+    ///
+    /// ```no_run
+    /// use kcp_tower::balance::Discovery;
+    ///
+    /// let discovery = Discovery::mdns("_greeter._udp", "kcp");
+    /// ```
+    #[cfg(feature = "mdns")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "mdns")))]
+    pub fn mdns(service: impl Into<String>, scheme: impl Into<String>) -> Self {
+        let (service, scheme) = (service.into(), scheme.into());
+        Self::watch(move |changes| mdns::follow(service, scheme, changes))
     }
 
     /// The endpoints that `read` returns, which is called again after each `interval`, at least 100 ms
