@@ -245,9 +245,10 @@ impl Arq {
     ) -> Result<(), DecodeError> {
         let sequence = self.send.flight().una().widen(header.sequence);
         let offset = self.timestamp_offset;
+        let una = self.send.flight().una().widen(header.unacknowledged);
         let acked = self.send.on_ack(
             summary.now,
-            sequence,
+            (sequence, una),
             header.timestamp,
             |time| stamp(time, offset),
             &mut self.buffers,

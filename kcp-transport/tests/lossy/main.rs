@@ -311,3 +311,18 @@ fn transfers_slow_down_little_where_hosts_stall() {
         }
     }
 }
+
+#[test]
+fn acks_that_others_cover_are_not_taken_for_losses() {
+    // Several datagrams arrive before an end acknowledges the last of them.
+    for most in [0, 2, 5] {
+        let stalls = [Stalls::new(most, 2); 2];
+        let path = Path { stalls, ..USUAL };
+        for parts in [1, 3] {
+            let result = calls(path, [&Config::default(); 2], 2500, parts, 1);
+            let (copied, bytes) = (result.copied, result.bytes);
+            println!("{parts} datagrams, stalls of {most} ms: {copied} copies, {bytes:.2}");
+            assert!(bytes <= 1.05, "{bytes} for {parts}");
+        }
+    }
+}

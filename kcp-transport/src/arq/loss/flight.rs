@@ -259,16 +259,17 @@ impl Flight {
         &mut self,
         una: SeqNumber,
         buffers: &mut Buffers,
-        mut acked: impl FnMut(&Sent),
+        mut acked: impl FnMut(SeqNumber, &Sent),
     ) -> Advance {
         let mut advance = Advance::default();
         while self.una < una
             && let Some(sent) = self.ring.pop_front()
         {
-            self.una = self.una.next();
+            let sequence = self.una;
+            self.una = sequence.next();
             advance.segments += 1;
             if !sent.acked {
-                acked(&sent);
+                acked(sequence, &sent);
                 self.unacked -= 1;
                 advance.newly_acked += 1;
                 advance.bytes += sent.data.len();

@@ -21,7 +21,7 @@ pub(in crate::arq) struct Acknowledged {
 }
 
 impl Sender {
-    /// Processes the acknowledgement of one segment, which echoes a timestamp.
+    /// Processes the acknowledgement of one segment, which echoes a timestamp, beside an `una`.
     ///
     /// `stamp` converts a time to its timestamp. Returns `None` if the segment is not outstanding.
     ///
@@ -32,13 +32,13 @@ impl Sender {
     pub(in crate::arq) fn on_ack(
         &mut self,
         now: Time,
-        sequence: SeqNumber,
+        (sequence, una): (SeqNumber, SeqNumber),
         echo: Timestamp,
         stamp: impl Fn(Time) -> Timestamp,
         buffers: &mut Buffers,
     ) -> Result<Option<Acknowledged>, DecodeError> {
         if let Some(protector) = &mut self.protector {
-            protector.on_ack(sequence, echo);
+            protector.on_ack(sequence, echo, una);
         }
         let Some(sent) = self.flight.outstanding(sequence) else {
             return Ok(None);
@@ -102,10 +102,13 @@ impl Sender {
         buffers: &mut Buffers,
     ) -> (usize, bool) {
         let (path, large) = (&mut self.path, &mut self.large);
+        let protector = self.protector.as_ref();
         let regulator = &mut self.regulator;
         let mut newest = 0;
-        let advance = self.flight.advance(una, buffers, |sent| {
-            path.on_outcome(false);
+        let advance = self.flight.advance(una, buffers, |sequence, sent| {
+            if !protector.is_some_and(|it| it.watches(sequence)) {
+                path.on_outcome(false);
+            }
             large.on_arrived(sent.data.len());
             // Of others it is not known which transmission has arrived.
             let number = (sent.transmissions == 1).then(|| sent.last().number);

@@ -1,15 +1,16 @@
 //! Whether copies are lost together with their segments.
 
+use super::Watched;
 use crate::arq::loss::path::PathModel;
 
 /// What became of segments and their copies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct History {
-    /// How often both were acknowledged, in 256ths.
+    /// How many missing acks of first transmissions count as losses.
     ///
-    /// A peer that collects its acks leaves out all but the last. From such a peer, a missing first
-    /// ack does not mean that the first transmission was lost.
-    both: u32,
+    /// Where first transmissions are lost, copies are lost as often. A peer that reads both before it
+    /// answers leaves out the ack of the first, and then only those are missing.
+    credit: u32,
     /// Of the last segments whose first transmission was lost, newest in the lowest bit: whether
     /// the copy was lost too.
     lost_with: u32,
@@ -19,7 +20,7 @@ pub(super) struct History {
 impl Default for History {
     fn default() -> Self {
         Self {
-            both: 128,
+            credit: FIRST_CREDIT,
             lost_with: 0,
             lost: 0,
         }
@@ -28,21 +29,29 @@ impl Default for History {
 
 impl History {
     /// Takes one outcome into account. Returns whether copies should be further from their
-    /// segments, if they should be elsewhere.
-    pub(super) fn on_outcome(&mut self, acked: [bool; 2], path: &mut PathModel) -> Option<bool> {
-        if acked != [false; 2] {
-            let both = if acked == [true; 2] { 256 } else { 0 };
-            self.both = (self.both * 3 + both) / 4;
+    /// segments (`true`) or closer, if they should be elsewhere.
+    pub(super) fn on_outcome(&mut self, it: &Watched, path: &mut PathModel) -> Option<bool> {
+        let [mut first, copy] = it.acked;
+        let is_copy_known = copy || !it.is_covered;
+        if first && !copy && is_copy_known {
+            self.credit = (self.credit + 1).min(MOST_CREDIT);
         }
-        let is_told = self.both >= LEAST_BOTH;
-        match acked {
-            [false, true] if !is_told => path.on_outcome(false),
-            _ => acked.into_iter().for_each(|acked| path.on_outcome(!acked)),
+        let may_be_left_out = copy || it.is_covered;
+        if !first && !it.is_missed && may_be_left_out {
+            match self.credit.checked_sub(1) {
+                Some(credit) => self.credit = credit,
+                None => first = true,
+            }
         }
-        if acked[0] || !is_told {
+        path.on_outcome(!first);
+        if !is_copy_known {
             return None;
         }
-        self.lost_with = self.lost_with << 1 | u32::from(!acked[1]);
+        path.on_outcome(!copy);
+        if first {
+            return None;
+        }
+        self.lost_with = self.lost_with << 1 | u32::from(!copy);
         self.lost = (self.lost + 1).min(u32::BITS);
         if self.lost < ENOUGH_LOST {
             return None;
@@ -62,9 +71,10 @@ impl History {
     }
 }
 
-/// Below this, in 256ths, a peer does not acknowledge each transmission by itself. Losing a quarter
-/// in each direction leaves a third.
-const LEAST_BOTH: u32 = 64;
+/// Enough that little is left out of what is really lost, and few that what a peer left out in a row
+/// is not taken for loss.
+const MOST_CREDIT: u32 = 8;
+const FIRST_CREDIT: u32 = 2;
 
 /// Losses after which their pattern is looked at.
 const ENOUGH_LOST: u32 = 8;

@@ -55,8 +55,39 @@ struct Watched {
     sequence: SeqNumber,
     stamps: [Timestamp; 2],
     acked: [bool; 2],
+    /// Something later that was sent before the copy has arrived, and the segment had not.
+    is_missed: bool,
+    /// A later copy of the same time was acknowledged: the ack of this one may have been left out.
+    is_covered: bool,
     /// When no ack is expected any more.
     until: Time,
+}
+
+impl Watched {
+    /// Takes the ack of some segment into account, beside which the peer states that all before `una`
+    /// has arrived.
+    ///
+    /// A peer that reads several datagrams before it answers leaves out the acks that `una` covers,
+    /// except for the last one. So the absence of an ack does not always show a loss.
+    fn on_ack(&mut self, sequence: SeqNumber, echo: Timestamp, una: SeqNumber) {
+        if self.sequence == sequence {
+            for (acked, stamp) in self.acked.iter_mut().zip(self.stamps) {
+                *acked |= stamp == echo;
+            }
+        } else if self.sequence < sequence {
+            let [first, copy] = self.stamps;
+            // What arrived had left before the copy did.
+            let is_before = echo.since(first) < copy.since(first);
+            self.acked[0] |= is_before && self.sequence < una;
+            self.is_missed |= is_before && self.sequence >= una;
+            self.is_covered |= echo == copy;
+        }
+    }
+
+    /// Whether nothing more can become known.
+    fn is_decided(&self) -> bool {
+        self.acked[0] && (self.acked[1] || self.is_covered)
+    }
 }
 
 impl Protector {
@@ -245,6 +276,8 @@ impl Protector {
                 sequence,
                 stamps,
                 acked: [false; 2],
+                is_missed: false,
+                is_covered: false,
                 until: now + trip * 2 + PATIENCE,
             });
         }
@@ -255,25 +288,21 @@ impl Protector {
         self.watched.iter().any(|it| it.sequence == sequence)
     }
 
-    /// A segment was acknowledged, for the first time or again.
-    pub(in crate::arq) fn on_ack(&mut self, sequence: SeqNumber, echo: Timestamp) {
+    /// A segment was acknowledged, for the first time or again; all before `una` has arrived.
+    pub(in crate::arq) fn on_ack(&mut self, sequence: SeqNumber, echo: Timestamp, una: SeqNumber) {
         for watched in &mut self.watched {
-            if watched.sequence == sequence {
-                for (acked, stamp) in watched.acked.iter_mut().zip(watched.stamps) {
-                    *acked |= stamp == echo;
-                }
-            }
+            watched.on_ack(sequence, echo, una);
         }
     }
 
     /// Decides what became of segments and copies that no more acks are expected of.
     pub(in crate::arq) fn judge(&mut self, now: Time, path: &mut PathModel) {
         while let Some(watched) = self.watched.front().copied() {
-            if watched.acked != [true; 2] && watched.until > now {
+            if !watched.is_decided() && watched.until > now {
                 break;
             }
             self.watched.pop_front();
-            if let Some(longer) = self.history.on_outcome(watched.acked, path) {
+            if let Some(longer) = self.history.on_outcome(&watched, path) {
                 let least = path.least().unwrap_or(MIN_RTT);
                 let spacing = if longer {
                     self.spacing * 2
