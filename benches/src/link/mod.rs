@@ -1,6 +1,6 @@
 //! The emulated link.
 //!
-//! [`spec`] describes a link, [`names`] lists the named ones. [`loss`] and [`pipe`] model one direction, without a
+//! [`spec`] describes a link, [`names`] lists the named ones. `loss` and `pipe` model one direction, without a
 //! clock. [`emulator`] runs both directions between two TUN devices.
 
 pub mod emulator;
