@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Sender;
 use crate::arq::buffers::Buffers;
-use crate::arq::loss::Resent;
+use crate::arq::loss::{PathModel, Resent, Sent};
 use crate::error::DecodeError;
 use crate::time::Time;
 use crate::wire::{Received, SeqNumber, Timestamp};
@@ -57,7 +57,7 @@ impl Sender {
             (Some((reason, again)), Some(newest)) if newest.number < again => Some(reason),
             _ => None,
         };
-        let probed = matches!(sent.resent, Some((Resent::Probe, _)));
+        let probed = was_probed(sent);
         if let Some(oldest) = oldest {
             self.rack.on_arrived(oldest.number);
         }
@@ -107,7 +107,7 @@ impl Sender {
         let mut newest = 0;
         let advance = self.flight.advance(una, buffers, |sequence, sent| {
             if !protector.is_some_and(|it| it.watches(sequence)) {
-                path.on_outcome(false);
+                note_arrival(now, path, sent);
             }
             large.on_arrived(sent.data.len());
             // Of others it is not known which transmission has arrived.
@@ -152,7 +152,7 @@ impl Sender {
             }
             let protector = self.protector.as_ref();
             if !protector.is_some_and(|it| it.watches(sequence)) {
-                self.path.on_outcome(false);
+                note_arrival(now, &mut self.path, sent);
             }
             let released = self.flight.acknowledge(sequence, buffers).unwrap_or(0);
             self.buffered -= released;
@@ -196,4 +196,17 @@ impl Sender {
             self.path.on_outcome(true);
         }
     }
+}
+
+/// A segment has arrived of which no ack did. If a probe may have brought it, what was sent before that
+/// or its ack was lost; a stall makes acks late by less.
+fn note_arrival(now: Time, path: &mut PathModel, sent: &Sent) {
+    path.on_outcome(false);
+    if was_probed(sent) && now - sent.last().at >= path.current() / 2 {
+        path.on_outcome(true);
+    }
+}
+
+fn was_probed(sent: &Sent) -> bool {
+    matches!(sent.resent, Some((Resent::Probe, _)))
 }
