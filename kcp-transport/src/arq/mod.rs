@@ -415,6 +415,18 @@ impl Arq {
         self.receive.on_answer(trip);
     }
 
+    /// Whether something was lost lately.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_lost(&self) -> bool {
+        self.send.path().lost_lately()
+    }
+
+    /// Other connections on the same path lose.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn expect_loss(&mut self) {
+        self.send.path_mut().expect_loss();
+    }
+
     /// The peer is told of what has arrived beyond gaps, so that it need not count acks.
     pub(crate) fn set_told(&mut self) {
         self.receive.set_told();

@@ -245,6 +245,18 @@ impl Session {
         self.lifetime.is_heard()
     }
 
+    /// Whether something that was sent was lost lately.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_lost(&self) -> bool {
+        self.arq.has_lost()
+    }
+
+    /// Other connections on the same path lose: this one is protected until it knows better.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn expect_loss(&mut self) {
+        self.arq.expect_loss();
+    }
+
     /// The peer's host reported that no socket listens there.
     ///
     /// Such a report can be forged. It ends a session that has received nothing so far. Others probe

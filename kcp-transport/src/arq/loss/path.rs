@@ -165,6 +165,17 @@ impl PathModel {
         self.loss.since < LATELY
     }
 
+    /// Other connections to the same host lose. Counts for as long as this one knows little itself.
+    #[cfg(feature = "tokio")]
+    pub(in crate::arq) fn expect_loss(&mut self) {
+        self.loss.expected = true;
+    }
+
+    /// Whether losses are to be expected: there were some lately, or others have them.
+    pub(in crate::arq) fn may_lose(&self) -> bool {
+        self.lost_lately() || self.loss.expected && self.loss.outcomes < LATELY
+    }
+
     /// The part of transmissions whose data or acknowledgement is lost, 0 to 1.
     pub(in crate::arq) fn loss(&self) -> f64 {
         self.loss.get()
@@ -214,6 +225,10 @@ struct LossRate {
     /// Transmissions since the last loss, and from the one before to that.
     since: u16,
     before: u16,
+    /// All transmissions, up to [`LATELY`].
+    outcomes: u16,
+    /// Other connections to the same host lose.
+    expected: bool,
 }
 
 impl LossRate {
@@ -230,6 +245,7 @@ impl LossRate {
             self.since = self.since.saturating_add(1);
         }
         self.weight = (self.weight + 1).min(LOSS_WEIGHT);
+        self.outcomes = (self.outcomes + 1).min(LATELY);
     }
 
     fn on_spurious(&mut self) {
@@ -250,6 +266,8 @@ impl Default for LossRate {
             step: 0,
             since: LATELY,
             before: LATELY,
+            outcomes: 0,
+            expected: false,
         }
     }
 }
@@ -474,6 +492,23 @@ mod tests {
         assert!(path.lost_lately());
         path.on_spurious();
         assert!(path.loss() < 0.001 && !path.lost_lately());
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn losses_of_others_count_until_four_hundred_transmissions_say_more() {
+        let mut path = PathModel::new(true);
+        path.on_outcome(false);
+        assert!(!path.may_lose());
+        path.expect_loss();
+        for _ in 1..400 {
+            assert!(path.may_lose() && !path.lost_lately());
+            path.on_outcome(false);
+        }
+        path.expect_loss();
+        assert!(!path.may_lose());
+        path.on_outcome(true);
+        assert!(path.may_lose());
     }
 
     #[test]

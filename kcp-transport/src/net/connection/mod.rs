@@ -27,7 +27,7 @@ use crate::stats::Stats;
 use crate::time::Time;
 use crate::wire::{ConversationId, Token};
 
-use super::endpoint::{Charge, Endpoint, SessionKey};
+use super::endpoint::{Charge, Endpoint, Host, SessionKey};
 use super::io::Path;
 use super::sync::{Waiters, lock};
 use memory::PER_SESSION;
@@ -49,6 +49,8 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) session: Session,
+    /// The host of the peer, if there may be other connections to it.
+    host: Option<Arc<Host>>,
     pub(super) reader: Option<Waker>,
     /// Waits for room in the send buffer, or for the end of a shutdown.
     pub(super) writer: Option<Waker>,
@@ -104,6 +106,7 @@ impl Connection {
         };
         let inner = Inner {
             session,
+            host: endpoint.host(path.peer),
             reader: None,
             writer: None,
             datagram_readers: Waiters::default(),
@@ -146,7 +149,10 @@ impl Connection {
     /// Changes the path. Only the driver may call it, and must update its table too.
     pub(super) fn set_path(&self, path: Path) {
         *lock(&self.path) = path;
-        lock(&self.inner).session.handle_new_path();
+        let host = self.endpoint.host(path.peer);
+        let mut inner = lock(&self.inner);
+        inner.host = host;
+        inner.session.handle_new_path();
     }
 
     /// The socket was replaced: the peer is to see the new address.

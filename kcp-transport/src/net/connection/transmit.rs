@@ -47,14 +47,18 @@ impl Connection {
     /// than the armed one.
     fn fill(&self, now: Time, batch: &mut TransmitBatch) -> Option<Time> {
         let _span = self.span().enter();
-        let mut inner = lock(&self.inner);
+        let mut locked = lock(&self.inner);
+        let inner = &mut *locked;
         inner.deferred = false;
+        if let Some(host) = &inner.host {
+            host.exchange(now, &mut inner.session);
+        }
         let before = inner.session.state();
         inner.session.poll_transmit(now, batch);
         let deadline = inner.rearm();
         // Sending the last segment may complete a shutdown that a task waits for.
         let wakers = (inner.session.state() != before).then(|| inner.take_wakers());
-        drop(inner);
+        drop(locked);
         if let Some(wakers) = wakers {
             wakers.wake();
         }

@@ -2,6 +2,7 @@
 
 mod budget;
 mod egress;
+mod hosts;
 mod key;
 mod local_errors;
 mod mailbox;
@@ -9,10 +10,12 @@ mod replay;
 
 pub(super) use budget::{Budget, Charge};
 pub(super) use egress::Sent;
+pub(super) use hosts::Host;
 pub(super) use key::SessionKey;
 pub(super) use mailbox::Closing;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 
@@ -27,6 +30,7 @@ use crate::wire::{
 use super::io::{Clock, Path, RebindableSocket, Socket, SocketMaker, Transport, entropy};
 use super::sync::lock;
 use egress::Egress;
+use hosts::Hosts;
 use local_errors::LocalErrors;
 use mailbox::Mailbox;
 use replay::SharedReplayFilter;
@@ -53,6 +57,8 @@ pub(super) struct Endpoint {
     pub(super) local_errors: LocalErrors,
     /// The memory that the sessions of a listener may hold together.
     pub(super) budget: Option<Arc<Budget>>,
+    /// The hosts of its peers; shared by the sockets of a listener.
+    hosts: Arc<Hosts>,
     purpose: Purpose,
     stats: Mutex<EndpointStats>,
 }
@@ -114,11 +120,13 @@ impl Endpoint {
         let replay_filter = Arc::new(SharedReplayFilter::new(&sealer, capacity, transports.len()));
         let layout = config.layout(security.overhead())?;
         let budget = Arc::new(Budget::new(listener.memory_budget()));
+        let hosts = Arc::new(Hosts::default());
         let endpoints = transports.into_iter().map(|transport| {
             let shared = (sealer.clone(), Arc::clone(&replay_filter));
             let mut endpoint = Self::with(transport, shared, (config, layout), Purpose::Accept);
             endpoint.listener = listener.clone();
             endpoint.budget = Some(Arc::clone(&budget));
+            endpoint.hosts = Arc::clone(&hosts);
             Arc::new(endpoint)
         });
         Ok(endpoints.collect())
@@ -143,6 +151,7 @@ impl Endpoint {
             sealer,
             mailbox: Mailbox::new(purpose != Purpose::One),
             budget: None,
+            hosts: Arc::default(),
             purpose,
             stats: Mutex::default(),
         }
@@ -160,6 +169,11 @@ impl Endpoint {
     /// Whether the endpoint has a single session.
     pub(super) fn is_single(&self) -> bool {
         self.purpose == Purpose::One
+    }
+
+    /// What is known of the host of a peer. A single session has none to learn from.
+    pub(super) fn host(&self, peer: SocketAddr) -> Option<Arc<Host>> {
+        (!self.is_single()).then(|| self.hosts.get(self.clock.now(), peer))
     }
 
     /// Whether peers may open sessions.

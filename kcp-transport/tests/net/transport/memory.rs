@@ -1,17 +1,22 @@
-//! A network in memory: datagrams arrive at once, and any call can be made to fail.
+//! A network in memory: datagrams arrive at once or after a delay, and any call can be made to fail.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use kcp_transport::net::{Path, Received, Transport};
 use kcp_transport::packet::SegmentRun;
 
 /// Hosts that reach each other.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Network(Arc<Mutex<HashMap<SocketAddr, Arc<Host>>>>);
+pub(crate) struct Network {
+    hosts: Arc<Mutex<HashMap<SocketAddr, Arc<Host>>>>,
+    /// What every datagram takes.
+    delay: Duration,
+}
 
 /// One host's transport.
 #[derive(Debug)]
@@ -77,9 +82,17 @@ pub(crate) enum Way {
 }
 
 impl Network {
+    /// Hosts that are so far from each other.
+    pub(crate) fn with_delay(delay: Duration) -> Self {
+        Self {
+            delay,
+            ..Self::default()
+        }
+    }
+
     /// A host with a free address.
     pub(crate) fn host(&self) -> Arc<Host> {
-        let hosts = self.0.lock().expect("no panic under the lock");
+        let hosts = self.hosts.lock().expect("no panic under the lock");
         let [.., high, low] = u32::try_from(hosts.len() + 1)
             .expect("a small network")
             .to_be_bytes();
@@ -90,7 +103,7 @@ impl Network {
 
     /// A host with this address, in place of any other.
     pub(crate) fn host_at(&self, addr: SocketAddr) -> Arc<Host> {
-        let mut hosts = self.0.lock().expect("no panic under the lock");
+        let mut hosts = self.hosts.lock().expect("no panic under the lock");
         let host = Arc::new(Host {
             addr,
             seen: Mutex::new(addr),
@@ -109,7 +122,7 @@ impl Host {
 
     /// Is seen at another address from now on, and no longer at the one before.
     pub(crate) fn move_to(self: &Arc<Self>, addr: SocketAddr) {
-        let mut hosts = self.network.0.lock().expect("no panic under the lock");
+        let mut hosts = self.network.hosts.lock().expect("no panic under the lock");
         let mut seen = self.seen.lock().expect("no panic under the lock");
         hosts.remove(&*seen);
         hosts.insert(addr, Arc::clone(self));
@@ -179,6 +192,17 @@ impl Host {
     /// Lets a datagram arrive that `from` need not have sent.
     pub(crate) fn inject(&self, from: SocketAddr, datagram: &[u8]) {
         self.arrive(from, datagram);
+    }
+
+    fn arrive_after(self: &Arc<Self>, delay: Duration, from: SocketAddr, datagram: &[u8]) {
+        if delay.is_zero() {
+            return self.arrive(from, datagram);
+        }
+        let (host, datagram) = (Arc::clone(self), datagram.to_vec());
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            host.arrive(from, &datagram);
+        });
     }
 
     fn arrive(&self, from: SocketAddr, datagram: &[u8]) {
@@ -298,7 +322,7 @@ impl Transport for Host {
         };
         let peer = self
             .network
-            .0
+            .hosts
             .lock()
             .expect("no panic under the lock")
             .get(&path.peer)
@@ -309,7 +333,7 @@ impl Transport for Host {
             if let Some(peer) = &peer
                 && (!lossy || (call + index).is_multiple_of(3))
             {
-                peer.arrive(seen, datagram);
+                peer.arrive_after(self.network.delay, seen, datagram);
             }
         }
         Ok(())

@@ -5,6 +5,7 @@ mod flood;
 mod forgery;
 pub(crate) mod memory;
 mod migration;
+mod neighbours;
 mod pressure;
 mod secrecy;
 mod shards;

@@ -176,7 +176,7 @@ impl Protector {
         let loss = 1.0 - (1.0 - loss).max(0.0).sqrt();
         let mut copies = 0;
         // An average of few losses comes down between them.
-        let mut remaining = match path.lost_lately() {
+        let mut remaining = match path.may_lose() {
             true => loss.max(2.0 * REMAINING_LOSS),
             false => loss,
         };
