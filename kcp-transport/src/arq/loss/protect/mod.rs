@@ -160,10 +160,10 @@ impl Protector {
 
     /// How often a segment is to be copied.
     fn copies(&mut self, now: Time, path: &PathModel) -> u8 {
-        let (at_least, overhead) = match self.redundancy {
+        let (at_least, overhead, most_lost) = match self.redundancy {
             Redundancy::Off => return 0,
-            Redundancy::Adaptive { overhead } => (0, overhead.get()),
-            Redundancy::Always { copies, overhead } => (copies, overhead.get()),
+            Redundancy::Adaptive { overhead } => (0, overhead.get(), REMAINING_LOSS),
+            Redundancy::Always { copies, overhead } => (copies, overhead.get(), LITTLE_LOSS),
         };
         // Both estimates: the shortest may be of another path.
         let is_long = path.estimate().is_some_and(|trip| trip >= MIN_RTT)
@@ -177,10 +177,10 @@ impl Protector {
         let mut copies = 0;
         // An average of few losses comes down between them.
         let mut remaining = match path.may_lose() {
-            true => loss.max(2.0 * REMAINING_LOSS),
+            true => loss.max(2.0 * most_lost),
             false => loss,
         };
-        while remaining > REMAINING_LOSS && copies < MOST_COPIES {
+        while remaining > most_lost && copies < MOST_COPIES {
             remaining *= loss;
             copies += 1;
         }
@@ -368,6 +368,9 @@ const MIN_RTT: Duration = Duration::from_millis(8);
 /// The part of segments that may be lost with all their copies: a quarter of the hundredth that
 /// p99 leaves out, as a call has two of them, and tails have others.
 const REMAINING_LOSS: f64 = 0.0025;
+
+/// The same for messages that each have their time, of which many follow each other.
+const LITTLE_LOSS: f64 = 0.0005;
 
 const MOST_COPIES: u8 = 3;
 

@@ -47,8 +47,15 @@ fn flight(count: u32) -> Flight {
 
 #[test]
 fn number_of_copies_follows_the_loss_and_the_budget() {
-    let expected = [(0, 0), (500, 1), (100, 1), (20, 1), (8, 2), (5, 2)];
-    for (one_in, copied) in expected {
+    let expected = [
+        (0, 0, 1),
+        (500, 1, 1),
+        (100, 1, 1),
+        (20, 1, 2),
+        (8, 2, 2),
+        (5, 2, 2),
+    ];
+    for (one_in, copied, always_copied) in expected {
         let path = path(ms(50), one_in);
         assert_eq!(copies(adaptive(400), &path), copied, "1 in {one_in}");
         assert_eq!(copies(adaptive(100), &path), copied.min(1));
@@ -58,7 +65,7 @@ fn number_of_copies_follows_the_loss_and_the_budget() {
             copies: 1,
             overhead: Percent::new(200),
         };
-        assert_eq!(copies(always, &path), copied.max(1));
+        assert_eq!(copies(always, &path), always_copied, "1 in {one_in}");
     }
 }
 
