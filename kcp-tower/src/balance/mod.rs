@@ -77,6 +77,7 @@ use self::select::Dice;
 pub use self::select::{Candidate, Select, Selection};
 use self::set::{Set, why_not};
 pub use self::stats::{BalanceStats, EndpointStats};
+use self::sync::now;
 pub use self::track::RequestGuard;
 #[doc(no_inline)]
 pub use tower::discover::{Change, Discover};
@@ -188,7 +189,7 @@ impl<P: Protocol> Shared<P> {
         let members = self.set.members();
         let member = members.iter().find(|it| it.core.track.id == id);
         if let Some(member) = member {
-            member.core.track.judge(&self.ejection, verdict);
+            member.core.track.judge(&self.ejection, verdict, now());
         }
     }
 }

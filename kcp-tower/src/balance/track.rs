@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tower::load::peak_ewma::{Cost, Handle};
 use tower::load::{Load, PeakEwma, TrackCompletion};
 use tower_service::Service;
@@ -49,13 +50,20 @@ impl Track {
         lock(&self.meter).load()
     }
 
-    /// Records the verdict on a request.
-    pub(super) fn judge(&self, ejection: &Ejection, verdict: Verdict) {
+    /// Records the verdict on a request that began then.
+    pub(super) fn judge(&self, ejection: &Ejection, verdict: Verdict, began: Instant) {
         self.counts.judge(verdict);
         let mut health = lock(&self.health);
         if matches!(verdict, Verdict::Success | Verdict::Rejected) {
             health.on_success(now());
-        } else if verdict.is_failure() && health.on_failure(ejection, now()) {
+            return;
+        }
+        // Those that are late are so on their own.
+        let began = match verdict {
+            Verdict::Late => now(),
+            _ => began,
+        };
+        if verdict.is_failure() && health.on_failure(ejection, began, now()) {
             debug!(endpoint = self.id, "ejected after failures");
         }
     }

@@ -9,6 +9,10 @@ use tokio::time::Instant;
 /// An ejected endpoint gets no requests for a time that grows with each ejection in a row. Then it
 /// gets a tenth of its share, growing to all of it. A failure before that ejects it again at once.
 ///
+/// An endpoint that is only away is not ejected: while it cannot be connected to, it gets no requests
+/// anyway, and all of its share as soon as it can be. What fails together, as the requests of a
+/// connection that is lost do, counts as one failure in a row.
+///
 /// ```
 /// use std::time::Duration;
 ///
@@ -44,7 +48,8 @@ impl Ejection {
         default.max_share(1.0)
     }
 
-    /// Failures without a success between them that eject an endpoint. Default 5; 0 means 1.
+    /// Failures without a success between them that eject an endpoint, each of a request that began
+    /// after the one before had failed, or of one without an answer in time. Default 5; 0 means 1.
     #[must_use]
     pub fn failures_in_a_row(mut self, failures: u32) -> Self {
         self.failures_in_a_row = failures.max(1);
@@ -115,6 +120,8 @@ impl Default for Ejection {
 #[derive(Debug, Default)]
 pub(in crate::balance) struct Health {
     in_a_row: u32,
+    /// The last failure that counted.
+    failed: Option<Instant>,
     /// Ejections since the endpoint was last normal.
     ejections: u32,
     ejected: Option<Ejected>,
@@ -167,14 +174,24 @@ impl Health {
         }
     }
 
-    /// Returns whether the failure ejects the endpoint.
-    pub(in crate::balance) fn on_failure(&mut self, options: &Ejection, now: Instant) -> bool {
-        self.in_a_row = self.in_a_row.saturating_add(1);
+    /// A request that began then has failed. Returns whether that ejects the endpoint.
+    pub(in crate::balance) fn on_failure(
+        &mut self,
+        options: &Ejection,
+        began: Instant,
+        now: Instant,
+    ) -> bool {
+        // It may have the same cause as the last one.
+        let is_together = self.failed.is_some_and(|failed| began < failed);
+        if !is_together {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            self.failed = Some(now);
+        }
         self.window.roll(now).1 += 1;
         let eject = match self.standing(now) {
             // Requests that began before the ejection.
             Standing::Ejected(_) => false,
-            Standing::Returning(_) => true,
+            Standing::Returning(_) => !is_together,
             Standing::Normal => {
                 self.in_a_row >= options.failures_in_a_row
                     || self.window.failure_rate() >= options.failure_rate
@@ -243,11 +260,11 @@ mod tests {
         let (options, start) = (Ejection::default(), now());
         let mut health = Health::default();
         for _ in 0..4 {
-            assert!(!health.on_failure(&options, start));
+            assert!(!health.on_failure(&options, start, start));
         }
         health.on_success(start);
         for failure in 1..=5 {
-            assert_eq!(health.on_failure(&options, start), failure == 5);
+            assert_eq!(health.on_failure(&options, start, start), failure == 5);
         }
         let after = |count| health.standing(start + seconds(count));
         assert_eq!(after(0), Standing::Ejected(start + seconds(5)));
@@ -261,7 +278,7 @@ mod tests {
         let (options, mut at) = (Ejection::default().failures_in_a_row(1), now());
         let mut health = Health::default();
         for count in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10] {
-            assert!(health.on_failure(&options, at));
+            assert!(health.on_failure(&options, at, at));
             assert_eq!(
                 health.standing(at),
                 Standing::Ejected(at + count * seconds(5))
@@ -270,7 +287,7 @@ mod tests {
         }
         at += seconds(10);
         health.on_success(at);
-        assert!(health.on_failure(&options, at));
+        assert!(health.on_failure(&options, at, at));
         assert_eq!(health.standing(at), Standing::Ejected(at + seconds(5)));
         assert_eq!(health.total, 12);
     }
@@ -282,13 +299,29 @@ mod tests {
         let mut health = Health::default();
         for request in 1..=10 {
             health.on_success(start);
-            assert_eq!(health.on_failure(&options, start), request == 10);
+            assert_eq!(health.on_failure(&options, start, start), request == 10);
         }
         // One request a second is never enough: the old ones are forgotten.
         let mut health = Health::default();
         for request in 0..100 {
             let at = start + request * seconds(1);
-            assert!(!health.on_failure(&options.failures_in_a_row(101), at));
+            assert!(!health.on_failure(&options.failures_in_a_row(101), at, at));
+        }
+    }
+
+    #[test]
+    fn failures_of_requests_at_a_time_count_as_one_in_a_row() {
+        let (options, start) = (Ejection::default(), now());
+        let mut health = Health::default();
+        for lost in 1..=5 {
+            // Requests of a connection that is lost.
+            let at = start + seconds(20 * lost);
+            let mut ejected = Vec::new();
+            for request in 0..10 {
+                let began = at - Duration::from_millis(100 * request);
+                ejected.push(health.on_failure(&options, began, at));
+            }
+            assert_eq!(ejected.contains(&true), lost == 5, "{lost}");
         }
     }
 
@@ -296,8 +329,8 @@ mod tests {
     fn requests_of_before_the_ejection_change_nothing() {
         let (options, start) = (Ejection::default().failures_in_a_row(1), now());
         let mut health = Health::default();
-        assert!(health.on_failure(&options, start));
-        assert!(!health.on_failure(&options, start));
+        assert!(health.on_failure(&options, start, start));
+        assert!(!health.on_failure(&options, start, start));
         health.on_success(start);
         let ejected = health.standing(start + seconds(4));
         assert_eq!(ejected, Standing::Ejected(start + seconds(5)));

@@ -256,7 +256,7 @@ async fn fly<P: Protocol>(
         member.core.track.counts.took(latency);
     }
     Span::current().record("verdict", tracing::field::debug(verdict));
-    member.core.track.judge(&shared.ejection, verdict);
+    member.core.track.judge(&shared.ejection, verdict, start);
     let answer = answer.map(|response| protocol.track(response, guard));
     Landed {
         member,
