@@ -4,10 +4,14 @@
 mod support;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
+use http::uri::PathAndQuery;
 use kcp_tonic::kcp_transport::Stats;
 use kcp_tonic::{ConnectionLimits, Failure, KcpChannel, KcpIncoming};
+use prost::bytes::{Buf, BufMut, Bytes};
 use support::helloworld::greeter_client::GreeterClient;
 use support::helloworld::greeter_server::GreeterServer;
 use support::network::{Link, Network};
@@ -15,8 +19,11 @@ use support::{Hello, Setup, hello, loopback};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use tonic::codec::CompressionEncoding;
-use tonic::{Code, Request};
+use tonic::body::Body;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::{Code, Request, Response, Status};
+use tower::util::MapRequestLayer;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -51,6 +58,110 @@ async fn gzip_shrinks_messages_both_ways() {
     let compressed = long_hello(Some(CompressionEncoding::Gzip)).await;
     assert!(compressed.bytes_written < 20_000, "{compressed:?}");
     assert!(compressed.bytes_read < 20_000, "{compressed:?}");
+}
+
+/// Messages of bytes, as they are.
+#[derive(Clone, Copy)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(bytes.copy_to_bytes(bytes.remaining())))
+    }
+}
+
+/// Sends the encoded request "x" to a path.
+async fn call_raw(channel: KcpChannel, path: &'static str) -> Result<Bytes, Status> {
+    let mut client = Grpc::new(channel);
+    client.ready().await.unwrap();
+    let request = Request::new(Bytes::from_static(b"\x0a\x01x"));
+    let reply = client.unary(request, PathAndQuery::from_static(path), Raw);
+    reply.await.map(Response::into_inner)
+}
+
+#[tokio::test]
+async fn codec_of_the_callers_sends_and_receives_bytes_as_they_are() {
+    let setup = Setup::plaintext();
+    let addr = setup.serve(Hello::default()).await;
+    let reply = call_raw(setup.channel(addr).await, "/helloworld.Greeter/SayHello");
+    assert_eq!(reply.await.unwrap(), b"\x0a\x08Hello x!".as_slice());
+}
+
+#[tokio::test]
+async fn layer_gives_a_service_another_name() {
+    let setup = Setup::plaintext();
+    let incoming = setup.incoming(loopback()).await.unwrap();
+    let addr = incoming.local_addr().unwrap();
+    let alias = MapRequestLayer::new(|mut request: http::Request<Body>| {
+        if request.uri().path() == "/alias.Greeter/SayHello" {
+            *request.uri_mut() = Uri::from_static("/helloworld.Greeter/SayHello");
+        }
+        request
+    });
+    let mut builder = incoming.server_builder().layer(alias);
+    let router = builder.add_service(GreeterServer::new(Hello::default()));
+    tokio::spawn(kcp_tonic::serve(incoming, router).into_future());
+    let channel = setup.channel(addr).await;
+    let reply = call_raw(channel.clone(), "/alias.Greeter/SayHello").await;
+    assert_eq!(reply.unwrap(), b"\x0a\x08Hello x!".as_slice());
+    let status = call_raw(channel, "/other.Greeter/SayHello").await;
+    assert_eq!(status.unwrap_err().code(), Code::Unimplemented);
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrency_limit_lets_calls_beyond_it_wait() {
+    let setup = Setup::plaintext();
+    let network = Network::new(Link::LAN);
+    let host = network.host();
+    let addr = host.addr();
+    let incoming = setup.incoming_on(host);
+    let greeter = Hello::default();
+    let waiting = Arc::clone(&greeter.waiting);
+    let mut builder = incoming
+        .server_builder()
+        .concurrency_limit_per_connection(1);
+    let router = builder.add_service(GreeterServer::new(greeter));
+    tokio::spawn(kcp_tonic::serve(incoming, router).into_future());
+    let connecting = setup.connecting_in(&network);
+    let channel = connecting.connect(format!("kcp://{addr}")).await.unwrap();
+    let mut client = GreeterClient::new(channel.clone());
+    let first = tokio::spawn(async move { client.say_hello(hello("wait")).await.map(drop) });
+    waiting.notified().await;
+    let mut client = GreeterClient::new(channel);
+    let second = client.say_hello(hello("x"));
+    tokio::pin!(second);
+    let early = timeout(5 * SECOND, &mut second).await;
+    assert!(early.is_err(), "{early:?}");
+    first.abort();
+    second.await.unwrap();
 }
 
 /// A greeter with limits on a network in memory, and a channel to it.
