@@ -24,6 +24,9 @@ use super::stream::KcpStream;
 /// server does not**: it keeps one session for each address, so a second connection would end the
 /// first. Use [`KcpStream::connect`] with such servers, which takes a socket for each connection.
 ///
+/// Connections to the same host learn of losses from each other: where some lose, a new one is
+/// protected from its first datagram on. See [`Redundancy`](crate::config::Redundancy).
+///
 /// The socket is not connected, so a closed port at a peer is detected by the time-out only.
 ///
 /// Dropping the endpoint ends no connection. The socket is closed after the last connection has
