@@ -173,7 +173,7 @@ impl PathModel {
 
     /// Whether losses are to be expected: there were some lately, or others have them.
     pub(in crate::arq) fn may_lose(&self) -> bool {
-        self.lost_lately() || self.loss.expected && self.loss.outcomes < LATELY
+        self.lost_lately() || self.loss.expected && self.loss.weight < LOSS_WEIGHT
     }
 
     /// The part of transmissions whose data or acknowledgement is lost, 0 to 1.
@@ -219,14 +219,12 @@ struct LossRate {
     /// In parts of [`Self::ONE`].
     rate: u32,
     /// Transmissions that the average reaches back to.
-    weight: u32,
+    weight: u16,
     /// By how much the last loss raised it, so that it can be taken back.
     step: u32,
     /// Transmissions since the last loss, and from the one before to that.
     since: u16,
     before: u16,
-    /// All transmissions, up to [`LATELY`].
-    outcomes: u16,
     /// Other connections to the same host lose.
     expected: bool,
 }
@@ -236,16 +234,16 @@ impl LossRate {
 
     fn on_outcome(&mut self, lost: bool) {
         // Rounded up, so that it comes down to nothing.
-        self.rate -= self.rate.div_ceil(self.weight);
+        let weight = u32::from(self.weight);
+        self.rate -= self.rate.div_ceil(weight);
         if lost {
-            self.step = (Self::ONE / self.weight).min(Self::ONE - self.rate);
+            self.step = (Self::ONE / weight).min(Self::ONE - self.rate);
             self.rate += self.step;
             (self.before, self.since) = (self.since, 0);
         } else {
             self.since = self.since.saturating_add(1);
         }
         self.weight = (self.weight + 1).min(LOSS_WEIGHT);
-        self.outcomes = (self.outcomes + 1).min(LATELY);
     }
 
     fn on_spurious(&mut self) {
@@ -266,7 +264,6 @@ impl Default for LossRate {
             step: 0,
             since: LATELY,
             before: LATELY,
-            outcomes: 0,
             expected: false,
         }
     }
@@ -327,7 +324,7 @@ const GRANULARITY: Duration = Duration::from_millis(2);
 const MIN_RTT_SPAN: Duration = Duration::from_secs(10);
 
 /// Transmissions that the average of losses reaches back to.
-const LOSS_WEIGHT: u32 = 256;
+const LOSS_WEIGHT: u16 = 256;
 
 /// Transmissions for which a loss is remembered. Where one in a hundred is lost in each direction, few
 /// losses are further apart: of 10 000 calls with a copy of each, nineteen runs of twenty have fewer
@@ -338,7 +335,7 @@ const LATELY: u16 = 400;
 const PRIOR_LOSS: u32 = 100;
 
 /// Transmissions that this counts for. Little: half of it is gone after as many without a loss.
-const PRIOR_WEIGHT: u32 = 32;
+const PRIOR_WEIGHT: u16 = 32;
 
 /// The first estimate is no longer than what RFC 6298 begins with, section 2.1.
 const MOST_INITIAL: Duration = Duration::from_secs(1);
@@ -496,12 +493,12 @@ mod tests {
 
     #[cfg(feature = "tokio")]
     #[test]
-    fn losses_of_others_count_until_four_hundred_transmissions_say_more() {
+    fn losses_of_others_count_until_the_average_has_its_full_weight() {
         let mut path = PathModel::new(true);
         path.on_outcome(false);
         assert!(!path.may_lose());
         path.expect_loss();
-        for _ in 1..400 {
+        for _ in 1..LOSS_WEIGHT - PRIOR_WEIGHT {
             assert!(path.may_lose() && !path.lost_lately());
             path.on_outcome(false);
         }

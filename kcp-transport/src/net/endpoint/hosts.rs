@@ -64,20 +64,20 @@ impl Host {
     }
 
     fn note_loss(&self, now: Time) {
-        let now = now.as_micros().max(1);
-        // Losses are noted with each transmission, of which few write to what cores share.
-        if now - self.lost_at().as_micros().min(now) >= GRAIN.as_micros() as u64 {
-            self.lost_at.store(now, Ordering::Relaxed);
+        // Each transmission notes it, and few of them write to what cores share.
+        if self.lost_at().is_none_or(|lost_at| now - lost_at >= GRAIN) {
+            let micros = now.as_micros().max(1);
+            self.lost_at.store(micros, Ordering::Relaxed);
         }
     }
 
     fn loses(&self, now: Time) -> bool {
-        let lost_at = self.lost_at();
-        lost_at > Time::ZERO && now - lost_at < MEMORY
+        self.lost_at().is_some_and(|lost_at| now - lost_at < MEMORY)
     }
 
-    fn lost_at(&self) -> Time {
-        Time::from_micros(self.lost_at.load(Ordering::Relaxed))
+    fn lost_at(&self) -> Option<Time> {
+        let micros = self.lost_at.load(Ordering::Relaxed);
+        (micros > 0).then(|| Time::from_micros(micros))
     }
 }
 
