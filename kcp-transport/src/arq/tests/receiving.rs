@@ -44,6 +44,16 @@ fn ack_echoes_number_and_timestamp_and_carries_una_and_window() {
 }
 
 #[test]
+fn data_alone_is_not_left_while_acks_wait() {
+    let mut arq = arq(config());
+    arq.write(b"data");
+    direct(&mut arq, at(0), &push(0, b"a"));
+    assert!(!arq.is_only_data_left());
+    transmit(&mut arq, at(0));
+    assert!(arq.is_only_data_left());
+}
+
+#[test]
 fn acks_covered_by_una_are_left_out_except_the_last() {
     let mut arq = arq(config());
     for sequence in [1, 0, 4, 6, 2] {
