@@ -13,7 +13,7 @@
 //! | [`Selection`], [`Failure`], [`balance`] | which server gets a call, and what happens if it fails | clients |
 //! | [`KcpIncoming`], [`server_builder`], [`serve()`] | connections, tonic's `Server` with settings for KCP, a server that drains | servers |
 //! | [`ServerStatsLayer`] | counts calls, by their codes | servers |
-//! | [`KcpRequestExt`] | addresses, statistics and certificates of the peer, in a handler | servers |
+//! | [`KcpRequestExt`] | `kcp_connect_info` and `kcp_peer_certs` of a request: addresses, statistics and certificates of the peer, in a handler | servers |
 //! | `etcd` (feature) | registration and discovery of servers | both |
 //!
 //! # Server
@@ -87,8 +87,9 @@
 //!
 //! # When a server dies
 //!
-//! Calls fail with `Unavailable`, the code that retry policies look for; [`ConnectionError::find`] finds the
-//! reason among the sources of the status. A server that shuts down lets calls in flight finish. A killed
+//! Calls fail with `Unavailable`, the code that retry policies look for, and the message of the status has the reason.
+//! If no connection could be made, [`ConnectionError::find`] finds it among the sources of the status; of a connection that
+//! is lost later, HTTP/2 keeps only the text. A server that shuts down lets calls in flight finish. A killed
 //! server is detected within two seconds after something is sent to it, and a vanished one by the time-outs of the
 //! [`Config`]. The next call connects anew. With [`Failure::failover`], calls go to another server instead.
 //!

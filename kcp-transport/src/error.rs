@@ -187,7 +187,7 @@ impl From<DatagramError> for io::Error {
 pub enum ConnectionError {
     /// The peer did not answer while connecting. [`io::ErrorKind::TimedOut`].
     #[error(
-        "peer did not answer; check its address, and that cipher, key and FEC setting are the same on both sides"
+        "peer did not answer; check its address, and that cipher and key (with kcp-go 5.4, FEC too) are the same on both sides"
     )]
     ConnectTimeout,
     /// The peer's host reported that no socket listens there. [`io::ErrorKind::ConnectionRefused`].

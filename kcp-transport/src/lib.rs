@@ -101,8 +101,8 @@
 //! ```
 //!
 //! After the last message of a peer that has shut down, `recv` fails with
-//! [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof); a message of length 0 is not the end. `send` and `recv` are
-//! cancel safe, so both may stand in one `select!`. For options, take [`KcpStream::builder`] and
+//! [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof); a message of length 0, which other implementations can send, is not
+//! the end. `send` and `recv` are cancel safe, so both may stand in one `select!`, on the halves of `into_split`. For options, take [`KcpStream::builder`] and
 //! [`ClientBuilder::connect_messages`].
 //!
 //! # Security
@@ -173,7 +173,7 @@
 //! | preset | for | what it costs |
 //! |---|---|---|
 //! | [`Preset::Rpc`], the default | calls and streams of any kind | on paths that lose packets, small writes are sent twice: up to 100 % more bytes |
-//! | [`Preset::Interactive`] | games, remote control | every small write is sent at least twice: up to 200 % more bytes. Windows of 1024 segments |
+//! | [`Preset::Interactive`] | games, remote control | on paths with a round trip of 8 ms or more, every small write is sent at least twice: up to 200 % more bytes. Windows of 1024 segments |
 //! | [`Preset::Bulk`] | transfers over fast, long paths | as `Rpc`, and up to 49 MB of buffers for a connection, while a transfer fills them |
 //! | `Normal`, `Fast`, `Fast2`, `Fast3` | the behaviour of kcptun's modes | no congestion control: what exceeds the bandwidth of the path fills its queue, and delays all its traffic |
 //!

@@ -73,6 +73,8 @@ impl KcpChannelBuilder {
     }
 
     /// How long a call may take, unless its request has a timeout of its own. Default: no limit.
+    ///
+    /// The time to connect is not part of it: [`Config::connect_timeout`](crate::Config::connect_timeout) limits that.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.recipe.settings.timeout = Some(timeout);
         self
@@ -140,7 +142,8 @@ impl KcpChannelBuilder {
     /// - [`ChannelError::TlsUnused`], [`ChannelError::TlsMissing`]: scheme and TLS do not go together.
     /// - [`ChannelError::Tls`]: the TLS configuration is invalid.
     /// - [`ChannelError::Config`]: the mtu has no room for data under the cipher.
-    /// - [`ChannelError::Connect`]: there was no connection; its sources name each address tried.
+    /// - [`ChannelError::Connect`]: there was no connection; [`ConnectFailure::cause`] leads to the
+    ///   [`ConnectError`](crate::ConnectError) that names each address tried.
     ///
     /// # Cancel safety
     ///

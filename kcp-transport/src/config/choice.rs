@@ -18,7 +18,8 @@ pub enum Preset {
     /// flushes copied where the path loses, for at most as many bytes again.
     Rpc,
     /// For data that must arrive soon at any cost: as [`Self::Rpc`] with windows of 1024, and every
-    /// small flush copied at least once, for at most twice as many bytes.
+    /// small flush copied at least once if a round trip takes 8 ms or more, for at most twice as many
+    /// bytes.
     Interactive,
     /// For transfers: as [`Self::Rpc`] with windows of 16384.
     Bulk,
