@@ -61,10 +61,11 @@
 //!
 //! The client keeps connections and reuses them, as over TCP; with HTTP/2 one connection carries all requests
 //! to a server. [`KcpConnector::connections`] lists those that are open; with HTTP/1 there may be a few more than
-//! requests at a time. Nothing needs to be closed: the end of the runtime ends them. Connecting fails if nothing answers within [`connect_timeout`](kcp_transport::Config::connect_timeout),
-//! 10 s; with another key than the server's, nothing does. A connection whose server has died ends with an error, and the pool makes another. Options of connections are
-//! set with [`KcpConnector::builder`]. [`KcpConnector::client_builder`] is the builder of hyper-util's client, with the
-//! options of its pool.
+//! requests at a time. Nothing needs to be closed: the end of the runtime ends them. Connecting fails if nothing
+//! answers within [`connect_timeout`](kcp_transport::Config::connect_timeout), 10 s; with another key than the server's,
+//! nothing does. A connection whose server has died ends with an error, and the pool makes another. Options of
+//! connections are set with [`KcpConnector::builder`]. [`KcpConnector::client_builder`] is the builder of hyper-util's
+//! client, with the options of its pool.
 //!
 //! # WebSockets
 //!

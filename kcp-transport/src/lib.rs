@@ -101,9 +101,9 @@
 //! ```
 //!
 //! After the last message of a peer that has shut down, `recv` fails with
-//! [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof); a message of length 0, which other implementations can send, is not
-//! the end. `send` and `recv` are cancel safe, so both may stand in one `select!`, on the halves of `into_split`. For options, take [`KcpStream::builder`] and
-//! [`ClientBuilder::connect_messages`].
+//! [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof); a message of length 0, which other implementations can
+//! send, is not the end. `send` and `recv` are cancel safe, so both may stand in one `select!`, on the halves of
+//! `into_split`. For options, take [`KcpStream::builder`] and [`ClientBuilder::connect_messages`].
 //!
 //! # Security
 //!

@@ -194,6 +194,7 @@ impl Host {
         self.arrive(from, datagram);
     }
 
+    /// Arrives later, in the virtual time of a test whose clock is paused.
     fn arrive_after(self: &Arc<Self>, delay: Duration, from: SocketAddr, datagram: &[u8]) {
         if delay.is_zero() {
             return self.arrive(from, datagram);

@@ -49,10 +49,10 @@ async fn connection_to_a_host_that_others_lose_datagrams_to_is_protected_from_th
         .on_transport(server.clone())
         .expect("in range");
     let client = Client::new(&network);
-    let mut stranger = Client::new(&network).connect(&listener).await;
+    let mut elsewhere = Client::new(&network).connect(&listener).await;
     let mut first = client.connect(&listener).await;
     let mut early = client.connect(&listener).await;
-    for pair in [&mut stranger, &mut first, &mut early] {
+    for pair in [&mut elsewhere, &mut first, &mut early] {
         chat(pair, 100).await;
         assert_eq!(chat(pair, 20).await, [0, 0], "nothing was lost so far");
     }
@@ -71,7 +71,7 @@ async fn connection_to_a_host_that_others_lose_datagrams_to_is_protected_from_th
         let copies = chat(pair, 20).await;
         assert!(copies.iter().all(|it| *it >= 20), "{copies:?}");
     }
-    assert_eq!(chat(&mut stranger, 20).await, [0, 0]);
+    assert_eq!(chat(&mut elsewhere, 20).await, [0, 0]);
 
     // What they see themselves counts for more in the end.
     for pair in [&mut early, &mut late] {
