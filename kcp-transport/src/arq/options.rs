@@ -143,8 +143,8 @@ pub enum Redundancy {
         /// The budget, at most 400 %. Below 200 % no segment has more than one copy.
         overhead: Percent,
     },
-    /// At least `copies`, whatever the path loses, and more sooner than [`Redundancy::Adaptive`]: two
-    /// from 2.2 % in each direction on, three from 8 % on.
+    /// At least `copies`, whatever the path loses, and more from a lower loss on than with
+    /// [`Redundancy::Adaptive`]: two from 2.2 % in each direction, three from 8 %.
     Always {
         /// 1 to 3.
         copies: u8,
