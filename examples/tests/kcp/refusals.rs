@@ -55,7 +55,7 @@ fn wrong_key_and_missing_server_are_explained() {
     let wrong = client("perf client", &server, "--key wrong --connect-timeout 0.3");
     assert_eq!(wrong.status.code(), Some(1));
     let message = stderr(&wrong);
-    assert!(message.contains("cipher, key"), "{message}");
+    assert!(message.contains("cipher and key"), "{message}");
     assert!(message.contains(&server.address), "{message}");
 
     // The discard port: usually closed, and a service there would not answer.
