@@ -166,7 +166,7 @@ async fn wrong_key_times_out_with_a_hint_what_to_check() {
             .await
             .expect_err("wrong key");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{name}");
-        assert!(error.to_string().contains("cipher, key"), "{error}");
+        assert!(error.to_string().contains("cipher and key"), "{error}");
         assert!(
             listener.stats().unauthentic > 0,
             "{name}: {:?}",
