@@ -15,20 +15,49 @@ pub(in crate::arq) struct Transmission {
 }
 
 /// A segment that was sent at least once.
+///
+/// A window has a thousand and more of them, so what is rarely needed takes little room.
 #[derive(Debug)]
 pub(in crate::arq) struct Sent {
     /// Empty once acknowledged.
     pub(in crate::arq) data: Data,
     pub(in crate::arq) first_sent: Time,
-    /// The last transmissions, the newest first; before there are as many, the first is repeated.
-    recent: [Transmission; RECENT],
+    last: Transmission,
+    /// The transmissions before `last`, the newest first.
+    earlier: [Earlier; RECENT - 1],
     #[doc(alias = "xmit")]
     pub(in crate::arq) transmissions: u32,
     pub(in crate::arq) fragments_left: u8,
     pub(in crate::arq) acked: bool,
     pub(in crate::arq) state: SentState,
-    /// Why it was last sent again, copies aside, and the number of that transmission.
-    pub(in crate::arq) resent: Option<(Resent, u64)>,
+    /// Why it was last sent again, copies aside, and how many copies were sent since.
+    resent: Option<(Resent, u8)>,
+}
+
+/// A transmission, as the distance to the next one of its segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Earlier {
+    /// 0 if there is no such transmission, or if the distance is too large.
+    numbers: u32,
+    micros: u32,
+}
+
+impl Earlier {
+    fn new(at: Transmission, next: Transmission) -> Self {
+        let numbers = u32::try_from(next.number - at.number);
+        let micros = u32::try_from((next.at - at.at).as_micros());
+        match (numbers, micros) {
+            (Ok(numbers), Ok(micros)) => Self { numbers, micros },
+            _ => Self::default(),
+        }
+    }
+
+    fn before(self, next: Transmission) -> Option<Transmission> {
+        (self.numbers > 0).then(|| Transmission {
+            number: next.number - u64::from(self.numbers),
+            at: Time::from_micros(next.at.as_micros() - u64::from(self.micros)),
+        })
+    }
 }
 
 /// What becomes of a segment next.
@@ -61,7 +90,8 @@ impl Sent {
         Self {
             data,
             first_sent: first.at,
-            recent: [first; RECENT],
+            last: first,
+            earlier: [Earlier::default(); RECENT - 1],
             transmissions: 1,
             fragments_left,
             acked: false,
@@ -72,24 +102,40 @@ impl Sent {
 
     /// The newest transmission.
     pub(in crate::arq) fn last(&self) -> Transmission {
-        self.recent[0]
+        self.last
     }
 
-    /// Counts another transmission.
-    pub(in crate::arq) fn on_sent(&mut self, transmission: Transmission) {
-        self.recent.copy_within(..RECENT - 1, 1);
-        self.recent[0] = transmission;
+    /// Counts another transmission, which is a copy if there is no reason for it.
+    pub(in crate::arq) fn on_sent(&mut self, transmission: Transmission, reason: Option<Resent>) {
+        self.earlier.copy_within(..RECENT - 2, 1);
+        self.earlier[0] = Earlier::new(self.last, transmission);
+        self.last = transmission;
         self.transmissions = self.transmissions.saturating_add(1);
+        self.resent = match (reason, self.resent) {
+            (Some(reason), _) => Some((reason, 0)),
+            (None, before) => before.map(|(reason, copies)| (reason, copies.saturating_add(1))),
+        };
     }
 
     /// The transmissions that are remembered, the newest first.
     pub(in crate::arq) fn recent(&self) -> impl Iterator<Item = Transmission> {
-        let known = usize::try_from(self.transmissions).unwrap_or(RECENT);
-        self.recent.into_iter().take(known)
+        let mut earlier = self.earlier.iter();
+        let before = move |next: &Transmission| earlier.next()?.before(*next);
+        std::iter::successors(Some(self.last), before)
     }
-}
 
-impl Sent {
+    /// Why it was last sent again, copies aside.
+    pub(in crate::arq) fn resent(&self) -> Option<Resent> {
+        self.resent.map(|(reason, _)| reason)
+    }
+
+    /// Why it was last sent again, if that was after this transmission.
+    pub(in crate::arq) fn resent_after(&self, transmission: Transmission) -> Option<Resent> {
+        let (reason, copies) = self.resent?;
+        let place = self.recent().position(|it| it == transmission)?;
+        (place > usize::from(copies)).then_some(reason)
+    }
+
     /// Bytes it takes in a datagram.
     pub(in crate::arq) fn wire_len(&self) -> u64 {
         (self.data.len() + SEGMENT_HEADER_LEN) as u64
@@ -176,10 +222,16 @@ impl Flight {
         self.ring.get_mut(index).filter(|sent| !sent.acked)
     }
 
-    /// Whether a transmission is the last of its segment, and may yet be acknowledged.
+    /// When a transmission was sent, if it is the last of its segment and may yet be acknowledged.
+    pub(in crate::arq) fn flying_since(&self, sequence: SeqNumber, number: u64) -> Option<Time> {
+        let sent = self.outstanding(sequence)?;
+        let is_flying = sent.state == SentState::Flying && sent.last.number == number;
+        is_flying.then_some(sent.last.at)
+    }
+
+    /// Whether [`Self::flying_since`] has an answer.
     pub(in crate::arq) fn is_flying(&self, sequence: SeqNumber, number: u64) -> bool {
-        let sent = self.outstanding(sequence);
-        sent.is_some_and(|it| it.state == SentState::Flying && it.last().number == number)
+        self.flying_since(sequence, number).is_some()
     }
 
     pub(in crate::arq) fn push(&mut self, sent: Sent) {
@@ -210,8 +262,7 @@ impl Flight {
         resent: Resent,
     ) -> Option<&Sent> {
         let sent = self.outstanding_mut(sequence)?;
-        sent.on_sent(transmission);
-        sent.resent = Some((resent, transmission.number));
+        sent.on_sent(transmission, Some(resent));
         let was_lost = sent.state == SentState::Lost;
         sent.state = SentState::Flying;
         let len = sent.wire_len();
@@ -224,7 +275,7 @@ impl Flight {
     /// A segment is sent again before it is known whether that is needed.
     pub(in crate::arq) fn on_copied(&mut self, sequence: SeqNumber, transmission: Transmission) {
         if let Some(sent) = self.outstanding_mut(sequence) {
-            sent.on_sent(transmission);
+            sent.on_sent(transmission, None);
         }
     }
 
@@ -312,3 +363,50 @@ pub(in crate::arq) struct Advance {
 
 /// Transmissions of a segment that an acknowledgement can be told by: one, a copy and a probe.
 pub(in crate::arq) const RECENT: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transmission(number: u64, seconds: u64) -> Transmission {
+        let at = Time::from_millis(1000 * seconds);
+        Transmission { number, at }
+    }
+
+    #[test]
+    fn last_three_transmissions_are_remembered_unless_they_are_an_hour_apart() {
+        let mut sent = Sent::new(Data::default(), 0, transmission(1, 0));
+        let recent = |sent: &Sent| sent.recent().collect::<Vec<_>>();
+        assert_eq!(recent(&sent), [transmission(1, 0)]);
+        let later = [(2, 1), (90, 2000), (1 << 31, 4000)].map(|(n, at)| transmission(n, at));
+        for transmission in later {
+            sent.on_sent(transmission, None);
+        }
+        assert_eq!(sent.transmissions, 4);
+        assert_eq!(recent(&sent), [later[2], later[1], later[0]]);
+        sent.on_sent(transmission(1 << 32, 9000), None);
+        assert_eq!(recent(&sent), [transmission(1 << 32, 9000)]);
+    }
+
+    #[test]
+    fn repetition_is_told_from_what_was_sent_before_it_and_from_later_copies() {
+        let sends = [1, 2, 3, 4].map(|n| transmission(n, n));
+        let mut sent = Sent::new(Data::default(), 0, sends[0]);
+        sent.on_sent(sends[1], None);
+        assert_eq!((sent.resent(), sent.resent_after(sends[0])), (None, None));
+        sent.on_sent(sends[2], Some(Resent::Lost));
+        let lost = Some(Resent::Lost);
+        let after = |sent: &Sent| [0, 1, 2, 3].map(|place: usize| sent.resent_after(sends[place]));
+        assert_eq!(after(&sent), [lost, lost, None, None]);
+        sent.on_sent(sends[3], None);
+        assert_eq!(sent.resent(), lost);
+        // The first is not remembered any more.
+        assert_eq!(after(&sent), [None, lost, None, None]);
+    }
+
+    #[test]
+    fn entry_of_a_segment_is_small() {
+        // A window has a thousand, and the allocator keeps what many connections held at a time.
+        const { assert!(size_of::<Sent>() <= 80) };
+    }
+}

@@ -44,7 +44,7 @@ impl Resend {
 #[derive(Debug)]
 pub(in crate::arq) struct Rack {
     /// In order of sending. Those acknowledged or sent again since are dropped when met.
-    order: VecDeque<(SeqNumber, Time)>,
+    order: VecDeque<SeqNumber>,
     /// Number of the first transmission in `order`; numbers begin at 1.
     first: u64,
     /// Numbers of the newest transmissions that arrived, the newest first; 0 where there are none.
@@ -84,7 +84,7 @@ impl Rack {
     /// A segment is sent now. Returns the transmission.
     pub(in crate::arq) fn on_sent(&mut self, sequence: SeqNumber, at: Time) -> Transmission {
         let number = self.next_number();
-        self.order.push_back((sequence, at));
+        self.order.push_back(sequence);
         Transmission { number, at }
     }
 
@@ -131,12 +131,12 @@ impl Rack {
             trip => trip,
         };
         for _ in 0..STEPS {
-            let Some(&(sequence, sent)) = self.order.front() else {
+            let Some(&sequence) = self.order.front() else {
                 return;
             };
             let number = self.first;
             self.count_step();
-            if flight.is_flying(sequence, number) {
+            if let Some(sent) = flight.flying_since(sequence, number) {
                 if number >= self.arrived[0] {
                     return;
                 }
@@ -176,7 +176,7 @@ impl Rack {
         let first = flight.outstanding(una).map(|sent| sent.last().number);
         let first = first.filter(|number| flight.is_flying(una, *number));
         let oldest = self.order.iter().enumerate().take(STEPS);
-        let oldest = oldest.map(|(index, &(sequence, _))| (sequence, self.first + index as u64));
+        let oldest = oldest.map(|(index, &sequence)| (sequence, self.first + index as u64));
         let mut place = 0;
         for (sequence, number) in first.map(|number| (una, number)).into_iter().chain(oldest) {
             if place < most && flight.is_flying(sequence, number) {
@@ -270,7 +270,7 @@ impl Rack {
 
     /// Bytes held.
     pub(in crate::arq) fn memory(&self) -> usize {
-        self.order.capacity() * size_of::<(SeqNumber, Time)>()
+        self.order.capacity() * size_of::<SeqNumber>()
             + self.due.capacity() * size_of::<(SeqNumber, Resend)>()
     }
 

@@ -53,10 +53,7 @@ impl Sender {
         let (oldest, newest) = (matches().last(), matches().next());
         let first_sent = (age == 0).then_some(sent.first_sent);
         let matched = oldest.map(|it| it.at).or(first_sent);
-        let spurious = match (sent.resent, newest) {
-            (Some((reason, again)), Some(newest)) if newest.number < again => Some(reason),
-            _ => None,
-        };
+        let spurious = newest.and_then(|newest| sent.resent_after(newest));
         let probed = was_probed(sent);
         if let Some(oldest) = oldest {
             self.rack.on_arrived(oldest.number);
@@ -208,5 +205,5 @@ fn note_arrival(now: Time, path: &mut PathModel, sent: &Sent) {
 }
 
 fn was_probed(sent: &Sent) -> bool {
-    matches!(sent.resent, Some((Resent::Probe, _)))
+    sent.resent() == Some(Resent::Probe)
 }
