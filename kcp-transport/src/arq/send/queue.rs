@@ -141,6 +141,12 @@ impl Queue {
         if self.segments.is_empty() {
             self.cork.reset();
         }
+        // Segments in flight have a list of their own. A long flow has a thousand of them in one, and
+        // then in the other.
+        let room = self.segments.capacity();
+        if room > FEW && self.segments.len() < room / 4 {
+            self.segments.shrink_to(room / 2);
+        }
         Some(queued)
     }
 
@@ -232,3 +238,6 @@ impl Queue {
         self.room + self.segments.capacity() * size_of::<Queued>()
     }
 }
+
+/// Room for so many segments is kept until [`Queue::shrink`].
+const FEW: usize = 64;
