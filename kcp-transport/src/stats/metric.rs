@@ -66,11 +66,30 @@ const fn unit(name: &str) -> Unit {
     let name = match name.as_bytes() {
         [name @ .., b'_', b't', b'o', b't', b'a', b'l'] | name => name,
     };
-    match name {
-        [.., b'_', b'b', b'y', b't', b'e', b's'] => Unit::Bytes,
-        [.., b'_', b's', b'e', b'c', b'o', b'n', b'd', b's'] => Unit::Seconds,
-        _ => Unit::Count,
+    if ends_with(name, b"_bytes") {
+        Unit::Bytes
+    } else if ends_with(name, b"_seconds") {
+        Unit::Seconds
+    } else if ends_with(name, b"_microseconds") {
+        Unit::Microseconds
+    } else {
+        Unit::Count
     }
+}
+
+/// `ends_with` of slices, as a constant.
+const fn ends_with(name: &[u8], end: &[u8]) -> bool {
+    let Some((_, tail)) = name.split_at_checked(name.len().wrapping_sub(end.len())) else {
+        return false;
+    };
+    let mut at = 0;
+    while at < end.len() {
+        if tail[at] != end[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -82,6 +101,7 @@ mod tests {
         let unit = |name| Metric::new(MetricKind::Counter, name, "").unit;
         assert_eq!(unit("kcp_read_bytes_total"), Unit::Bytes);
         assert_eq!(unit("kcp_rto_seconds"), Unit::Seconds);
+        assert_eq!(unit("kcp_busy_microseconds_total"), Unit::Microseconds);
         assert_eq!(unit("kcp_segments_sent_total"), Unit::Count);
         assert_eq!(unit("bytes"), Unit::Count);
     }

@@ -353,6 +353,17 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = &mut *self;
+        let began = driver.endpoint.clock.now();
+        let polled = driver.poll_rounds(cx);
+        let worked = driver.endpoint.clock.now() - began;
+        driver.ingress.stats.busy_micros += worked.as_micros() as u64;
+        polled
+    }
+}
+
+impl Driver {
+    fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let driver = self;
         for _ in 0..MAX_ROUNDS_PER_POLL {
             let received = driver.poll_receive(cx);
             if let Poll::Ready(Err(error)) = &received {

@@ -7,7 +7,7 @@ mod network;
 mod counters;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kcp_transport::config::{Config, Extensions, ListenerConfig};
 use kcp_transport::crypto::Security;
@@ -62,6 +62,25 @@ async fn endpoint_counts_its_connections_and_adds_them_up() {
     let totals = listener.totals();
     assert_eq!(totals.bytes_read, 3000, "what ended still counts");
     assert!(totals.to_string().contains("bytes_read "), "{totals}");
+}
+
+#[tokio::test]
+async fn work_of_the_task_of_a_socket_is_counted() {
+    let security = Security::from_password("aes-128-gcm", "test", b"kcp-go").expect("known name");
+    let began = Instant::now();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = KcpListener::bind(any, &security).await.expect("binds");
+    let addr = listener.local_addr().expect("bound");
+    let (client, server) = tokio::join!(KcpStream::connect(addr, &security), listener.accept());
+    let (mut client, (mut server, _)) = (client.expect("connects"), server.expect("accepts"));
+    let (sent, mut received) = (vec![1; 1_000_000], vec![0; 1_000_000]);
+    let sending = async { client.write_all(&sent).await };
+    let (written, read) = tokio::join!(sending, server.read_exact(&mut received));
+    written.and(read.map(|_| ())).expect("is whole");
+    for stats in [listener.stats(), client.info().endpoint_stats()] {
+        let most = began.elapsed().as_micros();
+        assert!((1..most).contains(&stats.busy_micros.into()), "{stats}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
