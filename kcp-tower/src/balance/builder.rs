@@ -58,9 +58,9 @@ impl<P: Protocol> BalanceBuilder<P> {
     }
 
     /// How many requests in flight a connection has before another one to the same endpoint is made.
-    /// Default 128. One connection uses one core at a time for its packets and their encryption: where a
-    /// few large streams keep that core busy, a lower number spreads them. With 0, the first request of
-    /// an endpoint makes its first connection, and each further request another one.
+    /// Default 128. Another one is also made when each connection is
+    /// [as busy as it can be](super::Origin::saturated). With 0, the first request of an endpoint makes
+    /// its first connection, and each further request another one.
     pub fn requests_per_connection(mut self, requests: usize) -> Self {
         self.pool.requests = requests;
         self

@@ -79,15 +79,15 @@ impl<P: Protocol> Member<P> {
 }
 
 impl<P: Protocol> Core<P> {
-    /// A connection for one more request: the one with the fewest, or a new one if all are full.
+    /// A connection for one more request: the one with the fewest, or a new one if all are full or
+    /// [saturated](Origin::saturated).
     pub(super) fn connection(self: &Arc<Self>, limits: PoolLimits) -> (ServiceOf<P>, RequestGuard) {
         let guard = self.track.start().keeping(Arc::clone(self) as Arc<_>);
         let mut connections = lock(&self.connections);
         let open = |it: &Connection<_>| it.open.load(Ordering::Relaxed);
         let least = connections.iter().map(open).min();
-        if least.is_none_or(|least| least >= limits.requests)
-            && connections.len() < limits.connections.max(1)
-        {
+        let is_full = |least| least >= limits.requests || least > 0 && self.origin.saturated();
+        if connections.len() < limits.connections.max(1) && least.is_none_or(is_full) {
             connections.push(Connection {
                 service: self.origin.connection(),
                 open: Arc::default(),

@@ -103,6 +103,12 @@ pub trait Origin<P: Protocol + ?Sized>: Send + Sync + 'static {
         None
     }
 
+    /// Whether each of the connections is as busy as one can be. A request then gets another one, if all
+    /// have requests and more connections are allowed. Default: false.
+    fn saturated(&self) -> bool {
+        false
+    }
+
     /// Why the endpoint should get no requests although it can be reached: what its health check
     /// reports. Such an endpoint gets none. Default: `None`.
     fn unhealthy(&self) -> Option<String> {

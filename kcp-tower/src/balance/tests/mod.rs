@@ -35,6 +35,7 @@ pub(super) struct Server {
     pub(super) verdict: Option<Verdict>,
     pub(super) unreachable: Option<String>,
     pub(super) unhealthy: Option<String>,
+    pub(super) saturated: bool,
     pub(super) connections: usize,
     pub(super) requests: usize,
 }
@@ -155,6 +156,10 @@ impl Origin<Memory> for MemoryOrigin {
 
     fn unhealthy(&self) -> Option<String> {
         self.servers.get(&self.address).unhealthy
+    }
+
+    fn saturated(&self) -> bool {
+        self.servers.get(&self.address).saturated
     }
 }
 

@@ -75,6 +75,23 @@ async fn connections_are_added_up_to_a_limit_when_all_are_full() {
 }
 
 #[tokio::test]
+async fn saturated_connections_get_no_more_requests_while_another_can_be_made() {
+    let servers = Servers::default();
+    let builder = servers.builder().connections_per_endpoint(3);
+    let balance = builder.list(endpoints(["a:1"])).unwrap();
+    let mut held = Vec::new();
+    for (saturated, expected) in [(true, 1), (false, 1), (true, 2), (true, 3), (true, 3)] {
+        servers.set("a:1", |it| it.saturated = saturated);
+        held.push(hold(&balance, None).await.unwrap());
+        assert_eq!(servers.get("a:1").connections, expected);
+    }
+    // A connection without requests is used again.
+    drop(held);
+    ask(&balance).await.unwrap();
+    assert_eq!(servers.get("a:1").connections, 3);
+}
+
+#[tokio::test]
 async fn inactive_endpoints_and_those_of_weight_0_get_no_requests() {
     let servers = Servers::default();
     let list = vec![
