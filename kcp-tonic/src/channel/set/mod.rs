@@ -11,6 +11,7 @@ mod methods;
 mod origin;
 mod recent;
 pub(super) mod replay;
+mod saturation;
 mod whole;
 
 use std::time::Duration;

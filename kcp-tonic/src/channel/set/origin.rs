@@ -11,6 +11,7 @@ use super::connection::{Connection, connection};
 #[cfg(feature = "health")]
 use super::health::Watching;
 use super::recent::{RecentLoss, Segments};
+use super::saturation::{self, Saturation};
 use crate::calls::now;
 
 /// Makes tonic's channels to one server.
@@ -20,6 +21,7 @@ pub(in crate::channel) struct GrpcOrigin {
     connector: KcpConnector,
     reconnect: Reconnect<KcpConnector>,
     loss: Mutex<RecentLoss>,
+    saturation: Mutex<Saturation>,
     #[cfg(feature = "health")]
     health: Option<Watching>,
 }
@@ -31,6 +33,7 @@ impl GrpcOrigin {
             reconnect: Reconnect::new(connector.clone()),
             connector,
             loss: Mutex::default(),
+            saturation: Mutex::default(),
             #[cfg(feature = "health")]
             health: None,
         }
@@ -66,6 +69,12 @@ impl Origin<Grpc> for GrpcOrigin {
 
     fn unreachable(&self) -> Option<String> {
         self.reconnect.unreachable()
+    }
+
+    fn saturated(&self) -> bool {
+        let saturation = self.saturation.lock();
+        let mut saturation = saturation.unwrap_or_else(PoisonError::into_inner);
+        saturation.update(now(), || saturation::work(&self.connector.connections()))
     }
 
     #[cfg(feature = "health")]
