@@ -5,14 +5,21 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use http::HeaderName;
 use kcp_tonic::balance::{Change, Endpoint, Key, Selection};
-use kcp_tonic::{ChannelError, KcpChannel};
+use kcp_tonic::kcp_transport::net::{Path, Received};
+use kcp_tonic::kcp_transport::packet::SegmentRun;
+use kcp_tonic::{ChannelError, KcpChannel, Transport};
 use support::helloworld::greeter_client::GreeterClient;
-use support::{Hello, Setup, hello};
+use support::network::{Host, Link, Network};
+use support::{Hello, Setup, hello, serve};
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Status};
 
@@ -180,6 +187,61 @@ async fn more_connections_are_made_when_one_is_full() {
         assert_eq!(channel.connections().len(), (call / 2 + 1).min(3));
     }
     calls.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// A host whose processor takes long for each datagram, but for no other task.
+#[derive(Debug)]
+struct Slow(Arc<Host>);
+
+impl Transport for Slow {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_recv_ready(cx)
+    }
+
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_send_ready(cx)
+    }
+
+    fn try_recv(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> io::Result<usize> {
+        let filled = self.0.try_recv(buffers, received)?;
+        std::thread::sleep(Duration::from_millis(1));
+        Ok(filled)
+    }
+
+    fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
+        self.0.try_send(path, run)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn another_connection_is_made_where_the_packets_of_one_take_a_whole_core() {
+    let (setup, network) = (Setup::plaintext(), Network::new(Link::LAN));
+    let host = network.host();
+    let addr = host.addr();
+    tokio::spawn(serve(setup.incoming_on(host), Hello::default()));
+    let slow = move |_| Ok(Arc::new(Slow(network.host())) as Arc<dyn Transport>);
+    let connecting = setup.connecting().connector(|it| it.transport(slow));
+    let channel = connecting.connect_list([uri(&addr)]).unwrap();
+    let mut client = GreeterClient::new(channel.clone());
+    let flood = client.lots_of_replies(hello("flood")).await.unwrap();
+    let mut flood = flood.into_inner();
+    let reading = tokio::spawn(async move { while let Ok(Some(_)) = flood.message().await {} });
+    let calling = async {
+        while channel.connections().len() < 2 {
+            answering_server(&mut client).await.unwrap();
+        }
+    };
+    let made = tokio::time::timeout(Duration::from_secs(30), calling).await;
+    made.expect("another connection");
+    reading.abort();
 }
 
 #[tokio::test]
