@@ -63,7 +63,8 @@
 //! to a server. [`KcpConnector::connections`] lists those that are open; with HTTP/1 there may be a few more than
 //! requests at a time. Nothing needs to be closed: the end of the runtime ends them. Connecting fails if nothing
 //! answers within [`connect_timeout`](kcp_transport::Config::connect_timeout), 10 s; with another key than the server's,
-//! nothing does. A connection whose server has died ends with an error, and the pool makes another. Options of
+//! nothing does. A connection whose server has died ends with an error, and the pool makes another; a [`PoisonLayer`]
+//! around the client makes further requests take another one after 3 s of silence. Options of
 //! connections are set with [`KcpConnector::builder`]. [`KcpConnector::client_builder`] is the builder of hyper-util's
 //! client, with the options of its pool.
 //!
@@ -144,7 +145,9 @@ mod serve;
 
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
-pub use crate::connector::{Connecting, KcpConnector, KcpConnectorBuilder};
+pub use crate::connector::{
+    Connecting, KcpConnector, KcpConnectorBuilder, Poison, PoisonFuture, PoisonLayer,
+};
 pub use crate::incoming::{KcpIncoming, KcpIncomingBuilder};
 pub use crate::info::KcpConnectInfo;
 pub use crate::io::KcpIo;

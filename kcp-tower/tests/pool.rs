@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
@@ -16,15 +17,21 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
-use kcp_tower::{Config, KcpConnectInfo, KcpConnector};
+use kcp_tower::{Config, KcpConnectInfo, KcpConnector, PoisonLayer};
 use support::network::{Link, Network};
 use support::{Setup, serve_fn};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+use tower::{Layer, Service};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 type HttpClient = Client<KcpConnector, Empty<Bytes>>;
+
+fn info(response: &Response<Incoming>) -> KcpConnectInfo {
+    let info = response.extensions().get::<KcpConnectInfo>();
+    info.unwrap().clone()
+}
 
 struct Pooled {
     network: Network,
@@ -72,8 +79,7 @@ impl Pooled {
     /// The conversation that a request was answered over.
     async fn get(&self) -> u32 {
         let response = self.client.request(self.request()).await.unwrap();
-        let info = response.extensions().get::<KcpConnectInfo>().unwrap();
-        let conversation = info.conversation().get();
+        let conversation = info(&response).conversation().get();
         response.into_body().collect().await.unwrap();
         conversation
     }
@@ -146,4 +152,44 @@ async fn suspect_connection_is_not_handed_out_again_once_it_is_poisoned() {
         }
     }
     pooled.get().await;
+}
+
+/// A client whose network is gone keeps a connection in its pool that looks open.
+#[tokio::test(start_paused = true)]
+async fn requests_get_another_connection_once_the_peer_of_theirs_is_silent() {
+    let pooled = Pooled::new(Config::default(), true);
+    pooled.serve(|_| async { Ok(Response::new(Full::from("hello"))) });
+    let client = PoisonLayer::new().layer(pooled.client.clone());
+    let send = || {
+        let (mut client, request) = (client.clone(), pooled.request());
+        async move { client.call(request).await.map(|it| info(&it)) }
+    };
+    let first = send().await.unwrap();
+    pooled.network.unplug(first.local_addr().unwrap());
+    let waiting = tokio::spawn(send());
+    // Quiet for less than 3 s, which a path may be.
+    sleep(2 * SECOND).await;
+    let early = timeout(SECOND / 2, send()).await;
+    assert!(early.is_err(), "the same connection is used");
+    sleep(SECOND).await;
+    let other = timeout(SECOND, send()).await.unwrap().unwrap();
+    assert_ne!(other.conversation(), first.conversation());
+    assert!(!waiting.is_finished(), "it may yet be answered");
+    assert!(waiting.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_whose_server_takes_long_stays_in_the_pool() {
+    let pooled = Pooled::new(Config::default(), true);
+    pooled.serve(|_| async {
+        sleep(15 * SECOND).await;
+        Ok(Response::new(Full::from("hello")))
+    });
+    let mut client = PoisonLayer::new().layer(pooled.client.clone());
+    let mut conversations = HashSet::new();
+    for _ in 0..2 {
+        let response = client.call(pooled.request()).await.unwrap();
+        conversations.insert(info(&response).conversation().get());
+    }
+    assert_eq!(conversations.len(), 1);
 }

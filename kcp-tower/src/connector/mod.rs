@@ -1,6 +1,7 @@
 //! Connections for clients of hyper, tonic and tower.
 
 mod builder;
+mod poison;
 mod resolve;
 mod target;
 
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 pub use self::builder::KcpConnectorBuilder;
+pub use self::poison::{Poison, PoisonFuture, PoisonLayer};
 #[cfg(feature = "balance")]
 pub(crate) use self::resolve::LookingUp;
 pub(crate) use self::resolve::{Lookup, Resolver};
@@ -108,8 +110,9 @@ impl KcpConnector {
     /// # Dying connections
     ///
     /// The pool hands out no connection that has ended: the transport ends it by
-    /// [`Config::user_timeout`] or [`Config::idle_timeout`] once its peer is silent. An application that
-    /// suspects a connection earlier, because a request takes too long, takes it out of the pool by
+    /// [`Config::user_timeout`] or [`Config::idle_timeout`] once its peer is silent. A
+    /// [`PoisonLayer`] around the client takes it out of the pool earlier. An application that
+    /// suspects a connection for reasons of its own, because a request takes too long, does so by
     /// [`Connected::poison`](legacy::connect::Connected::poison) of hyper-util. Requests that it has
     /// already go on, and the next ones get another connection:
     ///
