@@ -9,9 +9,7 @@ mod health;
 pub(super) mod judge;
 mod methods;
 mod origin;
-mod recent;
 pub(super) mod replay;
-mod saturation;
 mod whole;
 
 use std::time::Duration;

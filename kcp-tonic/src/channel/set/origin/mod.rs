@@ -1,5 +1,8 @@
 //! The connections to one server of a set.
 
+mod recent;
+mod saturation;
+
 use std::sync::{Mutex, PoisonError};
 
 use kcp_tower::balance::{Link, Origin, Reconnect};
@@ -10,9 +13,9 @@ use super::Grpc;
 use super::connection::{Connection, connection};
 #[cfg(feature = "health")]
 use super::health::Watching;
-use super::recent::{RecentLoss, Segments};
-use super::saturation::{self, Saturation};
 use crate::calls::now;
+use recent::{RecentLoss, Segments};
+use saturation::Saturation;
 
 /// Makes tonic's channels to one server.
 #[derive(Debug)]
