@@ -12,7 +12,7 @@
 //!
 //! Choose it where packets are lost or the path is long: mobile and wireless networks, other continents,
 //! games and remote control. At 5 % loss and a round trip of 50 ms, 99 of 100 calls of 1 KiB took at most
-//! 56 ms with this crate, and 362 ms over TCP ([all figures][lossy]). Choose it also for programs whose
+//! 56 ms with this crate, and 409 ms over TCP ([all figures][lossy]). Choose it also for programs whose
 //! peers use kcp-go.
 //!
 //! Do not choose it
