@@ -350,6 +350,8 @@ impl Side {
     fn settle(&mut self, now: Time) -> Vec<Vec<u8>> {
         let mut sent = Vec::new();
         let before = self.sent_without_parity();
+        // A large flight is looked through in steps.
+        let steps = 2 * self.session.stats().in_flight / STEPS;
         for round in 0.. {
             self.session.handle_timeout(now);
             while self.session.poll_transmit(now, &mut self.batch) {
@@ -364,7 +366,7 @@ impl Side {
             if self.session.poll_timeout().is_none_or(|at| at > now) {
                 break;
             }
-            assert!(round < 4, "a timeout stays due after it was handled");
+            assert!(round < 4 + steps, "a timeout stays due after it was handled");
         }
         assert!(
             !matches!(self.session.error(), Some(ConnectionError::Protocol(_))),
@@ -427,3 +429,6 @@ const LONGEST_RTO: Duration = Duration::from_secs(60);
 const OVERHEAD: Overhead = Overhead { front: 0, back: 0 };
 
 const MOST_UNDER_WAY: usize = 1000;
+
+/// Transmissions in which losses are looked for in one call.
+const STEPS: usize = 512;
