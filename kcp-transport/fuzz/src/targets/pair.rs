@@ -366,7 +366,10 @@ impl Side {
             if self.session.poll_timeout().is_none_or(|at| at > now) {
                 break;
             }
-            assert!(round < 4 + steps, "a timeout stays due after it was handled");
+            assert!(
+                round < 4 + steps,
+                "a timeout stays due after it was handled"
+            );
         }
         assert!(
             !matches!(self.session.error(), Some(ConnectionError::Protocol(_))),
