@@ -17,7 +17,7 @@ pub(super) struct Saturation {
 }
 
 impl Saturation {
-    /// Whether each connection worked for nearly all of the time since the last look. `connections` is
+    /// Whether each connection worked for nearly all of the time since the last look. `work` is
     /// called for a look, at most once in a [`WINDOW`].
     pub(super) fn update(&mut self, now: Instant, work: impl FnOnce() -> Vec<(u32, u64)>) -> bool {
         let passed = self.looked_at.map(|at| now.saturating_duration_since(at));
