@@ -162,7 +162,7 @@ impl Arq {
             // kcp-go v5 kcp.go, Input: takes the window from any direct packet. An old packet may
             // carry a zero window long after the window has opened.
             if summary.from == Provenance::Direct {
-                self.remote_window = header.window;
+                self.send.set_remote_window(header.window);
                 self.remote_capacity = self.remote_capacity.max(Some(header.window));
             }
         }
@@ -326,7 +326,7 @@ impl Arq {
             // Newly acknowledged data is proof of the peer's state, even if rebuilt from parity.
             self.una_regressed = None;
             if let Some(congestion) = &mut self.congestion {
-                congestion.on_advance(self.remote_window);
+                congestion.on_advance(self.send.flight().remote_window());
             }
             self.receive.hasten_acks();
         }

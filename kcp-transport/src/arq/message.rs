@@ -1,6 +1,7 @@
 //! Messages: each write is delivered to the reader as a whole.
 
 use super::Arq;
+use super::loss::INITIAL_REMOTE_WINDOW;
 use super::options::Mode;
 use crate::error::DecodeError;
 
@@ -53,7 +54,7 @@ impl Arq {
 
     /// Number of fragments that a message may have.
     pub(super) fn max_fragments(&self) -> usize {
-        let window = self.remote_capacity.unwrap_or(super::INITIAL_REMOTE_WINDOW);
+        let window = self.remote_capacity.unwrap_or(INITIAL_REMOTE_WINDOW);
         usize::from(window).clamp(1, MAX_FRAGMENTS)
     }
 
@@ -63,7 +64,7 @@ impl Arq {
     /// kcp-go v5 kcp.go, NewKCP: sessions begin with a receive window of 32, which the program
     /// changes later. Any other window was configured.
     pub(crate) fn may_hold_more(&self, len: usize) -> bool {
-        let unsaid = [None, Some(super::INITIAL_REMOTE_WINDOW)];
+        let unsaid = [None, Some(INITIAL_REMOTE_WINDOW)];
         unsaid.contains(&self.remote_capacity) && len <= self.len_of(MAX_FRAGMENTS)
     }
 

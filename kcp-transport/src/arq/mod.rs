@@ -87,8 +87,6 @@ pub struct Arq {
     congestion: Option<Box<CongestionWindow>>,
     probe: Probe,
     buffers: Buffers,
-    #[doc(alias = "rmt_wnd")]
-    remote_window: u16,
     /// The largest window the peer has advertised, which is its capacity while nothing waits for
     /// its reader.
     remote_capacity: Option<u16>,
@@ -156,7 +154,6 @@ impl Arq {
             congestion: congestion_window(&config),
             probe: Probe::default(),
             buffers: Buffers::default(),
-            remote_window: INITIAL_REMOTE_WINDOW,
             remote_capacity: None,
             last_call: Time::ZERO,
             woke_at: Time::ZERO,
@@ -435,7 +432,7 @@ impl Arq {
     /// Number of segments the peer can accept; 32 until it advertises a window.
     #[must_use]
     pub fn remote_window(&self) -> u16 {
-        self.remote_window
+        self.send.flight().remote_window()
     }
 
     /// When sent data last made progress, if some is unacknowledged: the later of the last
@@ -567,10 +564,6 @@ fn stamp(time: Time, offset: u32) -> Timestamp {
 /// It is far above the timer delay of an idle machine. A machine that is so busy should not
 /// retransmit a whole window in response.
 const LONG_PAUSE: Duration = Duration::from_millis(200);
-
-/// Window assumed for a peer that has not advertised one.
-#[doc(alias = "IKCP_WND_RCV")]
-const INITIAL_REMOTE_WINDOW: u16 = 32;
 
 #[cfg(test)]
 mod tests;

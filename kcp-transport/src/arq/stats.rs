@@ -46,6 +46,6 @@ impl Arq {
         stats.in_flight = self.in_flight();
         stats.queued = self.queued();
         stats.unread = self.unread();
-        stats.remote_window = self.remote_window;
+        stats.remote_window = self.remote_window();
     }
 }

@@ -215,10 +215,10 @@ impl Arq {
 
     /// Most segments in flight.
     fn limit(&self) -> usize {
-        let windows = self.config.send_window.min(self.remote_window);
+        let windows = self.config.send_window.min(self.remote_window());
         let limit = self.congestion.as_ref().map(|it| it.limit());
-        let capacity = self.remote_capacity.unwrap_or(self.remote_window);
-        let unread = capacity.saturating_sub(self.remote_window);
+        let capacity = self.remote_capacity.unwrap_or(self.remote_window());
+        let unread = capacity.saturating_sub(self.remote_window());
         let local = self.send.local_window(unread.into());
         usize::from(windows)
             .min(limit.unwrap_or(usize::MAX))
@@ -232,7 +232,7 @@ impl Arq {
     fn is_blocked(&self) -> bool {
         let flight = self.send.flight();
         self.send.queued() > 0
-            && (self.remote_window == 0
+            && (self.remote_window() == 0
                 || (flight.unacked() == 0 && !self.send.can_send_new(self.limit())))
     }
 

@@ -189,7 +189,8 @@ impl Config {
     /// Maximum number of segments buffered for the reader. As many again, at least 128, are
     /// buffered after a gap. Default 4096, 1 to 65535.
     ///
-    /// This is the window advertised to the peer; [`Config::receive_buffer`] limits the memory.
+    /// This is the window advertised to the peer; [`Config::receive_buffer`] limits the memory. More than
+    /// 1024 segments are advertised from the 256th received on, four for each.
     /// kcp-go `SetWindowSize` (32 by default), kcptun `--rcvwnd`.
     #[must_use]
     #[doc(alias = "rcv_wnd")]

@@ -86,6 +86,8 @@ struct World {
     sides: [Side; 2],
     /// Datagrams on their way to each side.
     wires: [VecDeque<Vec<u8>>; 2],
+    /// Nothing is lost any more.
+    is_healed: bool,
 }
 
 struct Side {
@@ -146,6 +148,7 @@ impl World {
             patience: LONGEST_RTO * 3 + configs.iter().map(longest_message).sum::<Duration>(),
             sides: [side(&configs[0], client), side(&configs[1], server)],
             wires: Default::default(),
+            is_healed: false,
         }
     }
 
@@ -239,9 +242,11 @@ impl World {
         for index in 0..2 {
             let sent = self.sides[index].settle(self.now);
             self.wires[1 - index].extend(sent);
-            // A full queue on the path drops its oldest datagrams.
-            let excess = self.wires[1 - index].len().saturating_sub(MOST_UNDER_WAY);
-            self.wires[1 - index].drain(..excess);
+            if !self.is_healed {
+                // A full queue on the path drops its oldest datagrams.
+                let excess = self.wires[1 - index].len().saturating_sub(MOST_UNDER_WAY);
+                self.wires[1 - index].drain(..excess);
+            }
         }
     }
 
@@ -260,6 +265,7 @@ impl World {
 
     /// Repairs the network: all data arrives, or a session reports why not.
     fn heal(&mut self) {
+        self.is_healed = true;
         for side in &mut self.sides {
             side.session.set_memory_pressure(false);
             side.shut_down(self.now);
@@ -278,14 +284,17 @@ impl World {
     fn comes_to_rest(&mut self) -> bool {
         let mut moved_at = self.now;
         let mut turns_at_once = 0;
+        let most_resent = self.sides.each_ref().map(Side::most_resent);
         for _ in 0..400_000 {
             let before = self.progress();
             self.exchange(1);
             if self.is_over() {
                 return true;
             }
-            for side in &mut self.sides {
+            for (side, most) in self.sides.iter_mut().zip(most_resent) {
                 side.check_share_of_data();
+                let resent = side.resent();
+                assert!(resent <= most, "{resent} segments are sent again");
             }
             turns_at_once += 1;
             if self.progress() != before {
@@ -327,6 +336,18 @@ impl World {
 impl Side {
     fn receive(&mut self, now: Time, datagram: &[u8]) {
         self.session.handle_datagram(now, datagram);
+    }
+
+    /// Segments that were found lost and sent again.
+    fn resent(&self) -> u64 {
+        let stats = self.session.stats();
+        stats.fast_retransmitted + stats.early_retransmitted
+    }
+
+    /// How many are on a network that loses nothing more: a few times what is in flight.
+    fn most_resent(&self) -> u64 {
+        let in_flight = self.session.stats().in_flight as u64;
+        self.resent() + 4 * in_flight + 1000
     }
 
     fn sent_without_parity(&self) -> u64 {

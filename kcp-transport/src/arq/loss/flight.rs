@@ -151,6 +151,9 @@ pub(in crate::arq) struct Flight {
     ring: VecDeque<Sent>,
     /// At most a window, which has 16 bits.
     unacked: u16,
+    /// Segments from `una` on that the peer has room for, as it last said.
+    #[doc(alias = "rmt_wnd")]
+    remote_window: u16,
     /// Bytes of the segments that are neither acknowledged nor lost, their headers included.
     flying: u64,
     /// Bytes of all segments' buffers.
@@ -164,9 +167,25 @@ impl Flight {
             first: first.to_wire(),
             ring: VecDeque::new(),
             unacked: 0,
+            remote_window: INITIAL_REMOTE_WINDOW,
             flying: 0,
             bytes: 0,
         }
+    }
+
+    /// How many segments from `una` on the peer has room for, as it last said.
+    pub(in crate::arq) fn remote_window(&self) -> u16 {
+        self.remote_window
+    }
+
+    pub(in crate::arq) fn set_remote_window(&mut self, window: u16) {
+        self.remote_window = window;
+    }
+
+    /// Whether the peer has room for this segment, as far as it said. For the first one it may have in
+    /// spite of a closed window.
+    pub(super) fn is_within_window(&self, sequence: SeqNumber) -> bool {
+        sequence < self.una.advance(usize::from(self.remote_window).max(1))
     }
 
     /// Number of the first segment of the conversation.
@@ -360,6 +379,10 @@ pub(in crate::arq) struct Advance {
     pub(in crate::arq) newly_acked: usize,
     pub(in crate::arq) bytes: usize,
 }
+
+/// Window assumed for a peer that has not advertised one.
+#[doc(alias = "IKCP_WND_RCV")]
+pub(in crate::arq) const INITIAL_REMOTE_WINDOW: u16 = 32;
 
 /// Transmissions of a segment that an acknowledgement can be told by: one, a copy and a probe.
 pub(in crate::arq) const RECENT: usize = 3;

@@ -53,6 +53,10 @@ impl PathModel {
         self.no_delay = no_delay;
     }
 
+    pub(in crate::arq) fn no_delay(&self) -> bool {
+        self.no_delay
+    }
+
     fn set_probe_timeout(&mut self, timeout: Duration) {
         let least = if self.no_delay {
             MIN_TIMEOUT_NO_DELAY

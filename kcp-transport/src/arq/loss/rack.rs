@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::beyond::Beyond;
 use super::flight::{Flight, Sent, SentState, Transmission};
 use super::path::PathModel;
 use crate::arq::LONG_PAUSE;
@@ -20,7 +21,7 @@ use crate::time::Time;
 use crate::wire::SeqNumber;
 
 /// Why a segment is sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::arq) enum Resend {
     /// Nothing is acknowledged, and this is among the oldest.
     Probe,
@@ -58,6 +59,8 @@ pub(in crate::arq) struct Rack {
     timer: Option<Time>,
     /// Segments to send again, probes first. Those that have been since are dropped when met.
     due: VecDeque<(SeqNumber, Resend)>,
+    /// Lost segments for which the peer has no room, if there are any.
+    beyond: Option<Box<Beyond>>,
     /// Transmissions looked at.
     #[cfg(test)]
     pub(in crate::arq) steps: usize,
@@ -76,6 +79,7 @@ impl Rack {
             reordering: Reordering::default(),
             timer: None,
             due: VecDeque::new(),
+            beyond: None,
             #[cfg(test)]
             steps: 0,
         }
@@ -223,11 +227,21 @@ impl Rack {
     }
 
     /// The next segment to send again, without taking it.
+    ///
+    /// A peer whose memory is short may take back room that it had announced. What it drops then is
+    /// lost whenever it is sent again, so it is only once there is room.
     pub(in crate::arq) fn peek_due(&mut self, flight: &Flight) -> Option<(SeqNumber, Resend)> {
+        while let Some(waited) = self.beyond.as_mut().and_then(|it| it.pop(flight)) {
+            self.due.push_back(waited);
+        }
+        self.beyond.take_if(|it| it.is_empty());
         while let Some(&(sequence, resend)) = self.due.front() {
             let sent = flight.outstanding(sequence);
             if sent.is_some_and(|sent| sent.state == resend.state()) {
-                return Some((sequence, resend));
+                if resend == Resend::Probe || flight.is_within_window(sequence) {
+                    return Some((sequence, resend));
+                }
+                self.beyond.get_or_insert_default().push(sequence, resend);
             }
             self.due.pop_front();
         }
@@ -240,8 +254,9 @@ impl Rack {
     }
 
     /// Why something is to be sent again first, if anything is; it may be acknowledged meanwhile.
-    pub(in crate::arq) fn next_due(&self) -> Option<Resend> {
-        self.due.front().map(|it| it.1)
+    pub(in crate::arq) fn next_due(&self, flight: &Flight) -> Option<Resend> {
+        let due = self.due.front().map(|it| it.1);
+        due.or_else(|| self.beyond.as_ref()?.first(flight).map(|it| it.1))
     }
 
     /// Number of the first transmission that is neither acknowledged nor lost, or an earlier one.
@@ -259,6 +274,7 @@ impl Rack {
         self.first = self.next_number();
         self.order.clear();
         self.due.clear();
+        self.beyond = None;
         self.timer = None;
     }
 
@@ -272,6 +288,7 @@ impl Rack {
     pub(in crate::arq) fn memory(&self) -> usize {
         self.order.capacity() * size_of::<SeqNumber>()
             + self.due.capacity() * size_of::<(SeqNumber, Resend)>()
+            + self.beyond.as_ref().map_or(0, |it| it.memory())
     }
 
     fn count_step(&mut self) {

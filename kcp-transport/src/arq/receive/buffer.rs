@@ -117,9 +117,15 @@ impl ReceiveBuffer {
             // What is left is taken for this segment.
             buffers.clear();
         }
-        // Each missing segment costs time, so a gap may be no longer than the number of segments
-        // inserted before.
-        at < self.most_entries && used <= budget && gap <= MAX_GAP.max(self.taken as usize)
+        at < self.most_entries && used <= budget && gap <= self.longest_gap()
+    }
+
+    /// How many segments may be missing before one that arrives.
+    ///
+    /// Each costs time and an entry, so with the first segment of a conversation no more can be
+    /// claimed than what a small window has.
+    fn longest_gap(&self) -> usize {
+        FIRST_GAP.max(GAP_PER_SEGMENT * self.taken as usize)
     }
 
     /// How many segments after the ready ones the peer may send, at most `most`.
@@ -131,7 +137,11 @@ impl ReceiveBuffer {
         } else {
             self.ring.len() + free / RESERVE - self.ready
         };
-        window.min(self.most_entries.saturating_sub(self.ready))
+        // What is announced is accepted: its sender would send anything else again and again.
+        let reach = self.waiting() + self.longest_gap();
+        window
+            .min(self.most_entries.saturating_sub(self.ready))
+            .min(reach)
     }
 
     /// Inserts a segment at `index` after the ready ones, where none is.
@@ -273,5 +283,9 @@ const MIN_ENTRIES: usize = 16;
 /// Number of segments of the largest size that are accepted early while memory is short.
 pub(super) const PRESSED_SEGMENTS: usize = 8;
 
-/// Longest gap allowed from a peer's first segment on.
-const MAX_GAP: usize = 1024;
+/// Longest gap from a peer's first segment on.
+const FIRST_GAP: usize = 1024;
+
+/// How much longer a gap may be for each segment that has arrived. A flow that doubles its window
+/// with each round trip, as any does that begins slowly, does not meet it.
+const GAP_PER_SEGMENT: usize = 4;

@@ -26,7 +26,7 @@ impl Sender {
         if self.flight.unacked() == 0 {
             return new_data;
         }
-        let again = match self.rack.next_due() {
+        let again = match self.rack.next_due(&self.flight) {
             Some(Resend::Probe) => Some(Time::ZERO),
             Some(Resend::Fast | Resend::Early) => open_at,
             None => None,
@@ -66,7 +66,11 @@ impl Sender {
     /// or half of it.
     fn step(&self) -> Duration {
         let timeout = self.path.probe_timeout();
-        if self.no_delay { timeout / 2 } else { timeout }
+        if self.path.no_delay() {
+            timeout / 2
+        } else {
+            timeout
+        }
     }
 
     /// Updates what is due, so that [`Self::peek`] finds it.

@@ -44,7 +44,6 @@ pub(super) struct Sender {
     is_controlled: bool,
     /// The path is too short for the model: only a window limits.
     is_local: bool,
-    no_delay: bool,
     /// The first segment opens a session at the peer, and is copied only with a mark.
     opens_session: bool,
     /// Bytes of that mark, 0 while there is none.
@@ -72,7 +71,6 @@ impl Sender {
             congestion: config.congestion,
             is_controlled: false,
             is_local: false,
-            no_delay: config.no_delay,
             opens_session: false,
             mark_len: 0,
             buffered: 0,
@@ -104,7 +102,6 @@ impl Sender {
             // The next flush makes another.
             self.protector = None;
         }
-        self.no_delay = config.no_delay;
         self.capacity = config.send_buffer;
         if self.congestion != config.congestion {
             self.congestion = config.congestion;
@@ -133,6 +130,11 @@ impl Sender {
 
     pub(super) fn flight(&self) -> &Flight {
         &self.flight
+    }
+
+    /// The peer has room for so many segments.
+    pub(super) fn set_remote_window(&mut self, window: u16) {
+        self.flight.set_remote_window(window);
     }
 
     pub(super) fn queued(&self) -> usize {

@@ -168,7 +168,7 @@ fn transmission_in_between_is_acknowledged_without_a_sample() {
 #[test]
 fn acknowledging_what_was_never_sent_changes_nothing() {
     let mut arq = sent(config(), 3, at(0));
-    let before = format!("{:?}", (&arq.send, &arq.receive, arq.remote_window));
+    let before = format!("{:?}", (&arq.send, &arq.receive, arq.remote_window()));
     let mut forged = tell(4, 0);
     forged.extend(push(0, b"x"));
     let refused = arq.handle_payload(at(5), &forged, Provenance::Direct);
@@ -182,7 +182,7 @@ fn acknowledging_what_was_never_sent_changes_nothing() {
         arq.handle_payload(at(5), &payload, Provenance::Direct)
             .expect("old or early, not invalid");
     }
-    let after = format!("{:?}", (&arq.send, &arq.receive, arq.remote_window));
+    let after = format!("{:?}", (&arq.send, &arq.receive, arq.remote_window()));
     assert_eq!(before, after);
 }
 

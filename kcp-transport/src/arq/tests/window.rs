@@ -174,3 +174,96 @@ fn window_that_any_datagram_has_closed_is_announced_when_it_is_open_again() {
         assert_eq!(arq.repeated_push(0).window, 0);
     }));
 }
+
+/// A sender that nothing but the windows limits, whose peer takes `window` segments, knows it, and has
+/// received one.
+fn acquainted(window: u16) -> Stalled {
+    let size = usize::from(window) * MSS;
+    let mut pair = Stalled {
+        sender: arq(ArqConfig {
+            send_window: window,
+            send_buffer: size,
+            ..config()
+        }),
+        receiver: arq(with_window(window)),
+        now: at(1000),
+    };
+    pair.sender.write(&[7; MSS]);
+    pair.step(|_| true);
+    assert_eq!(pair.sender.in_flight(), 0);
+    pair
+}
+
+impl Stalled {
+    /// Lets what is in flight arrive, and all that is sent from now on. The reader reads everything.
+    /// Returns how often a segment was sent again.
+    fn finish(&mut self, in_flight: Vec<Vec<u8>>) -> u64 {
+        let before = stats(&self.sender);
+        self.now += ms(10);
+        for payload in in_flight {
+            direct(&mut self.receiver, self.now, &payload);
+        }
+        let mut out = vec![0; 1 << 16];
+        let last = self.now + Duration::from_secs(60);
+        while !self.sender.is_drained() {
+            assert!(self.now < last, "does not end");
+            self.step(|_| true);
+            while self.receiver.read(&mut out) > 0 {}
+        }
+        // The window that is open again.
+        self.step(|_| true);
+        let after = stats(&self.sender);
+        let of =
+            |it: &Stats| it.fast_retransmitted + it.early_retransmitted + it.timeout_retransmitted;
+        of(&after) - of(&before)
+    }
+}
+
+#[test]
+fn each_lost_segment_of_a_large_flight_is_sent_again_about_once() {
+    for window in [1000, 4096, 20_000] {
+        let mut pair = acquainted(window);
+        pair.sender.write(&vec![7; usize::from(window) * MSS]);
+        pair.now += ms(10);
+        let mut flight = datagrams(&mut pair.sender, pair.now);
+        let lost = flight.len() * 2 / 3;
+        assert!(lost >= 600, "{lost} of a window of {window}");
+        let again = pair.finish(flight.split_off(lost));
+        let (least, most) = (lost as u64, lost as u64 + 10);
+        assert!((least..=most).contains(&again), "{again} for {lost} lost");
+    }
+}
+
+#[test]
+fn what_a_peer_has_no_room_for_any_more_is_sent_again_once_it_has() {
+    let mut pair = acquainted(1000);
+    pair.sender.write(&[7; 800 * MSS]);
+    pair.now += ms(10);
+    let flight = datagrams(&mut pair.sender, pair.now);
+    assert_eq!(flight.len(), 800);
+    // The first segment is lost, and room for only a few of the others is left.
+    pair.receiver.set_memory_pressure(true);
+    let again = pair.finish(flight[1..].to_vec());
+    assert!((600..900).contains(&again), "{again} for 800");
+}
+
+#[test]
+fn all_that_is_announced_is_accepted_in_any_order() {
+    for window in [100, 4096, 60_000] {
+        let mut pair = acquainted(window);
+        for _ in 0..8 {
+            let room = usize::from(pair.sender.remote_window());
+            pair.sender.write(&vec![7; room * MSS]);
+            pair.now += ms(10);
+            let flight = datagrams(&mut pair.sender, pair.now);
+            assert_eq!(flight.len(), room);
+            for payload in flight.into_iter().rev() {
+                direct(&mut pair.receiver, pair.now, &payload);
+            }
+            assert_eq!(stats(&pair.receiver).out_of_window_received, 0);
+            assert_eq!(pair.finish(Vec::new()), 0);
+        }
+        let reached = pair.sender.remote_window();
+        assert_eq!(reached, window);
+    }
+}

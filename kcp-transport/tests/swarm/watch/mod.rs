@@ -180,6 +180,8 @@ impl Watch {
         }
         self.advances += u64::from(heard.0 > self.received_una);
         (self.received_una, self.window, self.widest) = heard;
+        let room = u64::from(self.window.max(1));
+        self.reasons.on_room(now, self.received_una + room);
     }
 
     /// The peer tells what it has received beyond a gap.

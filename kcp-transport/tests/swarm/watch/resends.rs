@@ -41,6 +41,7 @@ pub(crate) struct Resends {
     bytes: u64,
     saved: u64,
     batch: Reasons,
+    room: Room,
     /// What parity has brought is not seen here, so not all that was acknowledged is known.
     pub(crate) receives_parity: bool,
 }
@@ -59,8 +60,36 @@ struct Reasons {
     many_or_quiet: u64,
     one_or_quiet: u64,
     any: u64,
+    /// The peer has room for it.
+    has_room: u64,
     /// Should have been sent earlier.
     overdue: u64,
+}
+
+/// What the peer has room for.
+#[derive(Debug)]
+struct Room {
+    /// The first segment for which there is none.
+    end: u64,
+    /// The same, when there was the most room.
+    most: u64,
+    /// Since when there has been so much again.
+    since: Time,
+}
+
+impl Room {
+    fn on_heard(&mut self, now: Time, end: u64) {
+        if self.end < self.most && end >= self.most {
+            self.since = now;
+        }
+        self.end = end;
+        self.most = self.most.max(end);
+    }
+
+    /// Since when nothing has had to wait for room.
+    fn since(&self) -> Option<Time> {
+        (self.end == self.most).then_some(self.since)
+    }
 }
 
 /// The transmissions of a segment, with their numbers.
@@ -115,6 +144,12 @@ impl Resends {
             is_told: false,
             counted: [0; 4],
             batch: Reasons::default(),
+            // As KCP assumes.
+            room: Room {
+                end: 32,
+                most: 32,
+                since: Time::ZERO,
+            },
             receives_parity: false,
         }
     }
@@ -130,6 +165,11 @@ impl Resends {
     pub(crate) fn on_covered(&mut self, now: Time, sending: &Sending) {
         self.arrived
             .extend(sending.only().map(|number| (number, now)));
+    }
+
+    /// The peer has said that it has room for the segments before this one.
+    pub(crate) fn on_room(&mut self, now: Time, end: u64) {
+        self.room.on_heard(now, end);
     }
 
     fn on_sent(&mut self, now: Time, len: usize) -> (u64, Time) {
@@ -159,8 +199,8 @@ impl Resends {
     pub(crate) fn on_resend(
         &mut self,
         now: Time,
-        sending: &mut Sending,
-        len: usize,
+        place: u64,
+        (sending, len): (&mut Sending, usize),
         stats: &Stats,
     ) {
         let (number, last) = sending.all[sending.all.len() - 1];
@@ -183,7 +223,9 @@ impl Resends {
         };
         // As late as reordering can make it.
         let patience = stats.rto.max(self.longest) * 2;
-        let late = |since: Time| self.at_once && now - since > TIMER_GRAIN;
+        let room = self.room.since();
+        let is_late = |since: Time| room.is_some_and(|it| now - since.max(it) > TIMER_GRAIN);
+        let late = |since: Time| self.at_once && is_late(since);
         let overdue = nth(1).is_some_and(|since| late(since.max(last + patience)))
             || (!self.reordered && !self.is_told && lost_at.is_some_and(late));
         let batch = &mut self.batch;
@@ -195,6 +237,7 @@ impl Resends {
         batch.many_or_quiet += u64::from(many || quiet);
         batch.one_or_quiet += u64::from(one || quiet);
         batch.any += u64::from(many || one || quiet);
+        batch.has_room += u64::from(place < self.room.end);
         batch.overdue += u64::from(overdue);
         if self.overhead.is_none() {
             // Else it may be a copy.
@@ -227,6 +270,7 @@ impl Resends {
                 || (fast <= batch.many
                     && early <= batch.one
                     && fast + early <= batch.many_or_one
+                    && fast + early <= batch.has_room
                     && fast + quiet <= batch.many_or_quiet
                     && early + quiet <= batch.one_or_quiet
                     && batch.any + copies >= batch.all

@@ -234,7 +234,7 @@ impl Watch {
             return Err(format!("sent again, but not the same: {record:?}"));
         }
         self.reasons
-            .on_resend(now, &mut record.sending, data.len(), stats);
+            .on_resend(now, place, (&mut record.sending, data.len()), stats);
         Ok(())
     }
 
