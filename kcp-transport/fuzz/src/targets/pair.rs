@@ -14,6 +14,7 @@ use kcp_transport::wire::ConversationId;
 use super::controller::{any_controller, check_above};
 use super::input::Input;
 use super::options::any_config;
+use super::session::most_rounds;
 
 /// Byte streams both ways: each side reads what the other wrote, and all of it unless a session reports an
 /// end.
@@ -377,8 +378,7 @@ impl Side {
     fn settle(&mut self, now: Time) -> Vec<Vec<u8>> {
         let mut sent = Vec::new();
         let before = self.sent_without_parity();
-        // A large flight is looked through in steps.
-        let steps = 2 * self.session.stats().in_flight / STEPS;
+        let most_rounds = most_rounds(&self.session.stats());
         for round in 0.. {
             self.session.handle_timeout(now);
             while self.session.poll_transmit(now, &mut self.batch) {
@@ -394,7 +394,7 @@ impl Side {
                 break;
             }
             assert!(
-                round < 4 + steps,
+                round < most_rounds,
                 "a timeout stays due after it was handled"
             );
         }
@@ -462,6 +462,3 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
 const OVERHEAD: Overhead = Overhead { front: 0, back: 0 };
 
 const MOST_UNDER_WAY: usize = 1000;
-
-/// Transmissions in which losses are looked for in one call.
-const STEPS: usize = 512;
