@@ -85,7 +85,8 @@ async fn echo(stream: &mut KcpStream, len: usize) -> Result<(), AnyError> {
     };
     let read = async {
         let mut left = len;
-        let mut echoed = [0; 4096];
+        // Small, since what the tasks of the command leave in the heap counts too.
+        let mut echoed = [0; 512];
         while left > 0 {
             let most = left.min(echoed.len());
             left -= reader.read_exact(&mut echoed[..most]).await?;

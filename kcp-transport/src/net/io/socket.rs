@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::io::IoSlice;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -30,6 +31,9 @@ use super::transport::{Path, Received, Transport};
 #[derive(Debug)]
 pub(in crate::net) struct Socket {
     io: UdpSocket,
+    /// The reactor has reported that the socket can be written to. Until then only a call tells: with
+    /// many new sockets the first report may take long.
+    is_reported: AtomicBool,
     /// `None` where the system lacks a socket option that `quinn_udp` requires. Datagrams are then
     /// received and sent one by one, and without the local address.
     state: Option<UdpSocketState>,
@@ -73,6 +77,7 @@ impl Socket {
         let io = UdpSocket::from_std(socket)?;
         Ok(Self {
             io,
+            is_reported: AtomicBool::new(false),
             #[cfg(not(any(target_os = "linux", target_os = "android")))]
             marked: config.dscp() != 0,
             #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -258,8 +263,17 @@ impl Transport for Socket {
     }
 
     fn try_send(&self, path: Path, run: SegmentRun<'_>) -> io::Result<()> {
-        self.io
-            .try_io(Interest::WRITABLE, || self.send_run(path, run))
+        let mut is_called = false;
+        let sent = self.io.try_io(Interest::WRITABLE, || {
+            is_called = true;
+            self.send_run(path, run)
+        });
+        if is_called {
+            self.is_reported.store(true, Ordering::Relaxed);
+        } else if !self.is_reported.load(Ordering::Relaxed) {
+            return self.send_run(path, run);
+        }
+        sent
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -365,6 +379,20 @@ mod tests {
             .await
             .expect("is open");
         socket
+    }
+
+    #[tokio::test]
+    async fn new_socket_sends_before_the_runtime_has_looked_at_it() {
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        let socket = SocketMaker::default()
+            .bind(any, &Config::default())
+            .expect("binds");
+        let other = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
+        let peer = other.local_addr().expect("bound");
+        socket
+            .try_send(path(peer), run(&[7; 10], 10))
+            .expect("sends");
+        assert_eq!(other.recv(&mut [0; 100]).expect("has arrived"), 10);
     }
 
     #[tokio::test]
