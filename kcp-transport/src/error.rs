@@ -321,7 +321,7 @@ impl From<ConnectionError> for io::Error {
 /// The reason for which a side gave up a connection, as sent to its peer.
 ///
 /// Applications define their own codes below [`ResetCode::FIRST_RESERVED`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ResetCode(u32);
 
 impl ResetCode {
@@ -372,6 +372,22 @@ impl ResetCode {
     }
 }
 
+impl std::fmt::Debug for ResetCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match *self {
+            Self::UNREAD => "UNREAD",
+            Self::TIMED_OUT => "TIMED_OUT",
+            Self::PROTOCOL => "PROTOCOL",
+            Self::GOING_AWAY => "GOING_AWAY",
+            Self::CANCELLED => "CANCELLED",
+            Self::BACKLOG_FULL => "BACKLOG_FULL",
+            Self::OVER_BUDGET => "OVER_BUDGET",
+            Self(code) => return write!(f, "ResetCode({code})"),
+        };
+        write!(f, "ResetCode::{name}")
+    }
+}
+
 impl std::fmt::Display for ResetCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match *self {
@@ -394,6 +410,13 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("request failed")]
     struct Request(#[source] io::Error);
+
+    #[test]
+    fn reset_codes_of_the_transport_show_their_names() {
+        let code = ResetCode::new(7).expect("not reserved");
+        let shown = format!("{:?} {code:?}", ResetCode::GOING_AWAY);
+        assert_eq!(shown, "ResetCode::GOING_AWAY ResetCode(7)");
+    }
 
     #[test]
     fn reason_is_found_through_whatever_wraps_it() {
