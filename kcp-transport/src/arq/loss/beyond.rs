@@ -6,8 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::flight::Flight;
-use super::rack::Resend;
+use super::flight::{Flight, Resend};
 use crate::wire::SeqNumber;
 
 /// The segments, the first one at the top. Those acknowledged since are dropped when met.

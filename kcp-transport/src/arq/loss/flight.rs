@@ -76,6 +76,27 @@ pub(in crate::arq) enum SentState {
     Probing,
 }
 
+/// Why a segment is queued to be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::arq) enum Resend {
+    /// Nothing is acknowledged, and this is among the oldest.
+    Probe,
+    /// Enough later transmissions have arrived.
+    Fast,
+    /// A later transmission has arrived, and this one is overdue.
+    Early,
+}
+
+impl Resend {
+    /// What a segment is while it is queued for that.
+    pub(super) fn state(self) -> SentState {
+        match self {
+            Self::Probe => SentState::Probing,
+            Self::Fast | Self::Early => SentState::Lost,
+        }
+    }
+}
+
 /// Why a segment was sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::arq) enum Resent {

@@ -14,32 +14,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::beyond::Beyond;
-use super::flight::{Flight, Sent, SentState, Transmission};
+use super::flight::{Flight, Resend, Sent, SentState, Transmission};
 use super::path::PathModel;
 use crate::arq::LONG_PAUSE;
 use crate::time::Time;
 use crate::wire::SeqNumber;
-
-/// Why a segment is sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::arq) enum Resend {
-    /// Nothing is acknowledged, and this is among the oldest.
-    Probe,
-    /// Enough later transmissions have arrived.
-    Fast,
-    /// A later transmission has arrived, and this one is overdue.
-    Early,
-}
-
-impl Resend {
-    /// What a segment is while it is queued for that.
-    fn state(self) -> SentState {
-        match self {
-            Self::Probe => SentState::Probing,
-            Self::Fast | Self::Early => SentState::Lost,
-        }
-    }
-}
 
 /// All transmissions that may be lost, and those that are.
 #[derive(Debug)]
