@@ -136,11 +136,11 @@ fn commands_states_and_datagrams_are_traced_with_their_fields() {
     for expected in [
         "DEBUG message=session changes state conversation=00000007 from=Connecting to=Established",
         "DEBUG message=session changes state conversation=00000007 from=Established to=Draining",
-        "TRACE message=probe out conversation=00000007 sn=0 frg=0 una=0 wnd=4096 ts=0 len=0 window=32",
-        "TRACE message=update in conversation=00000007 sn=0 frg=0 una=0 wnd=4096 ts=0 len=0",
-        "TRACE message=push out conversation=00000007 sn=0 frg=0 una=0 wnd=4096 ts=0 len=4 window=4096",
-        "TRACE message=push in conversation=00000007 sn=0 frg=0 una=0 wnd=4096 ts=0 len=4",
-        "TRACE message=ack in conversation=00000007 sn=0 frg=0 una=1 wnd=4095 ts=0 len=0",
+        "TRACE message=probe out conversation=00000007 sn=0 frg=0 una=0 wnd=1024 ts=0 len=0 window=32",
+        "TRACE message=update in conversation=00000007 sn=0 frg=0 una=0 wnd=1024 ts=0 len=0",
+        "TRACE message=push out conversation=00000007 sn=0 frg=0 una=0 wnd=1024 ts=0 len=4 window=1024",
+        "TRACE message=push in conversation=00000007 sn=0 frg=0 una=0 wnd=1024 ts=0 len=4",
+        "TRACE message=ack in conversation=00000007 sn=0 frg=0 una=1 wnd=1024 ts=0 len=0",
         "TRACE message=datagram out conversation=00000007 len=28",
         "TRACE message=datagram in conversation=00000007 len=28",
     ] {
