@@ -87,7 +87,8 @@ impl ArqConfig {
     }
 
     /// The receive buffer, in bytes, that never makes the advertised window smaller than
-    /// `receive_window`: 1600 bytes for each segment of the window, and for at least 128 segments.
+    /// `receive_window` where datagrams have at most 1500 bytes: 1600 bytes for each segment of the
+    /// window, and for at least 128 segments.
     #[must_use]
     pub fn default_receive_buffer(receive_window: u16) -> usize {
         reach(receive_window) * SEGMENT_BUDGET
@@ -298,5 +299,5 @@ const MIN_REACH: u16 = 128;
 
 /// Default receive budget for each segment of the window, in bytes.
 ///
-/// 1500 for a segment of the largest mtu, and 100 for its entries in all lists.
+/// 1500 for a segment of the largest mtu of other KCP peers, and 100 for its entries in all lists.
 const SEGMENT_BUDGET: usize = 1600;

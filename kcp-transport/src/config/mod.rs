@@ -348,7 +348,8 @@ impl Config {
     ///
     /// The memory of the segments' buffers counts, not the bytes in them. With less room a smaller
     /// window is advertised, and segments that do not fit are dropped, so that the peer retransmits
-    /// them. In message mode a single message may take more.
+    /// them. In message mode a single message may take more. With an mtu above 1500, the default holds
+    /// fewer segments than the window has.
     #[must_use]
     pub fn receive_buffer(&self) -> Option<usize> {
         self.receive_buffer

@@ -289,10 +289,10 @@ pub(super) const fn true_size(len: usize) -> usize {
 
 /// Smallest capacity of a large buffer, in bytes.
 ///
-/// An mtu is at most 1500, so a segment in a large buffer wastes less than twice its size.
+/// With an mtu of at most 1500, a segment in a large buffer wastes less than twice its size.
 const LARGE: usize = 512;
 
-/// Largest buffer that is kept, in bytes: no KCP peer sends larger datagrams.
+/// Largest buffer that is kept, in bytes: no other KCP peer sends larger datagrams.
 const LARGEST: usize = 1500;
 
 /// Maximum number of small buffers kept, and of large ones after a second without use or while memory is

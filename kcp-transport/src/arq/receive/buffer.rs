@@ -32,7 +32,9 @@ pub(super) struct ReceiveBuffer {
     bytes: usize,
     /// Limit on the bytes of buffers, including those reserved for missing segments.
     budget: usize,
-    most_entries: usize,
+    most_entries: u32,
+    /// Bytes reserved for a missing segment.
+    reserve: u32,
 }
 
 impl ReceiveBuffer {
@@ -46,6 +48,7 @@ impl ReceiveBuffer {
             bytes: 0,
             budget: 0,
             most_entries: 0,
+            reserve: LEAST_RESERVE,
         };
         buffer.set_limits(config, reader, reach);
         buffer
@@ -55,7 +58,10 @@ impl ReceiveBuffer {
     pub(super) fn set_limits(&mut self, config: &ArqConfig, reader: usize, reach: usize) {
         let entries = config.receive_buffer / ENTRIES_SHARE / size_of::<Option<Fragment>>();
         self.budget = config.receive_buffer / 16 * 15;
-        self.most_entries = entries.max(MIN_ENTRIES).min(reader + reach);
+        // Windows have sixteen bits.
+        self.most_entries = entries.max(MIN_ENTRIES).min(reader + reach) as u32;
+        // The peer's segments are probably as large.
+        self.note_size(true_size(config.mss()));
     }
 
     /// Number of segments that are ready for the reader.
@@ -106,18 +112,18 @@ impl ReceiveBuffer {
     ) -> bool {
         let at = self.ready + index;
         let size = true_size(len);
-        if at < self.ring.len() && size <= RESERVE {
+        if at < self.ring.len() && size <= self.reserve() {
             // Its room was reserved.
             return true;
         }
         let gap = at.saturating_sub(self.ring.len());
-        let used = self.committed() + gap * RESERVE + size;
+        let used = self.committed() + gap * self.reserve() + size;
         let budget = self.budget(pressed);
         if used + buffers.held() > budget {
             // What is left is taken for this segment.
             buffers.clear();
         }
-        at < self.most_entries && used <= budget && gap <= self.longest_gap()
+        at < self.most_entries() && used <= budget && gap <= self.longest_gap()
     }
 
     /// How many segments may be missing before one that arrives.
@@ -132,15 +138,15 @@ impl ReceiveBuffer {
     pub(super) fn window(&self, most: usize, pressed: bool) -> usize {
         let free = self.budget(pressed).saturating_sub(self.committed());
         let beyond = (self.ready + most).saturating_sub(self.ring.len());
-        let window = if beyond * RESERVE <= free {
+        let window = if beyond * self.reserve() <= free {
             most
         } else {
-            self.ring.len() + free / RESERVE - self.ready
+            self.ring.len() + free / self.reserve() - self.ready
         };
         // What is announced is accepted: its sender would send anything else again and again.
         let reach = self.waiting() + self.longest_gap();
         window
-            .min(self.most_entries.saturating_sub(self.ready))
+            .min(self.most_entries().saturating_sub(self.ready))
             .min(reach)
     }
 
@@ -164,13 +170,15 @@ impl ReceiveBuffer {
             fragments_left,
         });
         self.taken = self.taken.saturating_add(1);
+        self.note_size(size);
         if at < self.ring.len() {
             self.missing -= 1;
             self.ring[at] = fragment;
         } else {
             let gap = at - self.ring.len();
             if at >= self.ring.capacity() {
-                grow(&mut self.ring, gap + 1, self.most_entries);
+                let most = self.most_entries();
+                grow(&mut self.ring, gap + 1, most);
             }
             if gap > 0 {
                 // The ring is far shorter than 2^32.
@@ -246,14 +254,28 @@ impl ReceiveBuffer {
         self.bytes + self.ring.capacity() * size_of::<Option<Fragment>>()
     }
 
+    fn most_entries(&self) -> usize {
+        self.most_entries as usize
+    }
+
+    fn reserve(&self) -> usize {
+        self.reserve as usize
+    }
+
+    /// The peer's segments may be so large, buffers included.
+    fn note_size(&mut self, size: usize) {
+        // No larger than a datagram.
+        self.reserve = self.reserve.max(size as u32);
+    }
+
     /// Bytes of buffers, including those reserved for missing segments.
     fn committed(&self) -> usize {
-        self.bytes + self.missing as usize * RESERVE
+        self.bytes + self.missing as usize * self.reserve()
     }
 
     fn budget(&self, pressed: bool) -> usize {
         if pressed {
-            self.budget.min(PRESSED_SEGMENTS * RESERVE)
+            self.budget.min(PRESSED_SEGMENTS * self.reserve())
         } else {
             self.budget
         }
@@ -270,8 +292,9 @@ pub(super) fn grow<T>(ring: &mut VecDeque<T>, more: usize, most: usize) {
     }
 }
 
-/// Bytes reserved for a missing segment: no KCP peer sends larger datagrams.
-const RESERVE: usize = 1500;
+/// Bytes reserved for a missing segment unless larger ones arrive: no other KCP peer has an mtu above
+/// 1500.
+const LEAST_RESERVE: u32 = 1500;
 
 /// The share of the budget for ring entries: 1/24. With the default budget that is room for twice
 /// the window.

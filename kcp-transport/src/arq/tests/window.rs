@@ -267,3 +267,52 @@ fn all_that_is_announced_is_accepted_in_any_order() {
         assert_eq!(reached, window);
     }
 }
+
+#[test]
+fn large_segments_that_exceed_the_memory_of_a_slow_reader_are_not_sent_again_and_again() {
+    const LARGE: usize = 8900;
+    let large = |config| ArqConfig {
+        segments_len: LARGE + SEGMENT_HEADER_LEN,
+        send_window: 1000,
+        send_buffer: 1000 * LARGE,
+        ..config
+    };
+    let mut pair = Stalled {
+        sender: arq(large(config())),
+        receiver: arq(large(with_window(1000))),
+        now: at(1000),
+    };
+    direct(&mut pair.sender, pair.now, &tell(0, 1000));
+    pair.sender.write(&vec![7; 1000 * LARGE]);
+    pair.now += ms(10);
+    let mut out = vec![0; LARGE + SEGMENT_HEADER_LEN];
+    let mut flight = Vec::new();
+    while let len @ 1.. = pair.sender.poll_transmit(pair.now, &mut out) {
+        flight.push(out[..len].to_vec());
+    }
+    assert_eq!(flight.len(), 1000);
+    for payload in &flight[1..] {
+        direct(&mut pair.receiver, pair.now, payload);
+    }
+    let refused = stats(&pair.receiver).out_of_window_received;
+    assert!(refused > 500, "{refused}");
+    let mut last = pair.now + Duration::from_secs(60);
+    while !pair.sender.is_drained() {
+        assert!(pair.now < last, "does not end");
+        pair.now += ms(10);
+        while let len @ 1.. = pair.receiver.poll_transmit(pair.now, &mut out) {
+            direct(&mut pair.sender, pair.now, &out[..len]);
+        }
+        while let len @ 1.. = pair.sender.poll_transmit(pair.now, &mut out) {
+            direct(&mut pair.receiver, pair.now, &out[..len]);
+        }
+        // A few each time.
+        for _ in 0..8 {
+            pair.receiver.read(&mut out[..LARGE]);
+        }
+        last = last.max(pair.now);
+    }
+    let stats = stats(&pair.sender);
+    let again = stats.retransmitted;
+    assert!(again < 2 * refused, "{again} for {refused} refused");
+}
