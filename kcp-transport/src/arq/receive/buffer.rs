@@ -131,7 +131,7 @@ impl ReceiveBuffer {
     /// Each costs time and an entry, so with the first segment of a conversation no more can be
     /// claimed than what a small window has.
     fn longest_gap(&self) -> usize {
-        FIRST_GAP.max(GAP_PER_SEGMENT * self.taken as usize)
+        FIRST_GAP.max(GAP_PER_SEGMENT.saturating_mul(self.taken as usize))
     }
 
     /// How many segments after the ready ones the peer may send, at most `most`.
